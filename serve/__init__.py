@@ -1,0 +1,1 @@
+"""The HTTP service: answers from a locked model, and from nothing else."""

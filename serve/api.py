@@ -1,0 +1,53 @@
+"""The LitServe API: requests in, answers of the locked model out, many requests a batch."""
+
+import itertools
+import uuid
+from pathlib import Path
+
+import litserve as ls
+
+from serve.classifier import Classifier
+from serve.schema import PredictAnswer, PredictRequest, Prediction, Tweet, TweetAnswer, TweetsAnswer
+
+MAX_BATCH = 64  # requests
+BATCH_WAIT = 0.002  # seconds to wait for more of them
+
+
+class DisasterAPI(ls.LitAPI):
+    """Answers /predict.
+
+    A malformed request is refused (422) before it is queued, so that it cannot harm the others
+    of its batch.
+    """
+
+    def __init__(self, folder: Path, route: str) -> None:
+        super().__init__(max_batch_size=MAX_BATCH, batch_timeout=BATCH_WAIT, api_path=route)
+        self.folder = folder
+
+    def setup(self, device: str) -> None:
+        """Load the locked model, once a worker."""
+        self.classifier = Classifier(self.folder)
+
+    def decode_request(self, request: PredictRequest) -> PredictRequest:
+        """Take the checked request as it is; FastAPI reads its schema from here."""
+        return request
+
+    def predict(self, batch: list[PredictRequest]) -> list[PredictAnswer]:
+        """Answer the tweets of all requests together."""
+        asked = [[r.text] if isinstance(r, Tweet) else [t.text for t in r.instances] for r in batch]
+        scores = iter(self.classifier.probabilities(list(itertools.chain.from_iterable(asked))))
+        return [
+            self._answer(request, [float(next(scores)) for _ in texts])
+            for request, texts in zip(batch, asked, strict=True)
+        ]
+
+    def encode_response(self, output: PredictAnswer) -> PredictAnswer:
+        """Take the answer as it is; FastAPI reads its schema from here."""
+        return output
+
+    def _answer(self, request: PredictRequest, scores: list[float]) -> PredictAnswer:
+        said = [Prediction(label=self.classifier.label(p), probability=p) for p in scores]
+        version = self.classifier.manifest.version
+        if isinstance(request, Tweet):
+            return TweetAnswer(**said[0].model_dump(), model=version, id=str(uuid.uuid4()))
+        return TweetsAnswer(predictions=said, model=version)

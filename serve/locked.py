@@ -1,0 +1,83 @@
+"""The locked model: a folder whose every file is held to the hash in its manifest.json."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+LABELS = ("not_disaster", "disaster")
+MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer.json"
+NETWORK = "network.xml"
+WEIGHTS = "network.bin"
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class LockedModelError(Exception):
+    """The folder is not the model that its manifest describes; the message names the file."""
+
+
+class BaseWeights(BaseModel):
+    """The weights that the training started from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    revision: str | None
+    sha256: Sha256
+
+
+class Manifest(BaseModel):
+    """What manifest.json says of the model beside it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: tuple[str, str]
+    threshold: Annotated[float, Field(ge=0, le=1)]  # P(disaster) from which the label is disaster
+    max_length: Annotated[int, Field(ge=1)]  # tokens
+    base_model: BaseWeights
+    training_data_sha256: Sha256
+    metrics: dict[str, float]  # on the validation split
+    files: dict[str, Sha256]
+
+    @property
+    def version(self) -> str:
+        """A name for the model: a hash of its files, 12 hexadecimal digits."""
+        listing = "".join(f"{name} {digest}\n" for name, digest in sorted(self.files.items()))
+        return hashlib.sha256(f"{self.threshold}\n{listing}".encode()).hexdigest()[:12]
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(folder: Path) -> Manifest:
+    """Read the manifest of a locked model and check every file against it.
+
+    Raises:
+        LockedModelError: a file is missing, altered, or not in the manifest.
+    """
+    try:
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except FileNotFoundError as error:
+        raise LockedModelError(f"{folder / MANIFEST} is missing: no locked model here") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise LockedModelError(f"{folder / MANIFEST}: {where}: {first['msg']}") from error
+    present = {path.name for path in folder.iterdir()} - {MANIFEST}
+    if strangers := sorted(present ^ set(manifest.files)):
+        raise LockedModelError(f"{folder}: missing, or not in {MANIFEST}: {', '.join(strangers)}")
+    for name in (TOKENIZER, NETWORK, WEIGHTS):
+        if name not in manifest.files:
+            raise LockedModelError(f"{folder / MANIFEST}: files: {name} is not listed")
+    for name, digest in manifest.files.items():
+        if (found := sha256_of(folder / name)) != digest:
+            raise LockedModelError(
+                f"{folder / name} has been altered: SHA-256 is {found}, {MANIFEST} says {digest}"
+            )
+    return manifest

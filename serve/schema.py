@@ -1,0 +1,69 @@
+"""What goes over HTTP, as pydantic models; FastAPI makes /docs of them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+
+MAX_TEXT = 10_000  # characters
+MAX_INSTANCES = 1_000  # tweets in one call
+
+Text = Annotated[
+    str, StringConstraints(max_length=MAX_TEXT, pattern=r"\S"), Field(description="One tweet.")
+]
+
+
+class Tweet(BaseModel):
+    """One tweet."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"text": "Evacuations as flood nears"}]}
+    )
+
+    text: Text
+
+
+class Tweets(BaseModel):
+    """Many tweets, in the request format of Vertex AI."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"instances": [{"text": "Evacuations as flood nears"}]}]},
+    )
+
+    instances: Annotated[list[Tweet], Field(min_length=1, max_length=MAX_INSTANCES)]
+    parameters: Annotated[
+        dict[str, Any] | None, Field(description="Vertex AI may send it; it is not used.")
+    ] = None
+
+
+def _form(body: object) -> str:
+    return "tweets" if isinstance(body, dict) and "instances" in body else "tweet"
+
+
+PredictRequest = Annotated[
+    Annotated[Tweet, Tag("tweet")] | Annotated[Tweets, Tag("tweets")], Discriminator(_form)
+]
+
+
+class Prediction(BaseModel):
+    """What the model says of one tweet."""
+
+    label: Literal["not_disaster", "disaster"]
+    probability: Annotated[float, Field(ge=0, le=1, description="P(disaster)")]
+
+
+class TweetAnswer(Prediction):
+    """The answer to one tweet."""
+
+    model: Annotated[str, Field(description="The version of the model that answered.")]
+    id: Annotated[str, Field(description="The request's id.")]
+
+
+class TweetsAnswer(BaseModel):
+    """The answers to many tweets, in their order."""
+
+    predictions: list[Prediction]
+    model: Annotated[str, Field(description="The version of the model that answered.")]
+
+
+PredictAnswer = TweetAnswer | TweetsAnswer

@@ -1,0 +1,1 @@
+"""The pipeline's stages: prepare, train, export, evaluate."""

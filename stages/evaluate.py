@@ -1,0 +1,154 @@
+"""Locked model + test split -> metrics, plots, worst mistakes and a model card."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import precision_recall_curve, roc_curve
+from sklearn.pipeline import make_pipeline
+
+from serve.classifier import Classifier
+from serve.locked import LABELS, LockedModelError, Manifest
+from stages import model_card, params
+from stages.export import OUTPUT as CLASSIFIER
+from stages.io import InputError, new_folder, run, write_json
+from stages.metrics import Scores, Truth, calibration_bins, compute, intervals
+from stages.params import Evaluate, Params
+from stages.prepare import OUTPUT as DATA
+from stages.text import URL
+
+OUTPUT = Path("models/evaluation")
+METRICS = Path("models/metrics.json")
+MISTAKES = 20  # rows of the table of worst mistakes
+MIN_SLICE = 20  # tweets; a smaller slice's accuracy says little
+
+
+def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str, Any]:
+    """Judge the locked model on the test split, as it will serve; return its metrics.
+
+    Args:
+        classifier: folder of the locked model.
+        data: folder of {train,test}.parquet.
+        output: folder to make of plots/, mistakes.csv, slices.csv and model_card.md.
+        p: all params; `evaluate` is read, the rest is for the model card.
+
+    Raises:
+        InputError: the locked model is not what its manifest says.
+    """
+    try:
+        model = Classifier(classifier, p.train.threads)
+    except LockedModelError as error:
+        raise InputError(str(error)) from error
+    test = pd.read_parquet(data / "test.parquet")
+    truth = test["target"].to_numpy()
+    scores = model.probabilities(test["text"].tolist())
+    threshold = model.manifest.threshold
+    baseline = baseline_scores(pd.read_parquet(data / "train.parquet"), test["text"])
+    figures = compute(truth, scores, threshold)
+    metrics = {
+        "passed": all(figures[name] >= least for name, least in p.evaluate.minimum),
+        "threshold": threshold,
+        "rows": len(test),
+        "test": figures,
+        "interval_95": intervals(truth, scores, threshold, p.evaluate.bootstrap, p.evaluate.seed),
+        "baseline": compute(truth, baseline, 0.5),
+    }
+    slices = pd.DataFrame(slice_metrics(test, scores, threshold))
+    with new_folder(output) as folder:
+        _write_plots(folder / "plots", truth, scores, threshold)
+        slices.to_csv(folder / "slices.csv", index=False)
+        worst = worst_mistakes(test, scores, threshold)
+        worst.to_csv(folder / "mistakes.csv", index=False)
+        card = model_card.render(model.manifest, metrics, slices, p)
+        (folder / "model_card.md").write_text(card, encoding="utf-8")
+    return metrics
+
+
+def baseline_scores(train: pd.DataFrame, texts: pd.Series) -> Scores:
+    """P(disaster) of each text by TF-IDF of words and word pairs with logistic regression."""
+    baseline = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2),
+        LogisticRegression(C=10, max_iter=1000),
+    )
+    baseline.fit(train["text"], train["target"])
+    return baseline.predict_proba(texts)[:, 1]
+
+
+def slice_metrics(test: pd.DataFrame, scores: Scores, threshold: float) -> Iterator[dict[str, Any]]:
+    """Yield the size and accuracy of each part of the test split that is large enough."""
+    right = (scores >= threshold) == test["target"].to_numpy()
+    links = test["text"].str.contains(URL, regex=True)
+    tags = test["text"].str.contains(r"#\w", regex=True)
+    length = test["text"].str.len()
+    parts = {
+        ("link", "with"): links,
+        ("link", "without"): ~links,
+        ("hashtag", "with"): tags,
+        ("hashtag", "without"): ~tags,
+        ("length", "below 50"): length < 50,
+        ("length", "50 to 99"): length.between(50, 99),
+        ("length", "100 and more"): length >= 100,
+        ("keyword", "none"): test["keyword"] == "",
+        ("keyword", "any"): test["keyword"] != "",
+        **{
+            ("keyword", word): test["keyword"] == word
+            for word in test.loc[test["keyword"] != "", "keyword"].value_counts().index
+        },
+    }
+    for (name, value), rows in parts.items():
+        chosen = rows.to_numpy(dtype=bool)
+        if chosen.sum() >= MIN_SLICE:
+            yield {
+                "slice": name,
+                "value": value,
+                "rows": int(chosen.sum()),
+                "positive_share": float(test["target"].to_numpy()[chosen].mean()),
+                "accuracy": float(right[chosen].mean()),
+            }
+
+
+def worst_mistakes(test: pd.DataFrame, scores: Scores, threshold: float) -> pd.DataFrame:
+    """Return the wrong answers given with the most confidence, the most confident first."""
+    table = test.assign(probability=scores.round(4))
+    table = table[(scores >= threshold) != test["target"].to_numpy()]
+    order = (table["probability"] - threshold).abs().sort_values(ascending=False, kind="stable")
+    return table.loc[order.index].head(MISTAKES)
+
+
+def _write_plots(folder: Path, truth: Truth, scores: Scores, threshold: float) -> None:
+    """Write the points behind each DVC plot as CSV."""
+    folder.mkdir()
+    names = np.array(LABELS)
+    confusion = {"actual": names[truth], "predicted": names[(scores >= threshold).astype(int)]}
+    fpr, tpr, _ = roc_curve(truth, scores)
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    bins = calibration_bins(scores)
+    calibration = pd.DataFrame({"bin": bins, "predicted": scores, "observed": truth})
+    tables = {
+        "confusion": pd.DataFrame(confusion),
+        "roc": pd.DataFrame({"false_positive_rate": fpr, "true_positive_rate": tpr}),
+        "precision_recall": pd.DataFrame({"recall": recall, "precision": precision}),
+        "calibration": calibration.groupby("bin").mean(),
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+
+
+def main() -> None:
+    """Run the stage as params.yaml has it."""
+    metrics = evaluate(CLASSIFIER, DATA, OUTPUT, params.load())
+    write_json(METRICS, metrics)
+    for name, value in metrics["test"].items():
+        low, high = metrics["interval_95"][name]
+        print(f"{name:>18} {value:.4f}  95 % {low:.4f} to {high:.4f}  baseline {metrics['baseline'][name]:.4f}")
+    print(f"{'passed':>18} {str(metrics['passed']).lower()}")
+
+
+if __name__ == "__main__":
+    run(main)

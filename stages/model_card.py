@@ -1,0 +1,94 @@
+"""The model card: what the locked model is, how it did, and what it is not for."""
+
+from typing import Any
+
+import pandas as pd
+
+from serve.locked import Manifest
+from stages.params import Params
+
+TEMPLATE = """\
+# Model card: disaster-tweets {version}
+
+Tells whether a tweet reports a real disaster. English, at most {max_length} tokens; links and
+mentions are read as one word each.
+
+| | |
+|---|---|
+| Starts from | {base} at `{revision}` |
+| Trained on | `{source}`, train split, SHA-256 `{data_hash:.16}…` |
+| Recipe | AdamW, peak learning rate {lr}, batches of {batch_size}, at most {epochs} epochs, seed {seed} |
+| Runs as | int8 network in OpenVINO, on any x86-64 or ARM CPU |
+| Calls it a disaster from | P = {threshold} (chosen on the validation split) |
+
+## How it does
+
+On {rows} tweets of the test split, which took no part in training or in choosing the threshold.
+Intervals are 95 % bootstrap intervals; the baseline is TF-IDF with logistic regression.
+
+{metrics}
+
+It {verdict} the minimums of params.yaml: {minimum}.
+
+## Where it does better and worse
+
+{slices}
+
+## Limits
+
+- It judges the words of one tweet, not whether what they say is true.
+- It knows the kinds of event and the voices of its training data; a new kind, another language or
+  another medium can fall below these figures. Measure on your own data before you rely on it.
+- It is no substitute for an emergency service: it misses disasters, and raises false alarms.
+"""
+
+
+def render(
+    manifest: Manifest, metrics: dict[str, Any], slices: pd.DataFrame, p: Params
+) -> str:
+    """Return the model card as Markdown."""
+    return TEMPLATE.format(
+        version=manifest.version,
+        max_length=manifest.max_length,
+        base=manifest.base_model.name,
+        revision=manifest.base_model.revision or manifest.base_model.sha256[:16],
+        source=p.prepare.source,
+        data_hash=manifest.training_data_sha256,
+        lr=p.train.lr,
+        batch_size=p.train.batch_size,
+        epochs=p.train.epochs,
+        seed=p.train.seed,
+        threshold=manifest.threshold,
+        rows=metrics["rows"],
+        metrics=metrics_table(metrics),
+        verdict="reaches" if metrics["passed"] else "**does not reach**",
+        minimum=", ".join(f"{name} {least}" for name, least in p.evaluate.minimum),
+        slices=_table(
+            ["Slice", "Tweets", "Disasters", "Accuracy"],
+            [
+                [f"{row.slice}: {row.value}", row.rows, f"{row.positive_share:.2f}", f"{row.accuracy:.3f}"]
+                for row in slices.itertuples()
+            ],
+        ),
+    )
+
+
+def metrics_table(metrics: dict[str, Any]) -> str:
+    """Return the table of figures that the model card and the README show."""
+    return _table(
+        ["", "Value", "95 % interval", "Baseline"],
+        [
+            [
+                name.replace("_", " "),
+                f"{value:.3f}",
+                "{:.3f} to {:.3f}".format(*metrics["interval_95"][name]),
+                f"{metrics['baseline'][name]:.3f}",
+            ]
+            for name, value in metrics["test"].items()
+        ],
+    )
+
+
+def _table(header: list[str], rows: list[list[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

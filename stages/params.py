@@ -1,0 +1,121 @@
+"""The schema of params.yaml: every knob with its type and bounds.
+
+Unknown keys and wrong types are errors that name the key (`train.lr: ...`).
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.io import InputError
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A strict, immutable mapping: a string is no number, and no key goes unread."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Prepare(Section):
+    """Where the tweets come from and how they are split."""
+
+    source: Annotated[str, Field(min_length=1)]
+    seed: Seed
+    validation: Share
+    test: Share
+
+    @model_validator(mode="after")
+    def _leaves_training_rows(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation + test must be below 1, to leave rows to train on")
+        return self
+
+
+class Model(Section):
+    """The base model: a folder, or a hub name at a pinned revision."""
+
+    name: Annotated[str, Field(min_length=1)]
+    revision: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    max_length: Annotated[int, Field(ge=8, le=512)]
+
+
+class Train(Section):
+    """The fine-tuning recipe."""
+
+    seed: Seed
+    threads: Positive
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    epochs: Positive
+    patience: Positive
+    batch_size: Positive
+    lr: Annotated[float, Field(gt=0, lt=1)]
+    warmup: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+
+
+class Export(Section):
+    """How the network is quantised."""
+
+    seed: Seed
+    calibration_rows: Positive
+
+
+class Minimum(Section):
+    """The least a model must reach on the test split to pass."""
+
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+    f1: Annotated[float, Field(ge=0, le=1)]
+    roc_auc: Annotated[float, Field(ge=0, le=1)]
+
+
+class Evaluate(Section):
+    """How the locked model is judged."""
+
+    seed: Seed
+    bootstrap: Annotated[int, Field(ge=100)]
+    minimum: Minimum
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    prepare: Prepare
+    model: Model
+    train: Train
+    export: Export
+    evaluate: Evaluate
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read and check a params file, as YAML 1.2 (where `2e-5` is a number).
+
+    Raises:
+        InputError: the file is missing, is no YAML, or a key is missing, unknown or ill-typed.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(path)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    except YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected sections ({', '.join(Params.model_fields)})")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        problems = [
+            f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})"
+            if e["type"] != "missing"
+            else f"{path}: {'.'.join(map(str, e['loc']))}: this key is missing"
+            for e in error.errors()
+        ]
+        raise InputError("\n".join(problems)) from error
