@@ -7,7 +7,7 @@ from pathlib import Path
 import litserve as ls
 
 from serve.classifier import Classifier
-from serve.schema import PredictAnswer, PredictRequest, Prediction, Tweet, TweetAnswer, TweetsAnswer
+from serve.schema import PredictAnswer, Prediction, PredictRequest, Tweet, TweetAnswer, TweetsAnswer
 
 MAX_BATCH = 64  # requests
 BATCH_WAIT = 0.002  # seconds to wait for more of them

@@ -32,15 +32,16 @@ class Classifier:
 
         Raises:
             serve.locked.LockedModelError: a file is missing or altered.
+
         """
         self.manifest = locked.verify(folder)
         self._tokenizer = Tokenizer.from_file(str(folder / locked.TOKENIZER))
-        self._pad_id: int = self._tokenizer.padding["pad_id"]
+        self._pad_id: int = dict(self._tokenizer.padding or {})["pad_id"]
         self._tokenizer.no_padding()
         self._network = ov.Core().compile_model(
             folder / locked.NETWORK,
             "CPU",
-            # f32 where it is not int8: a CPU with bf16 units would answer otherwise than one without
+            # f32 where it is not int8: else CPUs with and without bf16 would answer otherwise
             {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads},
         )
 
@@ -54,14 +55,14 @@ class Classifier:
         for length, rows in alike.items():
             for start in range(0, len(rows), BATCH):
                 chosen = rows[start : start + BATCH]
-                ids = np.full((len(chosen), length), self._pad_id, dtype=np.int64)
-                mask = np.zeros_like(ids)
+                padded = np.full((len(chosen), length), self._pad_id, dtype=np.int64)
+                mask = np.zeros_like(padded)
                 for i, row in enumerate(chosen):
-                    ids[i, : len(encoded[row])] = encoded[row]
+                    padded[i, : len(encoded[row])] = encoded[row]
                     mask[i, : len(encoded[row])] = 1
-                answers[chosen] = self._network({"input_ids": ids, "attention_mask": mask})[0]
+                answers[chosen] = self._network({"input_ids": padded, "attention_mask": mask})[0]
         return answers
 
-    def label(self, probability: float) -> str:
+    def label(self, probability: float) -> locked.Label:
         """Name the class that a probability stands for."""
         return self.manifest.labels[probability >= self.manifest.threshold]

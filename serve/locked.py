@@ -2,11 +2,12 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-LABELS = ("not_disaster", "disaster")
+Label = Literal["not_disaster", "disaster"]
+LABELS: tuple[Label, Label] = ("not_disaster", "disaster")
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 NETWORK = "network.xml"
@@ -34,7 +35,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    labels: tuple[str, str]
+    labels: tuple[Label, Label]
     threshold: Annotated[float, Field(ge=0, le=1)]  # P(disaster) from which the label is disaster
     max_length: Annotated[int, Field(ge=1)]  # tokens
     base_model: BaseWeights
@@ -60,6 +61,7 @@ def verify(folder: Path) -> Manifest:
 
     Raises:
         LockedModelError: a file is missing, altered, or not in the manifest.
+
     """
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())

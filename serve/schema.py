@@ -1,8 +1,10 @@
 """What goes over HTTP, as pydantic models; FastAPI makes /docs of them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+
+from serve.locked import Label
 
 MAX_TEXT = 10_000  # characters
 MAX_INSTANCES = 1_000  # tweets in one call
@@ -48,7 +50,7 @@ PredictRequest = Annotated[
 class Prediction(BaseModel):
     """What the model says of one tweet."""
 
-    label: Literal["not_disaster", "disaster"]
+    label: Label
     probability: Annotated[float, Field(ge=0, le=1, description="P(disaster)")]
 
 

@@ -21,6 +21,7 @@ def locate(model: Model) -> Path:
 
     Raises:
         InputError: a file is missing, the pin is missing, or the weights are not the pinned ones.
+
     """
     if Path(model.name).is_dir():
         folder = Path(model.name)

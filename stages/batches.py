@@ -2,10 +2,32 @@
 
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
 import torch
-from torch.utils.data import Sampler
+from tokenizers import Tokenizer
+from torch.utils.data import Dataset, Sampler
 
 POOL = 50  # batches sorted by length together: enough for little padding, few enough for chance
+
+
+Row = tuple[list[int], int]  # token ids, label
+
+
+class Tweets(Dataset[Row]):
+    """Tweets, tokenised once."""
+
+    def __init__(self, tweets: pd.DataFrame, tokens: Tokenizer) -> None:
+        encoded = tokens.encode_batch_fast(tweets["text"].tolist())
+        labels = tweets["target"].tolist()
+        self.rows: list[Row] = [(e.ids, label) for e, label in zip(encoded, labels, strict=True)]
+
+    def __len__(self) -> int:
+        """Count the tweets."""
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        """Return a tweet's token ids and label."""
+        return self.rows[index]
 
 
 class LengthBuckets(Sampler[list[int]]):
@@ -15,8 +37,8 @@ class LengthBuckets(Sampler[list[int]]):
     except that the batches are shuffled too, so that length does not follow a pattern in time.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self.lengths = torch.tensor(lengths)
+    def __init__(self, tweets: Tweets, batch_size: int, seed: int) -> None:
+        self.lengths = torch.tensor([len(ids) for ids, _ in tweets.rows])
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
@@ -32,17 +54,16 @@ class LengthBuckets(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         """Go through every index once."""
         chance = torch.Generator().manual_seed(self.seed + self.epoch)
-        pools = torch.randperm(len(self.lengths), generator=chance).split(self.batch_size * POOL)
-        batches = [
-            batch
-            for pool in pools
-            for batch in pool[self.lengths[pool].argsort(stable=True)].split(self.batch_size)
-        ]
+        shuffled = torch.randperm(len(self.lengths), generator=chance)
+        batches: list[torch.Tensor] = []
+        for pool in torch.split(shuffled, self.batch_size * POOL):
+            by_length = pool[self.lengths[pool].argsort(stable=True)]
+            batches.extend(torch.split(by_length, self.batch_size))
         for number in torch.randperm(len(batches), generator=chance).tolist():
             yield batches[number].tolist()
 
 
-def collate(rows: Sequence[tuple[list[int], int]], pad_id: int) -> dict[str, torch.Tensor]:
+def collate(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
     """Pad (token ids, label) rows to `input_ids`, `attention_mask` (rows, tokens) and `labels`."""
     lengths = torch.tensor([len(ids) for ids, _ in rows])
     ids = torch.nn.utils.rnn.pad_sequence(

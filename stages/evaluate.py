@@ -1,12 +1,10 @@
 """Locked model + test split -> metrics, plots, worst mistakes and a model card."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -14,23 +12,20 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from sklearn.pipeline import make_pipeline
 
 from serve.classifier import Classifier
-from serve.locked import LABELS, LockedModelError, Manifest
+from serve.locked import LABELS, LockedModelError
 from stages import model_card, params
-from stages.export import OUTPUT as CLASSIFIER
 from stages.io import InputError, new_folder, run, write_json
 from stages.metrics import Scores, Truth, calibration_bins, compute, intervals
-from stages.params import Evaluate, Params
-from stages.prepare import OUTPUT as DATA
+from stages.params import Params
+from stages.paths import CLASSIFIER, EVALUATION, METRICS, PREPARED, REPORT
 from stages.text import URL
 
-OUTPUT = Path("models/evaluation")
-METRICS = Path("models/metrics.json")
 MISTAKES = 20  # rows of the table of worst mistakes
-MIN_SLICE = 20  # tweets; a smaller slice's accuracy says little
+MIN_SLICE = 10  # tweets; a smaller slice's accuracy says little
 
 
 def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str, Any]:
-    """Judge the locked model on the test split, as it will serve; return its metrics.
+    """Judge the locked model on the test split, as it will serve; return the report.
 
     Args:
         classifier: folder of the locked model.
@@ -40,6 +35,7 @@ def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str,
 
     Raises:
         InputError: the locked model is not what its manifest says.
+
     """
     try:
         model = Classifier(classifier, p.train.threads)
@@ -51,7 +47,7 @@ def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str,
     threshold = model.manifest.threshold
     baseline = baseline_scores(pd.read_parquet(data / "train.parquet"), test["text"])
     figures = compute(truth, scores, threshold)
-    metrics = {
+    report = {
         "passed": all(figures[name] >= least for name, least in p.evaluate.minimum),
         "threshold": threshold,
         "rows": len(test),
@@ -65,9 +61,9 @@ def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str,
         slices.to_csv(folder / "slices.csv", index=False)
         worst = worst_mistakes(test, scores, threshold)
         worst.to_csv(folder / "mistakes.csv", index=False)
-        card = model_card.render(model.manifest, metrics, slices, p)
+        card = model_card.render(model.manifest, report, slices, p)
         (folder / "model_card.md").write_text(card, encoding="utf-8")
-    return metrics
+    return report
 
 
 def baseline_scores(train: pd.DataFrame, texts: pd.Series) -> Scores:
@@ -77,7 +73,7 @@ def baseline_scores(train: pd.DataFrame, texts: pd.Series) -> Scores:
         LogisticRegression(C=10, max_iter=1000),
     )
     baseline.fit(train["text"], train["target"])
-    return baseline.predict_proba(texts)[:, 1]
+    return np.asarray(baseline.predict_proba(texts)[:, 1])
 
 
 def slice_metrics(test: pd.DataFrame, scores: Scores, threshold: float) -> Iterator[dict[str, Any]]:
@@ -118,7 +114,7 @@ def worst_mistakes(test: pd.DataFrame, scores: Scores, threshold: float) -> pd.D
     table = test.assign(probability=scores.round(4))
     table = table[(scores >= threshold) != test["target"].to_numpy()]
     order = (table["probability"] - threshold).abs().sort_values(ascending=False, kind="stable")
-    return table.loc[order.index].head(MISTAKES)
+    return pd.DataFrame(table.loc[order.index].head(MISTAKES))
 
 
 def _write_plots(folder: Path, truth: Truth, scores: Scores, threshold: float) -> None:
@@ -142,12 +138,16 @@ def _write_plots(folder: Path, truth: Truth, scores: Scores, threshold: float) -
 
 def main() -> None:
     """Run the stage as params.yaml has it."""
-    metrics = evaluate(CLASSIFIER, DATA, OUTPUT, params.load())
-    write_json(METRICS, metrics)
-    for name, value in metrics["test"].items():
-        low, high = metrics["interval_95"][name]
-        print(f"{name:>18} {value:.4f}  95 % {low:.4f} to {high:.4f}  baseline {metrics['baseline'][name]:.4f}")
-    print(f"{'passed':>18} {str(metrics['passed']).lower()}")
+    report = evaluate(CLASSIFIER, PREPARED, EVALUATION, params.load())
+    write_json(REPORT, report)
+    write_json(METRICS, {"passed": report["passed"], **report["test"]})
+    for name, value in report["test"].items():
+        low, high = report["interval_95"][name]
+        print(
+            f"{name:>18} {value:.4f}  95 % {low:.4f} to {high:.4f}"
+            f"  baseline {report['baseline'][name]:.4f}"
+        )
+    print(f"{'passed':>18} {report['passed']}")
 
 
 if __name__ == "__main__":

@@ -26,11 +26,7 @@ from stages import base_model, params
 from stages.io import new_folder, run, write_json
 from stages.metrics import compute
 from stages.params import Params
-from stages.prepare import OUTPUT as DATA
-from stages.train import OUTPUT as CHECKPOINT
-
-OUTPUT = Path("models/classifier")
-PARITY = Path("models/parity.json")
+from stages.paths import CHECKPOINT, CLASSIFIER, PARITY, PREPARED
 
 EXACT_BATCH = 32
 
@@ -61,6 +57,7 @@ def export(checkpoint: Path, data: Path, output: Path, p: Params) -> dict[str, A
         data: folder of {train,validation}.parquet.
         output: folder of the locked model to make; it appears only when complete.
         p: all params; `model` and `export` are read.
+
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -169,7 +166,7 @@ def _exact_scores(
 
 def main() -> None:
     """Run the stage as params.yaml has it."""
-    parity = export(CHECKPOINT, DATA, OUTPUT, params.load())
+    parity = export(CHECKPOINT, PREPARED, CLASSIFIER, params.load())
     write_json(PARITY, parity)
 
 

@@ -30,7 +30,7 @@ def compute(truth: Truth, scores: Scores, threshold: float) -> dict[str, float]:
 
 
 def calibration_error(truth: Truth, scores: Scores) -> float:
-    """Expected calibration error over ten equal-width bins (Guo et al. 2017, arXiv:1706.04599)."""
+    """Return the expected calibration error over ten equal-width bins (Guo et al. 2017)."""
     bins = calibration_bins(scores)
     gaps = np.bincount(bins, truth - scores, CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(truth))

@@ -17,8 +17,8 @@ mentions are read as one word each.
 |---|---|
 | Starts from | {base} at `{revision}` |
 | Trained on | `{source}`, train split, SHA-256 `{data_hash:.16}…` |
-| Recipe | AdamW, peak learning rate {lr}, batches of {batch_size}, at most {epochs} epochs, seed {seed} |
-| Runs as | int8 network in OpenVINO, on any x86-64 or ARM CPU |
+| Recipe | peak learning rate {lr}, batches of {batch_size}, at most {epochs} epochs, seed {seed} |
+| Runs as | int8 network in OpenVINO, on a CPU |
 | Calls it a disaster from | P = {threshold} (chosen on the validation split) |
 
 ## How it does
@@ -43,9 +43,7 @@ It {verdict} the minimums of params.yaml: {minimum}.
 """
 
 
-def render(
-    manifest: Manifest, metrics: dict[str, Any], slices: pd.DataFrame, p: Params
-) -> str:
+def render(manifest: Manifest, report: dict[str, Any], slices: pd.DataFrame, p: Params) -> str:
     """Return the model card as Markdown."""
     return TEMPLATE.format(
         version=manifest.version,
@@ -59,21 +57,26 @@ def render(
         epochs=p.train.epochs,
         seed=p.train.seed,
         threshold=manifest.threshold,
-        rows=metrics["rows"],
-        metrics=metrics_table(metrics),
-        verdict="reaches" if metrics["passed"] else "**does not reach**",
+        rows=report["rows"],
+        metrics=metrics_table(report),
+        verdict="reaches" if report["passed"] else "**does not reach**",
         minimum=", ".join(f"{name} {least}" for name, least in p.evaluate.minimum),
         slices=_table(
             ["Slice", "Tweets", "Disasters", "Accuracy"],
             [
-                [f"{row.slice}: {row.value}", row.rows, f"{row.positive_share:.2f}", f"{row.accuracy:.3f}"]
+                [
+                    f"{row.slice}: {row.value}",
+                    row.rows,
+                    f"{row.positive_share:.2f}",
+                    f"{row.accuracy:.3f}",
+                ]
                 for row in slices.itertuples()
             ],
         ),
     )
 
 
-def metrics_table(metrics: dict[str, Any]) -> str:
+def metrics_table(report: dict[str, Any]) -> str:
     """Return the table of figures that the model card and the README show."""
     return _table(
         ["", "Value", "95 % interval", "Baseline"],
@@ -81,10 +84,10 @@ def metrics_table(metrics: dict[str, Any]) -> str:
             [
                 name.replace("_", " "),
                 f"{value:.3f}",
-                "{:.3f} to {:.3f}".format(*metrics["interval_95"][name]),
-                f"{metrics['baseline'][name]:.3f}",
+                "{:.3f} to {:.3f}".format(*report["interval_95"][name]),
+                f"{report['baseline'][name]:.3f}",
             ]
-            for name, value in metrics["test"].items()
+            for name, value in report["test"].items()
         ],
     )
 

@@ -100,6 +100,7 @@ def load(path: Path = Path("params.yaml")) -> Params:
 
     Raises:
         InputError: the file is missing, is no YAML, or a key is missing, unknown or ill-typed.
+
     """
     try:
         values = YAML(typ="safe", pure=True).load(path)

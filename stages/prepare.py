@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from stages import params
 from stages.io import InputError, new_folder, run, write_json
+from stages.paths import PREPARED
 from stages.text import ENTITIES, MENTION, URL
 
-OUTPUT = Path("data/prepared")
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("id", "text", "keyword", "target")
 CHUNK_ROWS = 100_000
@@ -66,6 +66,7 @@ def prepare(source: str, output: Path, seed: int, validation: float, test: float
 
     Raises:
         InputError: the source cannot be read or used; the message names the place.
+
     """
     with new_folder(output) as folder:
         staged = folder / "staged.parquet"
@@ -81,7 +82,7 @@ def prepare(source: str, output: Path, seed: int, validation: float, test: float
 
 
 def reading(text: pyarrow.Array) -> pyarrow.Array:
-    """What a tweet says, for finding its near-duplicates: one lower-case line of bare words.
+    """Reduce each tweet to what it says, to find near-duplicates: bare words in lower case.
 
     A text of nothing but links, mentions and punctuation reads as itself.
     """
@@ -216,9 +217,7 @@ def _resolve(
     return keep, counts
 
 
-def _split(
-    hashes: npt.NDArray[np.uint64], validation: float, test: float
-) -> npt.NDArray[np.int8]:
+def _split(hashes: npt.NDArray[np.uint64], validation: float, test: float) -> npt.NDArray[np.int8]:
     """Place each hash on [0, 1) and cut there: (rows,) index into SPLITS."""
     place = hashes / 2.0**64
     return np.select([place < test, place < test + validation], [2, 1], 0).astype(np.int8)
@@ -272,7 +271,7 @@ def _check_usable(source: str, report: dict[str, Any]) -> None:
 def main() -> None:
     """Run the stage as params.yaml has it."""
     p = params.load().prepare
-    report = prepare(p.source, OUTPUT, p.seed, p.validation, p.test)
+    report = prepare(p.source, PREPARED, p.seed, p.validation, p.test)
     print(" ".join(f"{name}={count}" for name, count in report["rows"].items()))
 
 

@@ -20,6 +20,7 @@ def build(base: Path, max_length: int) -> Tokenizer:
 
     Raises:
         InputError: the base model names no padding token that its tokenizer knows.
+
     """
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     steps: list[Normalizer] = [

@@ -20,13 +20,10 @@ from transformers.utils import logging
 
 from serve.locked import LABELS, TOKENIZER
 from stages import base_model, params, tokenizer
-from stages.batches import LengthBuckets, collate
+from stages.batches import LengthBuckets, Tweets, collate
 from stages.io import InputError, new_folder, run
 from stages.params import Params, Train
-from stages.prepare import OUTPUT as DATA
-
-OUTPUT = Path("models/checkpoint")
-HISTORY = Path("models/training")
+from stages.paths import CHECKPOINT, HISTORY, PREPARED
 
 
 def train(data: Path, output: Path, history: Path, p: Params) -> dict[str, float]:
@@ -43,6 +40,7 @@ def train(data: Path, output: Path, history: Path, p: Params) -> dict[str, float
 
     Raises:
         InputError: the base model is not the pinned one, or the loss is no longer a number.
+
     """
     torch.set_num_threads(p.train.threads)
     set_seed(p.train.seed, deterministic=True)
@@ -50,16 +48,14 @@ def train(data: Path, output: Path, history: Path, p: Params) -> dict[str, float
     tokens = tokenizer.build(base, p.model.max_length)
     accelerator = Accelerator(mixed_precision=_precision(p.train.precision))
 
-    pad = functools.partial(collate, pad_id=tokens.padding["pad_id"])
+    locked_tokenizer = tokens.to_str(pretty=True)
+    pad = functools.partial(collate, pad_id=dict(tokens.padding or {})["pad_id"])
     tokens.no_padding()
-    rows = {
-        split: _encode(tokens, pd.read_parquet(data / f"{split}.parquet"))
-        for split in ("train", "validation")
-    }
-    order = LengthBuckets([len(ids) for ids, _ in rows["train"]], p.train.batch_size, p.train.seed)
-    loader = DataLoader(rows["train"], batch_sampler=order, collate_fn=pad)
-    by_length = sorted(rows["validation"], key=lambda row: len(row[0]))
-    held_out = DataLoader(by_length, batch_size=4 * p.train.batch_size, collate_fn=pad)
+    tweets = Tweets(pd.read_parquet(data / "train.parquet"), tokens)
+    unseen = Tweets(pd.read_parquet(data / "validation.parquet"), tokens)
+    order = LengthBuckets(tweets, p.train.batch_size, p.train.seed)
+    loader = DataLoader(tweets, batch_sampler=order, collate_fn=pad)
+    held_out = DataLoader(unseen, batch_size=p.train.batch_size, collate_fn=pad)
 
     logging.set_verbosity_error()  # the new classifier head is meant to be missing in the base
     logging.disable_progress_bar()
@@ -88,17 +84,14 @@ def train(data: Path, output: Path, history: Path, p: Params) -> dict[str, float
                 optimizer.step()
                 schedule.step()
                 optimizer.zero_grad()
-                if not math.isfinite(value := loss.item()):
-                    raise InputError(
-                        f"train: the loss is {value} at step {live.step + 1}, epoch {epoch}; "
-                        f"try a lower train.lr than {p.train.lr} or precision fp32"
-                    )
                 live.step += 1
+                value = _finite(loss.item(), live.step, p.train)
                 live.log_metric("train/loss", value)
                 live.log_metric("train/learning_rate", rate)
                 live.log_metric("train/gradient_norm", float(norm))
                 progress.set_postfix(loss=f"{value:.3f}")
             metrics = _validate(accelerator, model, held_out)
+            _finite(metrics["loss"], live.step, p.train)
             for name, figure in metrics.items():
                 live.log_metric(f"validation/{name}", figure)
             tqdm.write(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
@@ -112,11 +105,19 @@ def train(data: Path, output: Path, history: Path, p: Params) -> dict[str, float
             live.summary[f"best_{name}"] = figure
         live.make_summary()
 
-    tokens = tokenizer.build(base, p.model.max_length)
     with new_folder(output) as folder:
         accelerator.unwrap_model(model).save_pretrained(folder, state_dict=best_weights)
-        tokens.save(str(folder / TOKENIZER))
+        (folder / TOKENIZER).write_text(locked_tokenizer, encoding="utf-8")
     return best
+
+
+def _finite(loss: float, step: int, recipe: Train) -> float:
+    if not math.isfinite(loss):
+        raise InputError(
+            f"the training diverged: the loss is {loss} at step {step}; "
+            f"try a lower train.lr than {recipe.lr}, or train.precision: fp32"
+        )
+    return loss
 
 
 def _precision(wanted: str) -> str:
@@ -131,12 +132,6 @@ def _precision(wanted: str) -> str:
     elif wanted == "fp16" and not torch.cuda.is_available():
         raise InputError("train.precision: fp16 needs a GPU; on a CPU take bf16 or fp32")
     return "no" if wanted == "fp32" else wanted
-
-
-def _encode(tokens: tokenizer.Tokenizer, tweets: pd.DataFrame) -> list[tuple[list[int], int]]:
-    """Tokenise once: (token ids, label) of each tweet."""
-    encoded = tokens.encode_batch_fast(tweets["text"].tolist())
-    return list(zip((e.ids for e in encoded), tweets["target"].tolist(), strict=True))
 
 
 def _optimizer(model: PreTrainedModel, recipe: Train) -> torch.optim.Optimizer:
@@ -169,7 +164,7 @@ def _validate(
 
 def main() -> None:
     """Run the stage as params.yaml has it."""
-    train(DATA, OUTPUT, HISTORY, params.load())
+    train(PREPARED, CHECKPOINT, HISTORY, params.load())
 
 
 if __name__ == "__main__":

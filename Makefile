@@ -1,0 +1,41 @@
+# Every task sets up what it needs; nothing is done twice.
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+READY := $(VENV)/.ready
+export PATH := $(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro serve test lint bench clean
+
+help: ## List the tasks
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make the environment in .venv
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "error: Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; name one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+repro: $(READY) ## Run the pipeline where something changed, and print the metrics
+	dvc repro
+	dvc metrics show
+
+serve: $(READY) ## Answer HTTP requests from the locked model, on port 8080
+	python -m serve
+
+test: $(READY) ## Run the tests
+	pytest
+
+lint: $(READY) ## Check style and types
+	ruff check
+	ruff format --check
+	mypy
+
+bench: $(READY) ## Measure the pipeline on a large generated file
+	python -m tests.bench.prepare
+
+clean: ## Remove the environment and caches; data and models stay
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find stages serve tests -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,12 @@
+"""Where the stages keep their outputs, from the repository's root; dvc.yaml says the same."""
+
+from pathlib import Path
+
+PREPARED = Path("data/prepared")  # {train,validation,test}.parquet, report.json
+CHECKPOINT = Path("models/checkpoint")  # torch weights in safetensors, config.json, tokenizer.json
+HISTORY = Path("models/training")  # learning curves, by DVCLive
+CLASSIFIER = Path("models/classifier")  # the locked model
+PARITY = Path("models/parity.json")  # int8 against fp32
+EVALUATION = Path("models/evaluation")  # plots, slices, mistakes, model card
+METRICS = Path("models/metrics.json")  # the figures that experiments are compared by
+REPORT = Path("models/report.json")  # the same with intervals and the baseline
