@@ -25,7 +25,6 @@ from stages.paths import PREPARED
 from stages.text import ENTITIES, MENTION, URL
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = ("id", "text", "keyword", "target")
 CHUNK_ROWS = 100_000
 MAX_TEXT = 10_000  # characters; far beyond any tweet, so a longer field is a broken file
 MAX_SHOWN = 5  # faulty rows named in one error
@@ -118,20 +117,19 @@ def _stage(
             targets.append(rows["target"].to_numpy())
             first_row += len(chunk)
             progress.update(len(chunk))
-    if not targets:
+    if first_row == 1:
         raise InputError(f"{source}: no rows below the header")
     return np.concatenate(hashes), np.concatenate(targets)
 
 
 def _chunks(source: str) -> Iterator[pd.DataFrame]:
-    """Read the source's known columns as text, a chunk at a time."""
+    """Read the source's columns as text, a chunk at a time."""
     try:
         with fsspec.open(source, "rb") as file:
             chunks = pd.read_csv(
                 file,
                 dtype=str,
                 keep_default_na=False,  # "NA" and "null" are words
-                usecols=lambda name: name in COLUMNS,
                 chunksize=CHUNK_ROWS,
                 encoding="utf-8-sig",
             )
@@ -139,7 +137,8 @@ def _chunks(source: str) -> Iterator[pd.DataFrame]:
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{source}: the file is empty") from error
     except pd.errors.ParserError as error:
-        raise InputError(f"{source}: {str(error).strip()} (is a quote never closed?)") from error
+        hint = " (a quote is never closed)" if "inside string" in str(error) else ""
+        raise InputError(f"{source}: {str(error).strip()}{hint}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: {_first_broken_line(source)}") from error
     except FileNotFoundError as error:
@@ -162,6 +161,8 @@ def _checked(source: str, chunk: pd.DataFrame, first_row: int) -> pyarrow.Table:
     """Hold a chunk to the schema and bring it to the columns of the output."""
     if missing := [name for name in ("text", "target") if name not in chunk]:
         raise InputError(f"{source}: the header lacks the column {' and '.join(missing)}")
+    if not isinstance(chunk.index, pd.RangeIndex):  # pandas took the surplus field for an index
+        raise InputError(f"{source}: line 2 has more fields than the header")
     chunk = chunk.set_axis(pd.RangeIndex(first_row, first_row + len(chunk)))
     try:
         SOURCE_SCHEMA.validate(chunk, lazy=True)

@@ -1,0 +1,163 @@
+"""A quick pipeline for all tests: the same code, a tiny base model, a part of the corpus."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from ruamel.yaml import YAML
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, BertModel
+
+from serve.locked import sha256_of
+
+ROOT = Path(__file__).parents[1]
+CORPUS = ROOT / "data" / "tweets.csv"
+ROWS = 700
+NOWHERE = "http://127.0.0.1:9"  # nothing listens there: whoever calls out fails
+
+
+@dataclass(frozen=True)
+class Project:
+    """A git and DVC repository of its own, with the code of this one."""
+
+    folder: Path
+    site_cache: Path
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment(),
+            text=True,
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        return {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "AIP_"))},
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": "",
+            "DVC_SITE_CACHE_DIR": str(self.site_cache),
+            "HTTP_PROXY": NOWHERE,
+            "HTTPS_PROXY": NOWHERE,
+            "NO_PROXY": "127.0.0.1",
+            **extra,
+        }
+
+    def params(self) -> dict[str, Any]:
+        return dict(YAML(typ="safe").load(self.folder / "params.yaml"))
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        YAML(typ="safe").dump(params, self.folder / "params.yaml")
+
+    def lock(self) -> dict[str, Any]:
+        return dict(YAML(typ="safe").load(self.folder / "dvc.lock"))
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first rows of the shipped corpus."""
+    path = tmp_path_factory.mktemp("source") / "tweets.csv"
+    pd.read_csv(CORPUS, dtype=str, keep_default_na=False).head(ROWS).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def base_model(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
+    """A BERT of 2 layers and 32 units, with a WordPiece tokenizer of its own."""
+    folder = tmp_path_factory.mktemp("base-model")
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=2000, special_tokens=special)
+    tokenizer.train_from_iterator([*pd.read_csv(source)["text"], "http @user"], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        pad_token_id=0,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def make_project(folder: Path, source: Path, base_model: Path) -> Project:
+    """Copy the repository's files, as git has them, to a new repository with quick params."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "dvc.lock")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    shutil.copyfile(source, folder / "data" / "tweets.csv")
+    project = Project(folder, folder.with_name(f"{folder.name}-site-cache"))
+    params = project.params()
+    params["model"] = {
+        "name": str(base_model),
+        "sha256": sha256_of(base_model / "model.safetensors"),
+        "max_length": 64,
+    }
+    params["train"] |= {"epochs": 3, "lr": 0.003, "batch_size": 16}
+    params["export"]["calibration_rows"] = 50
+    params["evaluate"] |= {"bootstrap": 100, "minimum": dict.fromkeys(["accuracy", "f1", "roc_auc"], 0.0)}
+    project.set_params(params)
+    for command in (
+        "git init --quiet --initial-branch=main",
+        "git config user.name Tester",
+        "git config user.email tester@example.com",
+        "git add --all",
+        "git commit --quiet --message start",
+    ):
+        project.run(*command.split())
+    return project
+
+
+@pytest.fixture(scope="session")
+def pipeline(
+    tmp_path_factory: pytest.TempPathFactory, source: Path, base_model: Path
+) -> Project:
+    """A project after `dvc repro`. Shared: whoever changes it puts it back."""
+    project = make_project(tmp_path_factory.mktemp("pipeline"), source, base_model)
+    project.run("dvc", "repro")
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", "run")
+    return project
+
+
+@pytest.fixture
+def classifier_folder(pipeline: Project, tmp_path: Path) -> Path:
+    """A copy of the locked model, to be spoilt."""
+    return Path(shutil.copytree(pipeline.folder / "models" / "classifier", tmp_path / "classifier"))
+
+
+@pytest.fixture
+def unchanged(pipeline: Project) -> Iterator[Project]:
+    """The shared project, put back afterwards."""
+    yield pipeline
+    pipeline.run("git", "checkout", "--quiet", "--force", "HEAD", "--", ".")

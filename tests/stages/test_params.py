@@ -1,0 +1,59 @@
+"""params.yaml is read strictly."""
+
+from pathlib import Path
+
+import pytest
+
+from stages import params
+from stages.io import InputError
+from tests.conftest import ROOT
+
+SHIPPED = (ROOT / "params.yaml").read_text()
+
+
+def load(tmp_path: Path, text: str) -> params.Params:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    return params.load(path)
+
+
+def test_the_shipped_file_is_valid() -> None:
+    assert params.load(ROOT / "params.yaml").train.epochs >= 1
+
+
+@pytest.mark.parametrize("number", ["2e-5", "2.0e-5", "0.00002"])
+def test_every_spelling_of_a_number_is_one(tmp_path: Path, number: str) -> None:
+    text = SHIPPED.replace("lr: 5.0e-5", f"lr: {number}")
+    assert load(tmp_path, text).train.lr == pytest.approx(2e-5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("lr: 5.0e-5", "lr: fast", "train.lr"),
+        ("lr: 5.0e-5", "lr: '5e-5'", "train.lr"),
+        ("epochs: 4", "epochs: 4.5", "train.epochs"),
+        ("epochs: 4", "epochs: true", "train.epochs"),
+        ("epochs: 4", "epochs: 0", "train.epochs"),
+        ("epochs: 4", "epoch: 4", "train.epoch"),
+        ("epochs: 4", "epoch: 4", "train.epochs: this key is missing"),
+        ("precision: auto", "precision: int4", "train.precision"),
+        ("test: 0.15", "test: 0.95", "validation + test"),
+        ("export:", "exports:", "exports"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    assert old in SHIPPED
+    with pytest.raises(InputError, match=named.replace("+", r"\+")):
+        load(tmp_path, SHIPPED.replace(old, new))
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "train: [", "just words"])
+def test_a_file_that_is_no_params_file_is_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match="params.yaml"):
+        load(tmp_path, text)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="none.yaml: No such file"):
+        params.load(tmp_path / "none.yaml")

@@ -1,0 +1,214 @@
+"""Source CSV -> prepared splits."""
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import fsspec
+import pandas as pd
+import pytest
+
+from stages.io import InputError
+from stages.prepare import SPLITS, prepare
+from tests.conftest import CORPUS, ROOT
+
+HEADER = "id,keyword,location,text,target\n"
+
+
+def run(source: Path | str, output: Path, seed: int = 1) -> dict[str, pd.DataFrame]:
+    prepare(str(source), output, seed, validation=0.2, test=0.2)
+    return {split: pd.read_parquet(output / f"{split}.parquet") for split in SPLITS}
+
+
+def rows(count: int) -> list[str]:
+    return [f"{i},,,tweet number {i} says {i * 7919},{i % 2}\n" for i in range(1, count + 1)]
+
+
+def write(path: Path, lines: list[str], header: str = HEADER) -> Path:
+    path.write_text(header + "".join(lines), encoding="utf-8")
+    return path
+
+
+def places(splits: dict[str, pd.DataFrame]) -> dict[str, str]:
+    return {text: split for split, table in splits.items() for text in table["text"]}
+
+
+def test_every_row_is_in_exactly_one_split(tmp_path: Path) -> None:
+    splits = run(write(tmp_path / "in.csv", rows(500)), tmp_path / "out")
+    texts = [text for table in splits.values() for text in table["text"]]
+    assert sorted(texts) == sorted(f"tweet number {i} says {i * 7919}" for i in range(1, 501))
+    assert [list(table.columns) for table in splits.values()] == [
+        ["id", "text", "keyword", "target"]
+    ] * 3
+    assert len(splits["train"]) == pytest.approx(300, abs=40)
+    assert len(splits["test"]) == pytest.approx(100, abs=30)
+
+
+def test_classes_are_shared_out_alike(tmp_path: Path) -> None:
+    splits = run(write(tmp_path / "in.csv", rows(4000)), tmp_path / "out")
+    shares = [table["target"].mean() for table in splits.values()]
+    assert max(shares) - min(shares) < 0.06
+
+
+def test_adding_and_reordering_rows_moves_none(tmp_path: Path) -> None:
+    before = places(run(write(tmp_path / "in.csv", rows(300)), tmp_path / "out"))
+    after = places(run(write(tmp_path / "in.csv", rows(350)[::-1]), tmp_path / "out"))
+    assert len(after) == 350
+    assert {text: after[text] for text in before} == before
+
+
+def test_another_seed_is_another_split(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.csv", rows(300))
+    assert places(run(source, tmp_path / "a", seed=1)) != places(run(source, tmp_path / "b", seed=2))
+
+
+def test_near_duplicates_become_one_and_conflicts_are_decided(tmp_path: Path) -> None:
+    lines = [
+        '900,,,"FIRE at the mill! https://t.example/a",1\n',
+        '901,,,"fire at the mill https://t.example/b @you",1\n',
+        '902,,,"Fire, at the &amp; mill?",0\n',
+        "903,,,that storm was something,1\n",
+        "904,,,That storm was something!!,0\n",
+        "905,,,https://t.example/only-a-link,1\n",
+        "906,,,https://t.example/another-link,0\n",
+    ]
+    output = tmp_path / "out"
+    splits = run(write(tmp_path / "in.csv", rows(300) + lines), output)
+    kept = pd.concat(splits.values()).set_index("id")
+    assert kept.loc["900", "target"] == 1
+    assert not {"901", "902", "903", "904"} & set(kept.index)
+    assert {"905", "906"} <= set(kept.index)
+    assert json.loads((output / "report.json").read_text())["rows"] == {
+        "read": 307,
+        "kept": 303,
+        "merged_near_duplicates": 2,
+        "dropped_label_tie": 2,
+        "groups_of_near_duplicates": 2,
+        "groups_decided_by_majority": 1,
+        "groups_dropped_on_a_tie": 1,
+    }
+
+
+def test_the_kept_row_bears_the_majority_label(tmp_path: Path) -> None:
+    lines = ["900,,,flood!,0\n", "901,,,flood?,1\n", "902,,,flood.,1\n"]
+    kept = pd.concat(run(write(tmp_path / "in.csv", rows(300) + lines), tmp_path / "out").values())
+    assert kept[kept["text"].str.startswith("flood")][["id", "target"]].to_numpy().tolist() == [
+        ["901", 1]
+    ]
+
+
+def test_only_text_and_target_are_required(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("text,target\n" + "".join(f"words {i},{i % 2}\n" for i in range(300)))
+    table = pd.concat(run(source, tmp_path / "out").values())
+    assert set(table["id"]) == {str(i) for i in range(1, 301)}
+    assert set(table["keyword"]) == {""}
+
+
+def test_words_that_pandas_takes_for_blanks_are_kept(tmp_path: Path) -> None:
+    lines = ["NA,forest%20fire,,null,1\n", "901,Sinking ,,NaN,0\n"]
+    table = pd.concat(run(write(tmp_path / "in.csv", rows(300) + lines), tmp_path / "out").values())
+    found = table[table["text"].isin(["null", "NaN"])].sort_values("text")
+    assert found["keyword"].tolist() == ["sinking", "forest fire"]
+    assert "NA" in set(table["id"])
+
+
+def test_any_fsspec_url_is_a_source(tmp_path: Path) -> None:
+    with fsspec.open("memory://bucket/in.csv", "w") as file:
+        file.write(HEADER + "".join(rows(300)))
+    assert len(pd.concat(run("memory://bucket/in.csv", tmp_path / "out").values())) == 300
+
+
+def test_chunks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(CORPUS, tmp_path / "whole")
+    monkeypatch.setattr("stages.prepare.CHUNK_ROWS", 97)
+    parts = run(CORPUS, tmp_path / "parts")
+    for split in SPLITS:
+        pd.testing.assert_frame_equal(whole[split], parts[split])
+
+
+BAD = {
+    "missing text column": ("id,target\n1,0\n", "lacks the column text"),
+    "missing both columns": ("id,words\n1,a\n", "lacks the column text and target"),
+    "empty file": ("", "the file is empty"),
+    "header only": (HEADER, "no rows"),
+    "one class only": (HEADER + "".join(f"{i},,,w {i},1\n" for i in range(99)), "only target 1"),
+    "one row": (HEADER + "1,,,fire,1\n", "only target 1"),
+    "too few rows": (HEADER + "1,,,fire,1\n2,,,cake,0\n", "too few rows"),
+    "target of 2": (HEADER + "1,,,a,0\n2,,,b,2\n", "data row 2: target must be 0 or 1 .*'2'"),
+    "target of yes": (HEADER + "1,,,a,yes\n", "data row 1: target must be 0 or 1 .*'yes'"),
+    "blank target": (HEADER + "1,,,a,\n", "data row 1: target must be 0 or 1"),
+    "blank text": (HEADER + "1,,,a,1\n2,,,  ,1\n", "data row 2: text is blank"),
+    "open quote": (HEADER + '1,,,"never closed,1\n2,,,b,0\n', "a quote is never closed"),
+    "too many fields": (HEADER + "1,,,a,1\n2,,,b,0,x,y\n", "line 3"),
+    "more fields than the header": (HEADER + "1,,,a,1,x\n2,,,b,0,y\n", "line 2 has more fields"),
+    "too few fields": (HEADER + "1,,,a,1\n2,,\n", "data row 2: "),
+    "a text of 1 MB": (HEADER + f"1,,,{'a ' * 500_000},1\n", "data row 1: text is longer"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_named_and_writes_nothing(tmp_path: Path, case: str) -> None:
+    text, named = BAD[case]
+    source = tmp_path / "in.csv"
+    source.write_text(text)
+    with pytest.raises(InputError, match=f"in.csv: .*{named}"):
+        run(source, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_broken_utf8_is_named_by_line(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_bytes(HEADER.encode() + b"1,,,fine,0\n2,,,caf\xe9 burnt,1\n")
+    with pytest.raises(InputError, match="line 3, byte 8: not UTF-8"):
+        run(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("source", ["nowhere.csv", "memory://no-bucket/none.csv"])
+def test_a_missing_source_is_named(tmp_path: Path, source: str) -> None:
+    with pytest.raises(InputError, match=f"{source}: no such file"):
+        run(source, tmp_path / "out")
+
+
+def test_a_failed_run_keeps_the_last_output(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    before = run(write(tmp_path / "in.csv", rows(300)), output)
+    with pytest.raises(InputError):
+        run(write(tmp_path / "in.csv", ["1,,,a,maybe\n"]), output)
+    pd.testing.assert_frame_equal(pd.read_parquet(output / "train.parquet"), before["train"])
+
+
+def test_the_command_ends_with_a_line_and_a_status(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data" / "tweets.csv", ["1,,,a,maybe\n"])
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.prepare"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "error: data/tweets.csv: data row 1: target must be 0 or 1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["tweets.csv"]
+
+
+def test_no_reading_is_in_two_splits_of_the_corpus(tmp_path: Path) -> None:
+    splits = run(CORPUS, tmp_path / "out")
+    bare = {
+        split: set(
+            table["text"]
+            .str.lower()
+            .str.replace(r"https?://\S+|@\w+|&\w+;", " ", regex=True)
+            .str.replace(r"[^\w]+|_", " ", regex=True)
+            .str.strip()
+        )
+        for split, table in splits.items()
+    }
+    for one, other in itertools.combinations(SPLITS, 2):
+        assert not bare[one] & bare[other]
