@@ -1,15 +1,16 @@
 """`python -m serve`: the one way to start the server."""
 
+import functools
+import os
 import signal
+import socket
 import sys
 from types import FrameType
 
 import litserve as ls
-from pydantic import ValidationError
 
-from serve import locked
+from serve import locked, settings
 from serve.api import DisasterAPI
-from serve.settings import Settings
 
 MAX_BODY = 16 * 2**20  # bytes
 DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
@@ -18,36 +19,47 @@ DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in a
 def main() -> None:
     """Verify the model, then serve it until SIGTERM or SIGINT."""
     try:
-        settings = Settings()
-        manifest = locked.verify(settings.model_uri)
-    except ValidationError as error:
-        first = error.errors()[0]
-        sys.exit(f"error: {str(first['loc'][0]).upper()}: {first['msg']} (got {first['input']!r})")
-    except locked.LockedModelError as error:
+        options = settings.load()
+        manifest = locked.verify(options.model_uri)
+        _require_free(options.host, options.port)
+    except (settings.SettingsError, locked.LockedModelError) as error:
         sys.exit(f"error: {error}")
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, functools.partial(_interrupt, os.getpid()))
     server = ls.LitServer(
-        DisasterAPI(settings.model_uri, settings.predict_route),
+        DisasterAPI(options.model_uri, options.predict_route),
         accelerator="cpu",
-        healthcheck_path=settings.health_route,
+        healthcheck_path=options.health_route,
         model_metadata={"version": manifest.version, **manifest.model_dump()},
         max_payload_size=MAX_BODY,
         restart_workers=True,
     )
     server.uvicorn_graceful_timeout = DRAIN
-    print(f"model {manifest.version} at http://{settings.host}:{settings.port}/docs", flush=True)
+    print(f"model {manifest.version} at http://{options.host}:{options.port}/docs", flush=True)
     server.run(
-        host=settings.host,
-        port=settings.port,
+        host=options.host,
+        port=options.port,
         log_level="warning",
         generate_client_file=False,
         access_log=False,
     )
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """End as on Ctrl-C, which LitServe knows how to: it answers what is in flight and leaves."""
-    raise KeyboardInterrupt
+def _require_free(host: str, port: int) -> None:
+    """Say that the port is taken before any worker is started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise settings.SettingsError(f"PORT: {port} on {host}: {error.strerror}") from error
+
+
+def _interrupt(main_process: int, _signal: int, _frame: FrameType | None) -> None:
+    """End as on Ctrl-C, which LitServe knows how to: it answers what is in flight and leaves.
+
+    The HTTP process, forked from this one, inherits the handler and ends by uvicorn's own.
+    """
+    if os.getpid() == main_process:
+        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -65,4 +65,4 @@ class Classifier:
 
     def label(self, probability: float) -> locked.Label:
         """Name the class that a probability stands for."""
-        return self.manifest.labels[probability >= self.manifest.threshold]
+        return self.manifest.labels[int(probability >= self.manifest.threshold)]

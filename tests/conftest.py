@@ -79,7 +79,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base_model(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
     """A BERT of 2 layers and 32 units, with a WordPiece tokenizer of its own."""
     folder = tmp_path_factory.mktemp("base-model")
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -125,7 +125,10 @@ def make_project(folder: Path, source: Path, base_model: Path) -> Project:
     }
     params["train"] |= {"epochs": 3, "lr": 0.003, "batch_size": 16}
     params["export"]["calibration_rows"] = 50
-    params["evaluate"] |= {"bootstrap": 100, "minimum": dict.fromkeys(["accuracy", "f1", "roc_auc"], 0.0)}
+    params["evaluate"] |= {
+        "bootstrap": 100,
+        "minimum": dict.fromkeys(["accuracy", "f1", "roc_auc"], 0.0),
+    }
     project.set_params(params)
     for command in (
         "git init --quiet --initial-branch=main",
@@ -139,9 +142,7 @@ def make_project(folder: Path, source: Path, base_model: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def pipeline(
-    tmp_path_factory: pytest.TempPathFactory, source: Path, base_model: Path
-) -> Project:
+def pipeline(tmp_path_factory: pytest.TempPathFactory, source: Path, base_model: Path) -> Project:
     """A project after `dvc repro`. Shared: whoever changes it puts it back."""
     project = make_project(tmp_path_factory.mktemp("pipeline"), source, base_model)
     project.run("dvc", "repro")

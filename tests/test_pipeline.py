@@ -7,7 +7,6 @@ import pytest
 from ruamel.yaml import YAML
 
 from serve.locked import verify
-
 from tests.conftest import Project, make_project
 
 STAGES = ["prepare", "train", "export", "evaluate"]

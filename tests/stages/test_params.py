@@ -50,10 +50,10 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, old: str, new: str, named
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "train: [", "just words"])
 def test_a_file_that_is_no_params_file_is_named(tmp_path: Path, text: str) -> None:
-    with pytest.raises(InputError, match="params.yaml"):
+    with pytest.raises(InputError, match=r"params\.yaml"):
         load(tmp_path, text)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none.yaml: No such file"):
+    with pytest.raises(InputError, match=r"none\.yaml: No such file"):
         params.load(tmp_path / "none.yaml")

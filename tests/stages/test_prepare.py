@@ -61,7 +61,9 @@ def test_adding_and_reordering_rows_moves_none(tmp_path: Path) -> None:
 
 def test_another_seed_is_another_split(tmp_path: Path) -> None:
     source = write(tmp_path / "in.csv", rows(300))
-    assert places(run(source, tmp_path / "a", seed=1)) != places(run(source, tmp_path / "b", seed=2))
+    assert places(run(source, tmp_path / "a", seed=1)) != places(
+        run(source, tmp_path / "b", seed=2)
+    )
 
 
 def test_near_duplicates_become_one_and_conflicts_are_decided(tmp_path: Path) -> None:

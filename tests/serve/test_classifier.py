@@ -1,0 +1,73 @@
+"""A text's probability is its own."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForSequenceClassification
+
+from serve.classifier import Classifier
+from tests.conftest import CORPUS, Project
+
+
+@pytest.fixture(scope="module")
+def classifier(pipeline: Project) -> Classifier:
+    return Classifier(pipeline.folder / "models/classifier")
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    """Tweets of all lengths, and some that no tweet should be."""
+    odd = [
+        "!",
+        "\U0001f525" * 80,
+        "\u0627\u0644\u0646\u0627\u0631",
+        "a " * 4000,
+        "\x00",
+        "https://t.example/1",
+    ]
+    return [*pd.read_csv(CORPUS)["text"].head(150), *odd]
+
+
+def test_the_answer_is_the_same_alone_and_in_any_batch(
+    classifier: Classifier, texts: list[str]
+) -> None:
+    alone = np.array([classifier.probabilities([text])[0] for text in texts])
+    assert np.ptp(alone) > 0.1
+    chance = np.random.default_rng(1)
+    for size in (2, 7, 64, len(texts)):
+        order = chance.permutation(len(texts))
+        for start in range(0, len(texts), size):
+            rows = order[start : start + size]
+            answers = classifier.probabilities([texts[row] for row in rows])
+            np.testing.assert_allclose(answers, alone[rows], rtol=0, atol=1e-6)
+
+
+def test_threads_do_not_change_the_answer(pipeline: Project, texts: list[str]) -> None:
+    one, two = (Classifier(pipeline.folder / "models/classifier", n) for n in (1, 2))
+    np.testing.assert_allclose(one.probabilities(texts), two.probabilities(texts), atol=1e-6)
+
+
+def test_the_answers_follow_the_checkpoint(
+    pipeline: Project, classifier: Classifier, texts: list[str]
+) -> None:
+    folder = pipeline.folder / "models/checkpoint"
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    with torch.no_grad():
+        exact = [
+            torch.softmax(model(torch.tensor([tokenizer.encode(text).ids])).logits, -1)[0, 1].item()
+            for text in texts
+        ]
+    assert np.abs(classifier.probabilities(texts) - exact).mean() < 0.02
+
+
+def test_nothing_asked_is_nothing_answered(classifier: Classifier) -> None:
+    assert classifier.probabilities([]).shape == (0,)
+
+
+def test_the_label_turns_at_the_threshold(classifier: Classifier) -> None:
+    threshold = classifier.manifest.threshold
+    assert classifier.label(threshold) == "disaster"
+    assert classifier.label(np.nextafter(threshold, 0)) == "not_disaster"

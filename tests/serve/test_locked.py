@@ -1,0 +1,58 @@
+"""A locked model with anything altered is refused, and the file is named."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from serve.locked import LockedModelError, verify
+
+
+@pytest.mark.parametrize("name", ["network.bin", "network.xml", "tokenizer.json"])
+def test_one_changed_byte_is_found(classifier_folder: Path, name: str) -> None:
+    path = classifier_folder / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(LockedModelError, match=f"{re.escape(str(path))} has been altered"):
+        verify(classifier_folder)
+
+
+@pytest.mark.parametrize("name", ["network.bin", "manifest.json"])
+def test_a_missing_file_is_named(classifier_folder: Path, name: str) -> None:
+    (classifier_folder / name).unlink()
+    with pytest.raises(LockedModelError, match=rf"missing.*{name}|{name} is missing"):
+        verify(classifier_folder)
+
+
+def test_a_file_that_nobody_locked_is_named(classifier_folder: Path) -> None:
+    (classifier_folder / "extra.so").write_bytes(b"")
+    with pytest.raises(LockedModelError, match=r"extra.so"):
+        verify(classifier_folder)
+
+
+def test_a_manifest_with_a_wrong_field_is_named(classifier_folder: Path) -> None:
+    path = classifier_folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"threshold": 2}))
+    with pytest.raises(LockedModelError, match=r"manifest.json: threshold: "):
+        verify(classifier_folder)
+
+
+def test_a_path_out_of_the_folder_is_refused(classifier_folder: Path) -> None:
+    path = classifier_folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"]["../outside"] = "0" * 64
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(LockedModelError, match=r"\.\./outside"):
+        verify(classifier_folder)
+
+
+def test_the_version_follows_files_and_threshold(classifier_folder: Path) -> None:
+    manifest = verify(classifier_folder)
+    assert re.fullmatch("[0-9a-f]{12}", manifest.version)
+    other = manifest.model_copy(update={"threshold": 0.4})
+    assert other.version != manifest.version
+    changed = manifest.model_copy(update={"files": manifest.files | {"network.bin": "0" * 64}})
+    assert changed.version != manifest.version

@@ -1,0 +1,63 @@
+"""Quantising and locking."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from serve.locked import sha256_of, verify
+from stages import params
+from stages.export import choose_threshold, export
+from tests.conftest import Project
+
+
+def test_the_manifest_says_where_the_model_comes_from(pipeline: Project, base_model: Path) -> None:
+    manifest = verify(pipeline.folder / "models/classifier")
+    assert manifest.base_model.sha256 == sha256_of(base_model / "model.safetensors")
+    train = pipeline.folder / "data/prepared/train.parquet"
+    assert manifest.training_data_sha256 == sha256_of(train)
+    assert set(manifest.files) == {"network.bin", "network.xml", "tokenizer.json"}
+    assert 0.5 < manifest.metrics["accuracy"] <= 1
+
+
+def test_the_network_is_int8_and_near_the_checkpoint(pipeline: Project) -> None:
+    checkpoint = pipeline.folder / "models/checkpoint/model.safetensors"
+    network = pipeline.folder / "models/classifier/network.bin"
+    assert network.stat().st_size < 0.4 * checkpoint.stat().st_size
+    parity = json.loads((pipeline.folder / "models/parity.json").read_text())
+    validation = pd.read_parquet(pipeline.folder / "data/prepared/validation.parquet")
+    assert parity["rows"] == len(validation)
+    assert 0 < parity["probability_difference_mean"] < 0.02
+    assert parity["probability_difference_largest"] < 0.2
+    difference = parity["accuracy_int8"] - parity["accuracy_fp32"]
+    assert parity["accuracy_difference"] == pytest.approx(difference)
+
+
+def test_only_training_tweets_calibrate(pipeline: Project, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "validation"):
+        table = pd.read_parquet(pipeline.folder / f"data/prepared/{split}.parquet")
+        if split == "validation":
+            table["text"] = "something else " + table["text"]
+        table.to_parquet(data / f"{split}.parquet")
+    p = params.load(pipeline.folder / "params.yaml")
+    export(pipeline.folder / "models/checkpoint", data, tmp_path / "out", p)
+    assert sha256_of(tmp_path / "out/network.bin") == sha256_of(
+        pipeline.folder / "models/classifier/network.bin"
+    )
+
+
+def test_the_threshold_moves_where_validation_clearly_says_so() -> None:
+    truth = np.repeat([0, 1], 200).astype(np.int8)
+    low = np.concatenate([np.linspace(0, 0.2, 200), np.linspace(0.25, 0.45, 200)])
+    assert 0.2 < choose_threshold(low.astype(np.float32), truth) <= 0.27
+
+
+def test_the_threshold_stays_where_it_makes_no_clear_difference() -> None:
+    chance = np.random.default_rng(1)
+    truth = (chance.random(300) < 0.4).astype(np.int8)
+    scores = np.clip(0.5 + (truth - 0.5) * 0.5 + chance.normal(0, 0.3, 300), 0, 1)
+    assert choose_threshold(scores.astype(np.float32), truth) == 0.5
