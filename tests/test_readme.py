@@ -1,0 +1,76 @@
+"""The commands of the README, run as they stand."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Project, make_project
+from tests.serve.test_server import free_port, wait_until_ready
+
+# What a test of the tests cannot run: the suite itself.
+LEFT_OUT = ("make test",)
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if not line.startswith(LEFT_OUT)]
+
+
+@pytest.fixture
+def clone(tmp_path: Path, source: Path, base_model: Path) -> Project:
+    """A project whose .venv is the environment of this test run."""
+    project = make_project(tmp_path / "clone", source, base_model)
+    (project.folder / ".venv").mkdir()
+    for part in Path(sys.prefix).iterdir():
+        (project.folder / ".venv" / part.name).symlink_to(part)
+    ready = project.folder / ".venv" / ".ready"
+    ready.unlink(missing_ok=True)
+    ready.touch()
+    shutil.copyfile(source, project.folder / "my-tweets.csv")
+    return project
+
+
+def test_the_commands_work_in_their_order(clone: Project) -> None:
+    lines = commands()
+    assert "make serve" in lines
+    assert len(lines) > 10
+    port = free_port()
+    server: subprocess.Popen[str] | None = None
+    done = []
+    for line in lines:
+        if line == "make serve":
+            server = subprocess.Popen(
+                line.split(),
+                cwd=clone.folder,
+                env=clone.environment(PORT=str(port)),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+            wait_until_ready(server, f"http://127.0.0.1:{port}/health")
+            continue
+        result = clone.run("bash", "-euc", line.replace("localhost:8080", f"127.0.0.1:{port}"))
+        done.append(result.stdout)
+        assert "error" not in result.stderr.lower()
+    assert server
+    os.killpg(server.pid, signal.SIGTERM)
+    server.communicate(timeout=20)
+    output = "\n".join(done)
+    assert "accuracy" in output
+    assert re.search(r'"label":"(not_)?disaster"', output)
+    assert '"predictions":[{' in output
+    assert "slower" in output
+
+
+def test_make_lists_its_tasks() -> None:
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = re.findall(r"^make (\w+)", listed, re.M)
+    assert names == ["setup", "repro", "serve", "test", "lint", "bench", "clean"]

@@ -1,0 +1,156 @@
+"""What the repository says of itself is true."""
+
+import ast
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from stages.model_card import metrics_table
+from tests.conftest import CORPUS, ROOT
+
+yaml = YAML(typ="safe")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield every module that a file imports, by its full name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules_behind(path: Path) -> set[str]:
+    """Name every file of this project that running `path` reads as code."""
+    found, waiting = set(), [path]
+    while waiting:
+        current = waiting.pop()
+        name = current.relative_to(ROOT).as_posix()
+        if name not in found:
+            found.add(name)
+            candidates = (ROOT / f"{module.replace('.', '/')}.py" for module in imports(current))
+            waiting += [c for c in candidates if c.is_file() and c.is_relative_to(ROOT)]
+    return found
+
+
+@pytest.mark.parametrize("stage", ["prepare", "train", "export", "evaluate"])
+def test_a_stage_depends_on_every_module_it_runs(stage: str) -> None:
+    deps = yaml.load(ROOT / "dvc.yaml")["stages"][stage]["deps"]
+    declared = {dep for dep in deps if dep.endswith(".py")}
+    assert declared == modules_behind(ROOT / "stages" / f"{stage}.py")
+
+
+def test_the_server_needs_neither_stages_nor_torch() -> None:
+    foreign = {
+        module.partition(".")[0]
+        for path in (ROOT / "serve").glob("*.py")
+        for module in imports(path)
+    }
+    assert not foreign & {"stages", "torch", "transformers", "pandas", "sklearn", "nncf"}
+    code = "import sys, serve.api, serve.__main__; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
+def test_the_lock_is_of_these_files() -> None:
+    stages = yaml.load(ROOT / "dvc.lock")["stages"]
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    checked = 0
+    for name, stage in stages.items():
+        for dep in stage["deps"]:
+            if dep["path"] in tracked:
+                content = (ROOT / dep["path"]).read_bytes()
+                assert hashlib.md5(content, usedforsecurity=False).hexdigest() == dep["md5"], (
+                    f"{dep['path']} has changed since stage {name} ran: run `make repro`"
+                )
+                checked += 1
+    assert checked > 20
+
+
+def test_the_results_are_those_of_the_committed_run() -> None:
+    report = json.loads(
+        subprocess.run(
+            ["git", "show", "HEAD:models/report.json"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+    assert metrics_table(report) in (ROOT / "README.md").read_text()
+    assert report["passed"]
+
+
+def test_every_requirement_is_pinned() -> None:
+    pinned = set(re.findall(r"^([\w.-]+)==[\w.]+$", (ROOT / "constraints.txt").read_text(), re.M))
+    lines = (ROOT / "constraints.txt").read_text().split()
+    assert len(pinned) == len(lines)
+    names = re.findall(r'^  "([\w.-]+)', (ROOT / "pyproject.toml").read_text(), re.M)
+    names = [name for name in names if not name.startswith(("D203", "D213", "D107"))]
+    assert len(names) > 20
+    lower = {name.lower().replace("_", "-") for name in pinned}
+    assert [n for n in names if n.lower() not in lower | {"disaster-tweets"}] == []
+
+
+class TestCorpus:
+    """The shipped tweets are what their card says."""
+
+    tweets = pd.read_csv(CORPUS, dtype=str, keep_default_na=False)
+
+    def test_size_and_shares(self) -> None:
+        card = (ROOT / "data" / "README.md").read_text()
+        share = (self.tweets["target"] == "1").mean()
+        assert len(self.tweets) >= 2000
+        assert 0.40 < share < 0.46
+        assert f"{len(self.tweets)} tweets in English, {share:.0%} of which" in card.replace(
+            " %", "%"
+        ).replace("\n", " ")
+
+    def test_texts_are_tweets(self) -> None:
+        length = self.tweets["text"].str.len()
+        assert length.max() <= 280
+        assert (length < 50).mean() > 0.1
+        assert (length > 140).mean() > 0.2
+        links = self.tweets["text"].str.extractall(r"https?://([^/\s]+)")[0]
+        assert set(links) == {"t.example"}
+
+    @pytest.mark.parametrize(
+        "mark",
+        [r"https?://", "#", "@", "&amp;", r"[\U0001F300-\U0001FAFF]", r"\b[A-Z]{5,}\b", "\n"],
+    )
+    def test_style_gives_nothing_away(self, mark: str) -> None:
+        has = self.tweets["text"].str.contains(mark)
+        share = {target: has[self.tweets["target"] == target].mean() for target in ("0", "1")}
+        assert min(share.values()) > 0.4 * max(share.values()) > 0
+
+    def test_many_kinds_of_event(self) -> None:
+        disasters = self.tweets[self.tweets["target"] == "1"]
+        kinds = disasters.loc[disasters["keyword"] != "", "keyword"].value_counts()
+        assert (kinds >= 3).sum() >= 60
+
+    def test_disaster_words_occur_without_disaster(self) -> None:
+        words = set(self.tweets.loc[self.tweets["target"] == "1", "keyword"]) - {""}
+        others = self.tweets[self.tweets["target"] == "0"]
+        assert (others["keyword"] != "").mean() > 0.5
+        assert others["keyword"].isin(words).mean() > 0.3
+
+    def test_blanks_duplicates_and_conflicts_occur(self) -> None:
+        assert (self.tweets["keyword"] == "").mean() > 0.1
+        assert (self.tweets["location"] == "").mean() > 0.1
+        bare = self.tweets["text"].str.lower().str.replace(r"https?://\S+|@\w+|\W", "", regex=True)
+        labels = self.tweets.groupby(bare)["target"].agg(["size", "nunique"])
+        assert (labels["size"] > 1).sum() >= 10
+        assert (labels["nunique"] > 1).sum() >= 3
