@@ -7,7 +7,7 @@ export PATH := $(VENV)/bin:$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help setup repro serve test lint bench clean
 
-help: ## List the tasks
+help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make the environment in .venv

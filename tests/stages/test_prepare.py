@@ -1,9 +1,12 @@
 """Source CSV -> prepared splits."""
 
+import http.server
 import itertools
 import json
+import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import fsspec
@@ -14,7 +17,21 @@ from stages.io import InputError
 from stages.prepare import SPLITS, prepare
 from tests.conftest import CORPUS, ROOT
 
+SHIPPED = (ROOT / "params.yaml").read_text()
 HEADER = "id,keyword,location,text,target\n"
+
+
+def run_stage(folder: Path, params: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the stage's command in a folder with these params."""
+    (folder / "params.yaml").write_text(params)
+    return subprocess.run(
+        [sys.executable, "-m", "stages.prepare"],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def run(source: Path | str, output: Path, seed: int = 1) -> dict[str, pd.DataFrame]:
@@ -174,6 +191,29 @@ def test_a_missing_source_is_named(tmp_path: Path, source: str) -> None:
         run(source, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("status", "said"), [(404, "no such file or bucket"), (403, "cannot be read: Forbidden")]
+)
+def test_a_bucket_that_refuses_is_named(tmp_path: Path, status: int, said: str) -> None:
+    class Refuse(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"error": {"message": "status %d"}}' % status)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as bucket:
+        threading.Thread(target=bucket.serve_forever, daemon=True).start()
+        text = SHIPPED.replace("data/tweets.csv", "gs://no-bucket/tweets.csv")
+        done = run_stage(
+            tmp_path, text, STORAGE_EMULATOR_HOST=f"http://127.0.0.1:{bucket.server_port}"
+        )
+        bucket.shutdown()
+    assert done.returncode == 1
+    assert re.search(f"error: gs://no-bucket/tweets.csv: {said}", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
 def test_a_failed_run_keeps_the_last_output(tmp_path: Path) -> None:
     output = tmp_path / "out"
     before = run(write(tmp_path / "in.csv", rows(300)), output)
@@ -183,17 +223,9 @@ def test_a_failed_run_keeps_the_last_output(tmp_path: Path) -> None:
 
 
 def test_the_command_ends_with_a_line_and_a_status(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (tmp_path / "data").mkdir()
     write(tmp_path / "data" / "tweets.csv", ["1,,,a,maybe\n"])
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.prepare"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_stage(tmp_path, SHIPPED)
     assert done.returncode == 1
     assert "error: data/tweets.csv: data row 1: target must be 0 or 1" in done.stderr
     assert "Traceback" not in done.stderr
