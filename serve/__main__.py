@@ -7,10 +7,8 @@ import socket
 import sys
 from types import FrameType
 
-import litserve as ls
-
 from serve import locked, settings
-from serve.api import DisasterAPI
+from serve.api import DisasterAPI, Server
 
 MAX_BODY = 16 * 2**20  # bytes
 DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
@@ -25,7 +23,7 @@ def main() -> None:
     except (settings.SettingsError, locked.LockedModelError) as error:
         sys.exit(f"error: {error}")
     signal.signal(signal.SIGTERM, functools.partial(_interrupt, os.getpid()))
-    server = ls.LitServer(
+    server = Server(
         DisasterAPI(options.model_uri, options.predict_route),
         accelerator="cpu",
         healthcheck_path=options.health_route,

@@ -1,8 +1,11 @@
 """The LitServe API: requests in, answers of the locked model out, many requests a batch."""
 
 import itertools
+import os
+import threading
 import uuid
 from pathlib import Path
+from typing import Any
 
 import litserve as ls
 
@@ -11,6 +14,17 @@ from serve.schema import PredictAnswer, Prediction, PredictRequest, Tweet, Tweet
 
 MAX_BATCH = 64  # requests
 BATCH_WAIT = 0.002  # seconds to wait for more of them
+
+
+class Server(ls.LitServer):
+    """A LitServer that does not revive the workers it ends."""
+
+    def _perform_graceful_shutdown(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        # In a thread, since the main thread's own line to the event is still held by its wait().
+        stop_reviving = threading.Thread(target=self._shutdown_event.set)
+        stop_reviving.start()
+        stop_reviving.join()
+        super()._perform_graceful_shutdown(*args, **kwargs)
 
 
 class DisasterAPI(ls.LitAPI):
@@ -26,6 +40,7 @@ class DisasterAPI(ls.LitAPI):
 
     def setup(self, device: str) -> None:
         """Load the locked model, once a worker."""
+        os.setpgrp()  # Ctrl-C is for the main process, which ends the workers when all is answered
         self.classifier = Classifier(self.folder)
 
     def decode_request(self, request: PredictRequest) -> PredictRequest:

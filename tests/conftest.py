@@ -20,7 +20,7 @@ from serve.locked import sha256_of
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
-ROWS = 700
+ROWS = 1200
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there: whoever calls out fails
 
 
@@ -123,7 +123,7 @@ def make_project(folder: Path, source: Path, base_model: Path) -> Project:
         "sha256": sha256_of(base_model / "model.safetensors"),
         "max_length": 64,
     }
-    params["train"] |= {"epochs": 3, "lr": 0.003, "batch_size": 16}
+    params["train"] |= {"epochs": 4, "patience": 2, "lr": 0.003, "batch_size": 16}
     params["export"]["calibration_rows"] = 50
     params["evaluate"] |= {
         "bootstrap": 100,

@@ -61,7 +61,7 @@ def test_the_commands_work_in_their_order(clone: Project) -> None:
         done.append(result.stdout)
         assert "error" not in result.stderr.lower()
     assert server
-    os.killpg(server.pid, signal.SIGTERM)
+    os.killpg(server.pid, signal.SIGINT)  # as Ctrl-C does
     server.communicate(timeout=20)
     output = "\n".join(done)
     assert "accuracy" in output
