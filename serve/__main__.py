@@ -8,7 +8,7 @@ import sys
 from types import FrameType
 
 from serve import locked, settings
-from serve.api import DisasterAPI, Server
+from serve.api import DisasterAPI, Server, leave_with_parent
 
 MAX_BODY = 16 * 2**20  # bytes
 DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
@@ -22,6 +22,7 @@ def main() -> None:
         _require_free(options.host, options.port)
     except (settings.SettingsError, locked.LockedModelError) as error:
         sys.exit(f"error: {error}")
+    os.register_at_fork(after_in_child=leave_with_parent)  # the HTTP process, the queues'
     signal.signal(signal.SIGTERM, functools.partial(_interrupt, os.getpid()))
     server = Server(
         DisasterAPI(options.model_uri, options.predict_route),

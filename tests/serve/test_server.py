@@ -181,6 +181,20 @@ def test_vertex_names_port_and_routes(pipeline: Project) -> None:
     assert [pid for pid in children if runs(pid)] == []
 
 
+def test_a_killed_server_leaves_nothing(pipeline: Project) -> None:
+    port = free_port()
+    process = start(pipeline, PORT=str(port))
+    wait_until_ready(process, f"http://127.0.0.1:{port}/health")
+    workers = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert len(workers) >= 3
+    process.kill()
+    process.wait()
+    time.sleep(3)
+    assert [pid for pid in workers if runs(pid)] == []
+
+
 def ends_with(process: subprocess.Popen[str]) -> tuple[int, str]:
     output, _ = process.communicate(timeout=START)
     return process.returncode, output
