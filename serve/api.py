@@ -1,6 +1,7 @@
 """The LitServe API: requests in, answers of the locked model out, many requests a batch."""
 
 import itertools
+import json
 import os
 import threading
 import time
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import litserve as ls
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 
 from serve.classifier import Classifier
 from serve.schema import PredictAnswer, Prediction, PredictRequest, Tweet, TweetAnswer, TweetsAnswer
@@ -18,7 +21,11 @@ BATCH_WAIT = 0.002  # seconds to wait for more of them
 
 
 class Server(ls.LitServer):
-    """A LitServer that does not revive the workers it ends."""
+    """A LitServer that refuses politely, and does not revive the workers it ends."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        self.app.add_exception_handler(RequestValidationError, refuse)
 
     def _perform_graceful_shutdown(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         # In a thread, since the main thread's own line to the event is still held by its wait().
@@ -68,6 +75,16 @@ class DisasterAPI(ls.LitAPI):
         if isinstance(request, Tweet):
             return TweetAnswer(**said[0].model_dump(), model=version, id=str(uuid.uuid4()))
         return TweetsAnswer(predictions=said, model=version)
+
+
+def refuse(_request: Request, error: Exception) -> Response:
+    """Say what is wrong with a request without repeating it.
+
+    FastAPI's own answer does, and fails itself where the request holds NaN or a lone surrogate.
+    """
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    detail = [{key: problem[key] for key in ("type", "loc", "msg")} for problem in problems]
+    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 
 
 def leave_with_parent() -> None:
