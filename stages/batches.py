@@ -1,76 +1,80 @@
 """Batches of tweets of like length, padded to the longest one in the batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from tokenizers import Tokenizer
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
+
+from stages.progress import Progress
 
 POOL = 50  # batches sorted by length together: enough for little padding, few enough for chance
+CHUNK = 10_000  # tweets tokenised between two looks at the progress bar
 
-
-Row = tuple[list[int], int]  # token ids, label
+Row = tuple[npt.NDArray[np.int32], int]  # token ids, label
+Batch = dict[str, torch.Tensor]  # input_ids, attention_mask: (rows, tokens); labels: (rows,)
 
 
 class Tweets(Dataset[Row]):
-    """Tweets, tokenised once."""
+    """Tweets, tokenised once; four bytes a token, so that millions of them fit in memory."""
 
-    def __init__(self, tweets: pd.DataFrame, tokens: Tokenizer) -> None:
-        encoded = tokens.encode_batch_fast(tweets["text"].tolist())
-        labels = tweets["target"].tolist()
-        self.rows: list[Row] = [(e.ids, label) for e, label in zip(encoded, labels, strict=True)]
+    def __init__(self, tweets: pd.DataFrame, tokens: Tokenizer, name: str) -> None:
+        ids: list[npt.NDArray[np.int32]] = []
+        texts = tweets["text"]
+        with Progress(desc=f"tokenise: {name}", total=len(texts), unit=" tweets") as progress:
+            for start in range(0, len(texts), CHUNK):
+                encoded = tokens.encode_batch_fast(texts[start : start + CHUNK].tolist())
+                ids.extend(np.array(e.ids, dtype=np.int32) for e in encoded)
+                progress.update(len(encoded))
+        self.labels = tweets["target"].to_numpy(np.int64, copy=True)
+        self.lengths = np.array([len(row) for row in ids])
+        self.ends = np.cumsum(self.lengths)
+        self.ids = np.concatenate(ids)
 
     def __len__(self) -> int:
         """Count the tweets."""
-        return len(self.rows)
+        return len(self.labels)
 
     def __getitem__(self, index: int) -> Row:
         """Return a tweet's token ids and label."""
-        return self.rows[index]
+        end = self.ends[index]
+        return self.ids[end - self.lengths[index] : end], int(self.labels[index])
 
 
-class LengthBuckets(Sampler[list[int]]):
-    """Yields shuffled batches of indices whose texts have nearly the same length.
+def batches_of(
+    lengths: npt.NDArray[np.int64], size: int, seed: int, epoch: int
+) -> list[npt.NDArray[np.int64]]:
+    """Return the batches of an epoch: every index once, in at most `size`, of nearly equal length.
 
-    The order is a function of `seed` and the epoch alone. As transformers' LengthGroupedSampler,
-    except that the batches are shuffled too, so that length does not follow a pattern in time.
+    The order is a function of the arguments alone. As transformers' LengthGroupedSampler, except
+    that the batches are shuffled too, so that length does not follow a pattern in time, and that
+    no batch is a small rest.
     """
-
-    def __init__(self, tweets: Tweets, batch_size: int, seed: int) -> None:
-        self.lengths = torch.tensor([len(ids) for ids, _ in tweets.rows])
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Count the batches of an epoch."""
-        return -(-len(self.lengths) // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Go through every index once."""
-        chance = torch.Generator().manual_seed(self.seed + self.epoch)
-        shuffled = torch.randperm(len(self.lengths), generator=chance)
-        batches: list[torch.Tensor] = []
-        for pool in torch.split(shuffled, self.batch_size * POOL):
-            by_length = pool[self.lengths[pool].argsort(stable=True)]
-            batches.extend(torch.split(by_length, self.batch_size))
-        for number in torch.randperm(len(batches), generator=chance).tolist():
-            yield batches[number].tolist()
+    chance = np.random.default_rng([seed, epoch])
+    batches: list[npt.NDArray[np.int64]] = []
+    for pool in _split(chance.permutation(len(lengths)), size * POOL):
+        by_length = pool[np.argsort(lengths[pool], kind="stable")]
+        batches.extend(_split(by_length, size))
+    return [batches[number] for number in chance.permutation(len(batches))]
 
 
-def collate(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
-    """Pad (token ids, label) rows to `input_ids`, `attention_mask` (rows, tokens) and `labels`."""
-    lengths = torch.tensor([len(ids) for ids, _ in rows])
-    ids = torch.nn.utils.rnn.pad_sequence(
-        [torch.tensor(ids) for ids, _ in rows], batch_first=True, padding_value=pad_id
-    )
+def _split(indices: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:
+    """Cut into as few parts of at most `size` as possible, all but equal."""
+    return np.array_split(indices, -(-len(indices) // size))
+
+
+def collate(rows: Sequence[Row], pad_id: int) -> Batch:
+    """Pad (token ids, label) rows to one batch."""
+    lengths = np.array([len(ids) for ids, _ in rows])
+    ids = np.full((len(rows), lengths.max()), pad_id, dtype=np.int64)
+    for row, (tokens, _) in zip(ids, rows, strict=True):
+        row[: len(tokens)] = tokens
+    mask = np.arange(ids.shape[1]) < lengths[:, None]
     return {
-        "input_ids": ids,
-        "attention_mask": (torch.arange(ids.shape[1]) < lengths[:, None]).long(),
+        "input_ids": torch.from_numpy(ids),
+        "attention_mask": torch.from_numpy(mask.astype(np.int64)),
         "labels": torch.tensor([label for _, label in rows]),
     }

@@ -85,12 +85,22 @@ class Evaluate(Section):
     minimum: Minimum
 
 
+class Runtime(Section):
+    """How a training run is started, saved and watched; none of it is part of the result."""
+
+    launch: Annotated[str, Field(min_length=1)]
+    checkpoint_steps: Positive
+    wandb: str | None
+    profile: bool
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
     prepare: Prepare
     model: Model
     train: Train
+    runtime: Runtime
     export: Export
     evaluate: Evaluate
 

@@ -2,169 +2,198 @@
 
 import functools
 import math
+import os
+import signal
+import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pandas as pd
-import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
-from dvclive import Live
-from torch.utils.data import DataLoader
-from tqdm import tqdm
-from transformers import (
-    AutoModelForSequenceClassification,
-    PreTrainedModel,
-    get_linear_schedule_with_warmup,
-)
-from transformers.utils import logging
+from accelerate.utils import broadcast_object_list
+from torch.profiler import profile, schedule
 
-from serve.locked import LABELS, TOKENIZER
+from serve.locked import TOKENIZER
 from stages import base_model, params, tokenizer
-from stages.batches import LengthBuckets, Tweets, collate
+from stages.batches import Tweets, batches_of, collate
+from stages.checkpoints import Checkpoints, noted_signals
+from stages.curves import Curves
 from stages.io import InputError, new_folder, run
+from stages.learner import Learner
 from stages.params import Params, Train
-from stages.paths import CHECKPOINT, HISTORY, PREPARED
+from stages.paths import CHECKPOINT, CHECKPOINTS, HISTORY, PREPARED, PROFILE
+from stages.progress import Progress
+
+EXPLODED = 5.0  # mean cross-entropy of RECENT steps, in nats; a guess has 0.69
+RECENT = 10
+PROFILED = {"wait": 5, "warmup": 2, "active": 5}  # steps
 
 
-def train(data: Path, output: Path, history: Path, p: Params) -> dict[str, float]:
+@dataclass
+class Position:
+    """How far a run has come."""
+
+    epoch: int = 1  # the one under way
+    batch: int = 0  # batches of it that are done
+    step: int = 0  # batches that are done in all
+    best: dict[str, float] = field(default_factory=lambda: {"loss": math.inf})
+    recent: list[float] = field(default_factory=list)  # losses of the last steps
+
+
+def train(
+    data: Path, output: Path, history: Path, checkpoints: Path, p: Params
+) -> dict[str, float]:
     """Fine-tune the base model; return the best epoch's validation metrics.
 
     Writes the weights of the epoch with the lowest validation loss, the configuration and
-    tokenizer.json to `output`, and learning curves to `history` (DVCLive).
+    tokenizer.json to `output`, and learning curves to `history`. A run that was ended on its way
+    goes on from its last checkpoint and ends with the same bytes.
 
     Args:
         data: folder of {train,validation}.parquet.
         output: folder of the checkpoint to make; it appears only when complete.
-        history: folder of the curves to make.
-        p: all params; `model` and `train` are read.
+        history: folder of the curves to make (DVCLive).
+        checkpoints: where runs under way keep their checkpoints.
+        p: all params; `model`, `train` and `runtime` are read.
 
     Raises:
-        InputError: the base model is not the pinned one, or the loss is no longer a number.
+        InputError: the base model is not the pinned one, or the training diverges.
+        SystemExit: SIGTERM or SIGINT came. A checkpoint is saved; the status is 128 + the signal.
 
     """
-    torch.set_num_threads(p.train.threads)
-    set_seed(p.train.seed, deterministic=True)
     base = base_model.locate(p.model)
     tokens = tokenizer.build(base, p.model.max_length)
-    accelerator = Accelerator(mixed_precision=_precision(p.train.precision))
-
     locked_tokenizer = tokens.to_str(pretty=True)
-    pad = functools.partial(collate, pad_id=dict(tokens.padding or {})["pad_id"])
+    pad_id = dict(tokens.padding or {})["pad_id"]
+    pad = functools.partial(collate, pad_id=pad_id)
     tokens.no_padding()
-    tweets = Tweets(pd.read_parquet(data / "train.parquet"), tokens)
-    unseen = Tweets(pd.read_parquet(data / "validation.parquet"), tokens)
-    order = LengthBuckets(tweets, p.train.batch_size, p.train.seed)
-    loader = DataLoader(tweets, batch_sampler=order, collate_fn=pad)
-    held_out = DataLoader(unseen, batch_size=p.train.batch_size, collate_fn=pad)
+    tweets = Tweets(pd.read_parquet(data / "train.parquet"), tokens, "train")
+    unseen = Tweets(pd.read_parquet(data / "validation.parquet"), tokens, "validation")
+    order = functools.partial(batches_of, tweets.lengths, p.train.batch_size, p.train.seed)
+    learner = Learner(base, len(order(1)) * p.train.epochs, p.train)
 
-    logging.set_verbosity_error()  # the new classifier head is meant to be missing in the base
-    logging.disable_progress_bar()
-    model = AutoModelForSequenceClassification.from_pretrained(
-        base, dtype=torch.float32, id2label=dict(enumerate(LABELS)), local_files_only=True
+    store = Checkpoints(
+        checkpoints,
+        {"params": p.model_dump(include={"model", "train"}), "hardware": learner.hardware()},
+        [data / "train.parquet", data / "validation.parquet", base / base_model.WEIGHTS],
     )
-    steps = len(loader) * p.train.epochs
-    optimizer = _optimizer(model, p.train)
-    schedule = get_linear_schedule_with_warmup(optimizer, int(p.train.warmup * steps), steps)
-    model, optimizer, loader, held_out, schedule = accelerator.prepare(
-        model, optimizer, loader, held_out, schedule
-    )
+    state = broadcast_object_list([store.load() if learner.is_main else None])[0]
+    at = Position(**state["position"]) if state else Position()
+    best_weights = state["best_weights"] if state else {}
+    if state:
+        learner.load_state_dict(state["learner"])
+    else:
+        longest = tweets.lengths.argsort()[-len(order(1)[0]) :]
+        learner.fit_into_memory(pad([tweets[i] for i in learner.share(longest)]))
 
-    best: dict[str, float] = {"loss": math.inf}
-    best_weights: dict[str, torch.Tensor] = {}
-    with Live(str(history), dvcyaml=None, save_dvc_exp=False) as live:
-        for epoch in range(1, p.train.epochs + 1):
-            order.set_epoch(epoch)
-            model.train()
-            progress = tqdm(loader, f"train: epoch {epoch}/{p.train.epochs}", unit=" batches")
-            for batch in progress:
-                loss = model(**batch).loss
-                accelerator.backward(loss)
-                norm = accelerator.clip_grad_norm_(model.parameters(), p.train.max_grad_norm)
-                rate = schedule.get_last_lr()[0]
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad()
-                live.step += 1
-                value = _finite(loss.item(), live.step, p.train)
-                live.log_metric("train/loss", value)
-                live.log_metric("train/learning_rate", rate)
-                live.log_metric("train/gradient_norm", float(norm))
-                progress.set_postfix(loss=f"{value:.3f}")
-            metrics = _validate(accelerator, model, held_out)
-            _finite(metrics["loss"], live.step, p.train)
-            for name, figure in metrics.items():
-                live.log_metric(f"validation/{name}", figure)
-            tqdm.write(f"epoch {epoch}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
-            if metrics["loss"] < best["loss"]:
-                best = {**metrics, "epoch": epoch}
-                best_weights = {k: v.clone() for k, v in accelerator.get_state_dict(model).items()}
-            elif epoch - best["epoch"] >= p.train.patience:
-                tqdm.write(f"no better validation loss since epoch {best['epoch']}: stopped")
-                break
-        for name, figure in best.items():
-            live.summary[f"best_{name}"] = figure
-        live.make_summary()
+    with (
+        Curves(history, p, learner.is_main, state["curves"] if state else None) as curves,
+        noted_signals() as signals,
+        _profiler(p.runtime.profile) as profiler,
+    ):
 
-    with new_folder(output) as folder:
-        accelerator.unwrap_model(model).save_pretrained(folder, state_dict=best_weights)
-        (folder / TOKENIZER).write_text(locked_tokenizer, encoding="utf-8")
-    return best
+        def save() -> None:
+            whole = {
+                "position": asdict(at),
+                "best_weights": best_weights,
+                "learner": learner.state_dict(),
+                "curves": curves.state(),
+            }
+            if learner.is_main:
+                store.save(at.step, whole)
+
+        while at.epoch <= p.train.epochs and not _hopeless(at, p.train.patience):
+            batches = [learner.share(batch) for batch in order(at.epoch)]
+            with Progress(
+                desc=f"train: epoch {at.epoch}/{p.train.epochs}",
+                total=len(tweets),
+                initial=sum(map(len, order(at.epoch)[: at.batch])),
+                unit=" tweets",
+            ) as progress:
+                for rows in batches[at.batch :]:
+                    began = time.perf_counter()
+                    learnt = learner.step(pad([tweets[i] for i in rows]), leaving=bool(signals))
+                    at.step, at.batch = at.step + 1, at.batch + 1
+                    at.recent = [*at.recent[1 - RECENT :], learnt.loss]
+                    _check_converging(at, p.train)
+                    curves.log(
+                        at.step,
+                        {
+                            "train/loss": learnt.loss,
+                            "train/learning_rate": learnt.learning_rate,
+                            "train/gradient_norm": learnt.gradient_norm,
+                        },
+                    )
+                    curves.log_speed(at.step, learnt.rows / (time.perf_counter() - began))
+                    progress.set_postfix(loss=f"{learnt.loss:.3f}", refresh=False)
+                    progress.update(learnt.rows)
+                    if learnt.leaving:
+                        save()
+                        _leave(signals[0] if signals else signal.SIGTERM, at.step)
+                    if at.step % p.runtime.checkpoint_steps == 0:
+                        save()
+                    profiler.step()
+            metrics = learner.validate(unseen, pad_id)
+            curves.log(at.step, {f"validation/{name}": value for name, value in metrics.items()})
+            if learner.is_main:
+                print(
+                    f"epoch {at.epoch}: validation "
+                    + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+                )
+            if metrics["loss"] < at.best["loss"]:
+                at.best = {**metrics, "epoch": at.epoch}
+                best_weights = learner.weights()
+            at.epoch, at.batch = at.epoch + 1, 0
+            save()
+        curves.summarise({f"best_{name}": value for name, value in at.best.items()})
+
+    if learner.is_main:
+        with new_folder(output) as folder:
+            learner.save_pretrained(folder, best_weights)
+            (folder / TOKENIZER).write_text(locked_tokenizer, encoding="utf-8")
+        store.clear()
+    learner.end()
+    return at.best
 
 
-def _finite(loss: float, step: int, recipe: Train) -> float:
-    if not math.isfinite(loss):
+def _hopeless(at: Position, patience: int) -> bool:
+    """Tell whether validation has not got better for too long."""
+    return "epoch" in at.best and at.epoch - 1 - at.best["epoch"] >= patience
+
+
+def _check_converging(at: Position, recipe: Train) -> None:
+    loss = sum(at.recent) / len(at.recent)
+    if not loss < EXPLODED:  # NaN is not less than anything
         raise InputError(
-            f"the training diverged: the loss is {loss} at step {step}; "
+            f"the training diverged: the loss is {loss:.3g} at step {at.step}; "
             f"try a lower train.lr than {recipe.lr}, or train.precision: fp32"
         )
-    return loss
 
 
-def _precision(wanted: str) -> str:
-    """Name the fastest precision that this hardware computes in, unless one is asked for."""
-    if wanted == "auto":
-        if torch.cuda.is_available():
-            wanted = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
-        else:
-            capabilities = torch.cpu.get_capabilities()
-            fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-            wanted = "bf16" if fast else "fp32"
-    elif wanted == "fp16" and not torch.cuda.is_available():
-        raise InputError("train.precision: fp16 needs a GPU; on a CPU take bf16 or fp32")
-    return "no" if wanted == "fp32" else wanted
+def _leave(number: int, step: int) -> NoReturn:
+    name = signal.Signals(number).name
+    print(f"train: {name} at step {step}: saved; the same command goes on", file=sys.stderr)
+    sys.exit(128 + number)
 
 
-def _optimizer(model: PreTrainedModel, recipe: Train) -> torch.optim.Optimizer:
-    """AdamW; biases and normalisation weights are not decayed."""
-    weights = list(model.parameters())
-    groups = [
-        {"params": [w for w in weights if w.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
-
-
-@torch.no_grad()
-def _validate(
-    accelerator: Accelerator, model: PreTrainedModel, held_out: DataLoader[dict[str, torch.Tensor]]
-) -> dict[str, float]:
-    model.eval()
-    logits, labels = [], []
-    for batch in held_out:
-        outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-        gathered = accelerator.gather_for_metrics((outputs.logits.float(), batch["labels"]))
-        logits.append(gathered[0])
-        labels.append(gathered[1])
-    scores, truth = torch.cat(logits), torch.cat(labels)
-    return {
-        "loss": torch.nn.functional.cross_entropy(scores, truth).item(),
-        "accuracy": (scores.argmax(1) == truth).float().mean().item(),
-    }
+def _profiler(wanted: bool) -> AbstractContextManager[Any]:
+    """Return what traces some early steps for chrome://tracing, or does nothing."""
+    if not wanted:
+        return nullcontext(SimpleNamespace(step=lambda: None))
+    PROFILE.mkdir(parents=True, exist_ok=True)
+    return profile(
+        schedule=schedule(**PROFILED, repeat=1),
+        on_trace_ready=lambda p: p.export_chrome_trace(str(PROFILE / "trace.json")),
+    )
 
 
 def main() -> None:
     """Run the stage as params.yaml has it."""
-    train(PREPARED, CHECKPOINT, HISTORY, params.load())
+    place = Path(os.environ.get("CHECKPOINTS", CHECKPOINTS))
+    train(PREPARED, CHECKPOINT, HISTORY, place, params.load())
 
 
 if __name__ == "__main__":

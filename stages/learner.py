@@ -1,0 +1,247 @@
+"""A model that learns, on whatever devices there are, one batch at a time."""
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # exact sums on a GPU
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate import Accelerator
+from accelerate.utils import find_executable_batch_size, gather_object, set_seed
+from torch.nn.functional import cross_entropy
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    get_linear_schedule_with_warmup,
+)
+from transformers.utils import logging
+
+from serve.locked import LABELS
+from stages.batches import Batch, Tweets, collate
+from stages.io import InputError
+from stages.params import Train
+
+
+class Learnt(NamedTuple):
+    """What a step came to, over all processes."""
+
+    loss: float  # mean over the rows
+    gradient_norm: float  # before clipping
+    learning_rate: float
+    rows: int
+    leaving: bool  # whether any process wants to end
+
+
+class Learner:
+    """The model with its optimizer and schedule, shared out over all processes by Accelerate.
+
+    A batch is that of all processes together: each takes its share, in parts where it is too
+    large for the memory. Every tweet weighs 1 / `batch_size` in the gradient, so that neither the
+    number of processes nor that of the parts changes what is learnt.
+    """
+
+    def __init__(self, base: Path, steps: int, recipe: Train) -> None:
+        torch.set_num_threads(recipe.threads)
+        set_seed(recipe.seed, deterministic=True)
+        self.accelerator = Accelerator(mixed_precision=precision(recipe.precision))
+        self.recipe = recipe
+        self.part = recipe.batch_size  # rows that go through the model at once
+        model = _model(base)
+        optimizer = _optimizer(model, recipe)
+        self.schedule = get_linear_schedule_with_warmup(
+            optimizer, int(recipe.warmup * steps), steps
+        )
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        torch.manual_seed(recipe.seed + self.accelerator.process_index)  # each its own dropout
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes."""
+        return bool(self.accelerator.is_main_process)
+
+    def hardware(self) -> dict[str, Any]:
+        """Return what the result follows from beside data, code and params."""
+        return {
+            "device": self.accelerator.device.type,
+            "precision": self.accelerator.mixed_precision,
+            "processes": self.accelerator.num_processes,
+        }
+
+    def share(self, batch: npt.NDArray[np.int64]) -> list[int]:
+        """Return this process's share of a batch's indices."""
+        processes = self.accelerator.num_processes
+        if len(batch) < processes:
+            raise InputError(
+                f"train.batch_size: a batch of {len(batch)} cannot be shared by {processes} "
+                f"processes"
+            )
+        indices: list[int] = batch[self.accelerator.process_index :: processes].tolist()
+        return indices
+
+    def step(self, batch: Batch, leaving: bool) -> Learnt:
+        """Learn from a batch, of which this is the process's share."""
+        self.model.train()
+        rate = self.schedule.get_last_lr()[0]
+        loss = self._backward(batch)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
+        self.optimizer.step()
+        if not self.accelerator.optimizer_step_was_skipped:  # as after an overflow in fp16
+            self.schedule.step()
+        self.optimizer.zero_grad()
+        sums = torch.stack([loss, *loss.new_tensor([len(batch["labels"]), leaving])])
+        total, rows, leaves = self.accelerator.reduce(sums).tolist()
+        return Learnt(total / rows, float(norm), rate, int(rows), leaves > 0)
+
+    def _backward(self, batch: Batch) -> torch.Tensor:
+        """Add the gradient of a batch, part by part; return the sum of its losses."""
+        parts = [
+            {name: values[start : start + self.part] for name, values in batch.items()}
+            for start in range(0, len(batch["labels"]), self.part)
+        ]
+        scale = self.accelerator.num_processes / self.recipe.batch_size  # DDP takes the mean
+        total = torch.zeros((), device=self.accelerator.device)
+        for part in parts:
+            last = part is parts[-1]
+            with nullcontext() if last else self.accelerator.no_sync(self.model):
+                labels = part["labels"].to(self.accelerator.device)
+                loss = cross_entropy(self._logits(part), labels, reduction="sum")
+                self.accelerator.backward(loss * scale)
+            total += loss.detach()
+        return total
+
+    def _logits(self, batch: Batch) -> torch.Tensor:
+        device = self.accelerator.device
+        logits: torch.Tensor = self.model(
+            input_ids=batch["input_ids"].to(device),
+            attention_mask=batch["attention_mask"].to(device),
+        ).logits
+        return logits.float()
+
+    def fit_into_memory(self, batch: Batch) -> bool:
+        """Halve the parts until one of the longest `batch` can be learnt from; tell if it was cut.
+
+        All processes take the smallest part that any of them needs. As Accelerate's
+        find_executable_batch_size, but with what the optimizer will need held back.
+        """
+        self.model.train()
+        random = _random_state()
+        ballast = [torch.empty_like(w) for w in self.model.parameters() for _ in range(2)]
+
+        def halve() -> int:
+            self.part //= 2
+            return self.part
+
+        def attempt(rows: int) -> None:
+            self.optimizer.zero_grad()
+            self.part = rows
+            with self.accelerator.no_sync(self.model):
+                self._backward({name: values[:rows] for name, values in batch.items()})
+
+        find_executable_batch_size(attempt, len(batch["labels"]), halve)()
+        del ballast
+        self.optimizer.zero_grad()
+        self.part = min(gather_object([self.part]))
+        _set_random_state(random)
+        return self.part < len(batch["labels"])
+
+    @torch.no_grad()
+    def validate(self, tweets: Tweets, pad_id: int) -> dict[str, float]:
+        """Return the loss and accuracy over tweets, which all processes share out."""
+        self.model.eval()
+        scores = torch.zeros(len(tweets), len(LABELS), device=self.accelerator.device)
+        mine = self.share(tweets.lengths.argsort(kind="stable"))
+        for start in range(0, len(mine), self.part):
+            rows = mine[start : start + self.part]
+            batch = collate([tweets[row] for row in rows], pad_id)
+            scores[rows] = self._logits(batch)
+        scores = self.accelerator.reduce(scores)
+        truth = torch.from_numpy(tweets.labels).to(scores.device)
+        return {
+            "loss": cross_entropy(scores, truth).item(),
+            "accuracy": (scores.argmax(1) == truth).float().mean().item(),
+        }
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return a copy of the model's weights, on the CPU."""
+        weights = self.accelerator.get_state_dict(self.model)
+        return {name: w.detach().to("cpu", copy=True) for name, w in weights.items()}
+
+    def save_pretrained(self, folder: Path, weights: dict[str, torch.Tensor]) -> None:
+        """Write the model with the given weights, as transformers reads it."""
+        self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=weights)
+
+    def end(self) -> None:
+        """Wait for the other processes and let go of them."""
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next steps follow from; every process must call it."""
+        scaler = self.accelerator.scaler
+        return {
+            "model": self.accelerator.unwrap_model(self.model).state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+            "random": gather_object([_random_state()]),
+            "part": self.part,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was taken."""
+        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        _set_random_state(state["random"][self.accelerator.process_index])
+        self.part = state["part"]
+
+
+def precision(wanted: str) -> str:
+    """Name the fastest precision that this hardware computes in, unless one is asked for."""
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            wanted = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
+        else:
+            capabilities = torch.cpu.get_capabilities()
+            fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+            wanted = "bf16" if fast else "fp32"
+    elif wanted == "fp16" and not torch.cuda.is_available():
+        raise InputError("train.precision: fp16 needs a GPU; on a CPU take bf16 or fp32")
+    return "no" if wanted == "fp32" else wanted
+
+
+def _model(base: Path) -> PreTrainedModel:
+    logging.set_verbosity_error()  # the new classifier head is meant to be missing in the base
+    logging.disable_progress_bar()
+    return AutoModelForSequenceClassification.from_pretrained(
+        base,
+        dtype=torch.float32,
+        id2label=dict(enumerate(LABELS)),
+        local_files_only=True,
+        attn_implementation="eager",  # faster than the fused ones on texts this short
+    )
+
+
+def _optimizer(model: PreTrainedModel, recipe: Train) -> torch.optim.Optimizer:
+    """AdamW; biases and normalisation weights are not decayed."""
+    weights = list(model.parameters())
+    groups = [
+        {"params": [w for w in weights if w.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+
+
+def _random_state() -> dict[str, Any]:
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    torch.cuda.set_rng_state_all(state["cuda"])
