@@ -54,16 +54,13 @@ def batches_of(
     no batch is a small rest.
     """
     chance = np.random.default_rng([seed, epoch])
+    drawn = np.array_split(chance.permutation(len(lengths)), -(-len(lengths) // size))
     batches: list[npt.NDArray[np.int64]] = []
-    for pool in _split(chance.permutation(len(lengths)), size * POOL):
+    for start in range(0, len(drawn), POOL):
+        pool = np.concatenate(drawn[start : start + POOL])
         by_length = pool[np.argsort(lengths[pool], kind="stable")]
-        batches.extend(_split(by_length, size))
+        batches.extend(np.array_split(by_length, len(drawn[start : start + POOL])))
     return [batches[number] for number in chance.permutation(len(batches))]
-
-
-def _split(indices: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:
-    """Cut into as few parts of at most `size` as possible, all but equal."""
-    return np.array_split(indices, -(-len(indices) // size))
 
 
 def collate(rows: Sequence[Row], pad_id: int) -> Batch:

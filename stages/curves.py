@@ -7,7 +7,6 @@ from typing import Any, Self
 from dvclive import Live
 
 from stages.params import Params
-from stages.paths import SPEED
 
 Row = tuple[int, dict[str, float]]  # step, figures by name
 
@@ -15,7 +14,7 @@ Row = tuple[int, dict[str, float]]  # step, figures by name
 class Curves:
     """Files of every figure by step, the same ones whether a run was resumed or not.
 
-    The speed goes to a folder of its own: `folder` is an output of the stage, to which equal
+    The speed goes to a folder beside `folder`, which is an output of the stage: to that, equal
     inputs give equal bytes.
 
     Args:
@@ -26,14 +25,16 @@ class Curves:
 
     """
 
-    def __init__(self, folder: Path, p: Params, on: bool, state: dict[str, Any] | None) -> None:
+    def __init__(
+        self, folder: Path, p: Params, on: bool = True, state: dict[str, Any] | None = None
+    ) -> None:
         self.on = on
         self.rows: list[Row] = []
         self.speeds: list[tuple[int, float]] = []
         if not on:
             return
         self.live = Live(str(folder), dvcyaml=None, save_dvc_exp=False)
-        self.speed = Live(str(SPEED), dvcyaml=None, save_dvc_exp=False)
+        self.speed = Live(str(folder.with_name("speed")), dvcyaml=None, save_dvc_exp=False)
         self.wandb: Any = None
         if state:
             for step, figures in state["rows"]:

@@ -47,7 +47,11 @@ class Learner:
     def __init__(self, base: Path, steps: int, recipe: Train) -> None:
         torch.set_num_threads(recipe.threads)
         set_seed(recipe.seed, deterministic=True)
-        self.accelerator = Accelerator(mixed_precision=precision(recipe.precision))
+        self.accelerator = Accelerator(
+            mixed_precision=precision(recipe.precision),
+            # Without this, each of several processes on CPUs would train alone.
+            cpu="RANK" in os.environ and not torch.cuda.is_available(),
+        )
         self.recipe = recipe
         self.part = recipe.batch_size  # rows that go through the model at once
         model = _model(base)
@@ -121,18 +125,24 @@ class Learner:
         ).logits
         return logits.float()
 
-    def fit_into_memory(self, batch: Batch) -> bool:
-        """Halve the parts until one of the longest `batch` can be learnt from; tell if it was cut.
+    def fit_into_memory(self, batch: Batch) -> None:
+        """Halve the parts of a batch until this one, the longest, can be learnt from.
 
-        All processes take the smallest part that any of them needs. As Accelerate's
-        find_executable_batch_size, but with what the optimizer will need held back.
+        All processes take the smallest part that any of them needs.
+
+        Raises:
+            InputError: not even one row fits.
+
         """
         self.model.train()
         random = _random_state()
+        # As large as what the optimizer will hold, and is not there yet.
         ballast = [torch.empty_like(w) for w in self.model.parameters() for _ in range(2)]
 
         def halve() -> int:
             self.part //= 2
+            if self.part == 0:
+                raise InputError("not even one tweet at a time fits into memory with this model")
             return self.part
 
         def attempt(rows: int) -> None:
@@ -146,7 +156,6 @@ class Learner:
         self.optimizer.zero_grad()
         self.part = min(gather_object([self.part]))
         _set_random_state(random)
-        return self.part < len(batch["labels"])
 
     @torch.no_grad()
     def validate(self, tweets: Tweets, pad_id: int) -> dict[str, float]:

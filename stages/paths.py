@@ -4,10 +4,8 @@ from pathlib import Path
 
 PREPARED = Path("data/prepared")  # {train,validation,test}.parquet, report.json
 CHECKPOINT = Path("models/checkpoint")  # torch weights in safetensors, config.json, tokenizer.json
-HISTORY = Path("models/training")  # learning curves, by DVCLive
-SPEED = Path("models/speed")  # tweets per second by step; not an output, since it varies
+HISTORY = Path("models/training")  # learning curves, by DVCLive; speed/, profile/ beside it
 CHECKPOINTS = Path("models/checkpoints")  # of a training under way
-PROFILE = Path("models/profile")  # a trace of some steps
 CLASSIFIER = Path("models/classifier")  # the locked model
 PARITY = Path("models/parity.json")  # int8 against fp32
 EVALUATION = Path("models/evaluation")  # plots, slices, mistakes, model card

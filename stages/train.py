@@ -24,7 +24,7 @@ from stages.curves import Curves
 from stages.io import InputError, new_folder, run
 from stages.learner import Learner
 from stages.params import Params, Train
-from stages.paths import CHECKPOINT, CHECKPOINTS, HISTORY, PREPARED, PROFILE
+from stages.paths import CHECKPOINT, CHECKPOINTS, HISTORY, PREPARED
 from stages.progress import Progress
 
 EXPLODED = 5.0  # mean cross-entropy of RECENT steps, in nats; a guess has 0.69
@@ -49,7 +49,8 @@ def train(
     """Fine-tune the base model; return the best epoch's validation metrics.
 
     Writes the weights of the epoch with the lowest validation loss, the configuration and
-    tokenizer.json to `output`, and learning curves to `history`. A run that was ended on its way
+    tokenizer.json to `output`, and learning curves to `history` (beside it the speed, and where
+    asked for a profile). A run that was ended on its way
     goes on from its last checkpoint and ends with the same bytes.
 
     Args:
@@ -92,7 +93,7 @@ def train(
     with (
         Curves(history, p, learner.is_main, state["curves"] if state else None) as curves,
         noted_signals() as signals,
-        _profiler(p.runtime.profile) as profiler,
+        _profiler(history.with_name("profile"), p.runtime.profile) as profiler,
     ):
 
         def save() -> None:
@@ -179,14 +180,14 @@ def _leave(number: int, step: int) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _profiler(wanted: bool) -> AbstractContextManager[Any]:
+def _profiler(folder: Path, wanted: bool) -> AbstractContextManager[Any]:
     """Return what traces some early steps for chrome://tracing, or does nothing."""
     if not wanted:
         return nullcontext(SimpleNamespace(step=lambda: None))
-    PROFILE.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return profile(
         schedule=schedule(**PROFILED, repeat=1),
-        on_trace_ready=lambda p: p.export_chrome_trace(str(PROFILE / "trace.json")),
+        on_trace_ready=lambda p: p.export_chrome_trace(str(folder / "trace.json")),
     )
 
 

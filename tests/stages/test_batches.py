@@ -1,55 +1,65 @@
-"""Length buckets: every tweet once an epoch, in another order each, with little padding."""
+"""Batches: every tweet once an epoch, in another order each, with little padding."""
 
+import numpy as np
 import pandas as pd
 import pytest
-import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from stages.batches import LengthBuckets, Tweets, collate
+from stages.batches import CHUNK, Tweets, batches_of, collate
+
+LENGTHS = np.array([1 + (i * 37) % 60 for i in range(1003)])
 
 
-@pytest.fixture(scope="module")
-def tweets() -> Tweets:
-    tokenizer = Tokenizer(models.WordLevel({"a": 5, "?": 1}, unk_token="?"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    lengths = [1 + (i * 37) % 60 for i in range(1003)]
-    return Tweets(pd.DataFrame({"text": ["a " * n for n in lengths], "target": 1}), tokenizer)
+def padding(batches: list[np.ndarray]) -> int:
+    return sum(int(LENGTHS[b].max() * len(b) - LENGTHS[b].sum()) for b in batches)
 
 
-def padding(tweets: Tweets, batches: list[list[int]]) -> int:
-    sizes = [[len(tweets[i][0]) for i in batch] for batch in batches]
-    return sum(max(size) * len(size) - sum(size) for size in sizes)
+def same(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
+    return [b.tolist() for b in some] == [b.tolist() for b in others]
 
 
-def test_every_tweet_once_an_epoch(tweets: Tweets) -> None:
-    batches = list(LengthBuckets(tweets, 16, seed=1))
-    assert sorted(i for batch in batches for i in batch) == list(range(1003))
-    assert len(batches) == len(LengthBuckets(tweets, 16, seed=1)) == 63
+@pytest.mark.parametrize(("rows", "size"), [(1003, 16), (1003, 1003), (5, 8), (33, 32), (1, 1)])
+def test_every_tweet_once_in_even_batches(rows: int, size: int) -> None:
+    batches = batches_of(LENGTHS[:rows], size, seed=1, epoch=1)
+    assert sorted(np.concatenate(batches)) == list(range(rows))
+    assert len(batches) == -(-rows // size)
+    sizes = [len(batch) for batch in batches]
+    assert max(sizes) <= size
+    assert max(sizes) - min(sizes) <= 1
 
 
-def test_the_order_follows_seed_and_epoch(tweets: Tweets) -> None:
-    order, again = LengthBuckets(tweets, 16, seed=1), LengthBuckets(tweets, 16, seed=1)
-    assert list(order) == list(again)
-    again.set_epoch(1)
-    assert list(order) != list(again)
-    assert list(order) != list(LengthBuckets(tweets, 16, seed=2))
+def test_the_order_follows_seed_and_epoch() -> None:
+    order = batches_of(LENGTHS, 16, seed=1, epoch=1)
+    assert same(order, batches_of(LENGTHS, 16, seed=1, epoch=1))
+    assert not same(order, batches_of(LENGTHS, 16, seed=1, epoch=2))
+    assert not same(order, batches_of(LENGTHS, 16, seed=2, epoch=1))
 
 
-def test_there_is_little_padding(tweets: Tweets) -> None:
-    batches = list(LengthBuckets(tweets, 16, seed=1))
-    chance = torch.randperm(1003, generator=torch.Generator().manual_seed(1))
-    assert padding(tweets, batches) < 0.1 * padding(
-        tweets, [chance[i : i + 16].tolist() for i in range(0, 1003, 16)]
-    )
+def test_there_is_little_padding() -> None:
+    chance = np.random.default_rng(1).permutation(1003)
+    assert padding(batches_of(LENGTHS, 16, 1, 1)) < 0.1 * padding(np.array_split(chance, 63))
 
 
-def test_long_and_short_batches_come_mixed(tweets: Tweets) -> None:
-    lengths = [len(tweets[batch[0]][0]) for batch in LengthBuckets(tweets, 16, seed=1)]
+def test_long_and_short_batches_come_mixed() -> None:
+    lengths = [LENGTHS[batch[0]] for batch in batches_of(LENGTHS, 16, 1, 1)]
     assert lengths not in (sorted(lengths), sorted(lengths, reverse=True))
 
 
+def test_tweets_keep_their_ids_and_labels() -> None:
+    tokenizer = Tokenizer(models.WordLevel({"a": 5, "?": 1}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    rows = CHUNK + 3
+    texts = pd.DataFrame({"text": ["a " * (1 + i % 7) for i in range(rows)], "target": 0})
+    texts.loc[CHUNK, "target"] = 1
+    tweets = Tweets(texts, tokenizer, "some")
+    assert len(tweets) == rows
+    assert all(tweets[i][0].tolist() == [5] * (1 + i % 7) for i in range(rows))
+    assert [i for i in range(rows) if tweets[i][1]] == [CHUNK]
+
+
 def test_a_batch_is_padded_to_its_longest() -> None:
-    batch = collate([([7, 8, 9], 1), ([4], 0)], pad_id=3)
+    rows = [(np.array([7, 8, 9], np.int32), 1), (np.array([4], np.int32), 0)]
+    batch = collate(rows, pad_id=3)
     assert batch["input_ids"].tolist() == [[7, 8, 9], [4, 3, 3]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch["labels"].tolist() == [1, 0]

@@ -1,18 +1,34 @@
-"""Fine-tuning: what is kept, what is logged, and what stops it."""
+"""Fine-tuning: what is kept, what is logged, what stops it, and what it goes on from."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from serve.locked import sha256_of
 from stages import params
 from stages.io import InputError
 from stages.params import Params
-from stages.train import _precision, train
+from stages.train import train
 from tests.conftest import Project
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator() -> Iterator[None]:
+    """Accelerate keeps its state for the life of a process; each test has its own."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def quick(project: Project, **recipe: object) -> Params:
@@ -20,8 +36,19 @@ def quick(project: Project, **recipe: object) -> Params:
     return p.model_copy(update={"train": p.train.model_copy(update=recipe)})
 
 
+def run(project: Project, folder: Path, p: Params) -> dict[str, float]:
+    data = project.folder / "data/prepared"
+    return train(data, folder / "model", folder / "history", folder / "checkpoints", p)
+
+
 def curve(history: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(history / f"plots/metrics/{name}.tsv", sep="\t")
+
+
+def outputs(models: Path) -> dict[str, str]:
+    """Every file that the stage leaves, with its hash."""
+    files = [p for f in ("checkpoint", "training") for p in (models / f).rglob("*") if p.is_file()]
+    return {str(path.relative_to(models)): sha256_of(path) for path in files}
 
 
 def test_the_epoch_with_the_lowest_loss_is_kept(pipeline: Project) -> None:
@@ -45,64 +72,129 @@ def test_learning_curves_have_every_step_and_epoch(pipeline: Project) -> None:
     assert rates["learning_rate"].max() == pytest.approx(recipe["lr"])
     assert rates["learning_rate"].argmax() == int(recipe["warmup"] * batches * recipe["epochs"])
     assert losses["loss"].tail(batches).mean() < losses["loss"].head(batches).mean()
+    assert (curve(history, "train/gradient_norm")["gradient_norm"] > 0).all()
+    speed = curve(pipeline.folder / "models/speed", "tweets_per_second")
+    assert speed["step"].tolist() == losses["step"].tolist()
 
 
 def test_training_stops_when_validation_gets_no_better(pipeline: Project, tmp_path: Path) -> None:
-    p = quick(pipeline, epochs=30, lr=0.02, patience=2)
-    train(pipeline.folder / "data/prepared", tmp_path / "model", tmp_path / "history", p)
+    best = run(pipeline, tmp_path, quick(pipeline, epochs=30, lr=0.02, patience=2))
     losses = curve(tmp_path / "history", "validation/loss")["loss"]
     assert len(losses) == losses.argmin() + 1 + 2 < 30
+    assert best["loss"] == pytest.approx(losses.min())
 
 
 def test_another_seed_gives_other_weights(pipeline: Project, tmp_path: Path) -> None:
-    p = quick(pipeline, seed=7, epochs=1)
-    train(pipeline.folder / "data/prepared", tmp_path / "model", tmp_path / "history", p)
+    run(pipeline, tmp_path, quick(pipeline, seed=7, epochs=1))
     other = load_file(tmp_path / "model/model.safetensors")
     weights = load_file(pipeline.folder / "models/checkpoint/model.safetensors")
     assert other.keys() == weights.keys()
     assert not torch.equal(other["classifier.weight"], weights["classifier.weight"])
+    assert not any((tmp_path / "checkpoints").iterdir()), "a run that is done needs no checkpoint"
 
 
 def test_a_divergence_says_the_step_and_leaves_no_checkpoint(
-    pipeline: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pipeline: Project, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(
-        "stages.train.collate",
-        lambda rows, pad_id: {
-            "inputs_embeds": torch.full((len(rows), 4, 32), float("nan")),
-            "labels": torch.zeros(len(rows), dtype=torch.long),
-        },
-    )
-    with pytest.raises(InputError, match=r"diverged: the loss is nan at step 1; try a lower"):
-        train(
-            pipeline.folder / "data/prepared", tmp_path / "model", tmp_path / "h", quick(pipeline)
-        )
+    with pytest.raises(
+        InputError, match=r"diverged: the loss is \S+ at step \d+; try a lower train.lr than 0.9"
+    ):
+        run(pipeline, tmp_path, quick(pipeline, lr=0.9, warmup=0.0, max_grad_norm=1e9))
     assert not (tmp_path / "model").exists()
 
 
-def test_fp16_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(InputError, match=r"train.precision: fp16 needs a GPU"):
-        _precision("fp16")
+def test_a_profile_is_a_chrome_trace(pipeline: Project, tmp_path: Path) -> None:
+    p = quick(pipeline, epochs=1)
+    run(
+        pipeline,
+        tmp_path,
+        p.model_copy(update={"runtime": p.runtime.model_copy(update={"profile": True})}),
+    )
+    trace = json.loads((tmp_path / "profile/trace.json").read_text())
+    names = {event.get("name") for event in trace["traceEvents"]}
+    assert {"aten::addmm", "Optimizer.step#AdamW.step"} <= names
 
 
-@pytest.mark.parametrize(
-    ("gpu", "capability", "cpu", "chosen"),
-    [
-        (True, (7, 5), {}, "fp16"),  # T4
-        (True, (8, 0), {}, "bf16"),
-        (False, None, {"avx512_bf16": True}, "bf16"),
-        (False, None, {"avx512_bf16": False}, "no"),
-    ],
-)
-def test_auto_takes_what_the_hardware_has(
-    monkeypatch: pytest.MonkeyPatch,
-    gpu: bool,
-    capability: tuple[int, int] | None,
-    cpu: dict[str, bool],
-    chosen: str,
+class Killed:
+    """The stage as a process, ended when its curve has so many rows."""
+
+    def __init__(self, project: Project, step: int, number: signal.Signals) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stages.train"],
+            cwd=project.folder,
+            env=project.environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        curve = project.folder / "models/training/plots/metrics/train/loss.tsv"
+        give_up = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < give_up:
+            if curve.exists() and curve.read_text().count("\n") > step:
+                break
+            time.sleep(0.005)
+        os.kill(process.pid, number)
+        self.said = process.communicate(timeout=60)[0]
+        self.status = process.returncode
+
+
+@pytest.fixture
+def project(pipeline: Project, tmp_path: Path) -> Project:
+    """The prepared project, to be trained in."""
+    folder = tmp_path / "project"
+    for name in ("stages", "serve", "deploy", "data"):
+        shutil.copytree(pipeline.folder / name, folder / name)
+    shutil.copy(pipeline.folder / "params.yaml", folder)
+    return Project(folder, pipeline.site_cache)
+
+
+def test_a_killed_run_ends_with_the_very_bytes_of_a_whole_one(
+    pipeline: Project, project: Project
 ) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
-    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: capability)
-    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: cpu)
-    assert _precision("auto") == chosen
+    whole = outputs(pipeline.folder / "models")
+    assert len(whole) > 5
+    steps = len(curve(pipeline.folder / "models/training", "train/loss"))
+    first = Killed(project, steps // 4, signal.SIGKILL)
+    assert first.status == -signal.SIGKILL
+    assert "going on" not in first.said
+
+    asked = Killed(project, steps // 2, signal.SIGTERM)
+    assert asked.status == 128 + signal.SIGTERM
+    assert "going on from the checkpoint of step" in asked.said
+    saved = next(line for line in asked.said.splitlines() if line.startswith("train: SIGTERM"))
+    step = int(saved.split("step ")[1].split(":")[0])
+
+    last = Killed(project, 3 * steps // 4, signal.SIGKILL)
+    assert f"going on from the checkpoint of step {step} in" in last.said
+    project.run("python", "-m", "stages.train")
+    assert outputs(project.folder / "models") == whole
+    assert not any((project.folder / "models/checkpoints").iterdir())
+
+
+@pytest.fixture
+def without_dropout(project: Project, tmp_path: Path) -> Project:
+    """The project with a recipe in which nothing depends on who draws which random number."""
+    values = project.params()
+    base = shutil.copytree(values["model"]["name"], tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (base / "config.json").write_text(json.dumps(config))
+    values["model"]["name"] = str(base)
+    values["train"] |= {"epochs": 1, "threads": 1, "precision": "fp32", "lr": 0.001}
+    project.set_params(values)
+    return project
+
+
+def losses(project: Project) -> list[float]:
+    return [*curve(project.folder / "models/training", "train/loss")["loss"]]
+
+
+def test_two_processes_learn_what_one_does(without_dropout: Project) -> None:
+    project = without_dropout
+    project.run("python", "-m", "stages.train")
+    alone = losses(project)
+    launch = "accelerate launch --config_file deploy/accelerate/two-cpus.yaml -m stages.train"
+    said = project.run(*launch.split())
+    assert said.stdout.count("epoch 1: validation loss") == 1, "one of them reports"
+    assert losses(project) != alone
+    assert losses(project) == pytest.approx(alone, abs=1e-5)

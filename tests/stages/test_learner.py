@@ -1,0 +1,172 @@
+"""Learning from a batch: shared, in parts, in a precision, and from where it was left."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from tokenizers import Tokenizer
+
+from stages import params
+from stages.batches import Batch, Tweets, collate
+from stages.io import InputError
+from stages.learner import Learner, precision
+from stages.params import Train
+from tests.conftest import Project
+
+ROWS = 16
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator() -> Iterator[None]:
+    """Accelerate keeps its state for the life of a process; each test has its own."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def recipe(pipeline: Project) -> Train:
+    p = params.load(pipeline.folder / "params.yaml")
+    return p.train.model_copy(update={"precision": "fp32", "batch_size": ROWS})
+
+
+@pytest.fixture
+def base(pipeline: Project) -> Path:
+    return Path(pipeline.params()["model"]["name"])
+
+
+@pytest.fixture
+def tweets(pipeline: Project) -> Tweets:
+    tokens = Tokenizer.from_file(str(pipeline.folder / "models/checkpoint/tokenizer.json"))
+    tokens.no_padding()
+    return Tweets(pd.read_parquet(pipeline.folder / "data/prepared/train.parquet"), tokens, "some")
+
+
+@pytest.fixture
+def batch(tweets: Tweets) -> Batch:
+    return collate([tweets[i] for i in range(ROWS)], pad_id=0)
+
+
+def gradient(learner: Learner, batch: Batch) -> torch.Tensor:
+    learner.optimizer.zero_grad()
+    learner._backward(batch)
+    return torch.cat([w.grad.flatten() for w in learner.model.parameters() if w.grad is not None])
+
+
+def test_parts_add_up_to_the_gradient_of_the_batch(base: Path, recipe: Train, batch: Batch) -> None:
+    learner = Learner(base, 10, recipe)
+    learner.model.eval()  # no dropout, whose chance differs by part
+    whole = gradient(learner, batch)
+    for part in (8, 5, 1):
+        learner.part = part
+        assert torch.allclose(gradient(learner, batch), whole, atol=1e-6)
+    assert whole.abs().max() > 1e-3
+
+
+def test_a_batch_too_large_for_the_memory_is_taken_in_parts(
+    base: Path, recipe: Train, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = Learner(base, 10, recipe)
+    logits = learner._logits
+
+    def on_a_small_device(batch: Batch) -> torch.Tensor:
+        if len(batch["input_ids"]) > 5:
+            torch.empty(2**50)  # what PyTorch says of too much memory, really said
+        return logits(batch)
+
+    monkeypatch.setattr(learner, "_logits", on_a_small_device)
+    before = torch.get_rng_state()
+    learner.fit_into_memory(batch)
+    assert learner.part == ROWS // 4
+    assert torch.equal(torch.get_rng_state(), before), "an attempt takes no random numbers"
+    assert all(w.grad is None for w in learner.model.parameters())
+    learnt = learner.step(batch, leaving=False)
+    assert learnt.rows == ROWS
+    assert not learnt.leaving
+
+
+def test_a_batch_that_never_fits_is_an_error(
+    base: Path, recipe: Train, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = Learner(base, 10, recipe)
+    monkeypatch.setattr(learner, "_logits", lambda batch: torch.empty(2**50))
+    with pytest.raises(InputError, match=r"not even one tweet .* fits into memory"):
+        learner.fit_into_memory(batch)
+
+
+def test_a_restored_learner_learns_the_same(
+    base: Path, recipe: Train, batch: Batch, tmp_path: Path
+) -> None:
+    learner = Learner(base, 10, recipe)
+    learner.step(batch, leaving=False)
+    torch.save(learner.state_dict(), tmp_path / "state.pt")
+    expected = [learner.step(batch, leaving=False) for _ in range(3)]
+    weights = learner.weights()
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+    other = Learner(base, 10, recipe.model_copy(update={"seed": 9}))
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert [other.step(batch, leaving=False) for _ in range(3)] == expected
+    assert all(torch.equal(w, weights[name]) for name, w in other.weights().items())
+    assert expected[0].loss != expected[1].loss
+
+
+def test_validation_is_over_all_rows_without_chance(
+    base: Path, recipe: Train, tweets: Tweets
+) -> None:
+    learner = Learner(base, 10, recipe)
+    metrics = learner.validate(tweets, pad_id=0)
+    assert metrics == learner.validate(tweets, pad_id=0)
+    learner.part = 7
+    again = learner.validate(tweets, pad_id=0)
+    assert again["accuracy"] == metrics["accuracy"]
+    assert again["loss"] == pytest.approx(metrics["loss"], abs=1e-6)
+    learner.model.eval()
+    with torch.no_grad():
+        losses = [
+            torch.nn.functional.cross_entropy(learner._logits(row), row["labels"]).item()
+            for row in (collate([tweets[i]], 0) for i in range(len(tweets)))
+        ]
+    assert metrics["loss"] == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+def test_a_batch_smaller_than_the_processes_is_refused(
+    base: Path, recipe: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = Learner(base, 10, recipe)
+    assert learner.share(np.arange(3)) == [0, 1, 2]
+    monkeypatch.setattr(type(learner.accelerator), "num_processes", 4)
+    assert learner.share(np.arange(9)) == [0, 4, 8]
+    with pytest.raises(InputError, match=r"train.batch_size: .* 3 cannot be shared by 4 processes"):
+        learner.share(np.arange(3))
+
+
+def test_fp16_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match=r"train.precision: fp16 needs a GPU"):
+        precision("fp16")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "capability", "cpu", "chosen"),
+    [
+        (True, (7, 5), {}, "fp16"),  # T4
+        (True, (8, 0), {}, "bf16"),
+        (False, None, {"avx512_bf16": True}, "bf16"),
+        (False, None, {"avx512_bf16": False}, "no"),
+    ],
+)
+def test_auto_takes_what_the_hardware_has(
+    monkeypatch: pytest.MonkeyPatch,
+    gpu: bool,
+    capability: tuple[int, int] | None,
+    cpu: dict[str, bool],
+    chosen: str,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: capability)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: cpu)
+    assert precision("auto") == chosen
