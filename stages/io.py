@@ -35,9 +35,19 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path`; the file there takes its place once the block has succeeded."""
+    draft = path.with_name(f".{path.name}.tmp")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
     """Write `value` as stable, readable JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    draft = path.with_name(f".{path.name}.tmp")
-    draft.write_text(text + "\n", encoding="utf-8")
-    draft.replace(path)
+    with new_file(path) as draft:
+        draft.write_text(text + "\n", encoding="utf-8")

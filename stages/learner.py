@@ -1,6 +1,8 @@
 """A model that learns, on whatever devices there are, one batch at a time."""
 
 import os
+import re
+from collections import defaultdict
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import find_executable_batch_size, gather_object, set_seed
 from torch.nn.functional import cross_entropy
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     PreTrainedModel,
     get_linear_schedule_with_warmup,
@@ -25,13 +28,15 @@ from stages.batches import Batch, Tweets, collate
 from stages.io import InputError
 from stages.params import Train
 
+LAYER = re.compile(r"\blayers?\.(\d+)\.")  # in the name of a weight
+
 
 class Learnt(NamedTuple):
     """What a step came to, over all processes."""
 
     loss: float  # mean over the rows
     gradient_norm: float  # before clipping
-    learning_rate: float
+    learning_rate: float  # of the top layer
     rows: int
     leaving: bool  # whether any process wants to end
 
@@ -54,7 +59,7 @@ class Learner:
         )
         self.recipe = recipe
         self.part = recipe.batch_size  # rows that go through the model at once
-        model = _model(base)
+        model = _model(base, recipe)
         optimizer = _optimizer(model, recipe)
         self.schedule = get_linear_schedule_with_warmup(
             optimizer, int(recipe.warmup * steps), steps
@@ -96,7 +101,7 @@ class Learner:
         if not self.accelerator.optimizer_step_was_skipped:  # as after an overflow in fp16
             self.schedule.step()
         self.optimizer.zero_grad()
-        sums = torch.stack([loss, *loss.new_tensor([len(batch["labels"]), leaving])])
+        sums = torch.stack([loss, *loss.new_tensor([len(batch["targets"]), leaving])])
         total, rows, leaves = self.accelerator.reduce(sums).tolist()
         return Learnt(total / rows, float(norm), rate, int(rows), leaves > 0)
 
@@ -104,18 +109,23 @@ class Learner:
         """Add the gradient of a batch, part by part; return the sum of its losses."""
         parts = [
             {name: values[start : start + self.part] for name, values in batch.items()}
-            for start in range(0, len(batch["labels"]), self.part)
+            for start in range(0, len(batch["targets"]), self.part)
         ]
         scale = self.accelerator.num_processes / self.recipe.batch_size  # DDP takes the mean
         total = torch.zeros((), device=self.accelerator.device)
         for part in parts:
             last = part is parts[-1]
             with nullcontext() if last else self.accelerator.no_sync(self.model):
-                labels = part["labels"].to(self.accelerator.device)
-                loss = cross_entropy(self._logits(part), labels, reduction="sum")
+                loss = self._losses(part).sum()
                 self.accelerator.backward(loss * scale)
             total += loss.detach()
         return total
+
+    def _losses(self, batch: Batch) -> torch.Tensor:
+        target = batch["targets"].to(self.accelerator.device)
+        return cross_entropy(
+            self._logits(batch), torch.stack([1 - target, target], 1), reduction="none"
+        )
 
     def _logits(self, batch: Batch) -> torch.Tensor:
         device = self.accelerator.device
@@ -137,7 +147,8 @@ class Learner:
         self.model.train()
         random = _random_state()
         # As large as what the optimizer will hold, and is not there yet.
-        ballast = [torch.empty_like(w) for w in self.model.parameters() for _ in range(2)]
+        weights = [w for w in self.model.parameters() if w.requires_grad]
+        ballast = [torch.empty_like(w) for w in weights for _ in range(2)]
 
         def halve() -> int:
             self.part //= 2
@@ -151,7 +162,7 @@ class Learner:
             with self.accelerator.no_sync(self.model):
                 self._backward({name: values[:rows] for name, values in batch.items()})
 
-        find_executable_batch_size(attempt, len(batch["labels"]), halve)()
+        find_executable_batch_size(attempt, len(batch["targets"]), halve)()
         del ballast
         self.optimizer.zero_grad()
         self.part = min(gather_object([self.part]))
@@ -168,7 +179,7 @@ class Learner:
             batch = collate([tweets[row] for row in rows], pad_id)
             scores[rows] = self._logits(batch)
         scores = self.accelerator.reduce(scores)
-        truth = torch.from_numpy(tweets.labels).to(scores.device)
+        truth = torch.from_numpy(tweets.targets).to(scores.device, torch.long)
         return {
             "loss": cross_entropy(scores, truth).item(),
             "accuracy": (scores.argmax(1) == truth).float().mean().item(),
@@ -225,26 +236,49 @@ def precision(wanted: str) -> str:
     return "no" if wanted == "fp32" else wanted
 
 
-def _model(base: Path) -> PreTrainedModel:
+def _model(base: Path, recipe: Train) -> PreTrainedModel:
     logging.set_verbosity_error()  # the new classifier head is meant to be missing in the base
     logging.disable_progress_bar()
-    return AutoModelForSequenceClassification.from_pretrained(
+    config = AutoConfig.from_pretrained(
+        base, id2label=dict(enumerate(LABELS)), local_files_only=True
+    )
+    for name, value in config.to_dict().items():
+        if "dropout" in name and isinstance(value, int | float):
+            setattr(config, name, recipe.dropout)
+    model = AutoModelForSequenceClassification.from_pretrained(
         base,
+        config=config,
         dtype=torch.float32,
-        id2label=dict(enumerate(LABELS)),
         local_files_only=True,
         attn_implementation="eager",  # faster than the fused ones on texts this short
     )
+    model.get_input_embeddings().requires_grad_(not recipe.freeze_embeddings)
+    return model
 
 
 def _optimizer(model: PreTrainedModel, recipe: Train) -> torch.optim.Optimizer:
-    """AdamW; biases and normalisation weights are not decayed."""
-    weights = list(model.parameters())
-    groups = [
-        {"params": [w for w in weights if w.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+    """AdamW; the lower a layer the slower, as ULMFiT does (https://arxiv.org/abs/1801.06146).
+
+    Biases and normalisation weights are not decayed.
+    """
+    named = [(name, w) for name, w in model.named_parameters() if w.requires_grad]
+    heights = {name: int(found[1]) + 1 for name, _ in named if (found := LAYER.search(name))}
+    top = max(heights.values(), default=0) + 1
+    groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = defaultdict(list)
+    for name, weight in named:
+        below_top = top - heights.get(name, 0 if "embedding" in name else top)
+        groups[below_top, weight.ndim > 1].append(weight)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": weights,
+                "lr": recipe.lr * recipe.layer_decay**below_top,
+                "weight_decay": recipe.weight_decay if decayed else 0.0,
+            }
+            for (below_top, decayed), weights in sorted(groups.items(), key=lambda item: item[0])
+        ],
+        fused=True,
+    )
 
 
 def _random_state() -> dict[str, Any]:

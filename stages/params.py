@@ -47,6 +47,14 @@ class Model(Section):
     max_length: Annotated[int, Field(ge=8, le=512)]
 
 
+class Teach(Section):
+    """How far the training targets follow other models instead of the labels."""
+
+    weight: Annotated[float, Field(ge=0, lt=1)]
+    folds: Annotated[int, Field(ge=2)]
+    seed: Seed
+
+
 class Train(Section):
     """The fine-tuning recipe."""
 
@@ -57,6 +65,9 @@ class Train(Section):
     patience: Positive
     batch_size: Positive
     lr: Annotated[float, Field(gt=0, lt=1)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    freeze_embeddings: bool
+    dropout: Annotated[float, Field(ge=0, lt=1)]
     warmup: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Annotated[float, Field(gt=0)]
@@ -99,6 +110,7 @@ class Params(Section):
 
     prepare: Prepare
     model: Model
+    teach: Teach
     train: Train
     runtime: Runtime
     export: Export

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PREPARED = Path("data/prepared")  # {train,validation,test}.parquet, report.json
+TARGETS = Path("data/targets.parquet")  # what to learn of each training tweet: id, target
 CHECKPOINT = Path("models/checkpoint")  # torch weights in safetensors, config.json, tokenizer.json
 HISTORY = Path("models/training")  # learning curves, by DVCLive; speed/, profile/ beside it
 CHECKPOINTS = Path("models/checkpoints")  # of a training under way

@@ -24,7 +24,7 @@ from stages.curves import Curves
 from stages.io import InputError, new_folder, run
 from stages.learner import Learner
 from stages.params import Params, Train
-from stages.paths import CHECKPOINT, CHECKPOINTS, HISTORY, PREPARED
+from stages.paths import CHECKPOINT, CHECKPOINTS, HISTORY, PREPARED, TARGETS
 from stages.progress import Progress
 
 EXPLODED = 5.0  # mean cross-entropy of RECENT steps, in nats; a guess has 0.69
@@ -44,7 +44,7 @@ class Position:
 
 
 def train(
-    data: Path, output: Path, history: Path, checkpoints: Path, p: Params
+    data: Path, targets: Path, output: Path, history: Path, checkpoints: Path, p: Params
 ) -> dict[str, float]:
     """Fine-tune the base model; return the best epoch's validation metrics.
 
@@ -55,6 +55,7 @@ def train(
 
     Args:
         data: folder of {train,validation}.parquet.
+        targets: Parquet file with the `target` of each training tweet, in their order.
         output: folder of the checkpoint to make; it appears only when complete.
         history: folder of the curves to make (DVCLive).
         checkpoints: where runs under way keep their checkpoints.
@@ -71,7 +72,8 @@ def train(
     pad_id = dict(tokens.padding or {})["pad_id"]
     pad = functools.partial(collate, pad_id=pad_id)
     tokens.no_padding()
-    tweets = Tweets(pd.read_parquet(data / "train.parquet"), tokens, "train")
+    taught = pd.read_parquet(data / "train.parquet")
+    tweets = Tweets(taught.assign(target=pd.read_parquet(targets)["target"]), tokens, "train")
     unseen = Tweets(pd.read_parquet(data / "validation.parquet"), tokens, "validation")
     order = functools.partial(batches_of, tweets.lengths, p.train.batch_size, p.train.seed)
     learner = Learner(base, len(order(1)) * p.train.epochs, p.train)
@@ -79,7 +81,12 @@ def train(
     store = Checkpoints(
         checkpoints,
         {"params": p.model_dump(include={"model", "train"}), "hardware": learner.hardware()},
-        [data / "train.parquet", data / "validation.parquet", base / base_model.WEIGHTS],
+        [
+            data / "train.parquet",
+            targets,
+            data / "validation.parquet",
+            *(base / name for name in base_model.FILES),
+        ],
     )
     state = broadcast_object_list([store.load() if learner.is_main else None])[0]
     at = Position(**state["position"]) if state else Position()
@@ -194,7 +201,7 @@ def _profiler(folder: Path, wanted: bool) -> AbstractContextManager[Any]:
 def main() -> None:
     """Run the stage as params.yaml has it."""
     place = Path(os.environ.get("CHECKPOINTS", CHECKPOINTS))
-    train(PREPARED, CHECKPOINT, HISTORY, place, params.load())
+    train(PREPARED, TARGETS, CHECKPOINT, HISTORY, place, params.load())
 
 
 if __name__ == "__main__":

@@ -124,6 +124,8 @@ def make_project(folder: Path, source: Path, base_model: Path) -> Project:
         "max_length": 64,
     }
     params["train"] |= {"epochs": 4, "patience": 2, "lr": 0.003, "batch_size": 16}
+    # The tiny base model has learnt nothing yet, so its word vectors must.
+    params["train"] |= {"freeze_embeddings": False, "dropout": 0.1}
     params["runtime"]["checkpoint_steps"] = 20
     params["export"]["calibration_rows"] = 50
     params["evaluate"] |= {

@@ -49,17 +49,17 @@ def test_tweets_keep_their_ids_and_labels() -> None:
     tokenizer = Tokenizer(models.WordLevel({"a": 5, "?": 1}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     rows = CHUNK + 3
-    texts = pd.DataFrame({"text": ["a " * (1 + i % 7) for i in range(rows)], "target": 0})
-    texts.loc[CHUNK, "target"] = 1
+    texts = pd.DataFrame({"text": ["a " * (1 + i % 7) for i in range(rows)], "target": 0.0})
+    texts.loc[CHUNK, "target"] = 0.75
     tweets = Tweets(texts, tokenizer, "some")
     assert len(tweets) == rows
     assert all(tweets[i][0].tolist() == [5] * (1 + i % 7) for i in range(rows))
-    assert [i for i in range(rows) if tweets[i][1]] == [CHUNK]
+    assert {i: tweets[i][1] for i in range(rows) if tweets[i][1]} == {CHUNK: 0.75}
 
 
 def test_a_batch_is_padded_to_its_longest() -> None:
-    rows = [(np.array([7, 8, 9], np.int32), 1), (np.array([4], np.int32), 0)]
+    rows = [(np.array([7, 8, 9], np.int32), 0.75), (np.array([4], np.int32), 0.0)]
     batch = collate(rows, pad_id=3)
     assert batch["input_ids"].tolist() == [[7, 8, 9], [4, 3, 3]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
-    assert batch["labels"].tolist() == [1, 0]
+    assert batch["targets"].tolist() == [0.75, 0.0]

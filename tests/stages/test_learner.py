@@ -127,7 +127,7 @@ def test_validation_is_over_all_rows_without_chance(
     learner.model.eval()
     with torch.no_grad():
         losses = [
-            torch.nn.functional.cross_entropy(learner._logits(row), row["labels"]).item()
+            learner._losses(row).item()
             for row in (collate([tweets[i]], 0) for i in range(len(tweets)))
         ]
     assert metrics["loss"] == pytest.approx(np.mean(losses), abs=1e-5)
@@ -142,6 +142,51 @@ def test_a_batch_smaller_than_the_processes_is_refused(
     assert learner.share(np.arange(9)) == [0, 4, 8]
     with pytest.raises(InputError, match=r"train.batch_size: .* 3 cannot be shared by 4 processes"):
         learner.share(np.arange(3))
+
+
+def test_lower_layers_learn_more_slowly(base: Path, recipe: Train) -> None:
+    recipe = recipe.model_copy(update={"layer_decay": 0.5, "lr": 0.08, "weight_decay": 0.3})
+    learner = Learner(base, 10, recipe)
+    # initial_lr, since the warm-up starts at zero
+    rates = {
+        id(w): (group["initial_lr"], group["weight_decay"])
+        for group in learner.optimizer.param_groups
+        for w in group["params"]
+    }
+    named = {name: rates[id(w)] for name, w in learner.model.named_parameters()}
+    assert named["classifier.weight"] == (0.08, 0.3)
+    assert named["classifier.bias"] == (0.08, 0.0)
+    assert named["bert.encoder.layer.1.output.dense.weight"] == (0.04, 0.3)
+    assert named["bert.encoder.layer.0.output.LayerNorm.weight"] == (0.02, 0.0)
+    assert named["bert.embeddings.word_embeddings.weight"] == (0.01, 0.3)
+
+
+def test_frozen_word_vectors_stay(base: Path, recipe: Train, batch: Batch) -> None:
+    learner = Learner(base, 10, recipe.model_copy(update={"freeze_embeddings": True}))
+    before = learner.weights()
+    for _ in range(3):
+        learner.step(batch, leaving=False)
+    after = learner.weights()
+    changed = {name for name, w in after.items() if not torch.equal(w, before[name])}
+    assert "bert.embeddings.word_embeddings.weight" not in changed
+    assert {"classifier.weight", "bert.encoder.layer.0.output.dense.weight"} <= changed
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_dropout_is_that_of_the_recipe(base: Path, recipe: Train, dropout: float) -> None:
+    learner = Learner(base, 10, recipe.model_copy(update={"dropout": dropout}))
+    found = {m.p for m in learner.model.modules() if isinstance(m, torch.nn.Dropout)}
+    assert found == {dropout}
+
+
+def test_soft_targets_pull_between_the_labels(base: Path, recipe: Train, batch: Batch) -> None:
+    learner = Learner(base, 10, recipe)
+    learner.model.eval()
+    losses = {
+        target: learner._losses(batch | {"targets": torch.full((ROWS,), target)})
+        for target in (0.0, 0.25, 1.0)
+    }
+    assert torch.allclose(losses[0.25], 0.75 * losses[0.0] + 0.25 * losses[1.0])
 
 
 def test_fp16_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,20 +23,20 @@ def test_the_shipped_file_is_valid() -> None:
 
 @pytest.mark.parametrize("number", ["2e-5", "2.0e-5", "0.00002"])
 def test_every_spelling_of_a_number_is_one(tmp_path: Path, number: str) -> None:
-    text = SHIPPED.replace("lr: 5.0e-5", f"lr: {number}")
+    text = SHIPPED.replace("lr: 1.0e-4", f"lr: {number}")
     assert load(tmp_path, text).train.lr == pytest.approx(2e-5)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("lr: 5.0e-5", "lr: fast", "train.lr"),
-        ("lr: 5.0e-5", "lr: '5e-5'", "train.lr"),
-        ("epochs: 3", "epochs: 3.5", "train.epochs"),
-        ("epochs: 3", "epochs: true", "train.epochs"),
-        ("epochs: 3", "epochs: 0", "train.epochs"),
-        ("epochs: 3", "epoch: 3", "train.epoch"),
-        ("epochs: 3", "epoch: 3", "train.epochs: this key is missing"),
+        ("lr: 1.0e-4", "lr: fast", "train.lr"),
+        ("lr: 1.0e-4", "lr: '5e-5'", "train.lr"),
+        ("epochs: 2", "epochs: 3.5", "train.epochs"),
+        ("epochs: 2", "epochs: true", "train.epochs"),
+        ("epochs: 2", "epochs: 0", "train.epochs"),
+        ("epochs: 2", "epoch: 3", "train.epoch"),
+        ("epochs: 2", "epoch: 3", "train.epochs: this key is missing"),
         ("precision: auto", "precision: int4", "train.precision"),
         ("test: 0.15", "test: 0.95", "validation + test"),
         ("export:", "exports:", "exports"),
