@@ -95,10 +95,14 @@ class Curves:
 def _start_wandb(p: Params, run_id: str | None) -> Any:  # noqa: ANN401 - has no types for mypy
     import wandb  # only who asks for it waits for it
 
-    if not os.environ.get("WANDB_MODE") and not wandb.api.api_key:
-        os.environ["WANDB_MODE"] = "offline"
+    online = "WANDB_MODE" in os.environ or wandb.login(prompt=False)
     run = wandb.init(
-        project=p.runtime.wandb, id=run_id, resume="allow", config=p.model_dump(), dir="models"
+        project=p.runtime.wandb,
+        id=run_id,
+        resume="allow",
+        config=p.model_dump(),
+        dir="models",
+        mode=None if online else "offline",  # to be sent later, by `wandb sync`
     )
     run.define_metric("*", step_metric="step")
     return run

@@ -1,0 +1,138 @@
+"""Learning curves: the same files whether resumed or not, and Weights & Biases beside them."""
+
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import params
+from stages.curves import Curves
+from stages.params import Params
+from tests.conftest import NOWHERE, Project
+
+
+@pytest.fixture
+def p(pipeline: Project) -> Params:
+    return params.load(pipeline.folder / "params.yaml")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def log(curves: Curves, steps: range) -> None:
+    for step in steps:
+        curves.log(step, {"train/loss": 1 / step, "train/learning_rate": step * 1e-5})
+        curves.log_speed(step, 100.0 + step)
+        if step % 3 == 0:
+            curves.log(step, {"validation/loss": 2 / step})
+
+
+def test_a_resumed_run_leaves_the_same_files(p: Params, tmp_path: Path) -> None:
+    with Curves(tmp_path / "whole/training", p) as whole:
+        log(whole, range(1, 9))
+        whole.summarise({"best_loss": 0.5})
+    with Curves(tmp_path / "first/training", p) as first:
+        log(first, range(1, 6))
+        state = first.state()
+    with Curves(tmp_path / "second/training", p, state=state) as second:
+        log(second, range(6, 9))
+        second.summarise({"best_loss": 0.5})
+    assert files(tmp_path / "second") == files(tmp_path / "whole")
+    assert "training/plots/metrics/validation/loss.tsv" in files(tmp_path / "whole")
+    assert "speed/plots/metrics/tweets_per_second.tsv" in files(tmp_path / "whole")
+
+
+def test_of_several_processes_one_writes(p: Params, tmp_path: Path) -> None:
+    with Curves(tmp_path / "training", p, on=False) as curves:
+        log(curves, range(1, 4))
+        curves.summarise({"best_loss": 0.5})
+        assert curves.state() is None
+    assert files(tmp_path) == {}
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from stages import params
+from stages.curves import Curves
+
+p = params.load(Path(sys.argv[1]))
+p = p.model_copy(update={"runtime": p.runtime.model_copy(update={"wandb": "tweets"})})
+state = None
+for steps in (range(1, 4), range(4, 6)):
+    with Curves(Path("models/training"), p, state=state) as curves:
+        for step in steps:
+            curves.log(step, {"train/loss": 1 / step})
+            curves.log_speed(step, 100.0)
+        curves.summarise({"best_loss": 0.25})
+        state = curves.state()
+print(state["wandb"])
+"""
+
+
+def records(path: Path) -> Iterator[Any]:
+    """Read the records of an offline run's file: LevelDB's log format, after 7 bytes of header."""
+    from wandb.proto import wandb_internal_pb2
+
+    log, at, record = path.read_bytes(), 7, b""
+    while at + 7 <= len(log):
+        if (left := 32_768 - at % 32_768) < 7:  # no part begins so near the end of a block
+            at += left
+            continue
+        length, kind = struct.unpack_from("<HB", log, at + 4)
+        record += log[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            parsed = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
+            parsed.ParseFromString(record)
+            yield parsed
+            record = b""
+
+
+def test_wandb_has_the_curves_offline_under_one_id(pipeline: Project, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(pipeline.folder / "params.yaml")],
+        cwd=tmp_path,
+        env=environment
+        | {
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "HOME": str(tmp_path),
+            "HTTPS_PROXY": NOWHERE,
+        },
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    run_id = done.stdout.split()[-1]
+    runs = sorted((tmp_path / "models/wandb").glob(f"offline-run-*-{run_id}/run-{run_id}.wandb"))
+    assert len(runs) == 2, "a part before and one after the resume, of one id"
+    logged: list[dict[str, str]] = []
+    for path in runs:
+        for record in records(path):
+            if record.HasField("history"):
+                items = record.history.item
+                logged.append({i.key or "/".join(i.nested_key): i.value_json for i in items})
+    losses = [(row["step"], row["train/loss"]) for row in logged if "train/loss" in row]
+    assert [step for step, _ in losses] == ["1", "2", "3", "4", "5"]
+    assert losses[1][1] == "0.5"
+    assert any(row.get("tweets_per_second") == "100.0" for row in logged) or any(
+        row.get("tweets_per_second") == "100" for row in logged
+    )
+    config = {
+        item.key: item.value_json
+        for path in runs
+        for record in records(path)
+        if record.HasField("run")
+        for item in record.run.config.update
+    }
+    assert '"lr"' in config["train"]
