@@ -3,13 +3,18 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 from ruamel.yaml import YAML
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from transformers import RobertaConfig, RobertaModel
 
+from serve.classifier import Classifier
 from serve.locked import verify
 from tests.conftest import Project, make_project
 
-STAGES = ["prepare", "train", "export", "evaluate"]
+STAGES = ["prepare", "teach", "train", "export", "evaluate"]
 
 
 def stale(project: Project) -> list[str]:
@@ -37,13 +42,46 @@ def test_two_clean_clones_give_the_same_bytes(
     assert other.lock() == pipeline.lock()
 
 
+def test_another_architecture_runs_unchanged(tmp_path: Path, source: Path) -> None:
+    """A RoBERTa with byte-level tokens: other weights' names, padding and normalisation."""
+    base = tmp_path / "base"
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    trainer = trainers.BpeTrainer(vocab_size=1000, special_tokens=special)
+    tokenizer.train_from_iterator(pd.read_csv(source)["text"], trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    base.mkdir()
+    tokenizer.save(str(base / "tokenizer.json"))
+    torch.manual_seed(0)
+    config = RobertaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=140,
+        type_vocab_size=1,
+    )
+    RobertaModel(config, add_pooling_layer=False).save_pretrained(base)
+    project = make_project(tmp_path / "project", source, base)
+    project.run("dvc", "repro")
+    figures = json.loads((project.folder / "models/metrics.json").read_text())
+    assert figures["roc_auc"] > 0.6
+    classifier = Classifier(project.folder / "models/classifier", threads=1)
+    assert 0 < classifier.probabilities(["Fire &amp; flood in Ångström 🔥"])[0] < 1
+
+
 @pytest.mark.parametrize(
     ("section", "key", "value", "expected"),
     [
         ("prepare", "test", 0.2, ["prepare"]),
+        ("teach", "weight", 0.25, ["teach"]),
         ("train", "lr", 0.001, ["train", "evaluate"]),  # the model card states the recipe
         ("export", "calibration_rows", 40, ["export"]),
         ("evaluate", "bootstrap", 200, ["evaluate"]),
+        ("runtime", "checkpoint_steps", 7, []),
+        ("runtime", "wandb", "tweets", []),
     ],
 )
 def test_a_changed_param_reruns_its_stages(
@@ -58,8 +96,8 @@ def test_a_changed_param_reruns_its_stages(
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("stages/text.py", ["prepare", "train", "evaluate"]),
-        ("stages/batches.py", ["train"]),
+        ("stages/text.py", ["prepare", "teach", "train", "evaluate"]),
+        ("stages/batches.py", ["teach", "train"]),
         ("stages/metrics.py", ["export", "evaluate"]),
         ("serve/classifier.py", ["export", "evaluate"]),
         ("stages/model_card.py", ["evaluate"]),

@@ -1,0 +1,151 @@
+"""Accuracy of the training recipe beside others, by cross-validation of the served classifier.
+
+    python -m tests.bench.recipe SOURCE [--variants NAME ...] [--seeds N] [--folds N]
+
+Near-duplicates are merged first, as the prepare stage does it, so none straddles two folds. Each
+fold's model is taught, trained, quantised and locked by the stages themselves, and judged on the
+fold it has not seen. A finished fold is kept in --results, so that a stopped run goes on; it is
+found again only with the same data, params, code and libraries.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from serve.classifier import Classifier
+from stages import params
+from stages.checkpoints import Checkpoints
+from stages.evaluate import baseline_scores
+from stages.export import export
+from stages.io import write_json
+from stages.params import Params
+from stages.prepare import SPLITS, prepare
+from stages.progress import Progress
+from stages.teach import teach
+from stages.train import train
+
+FOLD_SEED = 0
+VALIDATION = 0.12  # of the rows outside a fold
+PLAIN = {
+    "teach": {"weight": 0.0},
+    "train": {
+        "lr": 5e-5,
+        "epochs": 3,
+        "patience": 3,
+        "layer_decay": 1.0,
+        "freeze_embeddings": False,
+        "dropout": 0.1,
+    },
+}
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "tf-idf": {},
+    "plain": PLAIN,
+    "recipe": {},
+    "without-teachers": {"teach": {"weight": 0.0}},
+    "without-layer-decay": {"train": {"layer_decay": 1.0, "lr": 5e-5}},
+    "without-freezing": {"train": {"freeze_embeddings": False}},
+    "with-dropout": {"train": {"dropout": 0.1}},
+}
+
+Answers = tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]  # P(disaster), said disaster
+
+
+def varied(p: Params, variant: str, seed: int) -> Params:
+    """Return params with a variant's changes and a seed."""
+    values = p.model_dump()
+    for section, changes in VARIANTS[variant].items():
+        values[section] |= changes
+    values["train"]["seed"] = seed
+    return Params.model_validate(values)
+
+
+def answer(tweets: pd.DataFrame, unseen: list[int], variant: str, p: Params) -> Answers:
+    """Learn from all tweets but the unseen ones and return what is said of those."""
+    seen = tweets.drop(index=unseen)
+    if variant == "tf-idf":
+        scores = baseline_scores(seen, tweets.loc[unseen, "text"])
+        return scores, scores >= 0.5
+    work = Path("models/recipe-work")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    kept, held_out = train_test_split(
+        seen, test_size=VALIDATION, stratify=seen["target"], random_state=FOLD_SEED
+    )
+    kept.to_parquet(work / "train.parquet", index=False)
+    held_out.to_parquet(work / "validation.parquet", index=False)
+    teach(work, work / "targets.parquet", p)
+    train(work, work / "targets.parquet", work / "model", work / "history", work / "checkpoints", p)
+    export(work / "model", work, work / "classifier", p)
+    classifier = Classifier(work / "classifier", p.train.threads)
+    scores = classifier.probabilities(tweets.loc[unseen, "text"].tolist()).astype(np.float64)
+    shutil.rmtree(work)
+    return scores, scores >= classifier.manifest.threshold
+
+
+def main() -> None:
+    """Cross-validate, and print a table of what is finished after each variant."""
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("source")
+    arguments.add_argument("--variants", nargs="+", default=["tf-idf", "plain", "recipe"])
+    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--folds", type=int, default=5)
+    arguments.add_argument("--results", type=Path, default=Path("models/recipe"))
+    chosen = arguments.parse_args()
+    p = params.load()
+    data = chosen.results / "data"
+    prepare(chosen.source, data, p.prepare.seed, p.prepare.validation, p.prepare.test)
+    tweets = pd.concat([pd.read_parquet(data / f"{split}.parquet") for split in SPLITS])
+    tweets = tweets.sort_values("text").reset_index(drop=True)
+    tweets.to_parquet(data / "all.parquet")
+    truth = tweets["target"].to_numpy()
+    folds = StratifiedKFold(chosen.folds, shuffle=True, random_state=FOLD_SEED)
+    scores: dict[str, list[npt.NDArray[np.float64]]] = {}
+    said: dict[str, list[npt.NDArray[np.bool_]]] = {}
+    for variant in chosen.variants:
+        scores[variant], said[variant] = [], []
+        for seed in range(1 if variant == "tf-idf" else chosen.seeds):
+            q = varied(p, variant, seed)
+            all_scores, all_said = np.zeros(len(truth)), np.zeros(len(truth), dtype=bool)
+            for fold, (_, unseen) in enumerate(folds.split(tweets, truth)):
+                known = {"variant": variant, "params": q.model_dump(), "fold": fold}
+                file = Checkpoints(chosen.results, known, [data / "all.parquet"]).folder
+                file = file.with_suffix(".json")
+                if not file.exists():
+                    Progress.write(f"{variant}, seed {seed}, fold {fold}")
+                    of_fold, decided = answer(tweets, unseen.tolist(), variant, q)
+                    write_json(file, {"scores": of_fold.tolist(), "said": decided.tolist()})
+                found = json.loads(file.read_text())
+                all_scores[unseen], all_said[unseen] = found["scores"], found["said"]
+            scores[variant].append(all_scores)
+            said[variant].append(all_said)
+        print_table(truth, scores, said)
+
+
+def print_table(
+    truth: npt.NDArray[np.int8],
+    scores: dict[str, list[npt.NDArray[np.float64]]],
+    said: dict[str, list[npt.NDArray[np.bool_]]],
+) -> None:
+    """Print accuracy and log loss, means over seeds, and the paired difference to plain."""
+    print(f"{'':22}{'seeds':>6}{'accuracy':>10}{'log loss':>10}{'to plain':>10}{'± error':>9}")
+    right = {name: np.mean([a == truth for a in runs], axis=0) for name, runs in said.items()}
+    for name, runs in scores.items():
+        loss = np.mean([log_loss(truth, of_seed) for of_seed in runs])
+        line = f"{name:22}{len(runs):6}{right[name].mean():10.4f}{loss:10.4f}"
+        if name != "plain" and "plain" in right:
+            difference = right[name] - right["plain"]
+            error = difference.std() / np.sqrt(len(truth))
+            line += f"{difference.mean():+10.4f}{error:9.4f}"
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

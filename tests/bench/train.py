@@ -1,0 +1,135 @@
+"""Speed of the train stage beside two usual recipes: same data, same epochs, same start.
+
+    python -m tests.bench.train [SOURCE] [--rows N] [--seeds N]
+
+- padded: every tweet padded to 128 tokens, fp32, batches of 16 at random.
+- glue: padded to the longest of the batch, fp32, batches of 32 at random, as in transformers'
+  run_glue_no_trainer example.
+- stage: this project's train stage, learning from the labels alone.
+
+Each seed trains all of them in turn, so that a slower hour of the machine meets all alike. The
+figures are of the steps: neither tokenising nor validation is counted.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+from accelerate.utils import set_seed
+from tokenizers import Tokenizer
+from transformers import AutoModelForSequenceClassification, get_linear_schedule_with_warmup
+from transformers.utils import logging
+
+from stages import base_model, params, tokenizer
+from stages.batches import Tweets, collate
+from stages.params import Params
+from stages.prepare import prepare
+from stages.progress import Progress
+from stages.train import train
+
+OLD_LENGTH = 128  # tokens
+PREDICTED = 64  # rows at once
+
+
+def usual(data: Path, p: Params, batch_size: int, length: int | None) -> tuple[float, float]:
+    """Fine-tune in fp32 on random batches; return tweets per second and test accuracy."""
+    set_seed(p.train.seed)
+    base = base_model.locate(p.model)
+    tokens = tokenizer.build(base, p.model.max_length)
+    tokens.no_padding()
+    tweets = Tweets(pd.read_parquet(data / "train.parquet"), tokens, "train")
+    model = AutoModelForSequenceClassification.from_pretrained(base, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
+    steps = -(-len(tweets) // batch_size) * p.train.epochs
+    schedule = get_linear_schedule_with_warmup(optimizer, 0, steps)
+    model.train()
+    began = time.perf_counter()
+    with Progress(desc=f"batches of {batch_size}", total=len(tweets) * p.train.epochs) as progress:
+        for _ in range(p.train.epochs):
+            for rows in torch.split(torch.randperm(len(tweets)), batch_size):
+                batch = collate([tweets[i] for i in rows.tolist()], 0)
+                inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+                if length:
+                    missing = length - inputs["input_ids"].shape[1]
+                    inputs = {
+                        name: torch.nn.functional.pad(ids, (0, missing))
+                        for name, ids in inputs.items()
+                    }
+                model(**inputs, labels=batch["targets"].long()).loss.backward()
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+                progress.update(len(rows))
+    speed = len(tweets) * p.train.epochs / (time.perf_counter() - began)
+    return speed, accuracy(model, tokens, data)
+
+
+def stage(data: Path, folder: Path, p: Params) -> tuple[float, float]:
+    """Run the train stage; return tweets per second and test accuracy."""
+    labels = data / "train.parquet"
+    train(data, labels, folder / "model", folder / "history", folder / "checkpoints", p)
+    rates = pd.read_csv(folder / "speed/plots/metrics/tweets_per_second.tsv", sep="\t")
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "model")
+    tokens = Tokenizer.from_file(str(folder / "model/tokenizer.json"))
+    tokens.no_padding()
+    return statistics.harmonic_mean(rates["tweets_per_second"]), accuracy(model, tokens, data)
+
+
+@torch.no_grad()
+def accuracy(model: torch.nn.Module, tokens: Tokenizer, data: Path) -> float:
+    """Return the share of test tweets that a model calls right, in fp32."""
+    model.eval()
+    tweets = Tweets(pd.read_parquet(data / "test.parquet"), tokens, "test")
+    right = 0
+    for rows in torch.split(torch.from_numpy(tweets.lengths.argsort()), PREDICTED):
+        batch = collate([tweets[i] for i in rows.tolist()], 0)
+        said = model(batch["input_ids"], batch["attention_mask"]).logits.argmax(1)
+        right += int((said == batch["targets"]).sum())
+    return right / len(tweets)
+
+
+def main() -> None:
+    """Measure and print one table."""
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("source", nargs="?", default="data/tweets.csv")
+    arguments.add_argument("--rows", type=int, default=1000, help="training tweets")
+    arguments.add_argument("--seeds", type=int, default=3)
+    chosen = arguments.parse_args()
+    p = params.load()
+    logging.set_verbosity_error()
+    torch.set_num_threads(p.train.threads)
+    found: dict[str, list[tuple[float, float]]] = {"padded": [], "glue": [], "stage": []}
+    with tempfile.TemporaryDirectory() as name:
+        data = Path(name) / "data"
+        prepare(chosen.source, data, p.prepare.seed, p.prepare.validation, p.prepare.test)
+        tweets = pd.read_parquet(data / "train.parquet")
+        tweets.head(chosen.rows).to_parquet(data / "train.parquet")
+        for seed in range(chosen.seeds):
+            recipe = p.train.model_copy(update={"seed": seed, "patience": p.train.epochs})
+            q = p.model_copy(update={"train": recipe})
+            found["padded"].append(usual(data, q, 16, OLD_LENGTH))
+            found["glue"].append(usual(data, q, 32, None))
+            found["stage"].append(stage(data, Path(name) / str(seed), q))
+    rows = min(chosen.rows, len(tweets))
+    print(f"{rows} tweets of {chosen.source}, {p.train.epochs} epochs, {chosen.seeds} seeds")
+    print(f"{'':8}{'tweets/s':>10}{'x padded':>10}{'x glue':>8}{'accuracy':>10}{'spread':>8}")
+    for label, runs in found.items():
+        speeds, accuracies = zip(*runs, strict=True)
+        ratios = [
+            statistics.median(
+                speed / other for speed, (other, _) in zip(speeds, found[b], strict=True)
+            )
+            for b in ("padded", "glue")
+        ]
+        print(
+            f"{label:8}{statistics.median(speeds):10.0f}{ratios[0]:10.1f}{ratios[1]:8.1f}"
+            f"{statistics.mean(accuracies):10.4f}{max(accuracies) - min(accuracies):8.4f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
