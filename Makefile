@@ -33,8 +33,9 @@ lint: $(READY) ## Check style and types
 	ruff format --check
 	mypy
 
-bench: $(READY) ## Measure the pipeline on a large generated file
+bench: $(READY) ## Measure preparation and training beside usual ways of doing them
 	python -m tests.bench.prepare
+	python -m tests.bench.train
 
 clean: ## Remove the environment and caches; data and models stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -14,11 +14,13 @@ class InputError(Exception):
 
 
 def run(stage: Callable[[], None]) -> None:
-    """Call a stage; end the process with a plain message and status 1 where its input is wrong."""
+    """Call a stage; end the process with a plain message where its input is wrong."""
     try:
         stage()
     except (InputError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 @contextmanager

@@ -137,7 +137,8 @@ def _word_model() -> Pipeline:
 def main() -> None:
     """Run the stage as params.yaml has it."""
     quality = teach(PREPARED, TARGETS, params.load())
-    print("teachers out of fold:", ", ".join(f"{n} {value:.4f}" for n, value in quality.items()))
+    said = ", ".join(f"{name} {value:.4f}" for name, value in quality.items())
+    print(f"teachers out of fold: {said}" if said else "no teachers: the labels are the targets")
 
 
 if __name__ == "__main__":
