@@ -131,6 +131,8 @@ def test_plots_and_artifact_are_there(pipeline: Project) -> None:
     assert sorted(shown["data"]) == [
         "Calibration",
         "Confusion",
+        "Gradient norm",
+        "Learning rate",
         "Precision and recall",
         "ROC",
         "Training loss",
