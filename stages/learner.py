@@ -52,6 +52,8 @@ class Learner:
     def __init__(self, base: Path, steps: int, recipe: Train) -> None:
         torch.set_num_threads(recipe.threads)
         set_seed(recipe.seed, deterministic=True)
+        # Only shows up reads of memory that was never written, at a tenth of the time.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.accelerator = Accelerator(
             mixed_precision=precision(recipe.precision),
             # Without this, each of several processes on CPUs would train alone.

@@ -44,7 +44,7 @@ class Model(Section):
     name: Annotated[str, Field(min_length=1)]
     revision: str | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    max_length: Annotated[int, Field(ge=8, le=512)]
+    max_length: Annotated[int, Field(ge=8, le=512, multiple_of=8)]  # as batches are padded
 
 
 class Teach(Section):

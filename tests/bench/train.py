@@ -35,8 +35,11 @@ OLD_LENGTH = 128  # tokens
 PREDICTED = 64  # rows at once
 
 
-def usual(data: Path, p: Params, batch_size: int, length: int | None) -> tuple[float, float]:
-    """Fine-tune in fp32 on random batches; return tweets per second and test accuracy."""
+def usual(data: Path, p: Params, batch_size: int, grid: int) -> tuple[float, float]:
+    """Fine-tune in fp32 on random batches, padded to multiples of `grid` tokens.
+
+    Returns tweets per second and the test accuracy.
+    """
     set_seed(p.train.seed)
     base = base_model.locate(p.model)
     tokens = tokenizer.build(base, p.model.max_length)
@@ -51,15 +54,9 @@ def usual(data: Path, p: Params, batch_size: int, length: int | None) -> tuple[f
     with Progress(desc=f"batches of {batch_size}", total=len(tweets) * p.train.epochs) as progress:
         for _ in range(p.train.epochs):
             for rows in torch.split(torch.randperm(len(tweets)), batch_size):
-                batch = collate([tweets[i] for i in rows.tolist()], 0)
-                inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-                if length:
-                    missing = length - inputs["input_ids"].shape[1]
-                    inputs = {
-                        name: torch.nn.functional.pad(ids, (0, missing))
-                        for name, ids in inputs.items()
-                    }
-                model(**inputs, labels=batch["targets"].long()).loss.backward()
+                batch = collate([tweets[i] for i in rows.tolist()], 0, grid)
+                targets = batch.pop("targets").long()
+                model(**batch, labels=targets).loss.backward()
                 optimizer.step()
                 schedule.step()
                 optimizer.zero_grad()
@@ -112,7 +109,7 @@ def main() -> None:
             recipe = p.train.model_copy(update={"seed": seed, "patience": p.train.epochs})
             q = p.model_copy(update={"train": recipe})
             found["padded"].append(usual(data, q, 16, OLD_LENGTH))
-            found["glue"].append(usual(data, q, 32, None))
+            found["glue"].append(usual(data, q, 32, 1))
             found["stage"].append(stage(data, Path(name) / str(seed), q))
     rows = min(chosen.rows, len(tweets))
     print(f"{rows} tweets of {chosen.source}, {p.train.epochs} epochs, {chosen.seeds} seeds")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from stages.batches import CHUNK, Tweets, batches_of, collate
+from stages.batches import CHUNK, GRID, Tweets, batches_of, collate
 
 LENGTHS = np.array([1 + (i * 37) % 60 for i in range(1003)])
 
@@ -57,9 +57,10 @@ def test_tweets_keep_their_ids_and_labels() -> None:
     assert {i: tweets[i][1] for i in range(rows) if tweets[i][1]} == {CHUNK: 0.75}
 
 
-def test_a_batch_is_padded_to_its_longest() -> None:
+def test_a_batch_is_padded_to_its_longest_on_the_grid() -> None:
     rows = [(np.array([7, 8, 9], np.int32), 0.75), (np.array([4], np.int32), 0.0)]
-    batch = collate(rows, pad_id=3)
-    assert batch["input_ids"].tolist() == [[7, 8, 9], [4, 3, 3]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    batch = collate(rows, pad_id=3, grid=2)
+    assert batch["input_ids"].tolist() == [[7, 8, 9, 3], [4, 3, 3, 3]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 0, 0, 0]]
+    assert collate(rows, pad_id=3)["input_ids"].shape == (2, GRID)
     assert batch["targets"].tolist() == [0.75, 0.0]

@@ -58,6 +58,7 @@ def test_of_several_processes_one_writes(p: Params, tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys
+import time
 from pathlib import Path
 from stages import params
 from stages.curves import Curves
@@ -72,6 +73,7 @@ for steps in (range(1, 4), range(4, 6)):
             curves.log_speed(step, 100.0)
         curves.summarise({"best_loss": 0.25})
         state = curves.state()
+    time.sleep(1.1)  # W&B names a part by its second
 print(state["wandb"])
 """
 
