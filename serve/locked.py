@@ -30,6 +30,15 @@ class BaseWeights(BaseModel):
     sha256: Sha256
 
 
+class Golden(BaseModel):
+    """A text and what the model said of it when it was locked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    probability: Annotated[float, Field(ge=0, le=1)]
+
+
 class Manifest(BaseModel):
     """What manifest.json says of the model beside it."""
 
@@ -42,6 +51,7 @@ class Manifest(BaseModel):
     training_data_sha256: Sha256
     metrics: dict[str, float]  # on the validation split
     files: dict[str, Sha256]
+    golden: list[Golden] = []  # what a server asks before it trusts the model
 
     @property
     def version(self) -> str:
@@ -56,30 +66,50 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify(folder: Path) -> Manifest:
+def read_manifest(path: Path, called: str | None = None) -> Manifest:
+    """Read a manifest; `called` is its name in errors, where that is not its path.
+
+    Raises:
+        LockedModelError: it is missing or malformed.
+
+    """
+    called = called or str(path)
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise LockedModelError(f"{called} is missing: no locked model here") from error
+    except OSError as error:
+        raise LockedModelError(f"{called}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise LockedModelError(f"{called}: {where}: {first['msg']}") from error
+    for name in (TOKENIZER, NETWORK, WEIGHTS):
+        if name not in manifest.files:
+            raise LockedModelError(f"{called}: files: {name} is not listed")
+    for name in manifest.files:
+        if Path(name).name != name:
+            raise LockedModelError(f"{called}: files: {name} is not in the model's folder")
+    return manifest
+
+
+def verify(folder: Path, called: str | None = None) -> Manifest:
     """Read the manifest of a locked model and check every file against it.
+
+    `called` is the folder's name in errors, where that is not its path.
 
     Raises:
         LockedModelError: a file is missing, altered, or not in the manifest.
 
     """
-    try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-    except FileNotFoundError as error:
-        raise LockedModelError(f"{folder / MANIFEST} is missing: no locked model here") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise LockedModelError(f"{folder / MANIFEST}: {where}: {first['msg']}") from error
+    called = called or str(folder)
+    manifest = read_manifest(folder / MANIFEST, f"{called}/{MANIFEST}")
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
     if strangers := sorted(present ^ set(manifest.files)):
-        raise LockedModelError(f"{folder}: missing, or not in {MANIFEST}: {', '.join(strangers)}")
-    for name in (TOKENIZER, NETWORK, WEIGHTS):
-        if name not in manifest.files:
-            raise LockedModelError(f"{folder / MANIFEST}: files: {name} is not listed")
+        raise LockedModelError(f"{called}: missing, or not in {MANIFEST}: {', '.join(strangers)}")
     for name, digest in manifest.files.items():
         if (found := sha256_of(folder / name)) != digest:
             raise LockedModelError(
-                f"{folder / name} has been altered: SHA-256 is {found}, {MANIFEST} says {digest}"
+                f"{called}/{name} has been altered: SHA-256 is {found}, {MANIFEST} says {digest}"
             )
     return manifest

@@ -69,7 +69,8 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove this run's checkpoints, and those that other runs abandoned weeks ago."""
-        for path in self.folder.parent.glob("*/*.pt"):
+        drafts = self.folder.glob(".*.tmp")  # of a process killed as it wrote
+        for path in [*drafts, *self.folder.parent.glob("*/?????????-*.pt")]:
             if path.parent == self.folder or time.time() - path.stat().st_mtime > ABANDONED:
                 path.unlink(missing_ok=True)
                 with suppress(OSError):  # others are left in it

@@ -29,6 +29,16 @@ from stages.params import Params
 from stages.paths import CHECKPOINT, CLASSIFIER, PARITY, PREPARED
 
 EXACT_BATCH = 32
+GOLDEN = (  # texts whose answers a server compares before it trusts the model
+    "Wildfire spreads towards the town, 300 families evacuated",
+    "7.1 earthquake: buildings collapsed, rescuers search for survivors http://t.co/abc",
+    "this new album is fire and I am drowning in homework",
+    "@friend traffic was a disaster today lol &amp; I am dead",
+    "\U0001f30a\U0001f30a FLOOD WARNING \U0001f6a8 for the whole valley",
+    "\u0632\u0644\u0632\u0627\u0644 \u0642\u0648\u064a",
+    "crash " * 200,
+    "!",
+)
 
 Inputs = dict[str, npt.NDArray[np.int64]]
 
@@ -76,11 +86,16 @@ def export(checkpoint: Path, data: Path, output: Path, p: Params) -> dict[str, A
         shutil.copyfile(checkpoint / locked.TOKENIZER, folder / locked.TOKENIZER)
         network = _quantise(model, _inputs(tokens, sample["text"]))
         ov.save_model(network, folder / locked.NETWORK, compress_to_fp16=False)
-        _write_manifest(folder, data, p, threshold=0.5, metrics={})
-        scores = Classifier(folder, p.train.threads).probabilities(validation["text"].tolist())
+        _write_manifest(folder, data, p, threshold=0.5, metrics={}, golden=[])
+        classifier = Classifier(folder, p.train.threads)
+        scores = classifier.probabilities(validation["text"].tolist())
         threshold = choose_threshold(scores, truth)
         figures = compute(truth, scores, threshold)
-        _write_manifest(folder, data, p, threshold, figures)
+        golden = [
+            locked.Golden(text=text, probability=float(probability))
+            for text, probability in zip(GOLDEN, classifier.probabilities(GOLDEN), strict=True)
+        ]
+        _write_manifest(folder, data, p, threshold, figures, golden)
         exact = _exact_scores(model, tokens, validation["text"])
     return {
         "rows": len(truth),
@@ -130,7 +145,12 @@ def _quantise(model: Probability, calibration: list[Inputs]) -> ov.Model:
 
 
 def _write_manifest(
-    folder: Path, data: Path, p: Params, threshold: float, metrics: dict[str, float]
+    folder: Path,
+    data: Path,
+    p: Params,
+    threshold: float,
+    metrics: dict[str, float],
+    golden: list[locked.Golden],
 ) -> None:
     files = sorted(path for path in folder.iterdir() if path.name != locked.MANIFEST)
     manifest = locked.Manifest(
@@ -145,6 +165,7 @@ def _write_manifest(
         training_data_sha256=locked.sha256_of(data / "train.parquet"),
         metrics=metrics,
         files={path.name: locked.sha256_of(path) for path in files},
+        golden=golden,
     )
     write_json(folder / locked.MANIFEST, manifest.model_dump())
 

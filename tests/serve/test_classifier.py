@@ -1,5 +1,8 @@
 """A text's probability is its own."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +11,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 
 from serve.classifier import Classifier
+from serve.locked import LockedModelError
 from tests.conftest import CORPUS, Project
 
 
@@ -71,3 +75,15 @@ def test_the_label_turns_at_the_threshold(classifier: Classifier) -> None:
     threshold = classifier.manifest.threshold
     assert classifier.label(threshold) == "disaster"
     assert classifier.label(np.nextafter(threshold, 0)) == "not_disaster"
+
+
+def test_golden_answers_are_compared(classifier_folder: Path) -> None:
+    Classifier(classifier_folder).check()
+    path = classifier_folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert len(manifest["golden"]) == 8
+    first = manifest["golden"][0]
+    first["probability"] = 1 - round(first["probability"])
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(LockedModelError, match=r"manifest.json: golden: 'Wildfire spreads"):
+        Classifier(classifier_folder).check()

@@ -116,6 +116,7 @@ def test_clearing_takes_what_was_abandoned_and_nothing_else(
     for path in abandoned.folder.iterdir():
         os.utime(path, (long_ago, long_ago))
     (tmp_path / "place" / "notes").mkdir()
+    (store.folder / ".1.tmp").write_bytes(b"half a checkpoint")
     store.clear()
     left = sorted(path.name for path in (tmp_path / "place").iterdir())
     assert left == sorted([other.folder.name, "notes"])
