@@ -33,9 +33,11 @@ lint: $(READY) ## Check style and types
 	ruff format --check
 	mypy
 
-bench: $(READY) ## Measure preparation and training beside usual ways of doing them
+bench: $(READY) ## Measure preparation, training and serving beside usual ways of doing them
+	pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	python -m tests.bench.prepare
 	python -m tests.bench.train
+	python -m tests.bench.serve
 
 clean: ## Remove the environment and caches; data and models stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,46 +1,53 @@
 """`python -m serve`: the one way to start the server."""
 
+import contextlib
 import functools
 import os
 import signal
 import socket
 import sys
+import tempfile
+from pathlib import Path
 from types import FrameType
 
-from serve import locked, settings
-from serve.api import DisasterAPI, Server, leave_with_parent
-
-MAX_BODY = 16 * 2**20  # bytes
-DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
+from serve import settings
+from serve.edge import Protocol
+from serve.locked import LockedModelError
+from serve.server import Server, leave_with_parent
+from serve.store import ModelStore
 
 
 def main() -> None:
     """Verify the model, then serve it until SIGTERM or SIGINT."""
-    try:
-        options = settings.load()
-        manifest = locked.verify(options.model_uri)
-        _require_free(options.host, options.port)
-    except (settings.SettingsError, locked.LockedModelError) as error:
-        sys.exit(f"error: {error}")
-    os.register_at_fork(after_in_child=leave_with_parent)  # the HTTP process, the queues'
-    signal.signal(signal.SIGTERM, functools.partial(_interrupt, os.getpid()))
-    server = Server(
-        DisasterAPI(options.model_uri, options.predict_route),
-        accelerator="cpu",
-        healthcheck_path=options.health_route,
-        model_metadata={"version": manifest.version, **manifest.model_dump()},
-        max_payload_size=MAX_BODY,
-        restart_workers=True,
-    )
-    server.uvicorn_graceful_timeout = DRAIN
-    print(f"model {manifest.version} at http://{options.host}:{options.port}/docs", flush=True)
-    server.run(
-        host=options.host,
-        port=options.port,
-        log_level="warning",
-        generate_client_file=False,
-        access_log=False,
-    )
+    with tempfile.TemporaryDirectory(prefix="disaster-tweets-") as own:
+        main_process = os.getpid()
+        try:
+            options = settings.load()
+            _require_free(options.host, options.port)
+            store = ModelStore(options.model_uri, Path(own))
+            server = Server(options, store, store.fetch())
+        except (settings.BadSettingError, LockedModelError) as error:
+            sys.exit(f"error: {error}")
+        os.register_at_fork(after_in_child=leave_with_parent)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, functools.partial(_interrupt, main_process))
+        version = server.models.manifest.version
+        print(f"model {version} at http://{options.host}:{options.port}/", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(
+                host=options.host,
+                port=options.port,
+                num_api_servers=1,
+                generate_client_file=False,
+                access_log=False,
+                log_config=None,
+                log_level="warning",
+                proxy_headers=False,
+                server_header=False,
+                http=Protocol,
+            )
+    if server.broken:
+        sys.exit(1)
 
 
 def _require_free(host: str, port: int) -> None:
@@ -49,15 +56,17 @@ def _require_free(host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=family).close()
     except OSError as error:
-        raise settings.SettingsError(f"PORT: {port} on {host}: {error.strerror}") from error
+        raise settings.BadSettingError(f"PORT: {port} on {host}: {error.strerror}") from error
 
 
 def _interrupt(main_process: int, _signal: int, _frame: FrameType | None) -> None:
-    """End as on Ctrl-C, which LitServe knows how to: it answers what is in flight and leaves.
+    """End as on one Ctrl-C, which LitServe knows how to: it answers what is in flight and leaves.
 
     The HTTP process, forked from this one, inherits the handler and ends by uvicorn's own.
     """
     if os.getpid() == main_process:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # once is enough
         raise KeyboardInterrupt
 
 

@@ -1,38 +1,24 @@
-"""The LitServe API: requests in, answers of the locked model out, many requests a batch."""
+"""The LitServe API: /predict answers from the locked model, in batches of many requests."""
 
-import itertools
-import json
-import os
-import threading
-import time
-import uuid
+import asyncio
+import socket
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import litserve as ls
-from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import Response
+from litserve.transport.base import MessageTransport
+from litserve.utils import LitAPIStatus, LoopResponseType
 
-from serve.classifier import Classifier
-from serve.schema import PredictAnswer, Prediction, PredictRequest, Tweet, TweetAnswer, TweetsAnswer
+from serve import metrics
+from serve.dispatcher import Dispatcher, Job
+from serve.edge import REQUEST_ID
+from serve.schema import PredictAnswer, PredictRequest, Tweet, TweetAnswer, TweetsAnswer
+from serve.worker import Worker
 
-MAX_BATCH = 64  # requests
-BATCH_WAIT = 0.002  # seconds to wait for more of them
-
-
-class Server(ls.LitServer):
-    """A LitServer that refuses politely, and does not revive the workers it ends."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(*args, **kwargs)
-        self.app.add_exception_handler(RequestValidationError, refuse)
-
-    def _perform_graceful_shutdown(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        # In a thread, since the main thread's own line to the event is still held by its wait().
-        stop_reviving = threading.Thread(target=self._shutdown_event.set)
-        stop_reviving.start()
-        stop_reviving.join()
-        super()._perform_graceful_shutdown(*args, **kwargs)
+if TYPE_CHECKING:
+    from serve.classifier import Classifier
 
 
 class DisasterAPI(ls.LitAPI):
@@ -42,57 +28,99 @@ class DisasterAPI(ls.LitAPI):
     of its batch.
     """
 
-    def __init__(self, folder: Path, route: str) -> None:
-        super().__init__(max_batch_size=MAX_BATCH, batch_timeout=BATCH_WAIT, api_path=route)
-        self.folder = folder
+    def __init__(self, path: Path, route: str, threads: int) -> None:
+        """Serve at `route`; workers of `threads` threads connect to the socket at `path`."""
+        super().__init__(api_path=route, loop=Worker())
+        self.path = path
+        self.threads = threads
 
     def setup(self, device: str) -> None:
-        """Load the locked model, once a worker."""
-        os.setpgrp()  # Ctrl-C is for the main process, which ends the workers when all is answered
-        leave_with_parent()
-        self.classifier = Classifier(self.folder)
+        """Do nothing: which model to load, the HTTP process says."""
+
+    async def authorize(self) -> None:
+        """Admit all: keys were looked at before. LitServe's own would take a thread a request."""
+
+    def connect(self) -> socket.socket:
+        """Connect a worker to the HTTP process."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(self.path))
+        return connection
+
+    def load(self, folder: Path) -> "Classifier":
+        """Return the model in a folder, ready and held to its golden examples."""
+        from serve.classifier import Classifier
+
+        classifier = Classifier(folder, self.threads)
+        classifier.check()
+        return classifier
 
     def decode_request(self, request: PredictRequest) -> PredictRequest:
         """Take the checked request as it is; FastAPI reads its schema from here."""
         return request
 
-    def predict(self, batch: list[PredictRequest]) -> list[PredictAnswer]:
-        """Answer the tweets of all requests together."""
-        asked = [[r.text] if isinstance(r, Tweet) else [t.text for t in r.instances] for r in batch]
-        scores = iter(self.classifier.probabilities(list(itertools.chain.from_iterable(asked))))
-        return [
-            self._answer(request, [float(next(scores)) for _ in texts])
-            for request, texts in zip(batch, asked, strict=True)
-        ]
+    def predict(self, texts: Sequence[str]) -> list[float]:
+        """Return P(disaster) of each text of a batch."""
+        scores: list[float] = self.classifier.probabilities(texts).tolist()
+        return scores
 
     def encode_response(self, output: PredictAnswer) -> PredictAnswer:
         """Take the answer as it is; FastAPI reads its schema from here."""
         return output
 
-    def _answer(self, request: PredictRequest, scores: list[float]) -> PredictAnswer:
-        said = [Prediction(label=self.classifier.label(p), probability=p) for p in scores]
-        version = self.classifier.manifest.version
-        if isinstance(request, Tweet):
-            return TweetAnswer(**said[0].model_dump(), model=version, id=str(uuid.uuid4()))
-        return TweetsAnswer(predictions=said, model=version)
 
+class Transport(MessageTransport):
+    """What LitServe takes for its request queue and for the way back, in the HTTP process.
 
-def refuse(_request: Request, error: Exception) -> Response:
-    """Say what is wrong with a request without repeating it.
-
-    FastAPI's own answer does, and fails itself where the request holds NaN or a lone surrogate.
+    Both ends are the dispatcher.
     """
-    problems = error.errors() if isinstance(error, RequestValidationError) else []
-    detail = [{key: problem[key] for key in ("type", "loc", "msg")} for problem in problems]
-    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+        self.answers: asyncio.Queue[Any] = asyncio.Queue()
 
-def leave_with_parent() -> None:
-    """End this process within a second of its parent, even if that was killed."""
-    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    def put(self, item: tuple[int, str, float, PredictRequest]) -> None:
+        """Queue a request, as LitServe's handler hands it over.
 
+        Raises:
+            HTTPException: 429, the queue is full.
 
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+        """
+        _, uid, _, request = item
+        texts = (
+            [request.text] if isinstance(request, Tweet) else [t.text for t in request.instances]
+        )
+        request_id = REQUEST_ID.get()
+
+        def done(job: Job) -> None:
+            status = LitAPIStatus.ERROR if job.error else LitAPIStatus.OK
+            answer = job.error or self.answer(request, request_id, job)
+            self.answers.put_nowait((uid, (answer, status, LoopResponseType.REGULAR, None)))
+
+        self.dispatcher.submit(texts, done)
+
+    @staticmethod
+    def answer(request: PredictRequest, request_id: str, job: Job) -> Response:
+        """Return the answer to a request."""
+        predictions = job.predictions()
+        for said in predictions:
+            metrics.PREDICTIONS.labels(said.label).inc()
+            metrics.PROBABILITY.observe(said.probability)
+        answer: PredictAnswer = (
+            TweetAnswer.model_construct(
+                label=predictions[0].label,
+                probability=predictions[0].probability,
+                model=job.model,
+                id=request_id,
+            )
+            if isinstance(request, Tweet)
+            else TweetsAnswer.model_construct(predictions=predictions, model=job.model)
+        )
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+    def send(self, item: Any, consumer_id: int) -> None:  # noqa: ANN401
+        """Refuse: workers answer over their own socket."""
+        raise NotImplementedError
+
+    async def areceive(self, *_args: object, **_others: object) -> Any:  # noqa: ANN401
+        """Return the next answer."""
+        return await self.answers.get()

@@ -69,3 +69,71 @@ class TweetsAnswer(BaseModel):
 
 
 PredictAnswer = TweetAnswer | TweetsAnswer
+
+
+class Word(BaseModel):
+    """A word of the text, as white space separates them."""
+
+    word: str
+    start: Annotated[int, Field(description="Its place in the text, in characters.")]
+    push: Annotated[float, Field(description="P(disaster) with it, less that without it.")]
+
+
+class ExplainAnswer(TweetAnswer):
+    """How a text's words came to its answer: probability = baseline + all pushes + together."""
+
+    words: list[Word]
+    baseline: Annotated[float, Field(description="P(disaster) of no text at all.")]
+    together: Annotated[
+        float, Field(description="What the words do together, beyond their pushes one by one.")
+    ]
+
+
+class Feedback(BaseModel):
+    """A reader's verdict on an answer."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "c0ffee",
+                    "text": "Evacuations as flood nears",
+                    "label": "disaster",
+                    "probability": 0.97,
+                    "right": True,
+                    "model": "0123456789ab",
+                }
+            ]
+        },
+    )
+
+    id: Annotated[str, Field(min_length=1, max_length=64, description="Of the answer.")]
+    text: Text
+    label: Annotated[Label, Field(description="What the answer said.")]
+    probability: Annotated[float, Field(ge=0, le=1)]
+    right: bool
+    model: Annotated[str, Field(max_length=64)]
+
+
+class Reload(BaseModel):
+    """Which model to put in use."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    previous: Annotated[
+        bool, Field(description="The one before, instead of what MODEL_URI holds now.")
+    ] = False
+
+
+class ReloadAnswer(BaseModel):
+    """The model in use after a reload."""
+
+    model: str
+    previous: Annotated[str | None, Field(description="What `previous` would call back.")]
+
+
+class Problem(BaseModel):
+    """Why a request was not answered."""
+
+    detail: str | list[dict[str, Any]]

@@ -1,14 +1,30 @@
-"""The server's settings, from the environment."""
+"""The server's settings, from the environment or from mounted secrets."""
 
 import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+SECRETS_DIR = "SECRETS_DIR"  # a folder with a file for each secret, named after its variable
+
+
+def _split(text: object) -> object:
+    return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
+
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Route = Annotated[str, Field(pattern="^/")]
+Key = Annotated[SecretStr, Field(min_length=16)]
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^/]+$")]
 
 
 class Settings(BaseSettings):
@@ -24,10 +40,20 @@ class Settings(BaseSettings):
     health_route: Route = Field(
         default="/health", validation_alias=AliasChoices("AIP_HEALTH_ROUTE", "HEALTH_ROUTE")
     )
-    model_uri: Path = Path("models/classifier")
+    model_uri: Annotated[str, Field(min_length=1)] = "models/classifier"
+    model_poll: Annotated[float, Field(ge=0)] = 0  # seconds; 0 never looks
+    workers: Annotated[int, Field(ge=1)] = 1
+    max_queue: Annotated[int, Field(ge=1)] = 2000  # tweets
+    request_timeout: Annotated[float, Field(gt=0)] = 10  # seconds
+    api_keys: Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_split)] = ()
+    admin_key: Key | None = None
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = ()
+    feedback_file: Path = Path("data/feedback.jsonl")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    google_cloud_project: str | None = None  # for the links from logs to traces
 
 
-class SettingsError(Exception):
+class BadSettingError(Exception):
     """A setting is wrong; the message names its variable."""
 
 
@@ -35,15 +61,22 @@ def load() -> Settings:
     """Read and check the settings.
 
     Raises:
-        SettingsError: naming the environment variable that is wrong.
+        BadSettingError: naming the environment variable that is wrong.
 
     """
+    secrets = os.environ.get(SECRETS_DIR)
+    if secrets and not Path(secrets).is_dir():
+        raise BadSettingError(f"{SECRETS_DIR}: {secrets} is not a folder")
     try:
-        return Settings()
+        return Settings(_secrets_dir=secrets)  # type: ignore[call-arg]
+    except SettingsError as error:
+        raise BadSettingError(str(error)) from error
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
         alias = Settings.model_fields[field].validation_alias
         names = alias.choices if isinstance(alias, AliasChoices) else [field.upper()]
         name = next((name for name in names if name in os.environ), names[-1])
-        raise SettingsError(f"{name}: {first['msg']} (got {first['input']!r})") from error
+        # A secret is not repeated, not even a wrong one.
+        given = "" if field.endswith(("key", "keys")) else f" (got {first['input']!r})"
+        raise BadSettingError(f"{name}: {first['msg']}{given}") from error

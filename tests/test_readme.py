@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Project, make_project
-from tests.serve.test_server import free_port, wait_until_ready
+from tests.serve.running import Running, free_port
 
 # What a test of the tests cannot run: the suite itself.
 LEFT_OUT = ("make test",)
@@ -42,27 +42,30 @@ def test_the_commands_work_in_their_order(clone: Project) -> None:
     assert "make serve" in lines
     assert len(lines) > 10
     port = free_port()
-    server: subprocess.Popen[str] | None = None
+    server: Running | None = None
     done = []
     for line in lines:
         if line == "make serve":
-            server = subprocess.Popen(
-                line.split(),
-                cwd=clone.folder,
-                env=clone.environment(PORT=str(port)),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-            )
-            wait_until_ready(server, f"http://127.0.0.1:{port}/health")
+            log = clone.folder.with_name("server.log")
+            with log.open("wb") as log_file:
+                process = subprocess.Popen(
+                    line.split(),
+                    cwd=clone.folder,
+                    env=clone.environment(PORT=str(port)),
+                    stdout=log_file,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            server = Running(process, port, log)
+            server.wait_until_ready()
             continue
         result = clone.run("bash", "-euc", line.replace("localhost:8080", f"127.0.0.1:{port}"))
         done.append(result.stdout)
         assert "error" not in result.stderr.lower()
     assert server
-    os.killpg(server.pid, signal.SIGINT)  # as Ctrl-C does
-    server.communicate(timeout=20)
+    os.killpg(server.process.pid, signal.SIGINT)  # as Ctrl-C does
+    server.process.wait(timeout=20)
+    assert "Traceback" not in server.output()
     output = "\n".join(done)
     assert "accuracy" in output
     assert re.search(r'"label":"(not_)?disaster"', output)

@@ -1,0 +1,266 @@
+"""What holds for every request: who may ask, how much and for how long; what is noted of it."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import secrets
+import time
+import uuid
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import Any
+
+from pydantic import SecretStr
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from serve import metrics
+from serve.logs import trace_fields
+
+MAX_BODY = 16 * 2**20  # bytes
+BODY_TIME = 5  # seconds for the whole body to come in
+HEAD_TIME = 5  # seconds for the first request's head
+
+REQUEST_ID: ContextVar[str] = ContextVar("REQUEST_ID", default="")
+SAFE_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "referrer-policy": "no-referrer",
+    "strict-transport-security": "max-age=31536000",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+# FastAPI's pages of documentation run a script of their own and take the rest from a CDN.
+DOCS_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; connect-src 'self'; "
+    "img-src 'self' data: https://fastapi.tiangolo.com; frame-ancestors 'none'"
+)
+DOCS = ("/docs", "/redoc")
+
+logger = logging.getLogger("serve.requests")
+
+
+class RefusedError(Exception):
+    """A request is turned away before the application sees all of it."""
+
+    def __init__(self, status: int, detail: str, reason: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        metrics.REJECTED.labels(reason).inc()
+
+
+class Keys:
+    """API keys, compared in a time that tells nothing of them."""
+
+    def __init__(self, keys: Iterable[SecretStr]) -> None:
+        self.digests = [_digest(key.get_secret_value().encode()) for key in keys]
+
+    def admit(self, given: bytes) -> bool:
+        """Tell whether this is one of the keys."""
+        digest = _digest(given)
+        # All are compared, so that the time does not tell which one it was.
+        return sum(secrets.compare_digest(digest, known) for known in self.digests) > 0
+
+
+class Edge:
+    """ASGI middleware around the whole application."""
+
+    def __init__(
+        self, app: ASGIApp, *, guarded: dict[str, Keys], routes: set[str], project: str | None
+    ) -> None:
+        """Wrap an application.
+
+        Args:
+            app: what answers.
+            guarded: the keys that open a route, for each route that needs one.
+            routes: the paths that metrics name; all others are "other".
+            project: the Google Cloud project that traces belong to.
+
+        """
+        self.app = app
+        self.guarded = guarded
+        self.routes = routes
+        self.project = project
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        path = scope["path"]
+        request_id = _request_id(headers)
+        REQUEST_ID.set(request_id)
+        status, size = 0, 0
+
+        async def noted_send(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_headers(path, request_id)]
+            else:
+                size += len(message.get("body", b""))
+            await send(message)
+
+        body = _Body(receive)
+
+        async def send_unless_refused(message: Message) -> None:
+            # The application takes an exception amid the body for a malformed one.
+            if body.refused and not status:
+                raise body.refused
+            await noted_send(message)
+
+        try:
+            self._check_key(path, headers)
+            _check_length(headers)
+            await self.app(scope, body.receive, send_unless_refused)
+        except RefusedError as refused:
+            if not status:
+                await _refuse(refused.status, refused.detail, noted_send)
+        except Exception:
+            logger.exception("unexpected", extra={"fields": {"request_id": request_id}})
+            if not status:
+                await _refuse(500, "internal error", noted_send)
+        finally:
+            seconds = time.perf_counter() - began
+            route = path if path in self.routes else "other"
+            metrics.REQUESTS.labels(scope["method"], route, status).inc()
+            metrics.LATENCY.labels(route).observe(seconds)
+            if logger.isEnabledFor(logging.INFO):
+                self._log(scope, headers, route, request_id, status, size, seconds)
+
+    def _check_key(self, path: str, headers: dict[bytes, bytes]) -> None:
+        if (keys := self.guarded.get(path)) is None:
+            return
+        given = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(
+            b"Bearer "
+        )
+        if not keys.admit(given):
+            raise RefusedError(401, "a key is needed: X-API-Key, or Authorization: Bearer", "key")
+
+    def _log(
+        self,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        route: str,
+        request_id: str,
+        status: int,
+        size: int,
+        seconds: float,
+    ) -> None:
+        fields: dict[str, Any] = {
+            "request_id": request_id,
+            "httpRequest": {
+                "requestMethod": scope["method"],
+                "requestUrl": route,  # not what was asked for: that may be anything
+                "status": status,
+                "responseSize": str(size),
+                "latency": f"{seconds:.6f}s",
+            },
+            **trace_fields(
+                headers.get(b"traceparent", b"").decode("latin-1"),
+                headers.get(b"x-cloud-trace-context", b"").decode("latin-1"),
+                self.project,
+            ),
+        }
+        level = logging.INFO if status < 500 else logging.ERROR
+        if status == 503:  # said on purpose: not ready, draining or too late
+            level = logging.WARNING
+        logger.log(level, "%s %s %d", scope["method"], route, status, extra={"fields": fields})
+
+
+class _Body:
+    """A request's body, held to MAX_BODY and BODY_TIME."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._size = 0
+        self._complete = False
+        self._until = 0.0
+        self.refused: RefusedError | None = None
+
+    async def receive(self) -> Message:
+        try:
+            return await self._next()
+        except RefusedError as refused:
+            self.refused = refused
+            raise
+
+    async def _next(self) -> Message:
+        if self._complete:  # what may come now is that the client leaves
+            return await self._receive()
+        now = time.monotonic()
+        self._until = self._until or now + BODY_TIME
+        try:
+            async with asyncio.timeout(self._until - now):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise RefusedError(408, f"the body took over {BODY_TIME} s", "too_slow") from error
+        self._complete = not message.get("more_body")
+        self._size += len(message.get("body", b""))
+        if self._size > MAX_BODY:
+            raise RefusedError(413, f"the body is over {MAX_BODY} bytes", "too_large")
+        return message
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, which would wait for a request's head for ever."""
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401
+        """Give a new connection HEAD_TIME for its first request."""
+        super().connection_made(transport)
+        self.loop.call_later(HEAD_TIME, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+async def _refuse(status: int, detail: str, send: Send) -> None:
+    body = json.dumps({"detail": detail}).encode()
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    with contextlib.suppress(RuntimeError):  # the client is gone
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _check_length(headers: dict[bytes, bytes]) -> None:
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > MAX_BODY:
+        raise RefusedError(413, f"the body is over {MAX_BODY} bytes", "too_large")
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    """Return the id that a client gave its request, if it is a plain one, or a new one."""
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    return given if 0 < len(given) <= 64 and SAFE_ID.issuperset(given) else uuid.uuid4().hex
+
+
+def _headers(path: str, request_id: str) -> list[tuple[bytes, bytes]]:
+    listed = _DOCS_HEADERS if path in DOCS else _PLAIN_HEADERS
+    return [*listed, (b"x-request-id", request_id.encode())]
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+_PLAIN_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+_DOCS_HEADERS = [
+    (name, DOCS_POLICY.encode() if name == b"content-security-policy" else value)
+    for name, value in _PLAIN_HEADERS
+]

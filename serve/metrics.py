@@ -1,0 +1,29 @@
+"""What Prometheus reads at /metrics. All of it is counted in the one HTTP process."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+REQUESTS = Counter("http_requests", "Answered requests.", ["method", "route", "status"])
+LATENCY = Histogram(
+    "http_request_seconds", "From a request's head to its answer.", ["route"], buckets=SECONDS
+)
+QUEUE_WAIT = Histogram("queue_wait_seconds", "Until a worker took a request.", buckets=SECONDS)
+QUEUED = Gauge("queued_tweets", "Tweets that wait for a worker.")
+BATCH = Histogram("batch_tweets", "Tweets of a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128))
+WORKERS = Gauge("ready_workers", "Workers that can answer.")
+PREDICTIONS = Counter("predictions", "Answered tweets.", ["label"])
+PROBABILITY = Histogram(
+    "prediction_probability", "P(disaster).", buckets=[n / 10 for n in range(1, 11)]
+)
+MODEL = Gauge("model_info", "1 for the model in use.", ["version"])
+SWAPS = Counter("model_swaps", "Times that another model was asked for.", ["outcome"])
+REJECTED = Counter("rejected", "Requests that were turned away.", ["reason"])
+FEEDBACK = Counter("feedback", "Answers that a reader judged.", ["verdict"])
+
+for outcome in ("done", "rejected"):
+    SWAPS.labels(outcome)
+for reason in ("queue", "timeout", "key", "too_large", "too_slow"):
+    REJECTED.labels(reason)
+for verdict in ("right", "wrong"):
+    FEEDBACK.labels(verdict)

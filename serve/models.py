@@ -1,0 +1,114 @@
+"""Which model is in use, and how another takes its place under load."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from serve import metrics
+from serve.dispatcher import Dispatcher, ModelRejectedError
+from serve.locked import MANIFEST, LockedModelError, Manifest, read_manifest
+from serve.store import ModelStore
+
+logger = logging.getLogger(__name__)
+
+
+class NoPreviousError(Exception):
+    """There is no model to go back to."""
+
+
+class Models:
+    """The model in use and the one before it."""
+
+    def __init__(self, store: ModelStore, dispatcher: Dispatcher, poll: float) -> None:
+        """Begin with the model that the dispatcher has; look for another every `poll` seconds."""
+        self.store = store
+        self.dispatcher = dispatcher
+        self.poll = poll
+        self.manifest = read_manifest(dispatcher.folder / MANIFEST)
+        self.previous: Path | None = None
+        self.refused = ""  # the version that polling need not try again
+        self._one_at_a_time = asyncio.Lock()
+        metrics.MODEL.labels(self.manifest.version).set(1)
+
+    @property
+    def previous_version(self) -> str | None:
+        """The version that `back` would put in use."""
+        return self.previous.name if self.previous else None
+
+    async def reload(self) -> None:
+        """Put in use what the source holds now.
+
+        Raises:
+            LockedModelError: it is not sound; the model in use stays.
+            ModelRejectedError: a worker cannot use it; the model in use stays.
+
+        """
+        async with self._one_at_a_time:
+            with _counted():
+                folder = await asyncio.to_thread(self.store.fetch)
+                await self._use(folder)
+
+    async def back(self) -> None:
+        """Put the previous model in use.
+
+        Raises:
+            NoPreviousError: there is none.
+            ModelRejectedError: a worker cannot use it; the model in use stays.
+
+        """
+        async with self._one_at_a_time:
+            if self.previous is None:
+                raise NoPreviousError("no other model was in use before")
+            self.refused = self.manifest.version  # else polling would undo it
+            with _counted():
+                await self._use(self.previous)
+
+    async def _use(self, folder: Path) -> None:
+        before = self.dispatcher.folder
+        if folder == before:
+            return
+        manifest: Manifest = await asyncio.to_thread(read_manifest, folder / MANIFEST)
+        try:
+            await self.dispatcher.use(folder)
+        except ModelRejectedError as error:
+            await asyncio.to_thread(self.store.keep, {before, self.previous})
+            raise ModelRejectedError(self.store.named(str(error))) from error
+        metrics.MODEL.labels(self.manifest.version).set(0)
+        metrics.MODEL.labels(manifest.version).set(1)
+        logger.info("model %s follows %s", manifest.version, self.manifest.version)
+        self.manifest, self.previous = manifest, before
+        await asyncio.to_thread(self.store.keep, {folder, before})
+
+    @contextlib.asynccontextmanager
+    async def polling(self) -> AsyncIterator[None]:
+        """Look for another model from time to time, if that is asked for."""
+        task = asyncio.create_task(self._poll()) if self.poll else None
+        try:
+            yield
+        finally:
+            if task:
+                task.cancel()
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(self.poll)
+            try:
+                found = (await asyncio.to_thread(self.store.manifest)).version
+                if found in (self.manifest.version, self.refused):
+                    continue
+                self.refused = found
+                await self.reload()
+            except (LockedModelError, ModelRejectedError) as error:
+                logger.warning("model not changed: %s", error)
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        metrics.SWAPS.labels("rejected").inc()
+        raise
+    metrics.SWAPS.labels("done").inc()

@@ -1,0 +1,137 @@
+"""All routes but /predict: the page, and what people and machines ask about the service."""
+
+import json
+import mimetypes
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from serve import metrics
+from serve.dispatcher import Dispatcher, ModelRejectedError
+from serve.edge import REQUEST_ID, Keys
+from serve.explain import explain, variants
+from serve.feedback import FileRecorder, NotRecordedError
+from serve.locked import LockedModelError
+from serve.models import Models, NoPreviousError
+from serve.schema import ExplainAnswer, Feedback, Problem, Reload, ReloadAnswer, Tweet
+from serve.settings import Settings
+
+PAGE = Path(__file__).with_name("page")
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    code: {"model": Problem, "description": why}
+    for code, why in {
+        400: "The body is no JSON.",
+        401: "A key is needed.",
+        408: "The body took too long.",
+        413: "The body is too large.",
+        422: "A field is wrong.",
+        429: "More is asked than can be answered.",
+        500: "The model failed.",
+        503: "No worker could answer in time.",
+    }.items()
+}
+
+
+def register(
+    app: FastAPI,
+    options: Settings,
+    dispatcher: Dispatcher,
+    models: Models,
+    state: Callable[[], str],
+) -> dict[str, Keys]:
+    """Add the routes; return the keys of those that need one."""
+    recorder = FileRecorder(options.feedback_file)
+
+    @app.get(
+        options.health_route,
+        response_class=PlainTextResponse,
+        responses={503: {"description": "Not ready, or draining."}},
+    )
+    async def health() -> Response:
+        """Tell whether requests are answered: 200, or 503 while loading or draining."""
+        said = state()
+        return PlainTextResponse(said, 200 if said == "ready" else 503)
+
+    @app.get("/info")
+    async def info() -> dict[str, Any]:
+        """Describe the model in use."""
+        manifest = models.manifest
+        described = manifest.model_dump(exclude={"golden"})
+        return {
+            "model": {"version": manifest.version, **described},
+            "previous": models.previous_version,
+            "predict": options.predict_route,
+        }
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def prometheus() -> Response:
+        """Show the counters, as Prometheus reads them."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    app.router.responses = RESPONSES  # of all that follow, LitServe's /predict among them
+
+    @app.post("/explain")
+    async def explained(tweet: Tweet) -> ExplainAnswer:
+        """Say how much each word pushed the answer."""
+        job = await dispatcher.classify(variants(tweet.text))
+        return explain(tweet.text, job.predictions(), job.model, REQUEST_ID.get())
+
+    @app.post("/feedback", status_code=202)
+    async def feedback(verdict: Feedback) -> dict[str, str]:
+        """Record a reader's verdict on an answer."""
+        line = {"time": datetime.now(UTC).isoformat(), **verdict.model_dump()}
+        try:
+            await run_in_threadpool(recorder.record, line)
+        except NotRecordedError as error:
+            raise HTTPException(503, str(error)) from error
+        metrics.FEEDBACK.labels("right" if verdict.right else "wrong").inc()
+        return {"id": verdict.id}
+
+    for file in PAGE.iterdir():
+        _add_file(app, "/" if file.name == "index.html" else f"/{file.name}", file)
+
+    keys = Keys(options.api_keys)
+    guarded = dict.fromkeys(["/explain", "/feedback", "/metrics"], keys) if keys.digests else {}
+    if options.admin_key:
+        _add_admin(app, models)
+        guarded["/reload"] = Keys([options.admin_key])
+    return guarded
+
+
+def _add_admin(app: FastAPI, models: Models) -> None:
+    @app.post(
+        "/reload", responses={409: {"model": Problem, "description": "The model is not changed."}}
+    )
+    async def reload(wanted: Reload) -> ReloadAnswer:
+        """Put another model in use; if it is not sound, the one in use stays."""
+        try:
+            await (models.back() if wanted.previous else models.reload())
+        except (LockedModelError, ModelRejectedError, NoPreviousError) as error:
+            raise HTTPException(409, str(error)) from error
+        return ReloadAnswer(model=models.manifest.version, previous=models.previous_version)
+
+
+def _add_file(app: FastAPI, path: str, file: Path) -> None:
+    content = file.read_bytes()
+    kind = mimetypes.guess_type(file.name)[0]
+
+    @app.get(path, include_in_schema=False)
+    async def page() -> Response:
+        return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
+
+
+def refuse(_request: Request, error: Exception) -> Response:
+    """Say what is wrong with a request without repeating it.
+
+    FastAPI's own answer does, and fails itself where the request holds NaN or a lone surrogate.
+    """
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    detail = [{key: problem[key] for key in ("type", "loc", "msg")} for problem in problems]
+    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")

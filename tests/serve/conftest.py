@@ -1,0 +1,56 @@
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from serve.classifier import Classifier
+from tests.conftest import CORPUS, Project
+from tests.serve.running import Running, serving
+
+
+@pytest.fixture(scope="session")
+def server(pipeline: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server with the default settings, for tests that leave it as it was."""
+    with serving(pipeline, tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def classifier(pipeline: Project) -> Classifier:
+    """The model that answers, in this process."""
+    return Classifier(pipeline.folder / "models/classifier", threads=1)
+
+
+@pytest.fixture(scope="session")
+def texts() -> list[str]:
+    return [str(text) for text in pd.read_csv(CORPUS)["text"].head(300)]
+
+
+def altered(folder: Path, place: Path, **fields: object) -> Path:
+    """Copy a locked model and change fields of its manifest."""
+    shutil.copytree(folder, place)
+    path = place / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    return place
+
+
+@pytest.fixture
+def eager(pipeline: Project, tmp_path: Path) -> Path:
+    """A sound model that calls everything a disaster."""
+    return altered(pipeline.folder / "models/classifier", tmp_path / "eager", threshold=0.0)
+
+
+@pytest.fixture
+def confused(pipeline: Project, classifier: Classifier, tmp_path: Path) -> Path:
+    """A model whose files are whole and whose golden example gives something else."""
+    text = "Evacuations as the flood nears"
+    wrong = (float(classifier.probabilities([text])[0]) + 0.5) % 1
+    return altered(
+        pipeline.folder / "models/classifier",
+        tmp_path / "confused",
+        threshold=0.25,
+        golden=[{"text": text, "probability": wrong}],
+    )

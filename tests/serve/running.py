@@ -1,0 +1,139 @@
+"""A real server process, asked over HTTP."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import ROOT, Project
+
+START = 60  # seconds
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def wait_until(true: Callable[[], bool], seconds: float = START) -> bool:
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    done = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(child) for child in done.stdout.split()]
+
+
+def has_engine(pid: int) -> bool:
+    try:
+        return "libopenvino.so" in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
+
+
+@dataclass
+class Running:
+    """A started server; its output goes to a file, since a pipe that nobody reads would fill."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def health(self, path: str = "/health") -> int:
+        """Return the status of /health, or 0 if nobody answers."""
+        try:
+            return httpx.get(f"{self.url}{path}").status_code
+        except httpx.TransportError:
+            return 0
+
+    def wait_until_ready(self, path: str = "/health") -> None:
+        if not wait_until(lambda: self.health(path) == 200 or self.process.poll() is not None):
+            pytest.fail(f"not ready after {START} s: {self.output()}")
+        assert self.process.poll() is None, self.output()
+
+    def workers(self) -> list[int]:
+        return [pid for pid in children(self.process.pid) if has_engine(pid)]
+
+    def http_process(self) -> int:
+        return min(pid for pid in children(self.process.pid) if not has_engine(pid))
+
+    def metric(self, sample: str) -> float:
+        for line in httpx.get(f"{self.url}/metrics").text.splitlines():
+            name, _, value = line.rpartition(" ")
+            if name == sample:
+                return float(value)
+        return 0.0
+
+    def stop(self, number: int = signal.SIGTERM) -> str:
+        self.process.send_signal(number)
+        self.process.wait(timeout=20)
+        return self.output()
+
+
+def start(project: Project, log: Path, *before: str, **environment: str) -> Running:
+    """Start a server on the project's model; `before` comes before its command."""
+    port = int(environment.get("AIP_HTTP_PORT") or environment.setdefault("PORT", str(free_port())))
+    environment.setdefault("MODEL_URI", str(project.folder / "models/classifier"))
+    environment.setdefault("FEEDBACK_FILE", str(log.with_name("feedback.jsonl")))
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*before, sys.executable, "-m", "serve"],
+            cwd=ROOT,
+            env=project.environment(**environment),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    return Running(process, port, log)
+
+
+@contextmanager
+def serving(project: Project, folder: Path, **environment: str) -> Iterator[Running]:
+    """Serve until the end of the block; no process is left then, whatever happened in it."""
+    server = start(project, folder / "server.log", **environment)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        for pid in [*children(server.process.pid), server.process.pid]:
+            if server.process.poll() is None:
+                os.kill(pid, signal.SIGKILL)
+        server.process.wait()
+
+
+def ends(project: Project, folder: Path, **environment: str) -> tuple[int, str]:
+    """Start a server that cannot run; return its status and what it said."""
+    server = start(project, folder / "server.log", **environment)
+    try:
+        code = server.process.wait(timeout=START)
+    finally:
+        server.process.kill()
+    return code, server.output()

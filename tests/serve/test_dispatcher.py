@@ -1,0 +1,308 @@
+"""Requests share workers fairly; a worker that fails costs what it had, and nothing else."""
+
+import asyncio
+import concurrent.futures
+import json
+import os
+import signal
+import struct
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import HTTPException
+
+from serve.dispatcher import BATCH, TURN, Dispatcher, Job, ModelRejectedError
+from tests.conftest import Project
+from tests.serve.running import serving, wait_until
+
+
+class FakeWorker:
+    """A worker's end of the socket, played by the test."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def connect(cls, path: Path) -> "FakeWorker":
+        worker = cls(*await asyncio.open_unix_connection(path))
+        await worker.say(hello=0)
+        message = await worker.hear()
+        assert message["do"] == "load"
+        await worker.say(loaded=message["folder"], error=None)
+        assert await worker.hear() == {"do": "swap"}
+        return worker
+
+    async def say(self, **message: Any) -> None:  # noqa: ANN401
+        text = json.dumps(message).encode()
+        self.writer.write(struct.pack("!I", len(text)) + text)
+        await self.writer.drain()
+
+    async def hear(self) -> dict[str, Any]:
+        (length,) = struct.unpack("!I", await self.reader.readexactly(4))
+        return dict(json.loads(await self.reader.readexactly(length)))
+
+    async def texts(self) -> list[str]:
+        return list((await self.hear())["texts"])
+
+    async def answer(self, texts: list[str], model: str = "m") -> None:
+        """Score each text by the number it is."""
+        await self.say(scores=[float(text) for text in texts], model=[model, 0.5])
+
+
+def play(
+    folder: Path,
+    scene: Callable[[Dispatcher, FakeWorker], Awaitable[None]],
+    max_queue: int = 10_000,
+    timeout: float = 30,
+) -> None:
+    async def whole() -> None:
+        dispatcher = Dispatcher(folder / "workers.sock", folder / "first", max_queue, timeout)
+        dispatcher.listen()
+        async with dispatcher.running():
+            await scene(dispatcher, await FakeWorker.connect(dispatcher.path))
+
+    asyncio.run(asyncio.wait_for(whole(), 30))
+
+
+def ask(dispatcher: Dispatcher, *numbers: float) -> asyncio.Task[Job]:
+    return asyncio.create_task(dispatcher.classify([str(n) for n in numbers]))
+
+
+def test_who_waits_together_is_answered_together(tmp_path: Path) -> None:
+    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+        first = ask(dispatcher, 0.1)
+        assert await worker.texts() == ["0.1"]  # at once: nobody else was waiting
+        others = [ask(dispatcher, 0.2, 0.3), ask(dispatcher, 0.4)]
+        await asyncio.sleep(0)
+        await worker.answer(["0.1"])
+        texts = await worker.texts()
+        assert texts == ["0.2", "0.3", "0.4"]
+        await worker.answer(texts)
+        assert (await first).scores == [0.1]
+        assert [(await job).scores for job in others] == [[0.2, 0.3], [0.4]]
+        assert [p.label for p in (await first).predictions()] == ["not_disaster"]
+        assert (await first).model == "m"
+
+    play(tmp_path, scene)
+
+
+def test_a_large_request_takes_turns_with_small_ones(tmp_path: Path) -> None:
+    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+        large = ask(dispatcher, *range(3 * BATCH))
+        assert len(await worker.texts()) == BATCH  # while it is alone
+        small = ask(dispatcher, 5000)
+        await asyncio.sleep(0)
+        await worker.answer([str(n) for n in range(BATCH)])
+        texts = await worker.texts()
+        assert texts[TURN] == "5000"
+        assert len(texts) == BATCH
+        await worker.answer(texts)
+        assert (await small).scores == [5000]
+        while not large.done():
+            await worker.answer(await worker.texts())
+            await asyncio.sleep(0.01)
+        assert large.result().scores == list(range(3 * BATCH))
+
+    play(tmp_path, scene)
+
+
+def test_a_full_queue_is_said_at_once(tmp_path: Path) -> None:
+    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+        ask(dispatcher, 0)
+        assert await worker.texts() == ["0"]
+        waiting = ask(dispatcher, *range(8))
+        await asyncio.sleep(0)
+        with pytest.raises(HTTPException) as refused:
+            await dispatcher.classify(["1", "2", "3"])
+        assert refused.value.status_code == 429
+        assert refused.value.headers
+        assert int(refused.value.headers["Retry-After"]) > 0
+        await worker.answer(["0"])
+        await worker.answer(await worker.texts())
+        assert len((await waiting).scores) == 8
+        assert dispatcher.queued == 0
+
+    play(tmp_path, scene, max_queue=10)
+
+
+def test_a_request_larger_than_the_queue_is_answered_when_it_is_alone(tmp_path: Path) -> None:
+    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+        large = ask(dispatcher, *range(50))
+        await worker.answer(await worker.texts())
+        assert len((await large).scores) == 50
+
+    play(tmp_path, scene, max_queue=10)
+
+
+def test_a_batch_that_fails_is_tried_one_by_one(tmp_path: Path) -> None:
+    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+        busy = ask(dispatcher, 0)
+        await worker.texts()
+        jobs = [ask(dispatcher, 1), ask(dispatcher, 2), ask(dispatcher, 3)]
+        await asyncio.sleep(0)
+        await worker.answer(["0"])
+        await busy
+        tried = []
+        for _ in range(4):
+            tried.append(texts := await worker.texts())
+            if "2" in texts:
+                await worker.say(failed="RuntimeError")
+            else:
+                await worker.answer(texts)
+        assert tried[0] == ["1", "2", "3"]
+        assert sorted(tried[1:]) == [["1"], ["2"], ["3"]]
+        outcomes = await asyncio.gather(*jobs, return_exceptions=True)
+        assert [getattr(o, "scores", o) for o in outcomes if isinstance(o, Job)] == [[1], [3]]
+        assert isinstance(outcomes[1], HTTPException)
+        assert outcomes[1].status_code == 500
+
+    play(tmp_path, scene)
+
+
+def test_a_dead_worker_takes_its_own_requests_along(tmp_path: Path) -> None:
+    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+        lost = ask(dispatcher, 1)
+        await worker.texts()
+        waiting = ask(dispatcher, 2)
+        await asyncio.sleep(0)
+        assert dispatcher.ready
+        worker.writer.close()
+        with pytest.raises(HTTPException) as died:
+            await lost
+        assert died.value.status_code == 503
+        assert not dispatcher.ready
+        heir = await FakeWorker.connect(dispatcher.path)
+        await heir.answer(await heir.texts())
+        assert (await waiting).scores == [2]
+
+    play(tmp_path, scene)
+
+
+def test_what_waits_too_long_is_told(tmp_path: Path) -> None:
+    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+        worker.writer.close()
+        while dispatcher.ready:
+            await asyncio.sleep(0.01)
+        with pytest.raises(HTTPException) as late:
+            await dispatcher.classify(["1"])
+        assert (late.value.status_code, late.value.detail) == (503, "too late; try again")
+        assert dispatcher.queued == 0
+
+    play(tmp_path, scene, timeout=0.2)
+
+
+def test_one_request_is_answered_by_one_model(tmp_path: Path) -> None:
+    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+        large = ask(dispatcher, *range(BATCH + 1))
+        texts = await worker.texts()
+        using = asyncio.create_task(dispatcher.use(tmp_path / "second"))
+        assert (await worker.hear())["do"] == "load"
+        await worker.say(loaded="second", error=None)
+        assert await worker.hear() == {"do": "swap"}
+        await using
+        await worker.answer(texts, "first")
+        await worker.answer(await worker.texts(), "second")  # the rest: from another model
+        again = await worker.texts()
+        assert again == texts
+        await worker.answer(again, "second")
+        await worker.answer(await worker.texts(), "second")
+        assert (await large).model == "second"
+        assert (await large).scores == list(range(BATCH + 1))
+
+    play(tmp_path, scene)
+
+
+def test_a_model_that_one_worker_rejects_is_used_by_none(tmp_path: Path) -> None:
+    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+        other = await FakeWorker.connect(dispatcher.path)
+        using = asyncio.create_task(dispatcher.use(tmp_path / "second"))
+        for each, error in ((worker, None), (other, "golden: no")):
+            assert (await each.hear())["do"] == "load"
+            await each.say(loaded="second", error=error)
+        with pytest.raises(ModelRejectedError, match="golden: no"):
+            await using
+        for each in (worker, other):
+            assert await each.hear() == {"do": "forget"}
+        assert dispatcher.folder == tmp_path / "first"
+
+    play(tmp_path, scene)
+
+
+def test_a_killed_worker_is_replaced_under_load(pipeline: Project, tmp_path: Path) -> None:
+    with (
+        serving(pipeline, tmp_path, WORKERS="2", LOG_LEVEL="error") as server,
+        httpx.Client(base_url=server.url, timeout=20) as client,
+        concurrent.futures.ThreadPoolExecutor(16) as pool,
+    ):
+        assert wait_until(lambda: server.metric("ready_workers") == 2)
+        until = time.monotonic() + 4
+
+        def ask() -> list[tuple[int, float]]:
+            said = []
+            while time.monotonic() < until:
+                began = time.monotonic()
+                answer = client.post("/predict", json={"instances": [{"text": "fire"}] * 50})
+                said.append((answer.status_code, time.monotonic() - began))
+            return said
+
+        asking = [pool.submit(ask) for _ in range(12)]
+        time.sleep(1)
+        for pid in server.workers():
+            os.kill(pid, signal.SIGKILL)
+            assert wait_until(lambda: server.metric("ready_workers") == 2, 20)
+            assert server.health() == 200
+        answers = [answer for future in asking for answer in future.result()]
+        codes = Counter(code for code, _ in answers)
+        assert set(codes) <= {200, 503}
+        assert codes[503] <= 12
+        assert codes[200] > 100
+        assert all(seconds < 1 for code, seconds in answers if code == 503)
+        assert client.post("/predict", json={"text": "fire"}).status_code == 200
+        assert "Traceback" not in server.output()
+
+
+def test_a_hung_worker_is_replaced(pipeline: Project, tmp_path: Path) -> None:
+    with (
+        serving(pipeline, tmp_path, MAX_QUEUE="20", REQUEST_TIMEOUT="1.5") as server,
+        httpx.Client(base_url=server.url, timeout=20) as client,
+        concurrent.futures.ThreadPoolExecutor(16) as pool,
+    ):
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGSTOP)
+        body = {"instances": [{"text": "fire"}] * 10}
+        asked = [pool.submit(client.post, "/predict", json=body) for _ in range(3)]
+        assert wait_until(lambda: server.metric("queued_tweets") == 20)
+        refused = client.post("/predict", json=body)
+        assert refused.status_code == 429
+        assert refused.elapsed.total_seconds() < 0.5
+        assert int(refused.headers["Retry-After"]) > 0
+        assert {future.result().status_code for future in asked} == {503}
+        assert all("Retry-After" in future.result().headers for future in asked)
+        assert wait_until(lambda: server.health() == 200)
+        assert server.workers() != [worker]
+        assert client.post("/predict", json=body).status_code == 200
+
+
+def test_more_than_can_be_answered_is_refused_and_forgotten(
+    pipeline: Project, tmp_path: Path
+) -> None:
+    with (
+        serving(pipeline, tmp_path, MAX_QUEUE="200", LOG_LEVEL="error") as server,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+        concurrent.futures.ThreadPoolExecutor(32) as pool,
+    ):
+        body = {"instances": [{"text": f"fire on street {n}"} for n in range(150)]}
+        answers = list(pool.map(lambda _: client.post("/predict", json=body), range(200)))
+        codes = Counter(answer.status_code for answer in answers)
+        assert set(codes) == {200, 429}
+        assert all("Retry-After" in a.headers for a in answers if a.status_code == 429)
+        assert all(a.elapsed.total_seconds() < 10 for a in answers)
+        assert server.metric("queued_tweets") == 0
+        assert server.metric('rejected_total{reason="queue"}') == codes[429]
+        assert client.post("/predict", json=body).status_code == 200

@@ -1,0 +1,204 @@
+"""Who may ask, how much and for how long."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serve.edge import MAX_BODY
+from tests.conftest import Project
+from tests.serve.running import Running, serving
+
+KEYS = ("the-first-key-of-two", "the-second-key-of-two")
+
+
+@pytest.fixture(scope="module")
+def guarded(pipeline: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("guarded")
+    origins = "https://app.example"
+    with serving(pipeline, folder, API_KEYS=",".join(KEYS), CORS_ORIGINS=origins) as server:
+        yield server
+
+
+@pytest.mark.parametrize("route", ["/predict", "/explain", "/feedback", "/metrics"])
+def test_a_key_opens_what_is_guarded(guarded: Running, route: str) -> None:
+    def ask(**headers: str) -> httpx.Response:
+        if route == "/metrics":
+            return httpx.get(f"{guarded.url}{route}", headers=headers)
+        return httpx.post(f"{guarded.url}{route}", json={"text": "fire"}, headers=headers)
+
+    refused = ask()
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+    wrong = [{"X-API-Key": "wrong"}, {"X-API-Key": KEYS[0][:-1]}, {"Authorization": "Bearer no"}]
+    assert [ask(**headers).status_code for headers in wrong] == [401] * 3
+    for key in KEYS:
+        assert ask(**{"X-API-Key": key}).status_code != 401
+        assert ask(Authorization=f"Bearer {key}").status_code != 401
+    assert not any(key in guarded.output() for key in KEYS)
+
+
+def test_health_and_page_need_no_key(guarded: Running) -> None:
+    for route in ("/health", "/", "/page.js", "/info", "/docs"):
+        assert httpx.get(f"{guarded.url}{route}").status_code == 200
+
+
+def test_other_origins_are_let_in_by_name_only(guarded: Running, server: Running) -> None:
+    def allowed(url: str, origin: str) -> str | None:
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        answer = httpx.options(f"{url}/predict", headers=headers)
+        said: str | None = answer.headers.get("Access-Control-Allow-Origin")
+        return said
+
+    assert allowed(guarded.url, "https://app.example") == "https://app.example"
+    assert allowed(guarded.url, "https://evil.example") is None
+    assert allowed(server.url, "https://app.example") is None
+
+
+def test_every_answer_has_the_security_headers(server: Running) -> None:
+    for answer in (
+        httpx.get(f"{server.url}/"),
+        httpx.get(f"{server.url}/nowhere"),
+        httpx.post(f"{server.url}/predict", json={}),
+        httpx.post(f"{server.url}/predict", content=b" " * (MAX_BODY + 1)),
+    ):
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert "server" not in answer.headers
+
+
+def test_a_body_too_large_is_refused(server: Running) -> None:
+    assert httpx.post(f"{server.url}/predict", content=b" " * (MAX_BODY + 1)).status_code == 413
+
+    def stream() -> Iterator[bytes]:
+        for _ in range(MAX_BODY // 2**20 + 1):
+            yield b" " * 2**20
+
+    with contextlib.suppress(httpx.WriteError):  # the server hangs up first
+        assert httpx.post(f"{server.url}/predict", content=stream()).status_code == 413
+
+
+def test_who_sends_slowly_is_not_waited_for(server: Running) -> None:
+    def until_closed(sent: bytes) -> tuple[float, bytes]:
+        began = time.monotonic()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=15) as connection:
+            connection.sendall(sent)
+            said = b""
+            while got := connection.recv(4096):
+                said += got
+        return time.monotonic() - began, said
+
+    head = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        silent, half_head, half_body = pool.map(until_closed, [b"", head[:30], head + b"{"])
+    for seconds, said in (silent, half_head):
+        assert 4 < seconds < 8
+        assert said == b""
+    assert 4 < half_body[0] < 8
+    assert half_body[1].startswith(b"HTTP/1.1 408 ")
+
+
+HEAD = (
+    b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nConnection: close\r\n"
+)
+VALID = HEAD + b'Content-Length: 16\r\n\r\n{"text": "fire"}'
+
+
+def malformed(rng: random.Random) -> bytes:
+    """A request with something wrong in it."""
+    match rng.randrange(6):
+        case 0:
+            return rng.randbytes(rng.randrange(1, 400))
+        case 1:  # a byte changed
+            at = rng.randrange(len(VALID))
+            return VALID[:at] + rng.randbytes(1) + VALID[at + 1 :]
+        case 2:  # cut short
+            return VALID[: rng.randrange(1, len(VALID))]
+        case 3:  # bytes as the body
+            body = rng.randbytes(rng.randrange(200))
+            return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        case 4:  # a length that is not the body's
+            length = rng.choice([b"-1", b"1e3", b"99999999999999999999", b"0x10", b"5, 5", b""])
+            return HEAD + b"Content-Length: " + length + b"\r\n\r\n{}"
+        case _:  # chunks that are none
+            return HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + rng.randbytes(rng.randrange(60))
+
+
+async def throw(port: int, count: int) -> Counter[bytes]:
+    """Send malformed requests on connections of their own; count the status lines."""
+    rng = random.Random(0)  # noqa: S311
+    seen: Counter[bytes] = Counter()
+    limit = asyncio.Semaphore(128)
+
+    async def one(data: bytes) -> None:
+        async with limit:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            with contextlib.suppress(ConnectionError):
+                writer.write(data)
+                try:
+                    said = await asyncio.wait_for(reader.read(), 0.5)
+                except TimeoutError:
+                    said = b"- waits for more"
+                seen[said.split(b" ")[1] if said else b"closed"] += 1
+                assert b"Traceback" not in said
+            writer.close()
+
+    await asyncio.gather(*(one(malformed(rng)) for _ in range(count)))
+    return seen
+
+
+def memory(server: Running) -> float:
+    """Proportional set size of the HTTP process and its workers, in MB."""
+    total = 0
+    for pid in [server.http_process(), *server.workers()]:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        total += next(int(line.split()[1]) for line in rollup.splitlines() if line[:4] == "Pss:")
+    return total / 1024
+
+
+def test_malformed_bytes_harm_nothing(server: Running) -> None:
+    asyncio.run(throw(server.port, 7000))
+    before = memory(server)  # after buffers have grown to what so many connections need
+    seen = asyncio.run(throw(server.port, 3000))
+    assert not [code for code in seen if code.startswith(b"5")], seen
+    assert {b"200", b"400", b"422"} <= set(seen)
+    assert memory(server) - before < 10
+    assert httpx.post(f"{server.url}/predict", json={"text": "fire"}).status_code == 200
+    assert '"stack_trace"' not in server.output()
+
+
+def test_no_request_that_the_schema_suggests_breaks_it(server: Running, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("schemathesis")),
+            "run",
+            f"{server.url}/openapi.json",
+            "--checks=not_a_server_error,status_code_conformance,response_schema_conformance",
+            "--max-examples=150",
+            "--seed=1",
+            "--workers=2",
+            "--no-color",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "NO_PROXY": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert '"stack_trace"' not in server.output()

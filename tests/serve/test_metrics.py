@@ -1,0 +1,30 @@
+"""The dashboard shows what there is."""
+
+import json
+import re
+
+import httpx
+
+from tests.conftest import ROOT
+from tests.serve.running import Running
+
+DASHBOARD = ROOT / "deploy" / "grafana" / "dashboard.json"
+FUNCTIONS = {"sum", "by", "rate", "increase", "histogram_quantile"}
+
+
+def test_the_dashboard_asks_for_metrics_and_labels_that_exist(server: Running) -> None:
+    httpx.post(f"{server.url}/predict", json={"text": "fire"}).raise_for_status()
+    served = httpx.get(f"{server.url}/metrics").text
+    samples = set(re.findall(r"^(\w+)(?:\{| )", served, re.M))
+    labels = set(re.findall(r'(\w+)="', served))
+    seen = set()
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        for target in panel["targets"]:
+            expression = re.sub(r'"[^"]*"|\[[^\]]*\]', "", target["expr"])
+            words = set(re.findall(r"[a-z_]{2,}", expression)) - FUNCTIONS
+            assert words <= samples | labels, panel["title"]
+            assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= labels, panel["title"]
+            seen |= words & samples
+    families = {re.sub("_(total|bucket|sum|count|created)$", "", name) for name in samples}
+    own = {name for name in families if not name.startswith(("python_", "process_"))}
+    assert {re.sub("_(total|bucket|sum|count)$", "", name) for name in seen} == own

@@ -1,0 +1,199 @@
+"""The page, in a real browser."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+
+from serve.classifier import Classifier
+from serve.routes import PAGE
+from tests.conftest import Project
+from tests.serve.running import Running, serving
+
+PHONE: ViewportSize = {"width": 360, "height": 740}
+TWEET = "Wildfire forces hundreds from their homes near the lake"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    names = ("chromium", "google-chrome", "chromium-browser")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None and not os.environ.get("CI"):
+        pytest.skip(f"none of {', '.join(names)} is installed")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=path, args=arguments)
+
+
+@pytest.fixture
+def page(browser: Browser, server: Running) -> Iterator[Page]:
+    """The page on a phone; whatever it complains of fails the test."""
+    opened = browser.new_page(viewport=PHONE)
+    complaints: list[str] = []
+    foreign: list[str] = []
+    opened.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on(
+        "request",
+        lambda r: None if r.url.startswith((server.url, "data:")) else foreign.append(r.url),
+    )
+    opened.goto(server.url)
+    yield opened
+    opened.close()
+    assert complaints == []
+    assert foreign == []
+
+
+def fits(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def test_one_tweet_is_answered_as_it_is_typed(page: Page, server: Running) -> None:
+    page.get_by_label("Tweets, one a line").press_sequentially(TWEET, delay=5)
+    answer = httpx.post(f"{server.url}/predict", json={"text": TWEET}).json()
+    percent = f"{100 * answer['probability']:.1f} %"
+    name = {"disaster": "Disaster", "not_disaster": "No disaster"}[answer["label"]]
+    item = page.locator("#answers li")
+    expect(item).to_have_count(1)
+    expect(item.locator("strong")).to_have_text(name)
+    expect(item.locator(".probability")).to_have_text(f"{percent} disaster")
+    expect(page.get_by_role("status").first).to_have_text(f"{name}, {percent}")
+    expect(item.locator("mark")).to_have_count(len(TWEET.split()))
+    bar = item.locator(".bar span")
+    page.wait_for_timeout(300)  # it moves there
+    box, whole = bar.bounding_box(), item.locator(".bar").bounding_box()
+    assert box
+    assert whole
+    assert box["width"] / whole["width"] == pytest.approx(answer["probability"], abs=0.02)
+    assert fits(page)
+
+
+def test_words_are_shaded_by_their_push(page: Page, server: Running) -> None:
+    page.get_by_label("Tweets, one a line").fill(TWEET)
+    marks = page.locator("#answers mark")
+    expect(marks).to_have_count(len(TWEET.split()))
+    words = httpx.post(f"{server.url}/explain", json={"text": TWEET}).json()["words"]
+    strongest = max(words, key=lambda word: abs(float(word["push"])))
+    mark = marks.nth(words.index(strongest))
+    sign = "+" if strongest["push"] >= 0 else "\N{MINUS SIGN}"
+    assert (mark.get_attribute("title") or "").startswith(sign)
+    towards = "rgba(234, 88, 12, 0.55)" if strongest["push"] > 0 else "rgba(37, 99, 235, 0.55)"
+    expect(mark).to_have_css("background-color", towards)
+
+
+def test_many_lines_have_an_answer_each(page: Page, classifier: Classifier) -> None:
+    lines = [TWEET, "this mixtape is fire", "", "   ", "Bridge collapses in storm"]
+    page.get_by_label("Tweets, one a line").fill("\n".join(lines))
+    texts = [line for line in lines if line.strip()]
+    expect(page.locator("#answers li")).to_have_count(len(texts))
+    expect(page.locator("#answers li .text")).to_have_text(texts)
+    labels = [classifier.label(p) for p in classifier.probabilities(texts).tolist()]
+    disasters = labels.count("disaster")
+    expect(page.get_by_role("status").first).to_have_text(f"{disasters} of 3 report a disaster")
+    expect(page.locator("#curl")).to_contain_text('"instances"')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "حريق كبير في وسط المدينة",
+        "🔥🌊 Flood 🚨 in 東京, sirens 👩‍🚒👨‍👩‍👧",
+        "<img src=x onerror=alert(1)> & \"quotes\" 'n' <b>bold</b>",
+        "x" * 5000,
+        "fire " * 500,
+    ],
+)
+def test_odd_input_is_shown_as_it_is(page: Page, text: str) -> None:
+    page.get_by_label("Tweets, one a line").fill(text)
+    shown = page.locator("#answers .text")
+    expect(page.locator("#answers mark")).to_have_count(len(text.split()), timeout=15_000)
+    assert shown.evaluate("e => e.textContent") == text.strip()
+    direction = shown.evaluate("e => getComputedStyle(e).direction")
+    assert direction == ("rtl" if "حريق" in text else "ltr")
+    assert fits(page)
+
+
+def test_nothing_typed_is_nothing_answered(page: Page) -> None:
+    field = page.get_by_label("Tweets, one a line")
+    field.fill(TWEET)
+    expect(page.locator("#answers li")).to_have_count(1)
+    field.fill("  \n ")
+    expect(page.locator("#answers li")).to_have_count(0)
+    expect(page.get_by_role("status").first).to_have_text("")
+
+
+def test_a_verdict_is_given_by_keyboard_alone(page: Page, server: Running) -> None:
+    page.keyboard.type("Landslide blocks the pass")  # the field has the focus
+    expect(page.locator("#answers mark")).to_have_count(4)
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "Wrong":
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Noted, thank you.")).to_be_visible()
+    line = json.loads(server.log.with_name("feedback.jsonl").read_text().splitlines()[-1])
+    assert (line["text"], line["right"]) == ("Landslide blocks the pass", False)
+
+
+CONTRAST = """e => {
+  const rgb = (c) => c.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const light = (c) => rgb(c).map((v) => v / 255)
+    .map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  let back = e;
+  while (back && getComputedStyle(back).backgroundColor.endsWith(', 0)')) back = back.parentElement;
+  const [a, b] = [getComputedStyle(e).color, getComputedStyle(back).backgroundColor].map(light);
+  return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out(page: Page, scheme: str) -> None:
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.get_by_label("Tweets, one a line").fill(TWEET)
+    expect(page.locator("#answers mark").first).to_be_visible()
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (colour == "rgb(255, 255, 255)") == (scheme == "light")
+    for selector in ("h1", "#hint", "label", "#text", ".judge", "footer p", "footer a", ".text"):
+        assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, selector
+
+
+def test_it_says_which_model_answers(page: Page, classifier: Classifier) -> None:
+    expect(page.locator("#model")).to_contain_text(classifier.manifest.version)
+    accuracy = 100 * classifier.manifest.metrics["accuracy"]
+    expect(page.locator("#model")).to_contain_text(f"accuracy {accuracy:.1f} %")
+
+
+def test_the_command_shown_works(page: Page, server: Running) -> None:
+    page.get_by_label("Tweets, one a line").fill("it's 'fire'")
+    page.get_by_text("The same from a terminal").click()
+    expect(page.locator("#curl")).to_contain_text(f"{server.url}/predict")
+    command = page.locator("#curl").inner_text()
+    done = os.popen(command).read()  # noqa: S605
+    assert json.loads(done)["label"] in ("disaster", "not_disaster")
+
+
+def test_it_is_small() -> None:
+    assert sum(file.stat().st_size for file in PAGE.iterdir()) < 50_000
+
+
+def test_it_asks_for_a_key_where_one_is_needed(
+    browser: Browser, pipeline: Project, tmp_path: Path
+) -> None:
+    key = "a-key-for-the-page-only"
+    with serving(pipeline, tmp_path, API_KEYS=key) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.get_by_label("Tweets, one a line").fill(TWEET)
+        expect(page.get_by_text("This server asks for an API key.")).to_be_visible()
+        page.get_by_label("API key").fill(key)
+        expect(page.locator("#answers li")).to_have_count(1)
+        server.stop()
+        page.get_by_label("Tweets, one a line").fill("fire")
+        expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
+        page.close()

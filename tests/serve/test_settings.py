@@ -1,0 +1,68 @@
+"""Settings come from the environment, and a bad one is named."""
+
+from pathlib import Path
+
+import pytest
+
+from serve.settings import BadSettingError, Settings, load
+
+
+def test_vertex_names_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "9001")
+    assert load().port == 9001
+    monkeypatch.setenv("AIP_HTTP_PORT", "9002")
+    assert load().port == 9002
+
+
+def test_lists_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEYS", f"{'a' * 16}, {'b' * 16}")
+    monkeypatch.setenv("CORS_ORIGINS", "https://a.example,https://b.example")
+    keys = [key.get_secret_value() for key in load().api_keys]
+    assert keys == ["a" * 16, "b" * 16]
+    assert load().cors_origins == ("https://a.example", "https://b.example")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "80"),
+        ("AIP_HTTP_PORT", "0"),
+        ("HOST", "here"),
+        ("PREDICT_ROUTE", "predict"),
+        ("MODEL_URI", ""),
+        ("MODEL_POLL", "-1"),
+        ("WORKERS", "0"),
+        ("MAX_QUEUE", "many"),
+        ("REQUEST_TIMEOUT", "0"),
+        ("API_KEYS", "short"),
+        ("ADMIN_KEY", "short"),
+        ("CORS_ORIGINS", "*"),
+        ("LOG_LEVEL", "loud"),
+        ("SECRETS_DIR", "/nowhere"),
+    ],
+)
+def test_a_bad_one_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadSettingError, match=f"^{name}: ") as said:
+        load()
+    assert "KEY" not in name or value not in str(said.value)
+
+
+def test_secrets_may_lie_in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "ADMIN_KEY").write_text("a-secret-of-some-length\n")
+    (tmp_path / "api_keys").write_text("the-first-of-two-keys,the-second-of-two-keys\n")
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path))
+    admin = load().admin_key
+    assert admin
+    assert admin.get_secret_value() == "a-secret-of-some-length"
+    assert len(load().api_keys) == 2
+    assert "secret" not in repr(load())
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for name, field in Settings.model_fields.items():
+        assert f"| `{name.upper()}`" in readme, name
+        if isinstance(field.default, int | float | str) and field.default != "":
+            assert f"`{field.default}`" in readme, name

@@ -1,0 +1,101 @@
+"""Models come from folders and buckets, and are whole or not there."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gcp_storage_emulator.server import create_server
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+
+from serve.locked import LockedModelError, verify
+from serve.store import ModelStore
+from tests.serve.running import free_port
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.Bucket]:
+    """An emulated bucket, empty."""
+    port = free_port()
+    server = create_server("127.0.0.1", port, in_memory=True)
+    server.start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    client = storage.Client(credentials=AnonymousCredentials(), project="test")
+    yield client.create_bucket("models")
+    server.stop()
+
+
+def upload(bucket: storage.Bucket, folder: Path, prefix: str) -> None:
+    for file in folder.iterdir():
+        bucket.blob(f"{prefix}/{file.name}").upload_from_filename(file, checksum=None)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*")}
+
+
+def test_a_folder_is_copied_once(classifier_folder: Path, tmp_path: Path) -> None:
+    (own := tmp_path / "own").mkdir()
+    store = ModelStore(f"{classifier_folder}/", own)
+    copy = store.fetch()
+    assert copy.parent == own
+    assert names(copy) == names(classifier_folder)
+    (classifier_folder / "network.bin").unlink()
+    assert store.fetch() == copy  # it has what the manifest names
+    verify(copy)
+
+
+def test_what_is_no_longer_in_use_goes(classifier_folder: Path, tmp_path: Path) -> None:
+    (own := tmp_path / "own").mkdir()
+    store = ModelStore(str(classifier_folder), own)
+    first = store.fetch()
+    second = Path(shutil.copytree(first, own / "second"))
+    (own / "workers.sock").touch()
+    store.keep({second})
+    assert {path.name for path in own.iterdir()} == {"second", "workers.sock"}
+
+
+@pytest.mark.parametrize("name", ["network.bin", "tokenizer.json"])
+def test_an_altered_one_leaves_no_copy(classifier_folder: Path, tmp_path: Path, name: str) -> None:
+    (own := tmp_path / "own").mkdir()
+    os.truncate(classifier_folder / name, 10)
+    with pytest.raises(LockedModelError, match=f"^{classifier_folder}/{name} has been altered"):
+        ModelStore(str(classifier_folder), own).fetch()
+    assert list(own.iterdir()) == []
+
+
+def test_a_bucket_gives_the_same_bytes(
+    bucket: storage.Bucket, classifier_folder: Path, tmp_path: Path
+) -> None:
+    upload(bucket, classifier_folder, "best/model")
+    copy = ModelStore("gs://models/best/model/", tmp_path).fetch()
+    for file in classifier_folder.iterdir():
+        assert (copy / file.name).read_bytes() == file.read_bytes()
+    assert ModelStore("gs://models/best/model", tmp_path).manifest() == verify(classifier_folder)
+
+
+def test_what_a_bucket_lacks_is_named(
+    bucket: storage.Bucket, classifier_folder: Path, tmp_path: Path
+) -> None:
+    (classifier_folder / "network.xml").unlink()
+    upload(bucket, classifier_folder, "broken")
+    (own := tmp_path / "own").mkdir()
+    with pytest.raises(LockedModelError, match=r"^gs://models/broken/network.xml: .*404"):
+        ModelStore("gs://models/broken", own).fetch()
+    with pytest.raises(LockedModelError, match=r"^gs://models/manifest.json: .*404"):
+        ModelStore("gs://models", own).fetch()
+    assert list(own.iterdir()) == []
+
+
+def test_an_altered_object_is_refused(
+    bucket: storage.Bucket, classifier_folder: Path, tmp_path: Path
+) -> None:
+    with (classifier_folder / "network.bin").open("ab") as file:
+        file.write(b"more")
+    upload(bucket, classifier_folder, "altered")
+    (own := tmp_path / "own").mkdir()
+    with pytest.raises(LockedModelError, match=r"^gs://models/altered/network.bin has been"):
+        ModelStore("gs://models/altered", own).fetch()
+    assert list(own.iterdir()) == []
