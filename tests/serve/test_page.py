@@ -82,8 +82,9 @@ def test_words_are_shaded_by_their_push(page: Page, server: Running) -> None:
     mark = marks.nth(words.index(strongest))
     sign = "+" if strongest["push"] >= 0 else "\N{MINUS SIGN}"
     assert (mark.get_attribute("title") or "").startswith(sign)
-    towards = "rgba(234, 88, 12, 0.55)" if strongest["push"] > 0 else "rgba(37, 99, 235, 0.55)"
-    expect(mark).to_have_css("background-color", towards)
+    alpha = f"{0.55 * min(1, abs(strongest['push']) / 0.05):.2f}".rstrip("0")
+    colour = "234, 88, 12" if strongest["push"] > 0 else "37, 99, 235"
+    expect(mark).to_have_css("background-color", f"rgba({colour}, {alpha})")
 
 
 def test_many_lines_have_an_answer_each(page: Page, classifier: Classifier) -> None:
