@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro serve test lint bench clean
+.PHONY: help setup repro serve report promote doctor test lint bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,11 +22,27 @@ repro: $(READY) ## Run the pipeline where something changed, and print the metri
 	dvc repro
 	dvc metrics show
 
-serve: $(READY) ## Answer HTTP requests from the locked model, on port 8080
+serve: $(READY) ## Answer HTTP requests from the locked model, or from VERSION= or STAGE=, on port 8080
+ifneq ($(STAGE)$(VERSION),)
+	rm -rf models/promoted
+	dvc artifacts get . classifier $(if $(STAGE),--stage $(STAGE)) $(if $(VERSION),--rev $(VERSION)) --out models/promoted
+	MODEL_URI=models/promoted python -m serve
+else
 	python -m serve
+endif
+
+report: $(READY) ## Write models/report.html: this run, or its difference to BASE=main
+	python -m experiments.report $(BASE)
+
+promote: $(READY) ## Give STAGE=prod to this commit's model, or to VERSION=v0.0.1
+	python -m experiments.promote $(or $(STAGE),prod) $(if $(VERSION),--version $(VERSION))
+
+doctor: $(READY) ## Explain whether data and models can be shared over Google Cloud Storage
+	python -m deploy.doctor
 
 test: $(READY) ## Run the tests
-	pytest
+	pytest --numprocesses 2 --dist loadfile --ignore tests/serve
+	pytest tests/serve # alone: servers answer within limits of time
 
 lint: $(READY) ## Check style and types
 	ruff check
@@ -41,4 +57,4 @@ bench: $(READY) ## Measure preparation, training and serving beside usual ways o
 
 clean: ## Remove the environment and caches; data and models stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
-	find stages serve tests -name __pycache__ -type d -exec rm -rf {} +
+	find deploy experiments stages serve tests -name __pycache__ -type d -exec rm -rf {} +

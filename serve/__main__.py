@@ -28,7 +28,7 @@ def main() -> None:
             server = Server(options, store, store.fetch())
         except (settings.BadSettingError, LockedModelError) as error:
             sys.exit(f"error: {error}")
-        os.register_at_fork(after_in_child=leave_with_parent)
+        os.register_at_fork(after_in_child=functools.partial(leave_with_parent, Path(own)))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, functools.partial(_interrupt, main_process))
         version = server.models.manifest.version

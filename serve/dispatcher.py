@@ -20,16 +20,22 @@ from serve.locked import LABELS
 from serve.schema import Prediction
 from serve.worker import LENGTH, frame
 
-BATCH = 256  # texts; more gain little, and what comes next waits longer
+BATCH = 32_000  # cost of a batch; more gains little, and what comes next waits longer
+TURN = 8_000  # cost that one request may have in a batch while others wait
 REQUESTS = 48  # of a batch: while it computes, others' answers are written and new ones come
-TURN = 64  # texts that one request may have in a batch while others wait
 TICK = 0.1  # seconds between two looks for what waits too long
 LOAD_TIMEOUT = 60  # seconds
+READY_TIMEOUT = 10  # seconds that a new model waits for a worker to try it
+HANG = 10  # seconds for a batch, which takes under one
 RETRY = {"Retry-After": "1"}  # seconds
 
 
 class ModelRejectedError(Exception):
     """A worker cannot use a model; the message says why."""
+
+
+class NoWorkerError(Exception):
+    """No worker lives long enough to try a model, which says nothing of the model."""
 
 
 @dataclass(eq=False)
@@ -95,6 +101,7 @@ class Remote:
         self.parts: list[Part] = []  # the batch it has
         self.since = 0.0
         self.loading: asyncio.Future[str | None] | None = None
+        self.asked: str | None = None  # the folder that it is loading from
 
     def send(self, **message: Any) -> None:  # noqa: ANN401
         """Send a message."""
@@ -105,12 +112,14 @@ class Remote:
 
         Raises:
             ModelRejectedError: it cannot be used.
+            NoWorkerError: the worker died.
 
         """
-        self.loading = asyncio.get_running_loop().create_future()
-        self.send(do="load", folder=str(folder))
+        self.loading, self.asked = asyncio.get_running_loop().create_future(), str(folder)
+        self.send(do="load", folder=self.asked)
         try:
-            problem = await asyncio.wait_for(self.loading, LOAD_TIMEOUT)
+            async with asyncio.timeout(LOAD_TIMEOUT):
+                problem = await self.loading
         except TimeoutError:
             problem = f"{folder}: not loaded within {LOAD_TIMEOUT} seconds"
         if problem:
@@ -190,20 +199,27 @@ class Dispatcher:
 
         Raises:
             ModelRejectedError: a worker cannot use it; the one before stays.
+            NoWorkerError: there was no worker to try it; the one before stays.
 
         """
+        until = time.monotonic() + READY_TIMEOUT
+        while not self.ready and time.monotonic() < until:
+            await asyncio.sleep(TICK)
         remotes = [remote for remote in self.remotes if remote.ready]
-        try:
-            await asyncio.gather(*(remote.load(folder) for remote in remotes))
-        except ModelRejectedError:
+        outcomes = await asyncio.gather(
+            *(remote.load(folder) for remote in remotes), return_exceptions=True
+        )
+        rejected = [outcome for outcome in outcomes if isinstance(outcome, ModelRejectedError)]
+        loaded = [r for r, outcome in zip(remotes, outcomes, strict=True) if outcome is None]
+        if rejected or not loaded:
             for remote in remotes:
                 remote.send(do="forget")
-            raise
+            raise rejected[0] if rejected else NoWorkerError("no worker is ready; try again")
         self.folder = folder
-        for remote in remotes:
+        for remote in loaded:
             remote.send(do="swap")
-        for remote in set(self.remotes) - set(remotes):  # that began with the model before
-            os.kill(remote.pid, signal.SIGKILL)
+        for remote in set(self.remotes) - set(loaded):  # that began with the model before
+            _kill(remote)
 
     def _hand_out(self) -> None:
         for remote in self.remotes:
@@ -219,7 +235,7 @@ class Dispatcher:
     def _next_parts(self) -> Iterator[Part]:
         room = BATCH
         for _ in range(REQUESTS):
-            if not self.queue or not room:
+            if not self.queue or room <= 0:
                 return
             job = self.queue.popleft()
             if job.alone and room < BATCH:
@@ -227,13 +243,15 @@ class Dispatcher:
                 return
             if not job.given:
                 metrics.QUEUE_WAIT.observe(time.monotonic() - job.received)
-            start = job.given
-            job.given = min(start + min(room, TURN if self.queue else BATCH), len(job.texts))
+            start, spent = job.given, 0
+            share = min(room, TURN if self.queue else BATCH)
+            while job.given < len(job.texts) and spent < share:
+                spent += cost(job.texts[job.given])
+                job.given += 1
             if job.given < len(job.texts):
                 self.queue.append(job)
-            taken = job.given - start
-            self.queued -= taken
-            room = 0 if job.alone else room - taken
+            self.queued -= job.given - start
+            room = 0 if job.alone else room - spent
             yield Part(job, job.attempt, start, job.given)
 
     async def _serve_worker(
@@ -257,6 +275,8 @@ class Dispatcher:
     async def _start(self, remote: Remote) -> None:
         try:
             await remote.load(self.folder)
+        except NoWorkerError:
+            return
         except ModelRejectedError as error:
             self.on_broken(str(error))
             return
@@ -266,7 +286,7 @@ class Dispatcher:
 
     def _take(self, remote: Remote, message: dict[str, Any]) -> None:
         if "loaded" in message:
-            if remote.loading and not remote.loading.done():
+            if remote.loading and not remote.loading.done() and message["loaded"] == remote.asked:
                 remote.loading.set_result(message["error"])
             return
         parts, remote.parts = remote.parts, []
@@ -309,7 +329,7 @@ class Dispatcher:
         """Tell the requests that a dead worker had that they are lost; the others wait for one."""
         self.remotes.remove(remote)
         if remote.loading and not remote.loading.done():
-            remote.loading.set_result("the worker died as it loaded it")
+            remote.loading.set_exception(NoWorkerError("the worker died; try again"))
         for part in remote.parts:
             if part.counts:
                 self._fail(part.job, HTTPException(503, "the worker died; try again", RETRY))
@@ -329,12 +349,24 @@ class Dispatcher:
         while True:
             await asyncio.sleep(TICK)
             late = time.monotonic() - self.timeout
-            for job in [job for job in self.queue if job.received < late]:
-                metrics.REJECTED.labels("timeout").inc()
-                self._fail(job, HTTPException(503, "too late; try again", RETRY))
+            given = {part.job for r in self.remotes for part in r.parts if part.counts}
+            for job in given.union(self.queue):
+                if job.received < late:
+                    metrics.REJECTED.labels("timeout").inc()
+                    self._fail(job, HTTPException(503, "too late; try again", RETRY))
             for remote in self.remotes:
-                if remote.parts and remote.since < late:  # it hangs
-                    os.kill(remote.pid, signal.SIGKILL)
+                if remote.parts and remote.since < time.monotonic() - HANG:
+                    _kill(remote)
+
+
+def cost(text: str) -> int:
+    """Estimate what a text costs: its characters, as far as a model may read them."""
+    return 50 + min(len(text), 500)
+
+
+def _kill(remote: Remote) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(remote.pid, signal.SIGKILL)
 
 
 async def _receive(reader: asyncio.StreamReader) -> Any:  # noqa: ANN401

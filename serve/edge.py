@@ -21,7 +21,7 @@ from serve.logs import trace_fields
 
 MAX_BODY = 16 * 2**20  # bytes
 BODY_TIME = 5  # seconds for the whole body to come in
-HEAD_TIME = 5  # seconds for the first request's head
+HEAD_TIME = 5  # seconds for a request's head; uvicorn's own limit of 5 is for the wait between two
 
 REQUEST_ID: ContextVar[str] = ContextVar("REQUEST_ID", default="")
 SAFE_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -219,13 +219,25 @@ class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, which would wait for a request's head for ever."""
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401
-        """Give a new connection HEAD_TIME for its first request."""
+        """Wait for the first request."""
         super().connection_made(transport)
-        self.loop.call_later(HEAD_TIME, self._close_if_silent)
+        self._patience = self.loop.call_later(HEAD_TIME, transport.close)
 
-    def _close_if_silent(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
-            self.transport.close()
+    def on_message_begin(self) -> None:
+        """Wait for the rest of a request's head."""
+        super().on_message_begin()
+        self._patience.cancel()
+        self._patience = self.loop.call_later(HEAD_TIME, self.transport.close)
+
+    def on_headers_complete(self) -> None:
+        """Wait no longer for the head."""
+        self._patience.cancel()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer at all."""
+        self._patience.cancel()
+        super().connection_lost(exc)
 
 
 async def _refuse(status: int, detail: str, send: Send) -> None:

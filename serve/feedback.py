@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Protocol
 
@@ -29,21 +30,26 @@ class FileRecorder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._one_at_a_time = threading.Lock()
 
     def record(self, verdict: dict[str, object]) -> None:
         """Append a line, whole or not at all."""
         line = json.dumps(verdict).encode() + b"\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                size = os.fstat(descriptor).st_size
-                if size + len(line) > LIMIT:
-                    raise NotRecordedError(f"{self.path} is full")
-                if os.write(descriptor, line) < len(line):
-                    os.ftruncate(descriptor, size)
-                    raise NotRecordedError(f"{self.path}: no space left")
-            finally:
-                os.close(descriptor)
+            with self._one_at_a_time:
+                self._append(line)
         except OSError as error:
             raise NotRecordedError(f"{self.path}: {error.strerror}") from error
+
+    def _append(self, line: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size + len(line) > LIMIT:
+                raise NotRecordedError(f"{self.path} is full")
+            if os.write(descriptor, line) < len(line):
+                os.ftruncate(descriptor, size)
+                raise NotRecordedError(f"{self.path}: no space left")
+        finally:
+            os.close(descriptor)

@@ -1,6 +1,7 @@
 """The locked model: a folder whose every file is held to the hash in its manifest.json."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,9 +56,9 @@ class Manifest(BaseModel):
 
     @property
     def version(self) -> str:
-        """A name for the model: a hash of its files, 12 hexadecimal digits."""
-        listing = "".join(f"{name} {digest}\n" for name, digest in sorted(self.files.items()))
-        return hashlib.sha256(f"{self.threshold}\n{listing}".encode()).hexdigest()[:12]
+        """A name for the model: a hash of all that is said here, 12 hexadecimal digits."""
+        said = json.dumps(self.model_dump(), sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
 def sha256_of(path: Path) -> str:
@@ -104,6 +105,16 @@ def verify(folder: Path, called: str | None = None) -> Manifest:
     """
     called = called or str(folder)
     manifest = read_manifest(folder / MANIFEST, f"{called}/{MANIFEST}")
+    try:
+        _compare(folder, manifest, called)
+    except OSError as error:
+        raise LockedModelError(
+            f"{called}/{Path(error.filename or '').name}: {error.strerror}"
+        ) from error
+    return manifest
+
+
+def _compare(folder: Path, manifest: Manifest, called: str) -> None:
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
     if strangers := sorted(present ^ set(manifest.files)):
         raise LockedModelError(f"{called}: missing, or not in {MANIFEST}: {', '.join(strangers)}")
@@ -112,4 +123,3 @@ def verify(folder: Path, called: str | None = None) -> Manifest:
             raise LockedModelError(
                 f"{called}/{name} has been altered: SHA-256 is {found}, {MANIFEST} says {digest}"
             )
-    return manifest

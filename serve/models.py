@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from serve import metrics
-from serve.dispatcher import Dispatcher, ModelRejectedError
+from serve.dispatcher import Dispatcher, ModelRejectedError, NoWorkerError
 from serve.locked import MANIFEST, LockedModelError, Manifest, read_manifest
 from serve.store import ModelStore
 
@@ -43,6 +43,7 @@ class Models:
         Raises:
             LockedModelError: it is not sound; the model in use stays.
             ModelRejectedError: a worker cannot use it; the model in use stays.
+            NoWorkerError: there is no worker to try it; the model in use stays.
 
         """
         async with self._one_at_a_time:
@@ -56,6 +57,7 @@ class Models:
         Raises:
             NoPreviousError: there is none.
             ModelRejectedError: a worker cannot use it; the model in use stays.
+            NoWorkerError: there is no worker to try it; the model in use stays.
 
         """
         async with self._one_at_a_time:
@@ -92,16 +94,23 @@ class Models:
                 task.cancel()
 
     async def _poll(self) -> None:
+        noted = ""
         while True:
             await asyncio.sleep(self.poll)
+            problem = ""
             try:
                 found = (await asyncio.to_thread(self.store.manifest)).version
-                if found in (self.manifest.version, self.refused):
-                    continue
-                self.refused = found
-                await self.reload()
-            except (LockedModelError, ModelRejectedError) as error:
-                logger.warning("model not changed: %s", error)
+                if found not in (self.manifest.version, self.refused):
+                    await self.reload()
+            except ModelRejectedError as error:
+                problem, self.refused = str(error), found
+            except (LockedModelError, NoWorkerError) as error:  # as while it is being uploaded
+                problem = str(error)
+            except Exception:  # looking goes on, whatever it was
+                logger.exception("model not changed")
+            if problem and problem != noted:
+                logger.warning("model not changed: %s", problem)
+            noted = problem
 
 
 @contextlib.contextmanager

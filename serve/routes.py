@@ -14,7 +14,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from serve import metrics
-from serve.dispatcher import Dispatcher, ModelRejectedError
+from serve.dispatcher import RETRY, Dispatcher, ModelRejectedError, NoWorkerError
 from serve.edge import REQUEST_ID, Keys
 from serve.explain import explain, variants
 from serve.feedback import FileRecorder, NotRecordedError
@@ -115,6 +115,8 @@ def _add_admin(app: FastAPI, models: Models) -> None:
             await (models.back() if wanted.previous else models.reload())
         except (LockedModelError, ModelRejectedError, NoPreviousError) as error:
             raise HTTPException(409, str(error)) from error
+        except NoWorkerError as error:
+            raise HTTPException(503, str(error), RETRY) from error
         return ReloadAnswer(model=models.manifest.version, previous=models.previous_version)
 
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstrai
 
 from serve.locked import Label
 
-MAX_TEXT = 10_000  # characters
+MAX_TEXT = 4_000  # characters
 MAX_INSTANCES = 1_000  # tweets in one call
 
 Text = Annotated[

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -157,12 +158,16 @@ class Server(ls.LitServer):
         super()._perform_graceful_shutdown(*args, **others)
 
 
-def leave_with_parent() -> None:
-    """End this process within a second of its parent, even if that was killed."""
-    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+def leave_with_parent(own: Path) -> None:
+    """End this process within a second of its parent, even if that was killed.
+
+    Then nobody else removes the folder `own`.
+    """
+    threading.Thread(target=_watch, args=(os.getppid(), own), daemon=True).start()
 
 
-def _watch(parent: int) -> None:
+def _watch(parent: int, own: Path) -> None:
     while os.getppid() == parent:
         time.sleep(1)
+    shutil.rmtree(own, ignore_errors=True)
     os._exit(1)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BeforeValidator,
     Field,
@@ -21,9 +22,15 @@ def _split(text: object) -> object:
     return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
 
 
+def _long_enough(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value()) < 16:
+        raise ValueError("a key has 16 characters or more")
+    return key
+
+
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Route = Annotated[str, Field(pattern="^/")]
-Key = Annotated[SecretStr, Field(min_length=16)]
+Key = Annotated[SecretStr, AfterValidator(_long_enough)]
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^/]+$")]
 
 

@@ -43,23 +43,22 @@ class ModelStore:
         """
         manifest = self.manifest()
         copy = self.folder / manifest.version
-        if copy.is_dir() and locked.read_manifest(copy / MANIFEST) == manifest:
+        if copy.is_dir():
             return copy
-        with tempfile.TemporaryDirectory(dir=self.folder) as name:
-            draft = Path(name) / "draft"
-            if self.uri.startswith(GCS):
-                draft.mkdir()
-                for file in (MANIFEST, *manifest.files):
-                    self._download(file, draft)
-            else:
-                try:
+        try:
+            with tempfile.TemporaryDirectory(dir=self.folder) as name:
+                draft = Path(name) / "draft"
+                if self.uri.startswith(GCS):
+                    draft.mkdir()
+                    for file in (MANIFEST, *manifest.files):
+                        self._download(file, draft)
+                else:
                     shutil.copytree(self.uri, draft)
-                except OSError as error:
-                    raise LockedModelError(f"{self.uri}: {error}") from error
-            locked.verify(draft, self.uri)
-            if copy.is_dir():  # the same files with another manifest
-                shutil.rmtree(copy)
-            draft.rename(copy)
+                if locked.verify(draft, self.uri) != manifest:
+                    raise LockedModelError(f"{self._at(MANIFEST)} was changed meanwhile")
+                draft.rename(copy)
+        except OSError as error:
+            raise LockedModelError(f"{self.uri}: {error}") from error
         return copy
 
     def named(self, problem: str) -> str:

@@ -36,6 +36,7 @@ class Worker(LitLoop):
         """Answer until the HTTP process is gone."""
         self.api = lit_api
         self.waiting: Any = None
+        self.wanted: str | None = None  # the folder of the model that may wait
         self.sending = threading.Lock()
         self.socket = lit_api.connect()
         self.send({"hello": os.getpid()})
@@ -50,11 +51,12 @@ class Worker(LitLoop):
             case "predict":
                 self.send(self.predict(message["texts"]))
             case "load":  # while predictions go on
-                threading.Thread(target=self.load, args=(message["folder"],), daemon=True).start()
+                self.wanted, self.waiting = message["folder"], None
+                threading.Thread(target=self.load, args=(self.wanted,), daemon=True).start()
             case "swap":
                 self.api.classifier, self.waiting = self.waiting, None
             case "forget":
-                self.waiting = None
+                self.wanted, self.waiting = None, None
 
     def predict(self, texts: list[str]) -> dict[str, Any]:
         """Answer a batch."""
@@ -71,7 +73,9 @@ class Worker(LitLoop):
         """Make a model ready, and hold it to its golden examples."""
         problem = None
         try:
-            self.waiting = self.api.load(Path(folder))
+            loaded = self.api.load(Path(folder))
+            if self.wanted == folder:
+                self.waiting = loaded
         except LockedModelError as error:
             problem = str(error)
         except Exception as error:  # such as memory that does not suffice

@@ -1,9 +1,15 @@
 """Learning curves, by DVCLive and, where asked for, Weights & Biases."""
 
+import hashlib
+import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any, Self
 
+from dvc_data.hashfile.build import build
+from dvc_data.hashfile.db.local import LocalHashFileDB
+from dvc_objects.fs.local import LocalFileSystem
 from dvclive import Live
 
 from stages.params import Params
@@ -84,6 +90,17 @@ class Curves:
             if self.wandb:
                 self.wandb.summary.update(figures)
 
+    def refer(self, model: Path) -> None:
+        """Tell W&B which model came of the run: its DVC hash, not a copy."""
+        if not self.wandb:
+            return
+        import wandb
+
+        md5 = dvc_hash(model)
+        artifact = wandb.Artifact(model.name, "model", metadata={"path": str(model), "md5": md5})
+        artifact.add_reference(f"dvc:{md5}", name=model.name, checksum=False)
+        self.wandb.log_artifact(artifact)
+
     def state(self) -> dict[str, Any] | None:
         """Return what a resumed run needs to go on with the same curves."""
         if not self.on:
@@ -100,9 +117,28 @@ def _start_wandb(p: Params, run_id: str | None) -> Any:  # noqa: ANN401 - has no
         project=p.runtime.wandb,
         id=run_id,
         resume="allow",
+        name=os.environ.get("DVC_EXP_NAME"),
+        group=os.environ.get("WANDB_RUN_GROUP", _group(p)),
+        job_type="train",
         config=p.model_dump(),
         dir="models",
         mode=None if online else "offline",  # to be sent later, by `wandb sync`
     )
     run.define_metric("*", step_metric="step")
     return run
+
+
+def _group(p: Params) -> str:
+    """Name the runs that differ in nothing but seeds."""
+    sections = p.model_dump(include={"prepare", "model", "teach", "train"})
+    for section in sections.values():
+        section.pop("seed", None)
+    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def dvc_hash(folder: Path) -> str:
+    """Return the hash that dvc.lock will have for an output folder."""
+    files = LocalFileSystem()
+    with tempfile.TemporaryDirectory() as place:
+        found = build(LocalHashFileDB(files, place), str(folder), files, "md5", dry_run=True)
+    return str(found[2].hash_info.value)

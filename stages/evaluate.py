@@ -1,5 +1,6 @@
 """Locked model + test split -> metrics, plots, worst mistakes and a model card."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from stages.paths import CLASSIFIER, EVALUATION, METRICS, PREPARED, REPORT
 from stages.text import URL
 
 MISTAKES = 20  # rows of the table of worst mistakes
+COMPARED = ("accuracy", "f1", "roc_auc", "log_loss")  # between experiments, on the test split
+CHOSEN_BY = "log_loss"  # of the validation split: what chooses is no longer a fair judge
 MIN_SLICE = 10  # tweets; a smaller slice's accuracy says little
 
 
@@ -29,8 +32,8 @@ def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str,
 
     Args:
         classifier: folder of the locked model.
-        data: folder of {train,test}.parquet.
-        output: folder to make of plots/, mistakes.csv, slices.csv and model_card.md.
+        data: folder of {train,test}.parquet and report.json.
+        output: folder to make of plots/, {predictions,mistakes,slices}.csv and model_card.md.
         p: all params; `evaluate` is read, the rest is for the model card.
 
     Raises:
@@ -51,6 +54,8 @@ def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str,
         "passed": all(figures[name] >= least for name, least in p.evaluate.minimum),
         "threshold": threshold,
         "rows": len(test),
+        "validation": model.manifest.metrics,
+        "data": json.loads((data / "report.json").read_text()),
         "test": figures,
         "interval_95": intervals(truth, scores, threshold, p.evaluate.bootstrap, p.evaluate.seed),
         "baseline": compute(truth, baseline, 0.5),
@@ -58,6 +63,8 @@ def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str,
     slices = pd.DataFrame(slice_metrics(test, scores, threshold))
     with new_folder(output) as folder:
         _write_plots(folder / "plots", truth, scores, threshold)
+        predictions = test[["id", "target"]].assign(probability=scores)
+        predictions.to_csv(folder / "predictions.csv", index=False)
         slices.to_csv(folder / "slices.csv", index=False)
         worst = worst_mistakes(test, scores, threshold)
         worst.to_csv(folder / "mistakes.csv", index=False)
@@ -140,7 +147,9 @@ def main() -> None:
     """Run the stage as params.yaml has it."""
     report = evaluate(CLASSIFIER, PREPARED, EVALUATION, params.load())
     write_json(REPORT, report)
-    write_json(METRICS, {"passed": report["passed"], **report["test"]})
+    compared = {name: report["test"][name] for name in COMPARED}
+    validation = {f"validation_{CHOSEN_BY}": report["validation"][CHOSEN_BY]}
+    write_json(METRICS, {"passed": report["passed"], **compared, **validation})
     for name, value in report["test"].items():
         low, high = report["interval_95"][name]
         print(

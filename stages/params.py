@@ -96,6 +96,12 @@ class Evaluate(Section):
     minimum: Minimum
 
 
+class Promote(Section):
+    """When a model may replace another."""
+
+    margin: Annotated[float, Field(ge=0, lt=1)]
+
+
 class Runtime(Section):
     """How a training run is started, saved and watched; none of it is part of the result."""
 
@@ -115,6 +121,7 @@ class Params(Section):
     runtime: Runtime
     export: Export
     evaluate: Evaluate
+    promote: Promote
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
@@ -130,6 +137,16 @@ def load(path: Path = Path("params.yaml")) -> Params:
         raise InputError(f"{path}: {error.strerror}") from error
     except YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {error}") from error
+    return parse(values, path)
+
+
+def parse(values: object, path: Path) -> Params:
+    """Check what a params file holds.
+
+    Raises:
+        InputError: a key is missing, unknown or ill-typed.
+
+    """
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected sections ({', '.join(Params.model_fields)})")
     try:

@@ -21,10 +21,11 @@ from stages import base_model, params, tokenizer
 from stages.batches import Tweets, batches_of, collate
 from stages.checkpoints import Checkpoints, noted_signals
 from stages.curves import Curves
-from stages.io import InputError, new_folder, run
+from stages.io import InputError, new_folder, run, write_json
 from stages.learner import Learner
+from stages.machine import machine
 from stages.params import Params, Train
-from stages.paths import CHECKPOINT, CHECKPOINTS, HISTORY, PREPARED, TARGETS
+from stages.paths import CHECKPOINT, CHECKPOINTS, HISTORY, MACHINE, PREPARED, TARGETS
 from stages.progress import Progress
 
 EXPLODED = 5.0  # mean cross-entropy of RECENT steps, in nats; a guess has 0.69
@@ -157,12 +158,12 @@ def train(
             at.epoch, at.batch = at.epoch + 1, 0
             save()
         curves.summarise({f"best_{name}": value for name, value in at.best.items()})
-
-    if learner.is_main:
-        with new_folder(output) as folder:
-            learner.save_pretrained(folder, best_weights)
-            (folder / TOKENIZER).write_text(locked_tokenizer, encoding="utf-8")
-        store.clear()
+        if learner.is_main:
+            with new_folder(output) as folder:
+                learner.save_pretrained(folder, best_weights)
+                (folder / TOKENIZER).write_text(locked_tokenizer, encoding="utf-8")
+            curves.refer(output)
+            store.clear()
     learner.end()
     return at.best
 
@@ -201,7 +202,10 @@ def _profiler(folder: Path, wanted: bool) -> AbstractContextManager[Any]:
 def main() -> None:
     """Run the stage as params.yaml has it."""
     place = Path(os.environ.get("CHECKPOINTS", CHECKPOINTS))
+    began = time.time()
     train(PREPARED, TARGETS, CHECKPOINT, HISTORY, place, params.load())
+    if os.environ.get("RANK", "0") == "0":
+        write_json(MACHINE, machine(time.time() - began))
 
 
 if __name__ == "__main__":

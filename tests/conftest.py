@@ -12,11 +12,13 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from playwright.sync_api import Browser, sync_playwright
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel
 
 from serve.locked import sha256_of
+from tests.gcs import Cloud, running
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
@@ -50,6 +52,7 @@ class Project:
             **{k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "AIP_"))},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": "",
+            "OMP_WAIT_POLICY": "passive",  # of trainings side by side, none spins
             "DVC_SITE_CACHE_DIR": str(self.site_cache),
             "HTTP_PROXY": NOWHERE,
             "HTTPS_PROXY": NOWHERE,
@@ -154,6 +157,24 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory, source: Path, base_model:
     return project
 
 
+@pytest.fixture(scope="module")  # its event loop would stop asyncio.run in other modules
+def browser() -> Iterator[Browser]:
+    names = ("chromium", "google-chrome", "chromium-browser")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None and not os.environ.get("CI"):
+        pytest.skip(f"none of {', '.join(names)} is installed")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=path, args=arguments)
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    """An emulated Google Cloud Storage, empty."""
+    with running() as cloud:
+        yield cloud
+
+
 @pytest.fixture
 def classifier_folder(pipeline: Project, tmp_path: Path) -> Path:
     """A copy of the locked model, to be spoilt."""
@@ -165,3 +186,4 @@ def unchanged(pipeline: Project) -> Iterator[Project]:
     """The shared project, put back afterwards."""
     yield pipeline
     pipeline.run("git", "checkout", "--quiet", "--force", "HEAD", "--", ".")
+    pipeline.run("dvc", "checkout", "--quiet")  # a stage that failed has removed its outputs

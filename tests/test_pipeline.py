@@ -121,8 +121,6 @@ def test_experiment_with_another_learning_rate(unchanged: Project) -> None:
     assert data["params"]["params.yaml"]["data"]["train"]["lr"] == pytest.approx(0.002)
     metrics = data["metrics"]["models/metrics.json"]["data"]
     assert 0 < metrics["accuracy"] < 1
-    unchanged.run("git", "checkout", "--quiet", "--force", "HEAD", "--", ".")
-    unchanged.run("dvc", "checkout", "--quiet")
 
 
 def test_plots_and_artifact_are_there(pipeline: Project) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Project, make_project
-from tests.serve.running import Running, free_port
+from tests.experiments.conftest import queue_is_empty
+from tests.serve.running import Running, free_port, wait_until
 
 # What a test of the tests cannot run: the suite itself.
 LEFT_OUT = ("make test",)
@@ -61,6 +62,8 @@ def test_the_commands_work_in_their_order(clone: Project) -> None:
             continue
         result = clone.run("bash", "-euc", line.replace("localhost:8080", f"127.0.0.1:{port}"))
         done.append(result.stdout)
+        if "queue start" in line:
+            assert wait_until(lambda: queue_is_empty(clone), 180)
         assert "error" not in result.stderr.lower()
     assert server
     os.killpg(server.process.pid, signal.SIGINT)  # as Ctrl-C does
@@ -71,9 +74,25 @@ def test_the_commands_work_in_their_order(clone: Project) -> None:
     assert re.search(r'"label":"(not_)?disaster"', output)
     assert '"predictions":[{' in output
     assert "slower" in output
+    assert "best of 2: validation_log_loss" in output
+    assert output.count("Success") == 2  # from the queue
+    assert "<svg" in (clone.folder / "models/report.html").read_text()
+    assert "v0.0.1 has prod now" in output
+    assert "v0.0.1 has prod already" in output
 
 
 def test_make_lists_its_tasks() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     names = re.findall(r"^make (\w+)", listed, re.M)
-    assert names == ["setup", "repro", "serve", "test", "lint", "bench", "clean"]
+    assert names == [
+        "setup",
+        "repro",
+        "serve",
+        "report",
+        "promote",
+        "doctor",
+        "test",
+        "lint",
+        "bench",
+        "clean",
+    ]

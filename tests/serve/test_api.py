@@ -60,7 +60,7 @@ def test_the_answer_is_the_same_under_load(
         (b'{"instances": []}', "instances"),
         (b'{"instances": [{"text": "fire"}, {"text": null}]}', "instances"),
         (b'{"instances": "fire"}', "instances"),
-        (json.dumps({"text": "x" * 10_001}).encode(), "text"),
+        (json.dumps({"text": "x" * 4_001}).encode(), "text"),
         (json.dumps({"instances": [{"text": "x"}] * 1001}).encode(), "instances"),
         (b"[]", "body"),
         (b"", "body"),

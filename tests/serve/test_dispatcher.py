@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import json
+import math
 import os
 import signal
 import struct
@@ -16,7 +17,7 @@ import httpx
 import pytest
 from fastapi import HTTPException
 
-from serve.dispatcher import BATCH, TURN, Dispatcher, Job, ModelRejectedError
+from serve.dispatcher import BATCH, TURN, Dispatcher, Job, ModelRejectedError, NoWorkerError, cost
 from tests.conftest import Project
 from tests.serve.running import serving, wait_until
 
@@ -70,6 +71,14 @@ def play(
     asyncio.run(asyncio.wait_for(whole(), 30))
 
 
+MANY = [float(n) for n in range(1000, 4000)]  # texts of one length
+
+
+def fit(room: int) -> int:
+    """Return how many of MANY it takes to fill a batch or a turn."""
+    return math.ceil(room / cost(str(MANY[0])))
+
+
 def ask(dispatcher: Dispatcher, *numbers: float) -> asyncio.Task[Job]:
     return asyncio.create_task(dispatcher.classify([str(n) for n in numbers]))
 
@@ -93,21 +102,33 @@ def test_who_waits_together_is_answered_together(tmp_path: Path) -> None:
 
 
 def test_a_large_request_takes_turns_with_small_ones(tmp_path: Path) -> None:
+    batch, turn = fit(BATCH), fit(TURN)
+
     async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        large = ask(dispatcher, *range(3 * BATCH))
-        assert len(await worker.texts()) == BATCH  # while it is alone
+        large = ask(dispatcher, *MANY[: 3 * batch])
+        assert len(await worker.texts()) == batch  # while it is alone
         small = ask(dispatcher, 5000)
         await asyncio.sleep(0)
-        await worker.answer([str(n) for n in range(BATCH)])
+        await worker.answer([str(n) for n in MANY[:batch]])
         texts = await worker.texts()
-        assert texts[TURN] == "5000"
-        assert len(texts) == BATCH
+        assert texts[turn] == "5000"
+        assert len(texts) == batch
         await worker.answer(texts)
         assert (await small).scores == [5000]
         while not large.done():
             await worker.answer(await worker.texts())
             await asyncio.sleep(0.01)
-        assert large.result().scores == list(range(3 * BATCH))
+        assert large.result().scores == MANY[: 3 * batch]
+
+    play(tmp_path, scene)
+
+
+def test_long_texts_fill_a_batch_sooner(tmp_path: Path) -> None:
+    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+        long = asyncio.create_task(dispatcher.classify(["1" + " " * 399] * 2 * fit(BATCH)))
+        texts = await worker.texts()
+        assert len(texts) == math.ceil(BATCH / cost(texts[0])) < fit(BATCH) / 5
+        long.cancel()
 
     play(tmp_path, scene)
 
@@ -199,11 +220,11 @@ def test_what_waits_too_long_is_told(tmp_path: Path) -> None:
 
 def test_one_request_is_answered_by_one_model(tmp_path: Path) -> None:
     async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        large = ask(dispatcher, *range(BATCH + 1))
+        large = ask(dispatcher, *MANY[: fit(BATCH) + 1])
         texts = await worker.texts()
         using = asyncio.create_task(dispatcher.use(tmp_path / "second"))
         assert (await worker.hear())["do"] == "load"
-        await worker.say(loaded="second", error=None)
+        await worker.say(loaded=str(tmp_path / "second"), error=None)
         assert await worker.hear() == {"do": "swap"}
         await using
         await worker.answer(texts, "first")
@@ -213,7 +234,7 @@ def test_one_request_is_answered_by_one_model(tmp_path: Path) -> None:
         await worker.answer(again, "second")
         await worker.answer(await worker.texts(), "second")
         assert (await large).model == "second"
-        assert (await large).scores == list(range(BATCH + 1))
+        assert (await large).scores == MANY[: fit(BATCH) + 1]
 
     play(tmp_path, scene)
 
@@ -224,11 +245,48 @@ def test_a_model_that_one_worker_rejects_is_used_by_none(tmp_path: Path) -> None
         using = asyncio.create_task(dispatcher.use(tmp_path / "second"))
         for each, error in ((worker, None), (other, "golden: no")):
             assert (await each.hear())["do"] == "load"
-            await each.say(loaded="second", error=error)
+            await each.say(loaded=str(tmp_path / "second"), error=error)
         with pytest.raises(ModelRejectedError, match="golden: no"):
             await using
         for each in (worker, other):
             assert await each.hear() == {"do": "forget"}
+        assert dispatcher.folder == tmp_path / "first"
+
+    play(tmp_path, scene)
+
+
+def test_a_worker_that_dies_says_nothing_of_the_model(tmp_path: Path) -> None:
+    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+        broken: list[str] = []
+        dispatcher.on_broken = broken.append
+        unlucky = FakeWorker(*await asyncio.open_unix_connection(dispatcher.path))
+        await unlucky.say(hello=0)
+        assert (await unlucky.hear())["do"] == "load"
+        unlucky.writer.close()
+        using = asyncio.create_task(dispatcher.use(tmp_path / "second"))
+        assert (await worker.hear())["do"] == "load"
+        worker.writer.close()
+        with pytest.raises(NoWorkerError):
+            await using
+        assert dispatcher.folder == tmp_path / "first"
+        assert not broken
+
+    play(tmp_path, scene)
+
+
+def test_no_model_is_taken_untried(tmp_path: Path) -> None:
+    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+        worker.writer.close()
+        while dispatcher.ready:
+            await asyncio.sleep(0.01)
+        using = asyncio.create_task(dispatcher.use(tmp_path / "second"))
+        await asyncio.sleep(0.01)
+        heir = await FakeWorker.connect(dispatcher.path)
+        assert await heir.hear() == {"do": "load", "folder": str(tmp_path / "second")}
+        await heir.say(loaded=str(tmp_path / "first"), error=None)  # of an attempt before
+        await heir.say(loaded=str(tmp_path / "second"), error="golden: no")
+        with pytest.raises(ModelRejectedError, match="golden: no"):
+            await using
         assert dispatcher.folder == tmp_path / "first"
 
     play(tmp_path, scene)
@@ -284,8 +342,8 @@ def test_a_hung_worker_is_replaced(pipeline: Project, tmp_path: Path) -> None:
         assert int(refused.headers["Retry-After"]) > 0
         assert {future.result().status_code for future in asked} == {503}
         assert all("Retry-After" in future.result().headers for future in asked)
+        assert wait_until(lambda: worker not in server.workers())
         assert wait_until(lambda: server.health() == 200)
-        assert server.workers() != [worker]
         assert client.post("/predict", json=body).status_code == 200
 
 

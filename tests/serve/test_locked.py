@@ -49,10 +49,12 @@ def test_a_path_out_of_the_folder_is_refused(classifier_folder: Path) -> None:
         verify(classifier_folder)
 
 
-def test_the_version_follows_files_and_threshold(classifier_folder: Path) -> None:
+def test_the_version_follows_all_of_the_manifest(classifier_folder: Path) -> None:
     manifest = verify(classifier_folder)
     assert re.fullmatch("[0-9a-f]{12}", manifest.version)
     other = manifest.model_copy(update={"threshold": 0.4})
     assert other.version != manifest.version
     changed = manifest.model_copy(update={"files": manifest.files | {"network.bin": "0" * 64}})
     assert changed.version != manifest.version
+    golden = [manifest.golden[0].model_copy(update={"probability": 0.5}), *manifest.golden[1:]]
+    assert manifest.model_copy(update={"golden": golden}).version != manifest.version

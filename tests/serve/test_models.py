@@ -122,6 +122,21 @@ def test_a_replaced_worker_has_the_model_in_use(own: Running, place: Path, eager
     assert answer["model"] == verify(eager).version
 
 
+def test_a_bad_model_is_not_taken_while_workers_die(
+    own: Running, place: Path, confused: Path
+) -> None:
+    first = verify(place).version
+    put(confused, place)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for pid in own.workers():
+            os.kill(pid, signal.SIGKILL)
+        said = pool.submit(reload, own).result()
+    assert said.status_code in (409, 503), said.text
+    assert wait_until(lambda: own.metric("ready_workers") == 2, 30)
+    answer = httpx.post(f"{own.url}/predict", json={"text": "fire"})
+    assert (answer.status_code, answer.json()["model"]) == (200, first)
+
+
 def test_without_its_key_nobody_reloads(own: Running) -> None:
     for headers in ({}, {"X-API-Key": "x"}, {"Authorization": "Bearer x"}):
         answer = httpx.post(f"{own.url}/reload", json={}, headers=headers)
@@ -142,6 +157,10 @@ def test_a_server_that_polls_finds_the_next_model(
             return str(httpx.get(f"{server.url}/info").json()["model"]["version"])
 
         put(confused, place)
-        assert wait_until(lambda: "model not changed" in server.output(), 10)
-        put(eager, place)
+        assert wait_until(lambda: "golden" in server.output(), 10)
+        manifest = (eager / "manifest.json").read_bytes()
+        (place / "manifest.json").write_bytes(manifest)
+        (place / "network.bin").rename(place / "later")  # an upload that is not complete
+        assert wait_until(lambda: "missing" in server.output(), 10)
+        (place / "later").rename(place / "network.bin")
         assert wait_until(lambda: version() == verify(eager).version, 10)

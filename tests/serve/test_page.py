@@ -2,13 +2,12 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from serve.classifier import Classifier
 from serve.routes import PAGE
@@ -17,17 +16,6 @@ from tests.serve.running import Running, serving
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
 TWEET = "Wildfire forces hundreds from their homes near the lake"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    names = ("chromium", "google-chrome", "chromium-browser")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None and not os.environ.get("CI"):
-        pytest.skip(f"none of {', '.join(names)} is installed")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=path, args=arguments)
 
 
 @pytest.fixture
@@ -105,7 +93,7 @@ def test_many_lines_have_an_answer_each(page: Page, classifier: Classifier) -> N
         "حريق كبير في وسط المدينة",
         "🔥🌊 Flood 🚨 in 東京, sirens 👩‍🚒👨‍👩‍👧",
         "<img src=x onerror=alert(1)> & \"quotes\" 'n' <b>bold</b>",
-        "x" * 5000,
+        "x" * 4000,
         "fire " * 500,
     ],
 )

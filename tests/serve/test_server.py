@@ -85,12 +85,15 @@ def test_it_ends_well_as_the_first_process_of_a_container(
 
 
 def test_a_killed_server_leaves_nothing(pipeline: Project, tmp_path: Path) -> None:
-    with serving(pipeline, tmp_path) as server:
+    (files := tmp_path / "files").mkdir()
+    with serving(pipeline, tmp_path, TMPDIR=str(files)) as server:
         processes = children(server.process.pid)
         assert len(processes) >= 2
+        assert list(files.glob("*/*/network.bin"))  # its copy of the model
         server.process.kill()
         server.process.wait()
         assert wait_until(lambda: not any(map(runs, processes)), 3)
+    assert not list(files.rglob("*"))
 
 
 def test_health_tells_when_there_is_no_worker(pipeline: Project, tmp_path: Path) -> None:

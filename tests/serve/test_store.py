@@ -2,29 +2,21 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gcp_storage_emulator.server import create_server
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 from serve.locked import LockedModelError, verify
 from serve.store import ModelStore
-from tests.serve.running import free_port
+from tests.gcs import Cloud
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.Bucket]:
+def bucket(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> storage.Bucket:
     """An emulated bucket, empty."""
-    port = free_port()
-    server = create_server("127.0.0.1", port, in_memory=True)
-    server.start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    client = storage.Client(credentials=AnonymousCredentials(), project="test")
-    yield client.create_bucket("models")
-    server.stop()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
+    return cloud.client().create_bucket("models")
 
 
 def upload(bucket: storage.Bucket, folder: Path, prefix: str) -> None:

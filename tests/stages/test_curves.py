@@ -1,5 +1,6 @@
 """Learning curves: the same files whether resumed or not, and Weights & Biases beside them."""
 
+import json
 import os
 import struct
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from stages import params
-from stages.curves import Curves
+from stages.curves import Curves, _group
 from stages.params import Params
 from tests.conftest import NOWHERE, Project
 
@@ -73,6 +74,7 @@ for steps in (range(1, 4), range(4, 6)):
             curves.log_speed(step, 100.0)
         curves.summarise({"best_loss": 0.25})
         state = curves.state()
+        curves.refer(Path(sys.argv[2]))
     time.sleep(1.1)  # W&B names a part by its second
 print(state["wandb"])
 """
@@ -99,15 +101,17 @@ def records(path: Path) -> Iterator[Any]:
 
 def test_wandb_has_the_curves_offline_under_one_id(pipeline: Project, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
+    model = pipeline.folder / "models/checkpoint"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(pipeline.folder / "params.yaml")],
+        [sys.executable, "-c", SCRIPT, str(pipeline.folder / "params.yaml"), str(model)],
         cwd=tmp_path,
         env=environment
         | {
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "HOME": str(tmp_path),
             "HTTPS_PROXY": NOWHERE,
+            "DVC_EXP_NAME": "slower",
         },
         text=True,
         capture_output=True,
@@ -138,3 +142,26 @@ def test_wandb_has_the_curves_offline_under_one_id(pipeline: Project, tmp_path: 
         for item in record.run.config.update
     }
     assert '"lr"' in config["train"]
+    started = [r.run for path in runs for r in records(path) if r.HasField("run")]
+    assert {(run.display_name, run.job_type) for run in started} == {("slower", "train")}
+    assert len({run.run_group for run in started}) == 1
+    assert started[0].run_group
+    stats = [r for path in runs for r in records(path) if r.HasField("stats")]
+    assert stats, "figures of the machine"
+    (locked,) = [
+        out["md5"]
+        for out in pipeline.lock()["stages"]["train"]["outs"]
+        if out["path"] == "models/checkpoint"
+    ]
+    artifacts = [r.artifact for path in runs for r in records(path) if r.HasField("artifact")]
+    assert [a.name for a in artifacts] == ["checkpoint", "checkpoint"]
+    assert json.loads(artifacts[0].metadata)["md5"] == locked
+    entries = [(e.path, e.ref, e.local_path) for e in artifacts[0].manifest.contents]
+    assert entries == [("checkpoint", f"dvc:{locked}", "")], "a reference, no copy"
+
+
+def test_runs_that_differ_in_seeds_are_one_group(p: Params) -> None:
+    other = p.model_copy(update={"train": p.train.model_copy(update={"seed": 7})})
+    assert _group(p) == _group(other)
+    other = p.model_copy(update={"train": p.train.model_copy(update={"lr": 1e-5})})
+    assert _group(p) != _group(other)

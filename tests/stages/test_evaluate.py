@@ -33,7 +33,21 @@ def test_the_report_is_of_the_classifier_that_serves(
     assert report["test"]["accuracy"] == (said == test_split["target"]).mean()
     assert report["rows"] == len(test_split)
     metrics = json.loads((pipeline.folder / "models/metrics.json").read_text())
-    assert metrics == {"passed": True, **report["test"]}
+    assert metrics == {
+        "passed": True,
+        **{name: report["test"][name] for name in ("accuracy", "f1", "roc_auc", "log_loss")},
+        "validation_log_loss": classifier.manifest.metrics["log_loss"],
+    }
+
+
+def test_the_predictions_are_kept(pipeline: Project, test_split: pd.DataFrame) -> None:
+    kept = pd.read_csv(pipeline.folder / "models/evaluation/predictions.csv", dtype={"id": str})
+    pd.testing.assert_frame_equal(
+        kept[["id", "target"]], test_split[["id", "target"]], check_dtype=False
+    )
+    classifier = Classifier(pipeline.folder / "models/classifier")
+    said = classifier.probabilities(test_split["text"].tolist())
+    assert np.abs(kept["probability"] - said).max() < 1e-6
 
 
 def test_every_figure_has_an_interval_and_a_baseline(report: dict[str, Any]) -> None:

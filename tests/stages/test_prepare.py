@@ -2,7 +2,6 @@
 
 import http.server
 import itertools
-import json
 import re
 import subprocess
 import sys
@@ -94,12 +93,13 @@ def test_near_duplicates_become_one_and_conflicts_are_decided(tmp_path: Path) ->
         "906,,,https://t.example/another-link,0\n",
     ]
     output = tmp_path / "out"
-    splits = run(write(tmp_path / "in.csv", rows(300) + lines), output)
-    kept = pd.concat(splits.values()).set_index("id")
+    source = write(tmp_path / "in.csv", rows(300) + lines)
+    report = prepare(str(source), output, 1, validation=0.2, test=0.2)
+    kept = pd.concat(pd.read_parquet(file) for file in output.glob("*.parquet")).set_index("id")
     assert kept.loc["900", "target"] == 1
     assert not {"901", "902", "903", "904"} & set(kept.index)
     assert {"905", "906"} <= set(kept.index)
-    assert json.loads((output / "report.json").read_text())["rows"] == {
+    assert report["rows"] == {
         "read": 307,
         "kept": 303,
         "merged_near_duplicates": 2,

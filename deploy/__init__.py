@@ -1,0 +1,1 @@
+"""What Google Cloud needs: configuration, and a look at what is set up."""

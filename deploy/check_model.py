@@ -1,0 +1,47 @@
+"""Checks that models/classifier is the model of dvc.lock, whole, and prints its version.
+
+The build of the server's image runs it, where there is neither DVC nor a parser for YAML.
+"""
+
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+
+from serve import locked
+from serve.locked import MANIFEST, LockedModelError
+
+MODEL = Path("models/classifier")
+LOCK = Path("dvc.lock")
+
+
+def md5_of(folder: Path) -> str:
+    """Return the hash by which DVC knows a folder."""
+    listed = [
+        {"md5": hashlib.md5(path.read_bytes()).hexdigest(), "relpath": path.name}  # noqa: S324
+        for path in sorted(folder.iterdir())
+    ]
+    return hashlib.md5(json.dumps(listed).encode()).hexdigest() + ".dir"  # noqa: S324
+
+
+def main() -> None:
+    """Check the model of the current folder; an argument is the version that it must have."""
+    try:
+        version = locked.verify(MODEL).version
+    except LockedModelError as error:
+        sys.exit(f"error: {error}")
+    wanted = set(re.findall(rf"- path: {MODEL}\n +hash: md5\n +md5: (\S+)", LOCK.read_text()))
+    # The other files are those of the manifest; so if one is wrong here, it is the manifest.
+    if wanted != {found := md5_of(MODEL)}:
+        sys.exit(
+            f"error: {MODEL / MANIFEST} is not that of {LOCK}: the folder's hash is {found}, "
+            f"{LOCK} says {' and '.join(sorted(wanted)) or 'nothing'}; run `dvc repro`"
+        )
+    if sys.argv[1:] not in ([], [version]):
+        sys.exit(f"error: {MODEL} is {version}, not {sys.argv[1]}")
+    print(version)
+
+
+if __name__ == "__main__":
+    main()

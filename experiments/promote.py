@@ -1,0 +1,137 @@
+"""Give a stage such as prod to the model of this commit, or to an earlier version of it.
+
+    python -m experiments.promote [STAGE] [--version VERSION]
+
+Versions and stages are git tags in the format of GTO (https://github.com/iterative/gto), which
+`dvc artifacts get` understands. A version named with --version gets the stage as it is: so one
+rolls back. Else the model of the last commit is registered, if all of this holds: nothing differs
+from the commit or from dvc.lock; `passed` is true; it is not worse than the model that has the
+stage by more than `promote.margin`, on this test split.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gto.api
+import pandas as pd
+from gto.exceptions import ArtifactNotFound, GTOException
+
+from experiments.compare import Difference, difference
+from experiments.repository import changed_files, git, named, stale_stages
+from serve.classifier import Classifier
+from serve.locked import LockedModelError
+from stages import params
+from stages.io import InputError, run
+from stages.paths import CLASSIFIER, METRICS, PREPARED
+
+ARTIFACT = "classifier"  # of dvc.yaml
+
+
+def promote(stage: str, version: str | None) -> str:
+    """Give `stage` to a version, or to this commit's model if it is sound; return the version.
+
+    Raises:
+        InputError: it must not be; the message says why.
+
+    """
+    versions = _versions()
+    present = next((v for v, entry in versions.items() if _has(entry, stage)), None)
+    if version is not None:
+        if version not in versions:
+            known = ", ".join(sorted(versions)) or "none yet"
+            raise InputError(f"{ARTIFACT} has no version {version}; there are: {known}")
+    else:
+        _check_sound()
+        commit = git("rev-parse", "HEAD").strip()
+        version = next((v for v, e in versions.items() if e["commit_hexsha"] == commit), None)
+        if present and present != version:
+            _check_not_worse(stage, present)
+        if version is None:
+            version = str(gto.api.register(".", ARTIFACT, commit).version)
+    if present == version:
+        print(f"{version} has {stage} already")
+    else:
+        tag = gto.api.assign(".", ARTIFACT, stage, version=version, force=True).tag
+        print(f"{version} has {stage} now{f', after {present}' if present else ''}")
+        print(
+            f"to let others know:\n    dvc push\n    git push origin {ARTIFACT}@{version} '{tag}'"
+        )
+    return version
+
+
+def _versions() -> dict[str, dict[str, Any]]:
+    try:
+        return {entry["version"]: entry for entry in gto.api.show(".", ARTIFACT)}
+    except ArtifactNotFound:
+        return {}
+
+
+def _has(entry: dict[str, Any], stage: str) -> bool:
+    return any(of["stage"] == stage and of["is_active"] for of in entry["stages"])
+
+
+def _check_sound() -> None:
+    if changed := changed_files():
+        raise InputError(f"not committed yet: {named(changed)}; commit, then promote")
+    if stale := stale_stages(missing=True):
+        lines = "\n    ".join(stale)
+        raise InputError(
+            f"dvc.lock does not describe what is here:\n    {lines}\n"
+            "run `dvc repro` and commit, or `dvc checkout` to have the locked files back"
+        )
+    if not json.loads(METRICS.read_text())["passed"]:
+        raise InputError(f"{METRICS}: passed is false: a minimum of params.yaml is not reached")
+
+
+def _check_not_worse(stage: str, present: str) -> None:
+    """Let this commit's model and that of another version judge the same test split."""
+    margin = params.load().promote.margin
+    with tempfile.TemporaryDirectory() as folder:
+        other = Path(folder) / ARTIFACT
+        command = ["dvc", "artifacts", "get", ".", ARTIFACT, "--rev", present, "--out", str(other)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise InputError(
+                f"{present}, to be compared with, cannot be had: {done.stderr.strip()}"
+            )
+        found = _compare(other)
+    print(f"accuracy on the test split, less that of {present}: {found}")
+    if found.high < -margin:
+        raise InputError(
+            f"{present} keeps {stage}: this model is worse by more than promote.margin = {margin}"
+        )
+
+
+def _compare(other: Path) -> Difference:
+    test = pd.read_parquet(PREPARED / "test.parquet")
+    texts = test["text"].tolist()
+    said = []
+    for folder in (CLASSIFIER, other):
+        try:
+            classifier = Classifier(folder)
+        except LockedModelError as error:
+            raise InputError(str(error)) from error
+        said.append(classifier.probabilities(texts) >= classifier.manifest.threshold)
+    return difference(test["target"].to_numpy(dtype=bool), *said)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.promote", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("stage", nargs="?", default="prod")
+    parser.add_argument("--version", help="an earlier one, such as v0.0.1")
+    chosen = parser.parse_args()
+    try:
+        promote(chosen.stage, chosen.version)
+    except GTOException as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    run(main)

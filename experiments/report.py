@@ -1,0 +1,245 @@
+"""What a run is and how it differs from another commit: a page for people, a comment for a review.
+
+    python -m experiments.report [BASE] [--comment FILE]
+
+All but the learning curves is in git: params, figures, the data of the plots, dvc.lock. So a report
+can be made where the data is not.
+"""
+
+import argparse
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+import vl_convert
+from dvc.render.match import match_defs_renderers
+from dvc.repo import Repo
+from markdown_it import MarkdownIt
+from ruamel.yaml import YAML
+
+from experiments.compare import Difference, difference
+from experiments.repository import changed_files, git, named, stale_stages
+from stages import params
+from stages.io import InputError, new_file, run
+from stages.paths import EVALUATION, HISTORY, MACHINE, REPORT
+
+PAGE = Path("models/report.html")
+POINTS = 25  # of a curve in a comment
+LINES = {  # the curves of a comment: file, x, y, rows to average over
+    "ROC": (EVALUATION / "plots/roc.csv", "false_positive_rate", "true_positive_rate", 1),
+    "Training loss": (HISTORY / "plots/metrics/train/loss.tsv", "step", "loss", 10),
+}
+
+Table = list[list[str]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The figures of a commit, or of the workspace where `rev` is None."""
+
+    rev: str | None
+
+    def text(self, path: Path) -> str | None:
+        """Return a file's content, or None if it is not there."""
+        if self.rev is None:
+            return path.read_text(encoding="utf-8") if path.exists() else None
+        try:
+            return git("show", f"{self.rev}:{path}")
+        except InputError:
+            return None
+
+    def json(self, path: Path) -> Any:  # noqa: ANN401
+        """Return a JSON file's content, or {}."""
+        return json.loads(self.text(path) or "{}")
+
+    def yaml(self, path: str) -> dict[str, Any]:
+        """Return a YAML file's content, or {}."""
+        return YAML(typ="safe", pure=True).load(self.text(Path(path)) or "") or {}
+
+    def table(self, path: Path) -> pd.DataFrame:
+        """Return a CSV or TSV file's rows; none if it is not there."""
+        text = self.text(path)
+        separator = "\t" if path.suffix == ".tsv" else ","
+        return pd.read_csv(io.StringIO(text), sep=separator) if text else pd.DataFrame()
+
+
+def paired(this: Run, base: Run) -> Difference | None:
+    """Compare the accuracies of two runs, if they judged the same tweets."""
+    mine, other = (side.table(EVALUATION / "predictions.csv") for side in (this, base))
+    if mine.empty or other.empty or not mine[["id", "target"]].equals(other[["id", "target"]]):
+        return None
+    said = [
+        side["probability"].to_numpy() >= of.json(REPORT)["threshold"]
+        for side, of in ((mine, this), (other, base))
+    ]
+    return difference(mine["target"].to_numpy(dtype=bool), *said)
+
+
+def figures(this: Run, base: Run | None) -> Table:
+    """Return a row for each test figure: name, value, interval, TF-IDF, old, change."""
+    report = this.json(REPORT)
+    before = base.json(REPORT).get("test", {}) if base else {}
+    rows = []
+    for name, value in report["test"].items():
+        low, high = report["interval_95"][name]
+        row = [name.replace("_", " "), f"{value:.4f}", f"{low:.4f} to {high:.4f}"]
+        row.append(f"{report['baseline'][name]:.4f}")
+        if base:
+            old = before.get(name)
+            row += ["", ""] if old is None else [f"{old:.4f}", f"{value - old:+.4f}"]
+        rows.append(row)
+    return rows
+
+
+def changed_params(this: Run, base: Run) -> Table:
+    """Return the params that differ: key, value, value before."""
+    mine, other = (dict(_flat(side.yaml("params.yaml"))) for side in (this, base))
+    keys = sorted(key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key))
+    return [[key, str(mine.get(key, "")), str(other.get(key, ""))] for key in keys]
+
+
+def _flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def plots(base: str | None) -> Iterator[tuple[str, str]]:
+    """Draw every plot of dvc.yaml whose data is here, beside that of `base`: title and SVG."""
+    nothing_to_fetch = {"core": {"remote": "none"}, "remote": {"none": {"url": os.devnull}}}
+    with Repo(config=nothing_to_fetch) as repo:
+        found = repo.plots.diff(revs=[base]) if base else repo.plots.show()
+        for renderer, *_ in match_defs_renderers(found, templates_dir=repo.plots.templates_dir):
+            if renderer.datapoints:
+                drawn = vl_convert.vegalite_to_svg(renderer.get_filled_template())
+                yield renderer.name, drawn
+
+
+def outputs(this: Run) -> Table:
+    """Return the outputs of dvc.lock: path, hash, size."""
+    stages = this.yaml("dvc.lock").get("stages", {})
+    return [
+        [out["path"], out["md5"], f"{out['size'] / 1e6:.2f} MB"]
+        for stage in stages.values()
+        for out in stage.get("outs", [])
+    ]
+
+
+def page(base: str | None) -> str:
+    """Return the report of the workspace as one HTML page that needs nothing else."""
+    this, other = Run(None), Run(base) if base else None
+    environment = jinja2.Environment(
+        autoescape=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    card = this.text(EVALUATION / "model_card.md") or ""
+    return environment.get_template("report.html.jinja").render(
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        commit=git("log", "-1", "--format=%h %s").strip(),
+        changed=named(changed_files()),
+        stale=stale_stages(missing=False),
+        base=base and git("log", "-1", "--format=%h %s", base).strip(),
+        report=this.json(REPORT),
+        figures=figures(this, other),
+        paired=paired(this, other) if other else None,
+        params=list(_flat(this.yaml("params.yaml"))),
+        changed_params=changed_params(this, other) if other else [],
+        plots=list(plots(base)),
+        slices=this.table(EVALUATION / "slices.csv"),
+        mistakes=this.table(EVALUATION / "mistakes.csv"),
+        data=list(_flat(this.json(REPORT)["data"])),
+        outputs=outputs(this),
+        machine=this.json(MACHINE),
+        card=MarkdownIt().enable("table").render(card.partition("\n")[2]),
+    )
+
+
+def comment(base: str) -> str:
+    """Return what a reviewer wants to know first, as Markdown of GitHub."""
+    this, other = Run(None), Run(base)
+    report = this.json(REPORT)
+    lines = []
+    if stale := stale_stages(missing=False):
+        lines += ["> [!WARNING]", "> **dvc.lock is stale**: these figures are of an earlier state."]
+        lines += ["> Run `dvc repro` and commit dvc.lock with what it made.", ">"]
+        lines += [f"> - `{line}`" for line in stale] + [""]
+    verdict = "passes" if report["passed"] else "**does not pass**"
+    lines += [f"The model {verdict} the minimums of params.yaml, on {report['rows']} test tweets."]
+    if found := paired(this, other):
+        lines += [f"Accuracy, tweet by tweet, against {base}: {found}."]
+    elif other.json(REPORT):
+        lines += [f"The test split is not that of {base}: the changes below are no like-for-like."]
+    lines += [
+        "",
+        "| | this | 95 % interval | TF-IDF | before | change |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [f"| {' | '.join(row)} |" for row in figures(this, other)]
+    if changed := changed_params(this, other):
+        lines += ["", "| param | this | before |", "|---|---|---|"]
+        lines += [f"| `{key}` | {new} | {old} |" for key, new, old in changed]
+    for title, (file, x, y, window) in LINES.items():
+        tables = [side.table(file) for side in (this, other)]
+        curves = [
+            table.groupby(x)[y].max().rolling(window, min_periods=1).mean()
+            for table in tables
+            if not table.empty
+        ]
+        lines += ["", *_chart(title, curves)]
+    return "\n".join(lines) + "\n"
+
+
+def _chart(title: str, curves: list[pd.Series]) -> Iterator[str]:
+    """Draw curves as a Mermaid chart, which GitHub shows without a file anywhere."""
+    if not curves:
+        return
+    end = max(curve.index.max() for curve in curves)
+    yield f"**{title}**{' (blue: this; the other: before)' if len(curves) > 1 else ''}"
+    yield "```mermaid"
+    yield "xychart-beta"
+    yield f'    x-axis "{curves[0].index.name}" 0 --> {end:g}'
+    yield f'    y-axis "{curves[0].name}"'
+    for curve in curves:
+        values = np.interp(np.linspace(0, end, POINTS), curve.index, curve)
+        yield f"    line [{', '.join(f'{value:.4f}' for value in values)}]"
+    yield "```"
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("base", nargs="?", help="the commit to compare with, such as main")
+    parser.add_argument("--comment", type=Path, help="write a short Markdown there too")
+    chosen = parser.parse_args()
+    params.load()
+    if not REPORT.exists():
+        raise InputError(f"{REPORT} is missing: run `dvc repro` first")
+    if chosen.base:
+        git("rev-parse", "--verify", "--quiet", f"{chosen.base}^{{commit}}")
+    if chosen.comment:
+        if not chosen.base:
+            raise InputError("--comment: say which commit to compare with")
+        with new_file(chosen.comment) as draft:
+            draft.write_text(comment(chosen.base), encoding="utf-8")
+        print(chosen.comment)
+    with new_file(PAGE) as draft:
+        draft.write_text(page(chosen.base), encoding="utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,282 @@
+"""Search for better params: every trial is a DVC experiment on the last commit.
+
+    python -m experiments.sweep 'train.lr=5e-5,1e-4' 'train.epochs=range(1,4)'
+    python -m experiments.sweep --trials 20 'train.lr=tag(log,interval(2e-5,3e-4))'
+
+The space is in Hydra's words, as `dvc exp run --queue -S` has them, and interval() besides. Without
+--trials, every combination is tried. With it, Optuna chooses by what came before (TPE, Bergstra et
+al. 2011). The loss on the validation split decides: chosen by the test split, no figure of it
+would be worth anything. A sweep that was stopped goes on when it is called again.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import vl_convert
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, QuotedString
+from hydra.errors import HydraException
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from experiments.repository import changed_files, git, named
+from stages import params
+from stages.io import InputError, new_file, run
+from stages.params import Params
+from stages.paths import METRICS
+from stages.progress import Progress
+
+OBJECTIVE = "validation_log_loss"  # the lower the better
+FOLDER = Path("models/sweeps")  # pictures and logs; the trials themselves are DVC's
+NAME = "name"  # of a trial's experiment
+SHOW = ["dvc", "exp", "show", "--json"]
+RUN = ["dvc", "--wait-for-lock", "exp", "run", "--temp"]
+
+Scalar = str | int | float | bool | None
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
+Space = Mapping[str, Distribution]
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A trial that is done."""
+
+    name: str
+    values: Values
+    objective: float
+
+
+def read_space(overrides: list[str], p: Params) -> Space:
+    """Read and check what may vary.
+
+    Raises:
+        InputError: a word is no sweep, or a key or value is none that params.yaml may have.
+
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except HydraException as error:
+        raise InputError(f"{' '.join(overrides)}: {error}") from error
+    present = p.model_dump()
+    space = {}
+    for override in parsed:
+        section, _, name = (key := override.get_key_element()).partition(".")
+        whole = isinstance(present.get(section, {}).get(name), int)
+        try:
+            space[key] = _distribution(override, whole)
+        except ValueError as error:  # such as an interval that ends before it begins
+            raise InputError(f"{override.input_line}: {error}") from error
+    for key, of in space.items():
+        for value in of.choices if isinstance(of, CategoricalDistribution) else (of.low, of.high):
+            values = p.model_dump()
+            section, _, name = key.partition(".")
+            values.setdefault(section, {})[name] = value
+            params.parse(values, Path(f"{key}={value}"))
+    return space
+
+
+def _distribution(override: Override, whole: bool) -> Distribution:
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        low, high, log = value.start or 0, value.end or 0, "log" in value.tags
+        if whole:
+            return IntDistribution(int(low), int(high), log=log)
+        return FloatDistribution(low, high, log=log)
+    if override.is_sweep_override():
+        return CategoricalDistribution([_plain(one) for one in override.sweep_iterator()])
+    name = override.key_or_group
+    raise InputError(f"{override.input_line}: write {name}=1,2 or {name}=interval(1,2)")
+
+
+def _plain(value: object) -> Scalar:
+    if isinstance(value, QuotedString):
+        return str(value.text)
+    if isinstance(value, Scalar):
+        return value
+    raise InputError(f"{value}: not a plain value")
+
+
+def combinations(space: Space) -> list[Values]:
+    """Return every combination of a space without intervals."""
+    for key, of in space.items():
+        if not isinstance(of, CategoricalDistribution):
+            raise InputError(f"{key} may be anything in between: say how many with --trials")
+    axes = [of.choices for of in space.values() if isinstance(of, CategoricalDistribution)]
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*axes)]
+
+
+def experiments(name: str, keys: Iterable[str]) -> list[Experiment]:
+    """Find a sweep's finished experiments on the last commit."""
+    head = git("rev-parse", "HEAD").strip()
+    place = f"refs/exps/{head[:2]}/{head[2:]}/"
+    done = git("for-each-ref", "--format=%(refname)", place).replace(place, "").split()
+    found = []
+    for experiment in _shown(name):
+        data = experiment["revs"][0].get("data") or {}
+        figures = data.get("metrics", {}).get(str(METRICS), {}).get("data", {})
+        if experiment["name"] in done and OBJECTIVE in figures:
+            sections = data["params"]["params.yaml"]["data"]
+            values = {key: sections[key.split(".")[0]][key.split(".", 1)[1]] for key in keys}
+            found.append(Experiment(experiment["name"], values, figures[OBJECTIVE]))
+    return found
+
+
+def _shown(name: str) -> list[dict[str, Any]]:
+    """Return what DVC shows of a sweep, also of what was killed on its way."""
+    shown = subprocess.run(SHOW, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    every = json.loads(shown)[1]["experiments"] or []
+    return [one for one in every if re.fullmatch(rf"{re.escape(name)}-\d+", one["name"] or "")]
+
+
+def sweep(name: str, space: Space, trials: int | None, jobs: int) -> optuna.Study:
+    """Run experiments until there are `trials`, or all combinations; `jobs` at a time.
+
+    Raises:
+        InputError: the workspace has changes, or the name is that of another sweep.
+
+    """
+    if changed := changed_files():
+        raise InputError(f"not committed yet: {named(changed)}; commit, then sweep")
+    before = experiments(name, space)
+    sampler = optuna.samplers.TPESampler(
+        seed=len(before), multivariate=True, constant_liar=jobs > 1
+    )
+    study = optuna.create_study(sampler=sampler, study_name=f"sweep {name}")
+    try:
+        for one in before:
+            study.add_trial(
+                optuna.create_trial(
+                    params=one.values,
+                    distributions=dict(space),
+                    value=one.objective,
+                    user_attrs={NAME: one.name},
+                )
+            )
+    except ValueError as error:
+        raise InputError(f"{name} is a sweep over something else: {error}; try --name") from error
+    if trials is None:
+        tried = [one.values for one in before]
+        left = [values for values in combinations(space) if values not in tried]
+        for values in left:
+            study.enqueue_trial(values)
+        trials = len(before) + len(left)
+    taken = max((int(one["name"].rpartition("-")[2]) for one in _shown(name)), default=0)
+    names = (f"{name}-{number}" for number in itertools.count(taken + 1))
+    (FOLDER / name).mkdir(parents=True, exist_ok=True)
+
+    def run_next() -> None:
+        with study_lock:
+            trial = study.ask(dict(space))
+            trial.set_user_attr(NAME, next(names))
+        objective = _run(name, trial.user_attrs[NAME], trial.params, alone=jobs == 1)
+        with study_lock:
+            if objective is None:
+                study.tell(trial, state=TrialState.FAIL)
+            else:
+                study.tell(trial, objective)
+        progress.update()
+
+    study_lock = threading.Lock()
+    with (
+        Progress(desc=f"sweep {name}", total=trials, initial=len(before)) as progress,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+        for future in [pool.submit(run_next) for _ in range(trials - len(before))]:
+            future.result()
+    return study
+
+
+def _run(sweep_name: str, name: str, values: Values, alone: bool) -> float | None:
+    """Run an experiment away from the workspace; return the objective, or None if it fails."""
+    overrides = [f"--set-param={key}={json.dumps(value)}" for key, value in values.items()]
+    # Threads that spin while they wait are faster, but for other trials on the same cores.
+    environment = os.environ if alone else {"OMP_WAIT_POLICY": "passive", **os.environ}
+    log = FOLDER / sweep_name / f"{name}.log"
+    with log.open("w") as output:
+        done = subprocess.run(  # noqa: S603
+            [*RUN, "--name", name, *overrides],
+            env=environment,
+            stdout=output,
+            stderr=output,
+            check=False,
+        )
+    found = [one.objective for one in experiments(sweep_name, values) if one.name == name]
+    if done.returncode or not found:
+        Progress.write(f"{name} failed: {log} says why")
+        return None
+    Progress.write(f"{name}  {OBJECTIVE} {found[0]:.4f}  {' '.join(overrides)}")
+    return found[0]
+
+
+def picture(study: optuna.Study) -> str:
+    """Draw the objective over each param, and how much each matters, as SVG."""
+    done = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
+    rows = [{**trial.params, OBJECTIVE: trial.value, **trial.user_attrs} for trial in done]
+    panels: list[dict[str, object]] = []
+    for key, of in study.best_trial.distributions.items():
+        kind = "ordinal" if isinstance(of, CategoricalDistribution) else "quantitative"
+        scale = {"type": "log"} if getattr(of, "log", False) else {"zero": False}
+        x: dict[str, object] = {"field": _field(key), "type": kind, "title": key}
+        if kind == "quantitative":
+            x["scale"] = scale
+        y = {"field": OBJECTIVE, "type": "quantitative", "scale": {"zero": False}}
+        point = {"type": "point", "filled": True}
+        panels.append({"width": 220, "mark": point, "encoding": {"x": x, "y": y}})
+    if len(done) > 1 and len(panels) > 1:
+        shares = optuna.importance.get_param_importances(study)
+        panels.append(
+            {
+                "data": {"values": [{"param": k, "importance": v} for k, v in shares.items()]},
+                "mark": "bar",
+                "encoding": {
+                    "y": {"field": "param", "type": "nominal", "sort": "-x", "title": None},
+                    "x": {"field": "importance", "type": "quantitative"},
+                },
+            }
+        )
+    return vl_convert.vegalite_to_svg(
+        {"title": study.study_name, "data": {"values": rows}, "columns": 3, "concat": panels}
+    )
+
+
+def _field(key: str) -> str:
+    return key.replace(".", "\\.")  # a bare dot would mean a field within a field
+
+
+def main() -> None:
+    """Read the command line, sweep, and say what was best."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.sweep", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("space", nargs="+", metavar="KEY=VALUES")
+    parser.add_argument("--name", default="sweep", help="of the experiments: NAME-1, NAME-2, …")
+    parser.add_argument("--trials", type=int, help="how many in all")
+    parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
+    chosen = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = read_space(chosen.space, params.load())
+    study = sweep(chosen.name, space, chosen.trials, chosen.jobs)
+    done = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
+    if not done:
+        raise InputError(f"no trial came to its end; {FOLDER / chosen.name} says why")
+    with new_file(FOLDER / chosen.name / "sweep.svg") as draft:
+        draft.write_text(picture(study), encoding="utf-8")
+    best = study.best_trial
+    print(f"best of {len(done)}: {OBJECTIVE} {best.value:.4f} with {best.params}")
+    print(f"picture: {FOLDER / chosen.name / 'sweep.svg'}")
+    print(f"to have it in the workspace:\n    dvc exp apply {best.user_attrs[NAME]}")
+
+
+if __name__ == "__main__":
+    run(main)

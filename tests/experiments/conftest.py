@@ -1,0 +1,28 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project
+
+
+def copied(project: Project, folder: Path) -> Project:
+    """Copy a project with its DVC cache: what it has run needs no second run."""
+    shutil.copytree(project.folder, folder, symlinks=True)
+    return Project(folder, folder.with_name(f"{folder.name}-site-cache"))
+
+
+@pytest.fixture
+def project(pipeline: Project, tmp_path: Path) -> Project:
+    """A project of the test's own, after `dvc repro`."""
+    return copied(pipeline, tmp_path / "project")
+
+
+def queue_is_empty(project: Project) -> bool:
+    status = project.run("dvc", "queue", "status").stdout
+    return "Queued" not in status and "Running" not in status
+
+
+def commit(project: Project, message: str = "change") -> None:
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", message)

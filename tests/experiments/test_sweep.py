@@ -1,0 +1,179 @@
+"""A sweep tries what it is told to, goes on where it was stopped, and says what was best."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from xml.etree import ElementTree
+
+import optuna
+import pytest
+
+from experiments.sweep import combinations, picture, read_space
+from stages import params
+from stages.io import InputError
+from stages.params import Params
+from tests.conftest import ROOT, Project
+from tests.serve.running import wait_until
+
+
+@pytest.fixture(scope="module")
+def p() -> Params:
+    return params.load(ROOT / "params.yaml")
+
+
+def names(project: Project) -> list[str]:
+    return project.run("dvc", "exp", "list", "--name-only").stdout.split()
+
+
+def sweep(project: Project, *arguments: str) -> tuple[int, str]:
+    done = project.run("python", "-m", "experiments.sweep", *arguments, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_space_is_read_as_dvc_reads_it(p: Params) -> None:
+    space = read_space(
+        [
+            "train.epochs=range(1,4)",
+            "train.freeze_embeddings=true,false",
+            "train.precision=choice('fp32',auto)",
+            "runtime.wandb=null,tweets",
+        ],
+        p,
+    )
+    assert combinations(space)[0] == {
+        "train.epochs": 1,
+        "train.freeze_embeddings": True,
+        "train.precision": "fp32",
+        "runtime.wandb": None,
+    }
+    assert len(combinations(space)) == 3 * 2 * 2 * 2
+    of = read_space(["train.lr=tag(log,interval(1e-5,1e-3))"], p)["train.lr"]
+    assert of == optuna.distributions.FloatDistribution(1e-5, 1e-3, log=True)
+    of = read_space(["train.epochs=interval(1,5)"], p)["train.epochs"]
+    assert of == optuna.distributions.IntDistribution(1, 5)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.lr=1e-4,fast", r"train.lr=fast: train.lr: Input should be a valid number"),
+        ("train.lr=interval(1e-4,2.5)", r"train.lr=2.5: train.lr: Input should be less than 1"),
+        ("train.lr=interval(0.3,0.1)", r"train.lr=interval\(0.3,0.1\): `low <= high`"),
+        ("train.weight_decay=tag(log,interval(0,0.1))", r"weight_decay=tag.*low > 0"),
+        ("train.momentum=0.1,0.2", r"train.momentum: Extra inputs"),
+        ("nowhere=1,2", r"nowhere"),
+        ("train.lr=1e-4", r"train.lr=1e-4: write train.lr=1,2 or train.lr=interval\(1,2\)"),
+        ("train.lr=1e-4,[", r"train.lr=1e-4,\["),
+    ],
+)
+def test_what_is_no_space_is_named(p: Params, override: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_space([override], p)
+
+
+def test_an_interval_has_no_combinations(p: Params) -> None:
+    with pytest.raises(InputError, match=r"train.lr may be anything in between: .*--trials"):
+        combinations(read_space(["train.lr=interval(1e-4,1e-3)"], p))
+
+
+def test_a_sweep_goes_on_where_it_was_killed(project: Project) -> None:
+    code, said = sweep(project, "train.lr=1e-3,4e-3,2")
+    assert (code, "train.lr=2: train.lr: Input should be less than 1" in said) == (1, True)
+    assert names(project) == []
+
+    values = ["evaluate.bootstrap=100,110", "evaluate.seed=1,2", "--jobs", "2"]
+    process = subprocess.Popen(
+        ["python", "-m", "experiments.sweep", *values],
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert wait_until(lambda: len(names(project)) >= 1, 120)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = names(project)
+    assert len(before) < 4
+    code, said = sweep(project, *values)
+    assert code == 0, said
+    assert set(before) < set(names(project))
+    shown = json.loads(project.run("dvc", "exp", "show", "--json").stdout)[1]["experiments"]
+    tried = {}
+    for experiment in shown:
+        if experiment["name"] not in names(project):
+            continue  # killed
+        data = experiment["revs"][0]["data"]
+        used = data["params"]["params.yaml"]["data"]["evaluate"]
+        tried[experiment["name"]] = (used["bootstrap"], used["seed"])
+    assert sorted(tried.values()) == [(100, 1), (100, 2), (110, 1), (110, 2)]
+    drawn = (project.folder / "models/sweeps/sweep/sweep.svg").read_text()
+    ElementTree.fromstring(drawn)  # noqa: S314 - our own
+    assert "evaluate.seed" in drawn
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+    code, _ = sweep(project, *values)
+    assert (code, sorted(names(project))) == (0, sorted(tried)), "nothing is left to try"
+    code, said = sweep(project, "evaluate.seed=1,3")
+    assert (code, "try --name" in said) == (1, True), said
+
+
+def test_a_search_survives_a_trial_that_fails(project: Project) -> None:
+    """In a space where some values are no good, the others are still tried."""
+    script = project.folder / "stages/evaluate.py"
+    checked = (
+        "params.load()\n    if p.evaluate.bootstrap > 150:\n        raise InputError('too many')"
+    )
+    script.write_text(
+        script.read_text().replace(
+            "    report = evaluate(CLASSIFIER, PREPARED, EVALUATION, params.load())",
+            f"    p = {checked}\n    report = evaluate(CLASSIFIER, PREPARED, EVALUATION, p)",
+        )
+    )
+    project.run("git", "commit", "--quiet", "--all", "--message", "picky")
+    code, said = sweep(
+        project, "--trials", "4", "--name", "rows", "evaluate.bootstrap=interval(100,200)"
+    )
+    failed = re.findall(r"(rows-\d) failed: (\S+) says why", said)
+    done = names(project)
+    assert len(done) + len(failed) == 4
+    assert failed
+    assert (code == 0) == bool(done)
+    for _, log in failed:
+        assert "error: too many" in (project.folder / log).read_text()
+
+
+def test_the_best_is_the_lowest_loss(project: Project) -> None:
+    code, said = sweep(project, "export.calibration_rows=10,60", "--jobs", "2")
+    assert code == 0, said
+    losses = {name: float(loss) for name, loss in re.findall(r"(sweep-\d)  \w+ (0\.\d+)", said)}
+    assert len(set(losses.values())) == 2
+    best = min(losses, key=lambda name: losses[name])
+    assert f"best of 2: validation_log_loss {losses[best]:.4f}" in said
+    project.run(*re.findall(r"dvc exp apply sweep-\d", said)[0].split())
+    figures = json.loads((project.folder / "models/metrics.json").read_text())
+    assert figures["validation_log_loss"] == pytest.approx(losses[best], abs=1e-4)
+
+
+def test_uncommitted_changes_are_not_swept(project: Project) -> None:
+    with (project.folder / "README.md").open("a") as file:
+        file.write("changed")
+    code, said = sweep(project, "train.lr=1e-3,4e-3")
+    assert (code, "not committed yet: README.md" in said) == (1, True), said
+
+
+def test_the_picture_has_every_param() -> None:
+    study = optuna.create_study(study_name="sweep x")
+    study.optimize(
+        lambda t: (
+            t.suggest_float("train.lr", 1e-5, 1e-3, log=True)
+            + t.suggest_categorical("train.epochs", [1, 2])
+        ),
+        12,
+    )
+    drawn = picture(study)
+    for word in ("sweep x", "train.lr", "train.epochs", "validation_log_loss", "importance"):
+        assert word in drawn

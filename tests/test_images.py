@@ -1,0 +1,347 @@
+"""The container images: checked as text everywhere, built and run where buildah and podman are.
+
+They are built over a local python:3.11-slim; the model inside is that of the quick pipeline.
+"""
+
+import ast
+import concurrent.futures
+import fnmatch
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import httpx
+import pytest
+from ruamel.yaml import YAML
+
+from serve.locked import MANIFEST, WEIGHTS, read_manifest
+from tests.conftest import ROOT, Project
+from tests.serve.running import Running, free_port, wait_until
+
+BASE = "docker.io/library/python:3.11-slim"
+USER = "65532"
+MARK = b"planted-5f0e7c1b"
+SECRETS = (
+    ".dvc/config.local",
+    ".env",
+    ".git/credentials",
+    ".netrc",
+    "data/feedback.jsonl",
+    "deploy/accelerate/key.json",
+    "deploy/key.json",
+    "key.json",
+    "models/checkpoints/key.json",
+    "models/wandb/key",
+    "serve/.env",
+    "serve/key.json",
+    "serve/page/key.json",
+    "stages/key.json",
+    "tests/key.json",
+)
+
+
+def run(*command: str, check: bool = True, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=os.environ | {"PATH": path},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if check:
+        assert done.returncode == 0, done.stdout
+    return done
+
+
+def pip_from_outside(place: Path) -> list[str]:
+    """Give a build what pip uses here, without leaving anything of it in the image."""
+    paths: set[str] = set()
+    lines = ["[global]"]
+    for line in run(sys.executable, "-m", "pip", "config", "list").stdout.splitlines():
+        name, _, quoted = line.partition("=")
+        value = str(ast.literal_eval(quoted))
+        for word in value.split():
+            if word.startswith("file://"):  # an index; its files may lie beside it
+                paths.add(str(Path(word.removeprefix("file://")).parent))
+            elif word.startswith("/"):
+                paths.add(word)
+        lines.append(f"{name.rpartition('.')[2]} = {value}")
+    (config := place / "pip.conf").write_text("\n".join(dict.fromkeys(lines)))
+    return [
+        f"--volume={config}:/etc/pip.conf:ro",
+        *(f"--volume={path}:{path}:ro" for path in sorted(paths)),
+    ]
+
+
+def build(context: Path, file: str, *more: str) -> subprocess.CompletedProcess[str]:
+    options = "--layers --isolation=chroot --network=host --pull-never --format=docker"
+    command = ["buildah", "bud", *options.split(), "--timestamp=0", f"--file={context / file}"]
+    return run(*command, *more, str(context), check=False)
+
+
+def layers(image: str) -> list[str]:
+    return list(json.loads(run("podman", "image", "inspect", image).stdout)[0]["RootFS"]["Layers"])
+
+
+def added(image: str, place: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield each name, and what is in it, of the layers above the base."""
+    run("podman", "save", "--quiet", "--format=docker-archive", f"--output={place}", image)
+    with tarfile.open(place) as archive:
+        described = archive.extractfile("manifest.json")
+        assert described
+        for name in json.load(described)[0]["Layers"][len(layers(BASE)) :]:
+            with tarfile.open(fileobj=archive.extractfile(name)) as layer:
+                for member in layer:
+                    file = layer.extractfile(member) if member.isfile() else None
+                    yield member.name.rstrip("/"), file.read() if file else b""
+
+
+@contextmanager
+def container(image: str, log: Path, *options: str) -> Iterator[tuple[Running, str]]:
+    """Run a server as a service would: no root, no capability, nothing to write to but /tmp."""
+    port, name = free_port(), f"test-{uuid.uuid4().hex}"
+    limits = "--read-only --read-only-tmpfs=false --tmpfs=/tmp --cap-drop=all --memory=512m"
+    command = ["podman", "run", "--rm", f"--name={name}", "--network=host", f"--env=PORT={port}"]
+    try:
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, *limits.split(), *options, image],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        server = Running(process, port, log)
+        server.wait_until_ready()
+        yield server, name
+    finally:
+        run("podman", "rm", "--force", "--ignore", name)
+        process.wait(timeout=20)
+
+
+def sent(name: str) -> bool:
+    """Tell whether .dockerignore lets a file through; the last line that matches it decides."""
+    through = True
+    path = PurePosixPath(name)
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        pattern = line.lstrip("!").split("/")
+        for part in (path, *path.parents):
+            if len(part.parts) == len(pattern) and all(map(fnmatch.fnmatch, part.parts, pattern)):
+                through = line.startswith("!")
+    return through
+
+
+def version_of(context: Path) -> str:
+    return read_manifest(context / "models/classifier" / MANIFEST).version
+
+
+def files(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="session")
+def context(pipeline: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project after a run, with secrets lying about."""
+    folder = tmp_path_factory.mktemp("images") / "context"
+    shutil.copytree(pipeline.folder, folder)
+    for name in SECRETS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(MARK)
+    return folder
+
+
+@pytest.fixture
+def changed(context: Path, tmp_path: Path) -> Path:
+    """A copy of the context to spoil."""
+    leave_out = shutil.ignore_patterns(".git", "cache", "checkpoint")
+    return Path(shutil.copytree(context, tmp_path / "changed", ignore=leave_out))
+
+
+@pytest.fixture(scope="session")
+def mounts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What a build needs from outside, where one is possible."""
+    for tool in ("buildah", "podman"):
+        if not shutil.which(tool):
+            pytest.skip(f"no {tool} here")
+    if run("podman", "image", "exists", BASE, check=False).returncode:
+        pytest.skip(f"no local {BASE} to build on")
+    return pip_from_outside(tmp_path_factory.mktemp("pip"))
+
+
+@pytest.fixture(scope="session")
+def serve_image(context: Path, mounts: list[str]) -> Iterator[str]:
+    labels = ("--build-arg=COMMIT=c0ffee", f"--build-arg=MODEL={version_of(context)}")
+    done = build(context, "Dockerfile.serve", *mounts, *labels, "--tag=test-disaster-serve")
+    assert done.returncode == 0, done.stdout
+    yield "localhost/test-disaster-serve"
+    run("podman", "rmi", "--force", "localhost/test-disaster-serve")
+
+
+@pytest.fixture(scope="session")
+def train_image(context: Path, mounts: list[str]) -> Iterator[str]:
+    done = build(context, "Dockerfile.train", *mounts, "--tag=test-disaster-train")
+    assert done.returncode == 0, done.stdout
+    yield "localhost/test-disaster-train"
+    run("podman", "rmi", "--force", "localhost/test-disaster-train")
+
+
+def test_hadolint_is_content() -> None:
+    assert run("hadolint", "Dockerfile.serve", "Dockerfile.train").stdout == ""
+
+
+def test_only_what_images_need_is_sent(context: Path) -> None:
+    names = {name for name in files(context) if sent(name)}
+    tracked = set(run("git", "ls-files", cwd=context).stdout.split())
+    model = {name for name in files(context) if name.startswith("models/classifier/")}
+    assert len(model) == 4
+    assert not names & set(SECRETS)
+    assert names <= tracked | model
+    stages = YAML(typ="safe").load(context / "dvc.lock")["stages"].values()
+    read = {dep["path"] for stage in stages for dep in stage["deps"]} & tracked
+    code = {n for n in tracked if n.startswith(("serve/", "stages/", "deploy/accelerate/"))}
+    assert names >= model | read | code | {"dvc.yaml", "dvc.lock", "params.yaml", ".dvc/config"}
+
+
+def test_buildah_reads_the_ignore_file_alike(
+    context: Path, mounts: list[str], tmp_path: Path
+) -> None:
+    (file := tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    done = build(context, str(file), *mounts, "--tag=test-disaster-context")
+    assert done.returncode == 0, done.stdout
+    saved = tmp_path / "saved.tar"
+    run("podman", "save", "--quiet", f"--output={saved}", "localhost/test-disaster-context")
+    run("podman", "rmi", "--force", "localhost/test-disaster-context")
+    names: set[str] = set()
+    with tarfile.open(saved) as archive:
+        described = archive.extractfile("manifest.json")
+        assert described
+        for layer in json.load(described)[0]["Layers"]:
+            with tarfile.open(fileobj=archive.extractfile(layer)) as members:
+                names |= {member.name for member in members if member.isfile()}
+    assert names == {name for name in files(context) if sent(name)}
+
+
+def spoil(context: Path, file: str) -> None:
+    """Alter a file of the model; what else its manifest says stays true."""
+    path = context / "models" / "classifier" / file
+    if file == MANIFEST:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"threshold": 0.123}))
+    elif path.exists():
+        os.truncate(path, path.stat().st_size - 1)
+    else:
+        path.write_bytes(MARK)
+
+
+@pytest.mark.parametrize("file", [WEIGHTS, MANIFEST, "key.json"])
+def test_another_model_than_the_locked_one_is_named(changed: Path, file: str) -> None:
+    check = (sys.executable, "-m", "deploy.check_model")
+    version = version_of(changed)
+    assert run(*check, version, cwd=changed).stdout == f"{version}\n"
+    assert run(*check, "0123", cwd=changed, check=False).returncode == 1
+    spoil(changed, file)
+    done = run(*check, cwd=changed, check=False)
+    assert done.returncode == 1
+    assert done.stdout.startswith("error: models/classifier")
+    assert file in done.stdout
+
+
+def test_a_spoilt_model_stops_the_build(serve_image: str, changed: Path, mounts: list[str]) -> None:
+    spoil(changed, WEIGHTS)
+    done = build(changed, "Dockerfile.serve", *mounts)
+    assert done.returncode != 0
+    assert f"error: models/classifier/{WEIGHTS} has been altered" in done.stdout
+
+
+def test_layers_of_the_server_hold_nothing_else(serve_image: str, tmp_path: Path) -> None:
+    found = dict(added(serve_image, tmp_path / "image.tar"))
+    assert {name.partition("/")[0] for name in found} == {"app", "venv"}
+    assert [name for name, content in found.items() if MARK in content] == []
+    own = {name for name in found if name.startswith("app/") and "/__pycache__" not in name}
+    assert {name.split("/")[1] for name in own} == {"models", "serve"}
+    assert not [name for name in found if "/.cache" in name or "site-packages/torch/" in name]
+    assert sum(map(len, found.values())) < 450e6
+
+
+def test_layers_of_a_job_hold_nothing_else(train_image: str, tmp_path: Path) -> None:
+    tops, marked, own = set(), [], set()
+    for name, content in added(train_image, tmp_path / "image.tar"):
+        tops.add(name.partition("/")[0])
+        if MARK in content:
+            marked.append(name)
+        if name.startswith("home/disaster-tweets/"):
+            own.add(name.split("/")[2])
+    assert tops == {"home", "venv"}
+    assert marked == []
+    assert not own & {".git", "models", "tests", ".venv"}
+    assert {"dvc.yaml", "stages", "serve", "data"} <= own
+
+
+def test_the_server_says_what_it_is(serve_image: str, context: Path) -> None:
+    config = json.loads(run("podman", "image", "inspect", serve_image).stdout)[0]["Config"]
+    assert config["Labels"]["org.opencontainers.image.revision"] == "c0ffee"
+    assert config["Labels"]["org.opencontainers.image.version"] == version_of(context)
+    assert {"HOST=0.0.0.0", "PORT=8080"} <= set(config["Env"])
+    assert config["User"] == f"{USER}:{USER}"
+
+
+def test_it_answers_unprivileged_and_read_only(
+    serve_image: str, context: Path, tmp_path: Path
+) -> None:
+    with container(serve_image, tmp_path / "log") as (server, name):
+        answer = httpx.post(f"{server.url}/predict", json={"text": "flood"}).json()
+        assert answer["model"] == version_of(context)
+        verdict = httpx.post(
+            f"{server.url}/feedback", json={**answer, "text": "flood", "right": True}
+        )
+        assert verdict.is_success, verdict.text
+        assert run("podman", "exec", name, "id", "-u").stdout.strip() == USER
+        assert "Read-only" in run("podman", "exec", name, "touch", "/app/x", check=False).stdout
+        assert run("podman", "healthcheck", "run", name).returncode == 0
+
+
+def test_an_end_answers_what_was_accepted(serve_image: str, tmp_path: Path) -> None:
+    with (
+        container(serve_image, tmp_path / "log") as (server, _),
+        concurrent.futures.ThreadPoolExecutor() as pool,
+    ):
+        body = {"instances": [{"text": f"fire on street {n}"} for n in range(1000)]}
+        asked = [
+            pool.submit(httpx.post, f"{server.url}/predict", json=body, timeout=20)
+            for _ in range(2)
+        ]
+        assert wait_until(lambda: server.metric("queued_tweets") > 500)
+        began = time.monotonic()
+        output = server.stop()
+        assert time.monotonic() - began < 10
+        assert server.process.returncode == 0, output
+        assert [future.result().status_code for future in asked] == [200, 200]
+
+
+def test_a_job_makes_the_same_model(
+    train_image: str, pipeline: Project, base_model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(base_model, weights := tmp_path / "base-model")
+    for path in (weights, *weights.iterdir()):
+        path.chmod(0o755)
+    mount = f"--volume={weights}:{base_model}:ro"
+    command = "id -u && dvc repro >&2 && cat dvc.lock"
+    done = subprocess.run(
+        ["podman", "run", "--rm", "--network=none", mount, train_image, "sh", "-c", command],
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    user, _, lock = done.stdout.partition("\n")
+    assert user == USER
+    assert done.stderr.count("Running stage") == len(pipeline.lock()["stages"])
+    assert YAML(typ="safe").load(lock) == pipeline.lock()
