@@ -182,8 +182,12 @@ def classifier_folder(pipeline: Project, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def unchanged(pipeline: Project) -> Iterator[Project]:
+def unchanged(pipeline: Project, tmp_path: Path) -> Iterator[Project]:
     """The shared project, put back afterwards."""
+    speed = pipeline.folder / "models/speed"  # which neither Git nor DVC keeps
+    shutil.copytree(speed, tmp_path / "speed")
     yield pipeline
+    shutil.rmtree(speed, ignore_errors=True)
+    shutil.copytree(tmp_path / "speed", speed)
     pipeline.run("git", "checkout", "--quiet", "--force", "HEAD", "--", ".")
     pipeline.run("dvc", "checkout", "--quiet")  # a stage that failed has removed its outputs

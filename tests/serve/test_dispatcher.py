@@ -293,10 +293,11 @@ def test_no_model_is_taken_untried(tmp_path: Path) -> None:
 
 
 def test_a_killed_worker_is_replaced_under_load(pipeline: Project, tmp_path: Path) -> None:
+    """Of 24 requests on their way, a worker has at most 12: what its batch holds of them."""
     with (
         serving(pipeline, tmp_path, WORKERS="2", LOG_LEVEL="error") as server,
         httpx.Client(base_url=server.url, timeout=20) as client,
-        concurrent.futures.ThreadPoolExecutor(16) as pool,
+        concurrent.futures.ThreadPoolExecutor(24) as pool,
     ):
         assert wait_until(lambda: server.metric("ready_workers") == 2)
         until = time.monotonic() + 4
@@ -304,23 +305,25 @@ def test_a_killed_worker_is_replaced_under_load(pipeline: Project, tmp_path: Pat
         def ask() -> list[tuple[int, float]]:
             said = []
             while time.monotonic() < until:
-                began = time.monotonic()
                 answer = client.post("/predict", json={"instances": [{"text": "fire"}] * 50})
-                said.append((answer.status_code, time.monotonic() - began))
+                said.append((answer.status_code, time.monotonic()))
             return said
 
-        asking = [pool.submit(ask) for _ in range(12)]
+        asking = [pool.submit(ask) for _ in range(24)]
         time.sleep(1)
+        kills = []
         for pid in server.workers():
+            kills.append(time.monotonic())
             os.kill(pid, signal.SIGKILL)
             assert wait_until(lambda: server.metric("ready_workers") == 2, 20)
             assert server.health() == 200
         answers = [answer for future in asking for answer in future.result()]
         codes = Counter(code for code, _ in answers)
         assert set(codes) <= {200, 503}
-        assert codes[503] <= 12
+        assert 0 < codes[503] <= 24
         assert codes[200] > 100
-        assert all(seconds < 1 for code, seconds in answers if code == 503)
+        refused = [at for code, at in answers if code == 503]
+        assert all(any(0 < at - kill < 1 for kill in kills) for at in refused)
         assert client.post("/predict", json={"text": "fire"}).status_code == 200
         assert "Traceback" not in server.output()
 
