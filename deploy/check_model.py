@@ -19,10 +19,13 @@ LOCK = Path("dvc.lock")
 def md5_of(folder: Path) -> str:
     """Return the hash by which DVC knows a folder."""
     listed = [
-        {"md5": hashlib.md5(path.read_bytes()).hexdigest(), "relpath": path.name}  # noqa: S324
-        for path in sorted(folder.iterdir())
+        {"md5": _md5(path.read_bytes()), "relpath": path.name} for path in sorted(folder.iterdir())
     ]
-    return hashlib.md5(json.dumps(listed).encode()).hexdigest() + ".dir"  # noqa: S324
+    return _md5(json.dumps(listed).encode()) + ".dir"
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def main() -> None:

@@ -119,7 +119,7 @@ def remote(case: Case) -> str:
 
 def network(case: Case) -> str:
     """Ask the server anything at all."""
-    url = replace(case, credentials=AnonymousCredentials()).client().api_endpoint
+    url = case.client().api_endpoint
     answer = Request()(url, timeout=ONCE["timeout"])
     if date := answer.headers.get("Date"):
         case.seconds_ahead = time.time() - parsedate_to_datetime(date).timestamp()
@@ -288,7 +288,7 @@ CHECKS: dict[Callable[[Case], str], tuple[Callable[[Case], str], ...]] = {
 def words(error: Exception) -> str:
     """Return what an error says, in a line."""
     try:
-        says = error.response.json()["error"]["message"]  # type: ignore[attr-defined]
+        says = error.response.json()["error"]["message"]  # type: ignore[attr-defined] # of few
     except (AttributeError, KeyError, TypeError, ValueError):
         says = str(error.args[0] if error.args else error)
     return " ".join(says.rpartition("(Caused by ")[2].split())[:300]

@@ -94,7 +94,7 @@ def _check_not_worse(stage: str, present: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / ARTIFACT
         command = ["dvc", "artifacts", "get", ".", ARTIFACT, "--rev", present, "--out", str(other)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
         if done.returncode:
             raise InputError(
                 f"{present}, to be compared with, cannot be had: {done.stderr.strip()}"

@@ -56,9 +56,10 @@ class Run:
         except InputError:
             return None
 
-    def json(self, path: Path) -> Any:  # noqa: ANN401
+    def json(self, path: Path) -> dict[str, Any]:
         """Return a JSON file's content, or {}."""
-        return json.loads(self.text(path) or "{}")
+        content: dict[str, Any] = json.loads(self.text(path) or "{}")
+        return content
 
     def yaml(self, path: str) -> dict[str, Any]:
         """Return a YAML file's content, or {}."""

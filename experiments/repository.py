@@ -15,7 +15,8 @@ def git(*arguments: str) -> str:
         InputError: it fails; with its message.
 
     """
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    command = ["git", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if done.returncode:
         raise InputError(f"git {arguments[0]}: {done.stderr.strip()}")
     return done.stdout

@@ -135,7 +135,7 @@ def experiments(name: str, keys: Iterable[str]) -> list[Experiment]:
 
 def _shown(name: str) -> list[dict[str, Any]]:
     """Return what DVC shows of a sweep, also of what was killed on its way."""
-    shown = subprocess.run(SHOW, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    shown = subprocess.run(SHOW, capture_output=True, text=True, check=True).stdout  # noqa: S603 - no shell
     every = json.loads(shown)[1]["experiments"] or []
     return [one for one in every if re.fullmatch(rf"{re.escape(name)}-\d+", one["name"] or "")]
 
@@ -205,7 +205,7 @@ def _run(sweep_name: str, name: str, values: Values, alone: bool) -> float | Non
     environment = os.environ if alone else {"OMP_WAIT_POLICY": "passive", **os.environ}
     log = FOLDER / sweep_name / f"{name}.log"
     with log.open("w") as output:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - no shell
             [*RUN, "--name", name, *overrides],
             env=environment,
             stdout=output,

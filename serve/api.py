@@ -117,10 +117,10 @@ class Transport(MessageTransport):
         )
         return Response(answer.model_dump_json(), media_type="application/json")
 
-    def send(self, item: Any, consumer_id: int) -> None:  # noqa: ANN401
+    def send(self, item: object, consumer_id: int) -> None:
         """Refuse: workers answer over their own socket."""
         raise NotImplementedError
 
-    async def areceive(self, *_args: object, **_others: object) -> Any:  # noqa: ANN401
+    async def areceive(self, *_args: object, **_others: object) -> object:
         """Return the next answer."""
         return await self.answers.get()

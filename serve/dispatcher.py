@@ -103,7 +103,7 @@ class Remote:
         self.loading: asyncio.Future[str | None] | None = None
         self.asked: str | None = None  # the folder that it is loading from
 
-    def send(self, **message: Any) -> None:  # noqa: ANN401
+    def send(self, **message: object) -> None:
         """Send a message."""
         self.writer.write(frame(message))
 
@@ -369,6 +369,7 @@ def _kill(remote: Remote) -> None:
         os.kill(remote.pid, signal.SIGKILL)
 
 
-async def _receive(reader: asyncio.StreamReader) -> Any:  # noqa: ANN401
+async def _receive(reader: asyncio.StreamReader) -> dict[str, Any]:
     (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-    return json.loads(await reader.readexactly(length))
+    message: dict[str, Any] = json.loads(await reader.readexactly(length))
+    return message
