@@ -1,0 +1,80 @@
+"""Build both images of this commit on Cloud Build, which tries them and pushes them.
+
+    python -m deploy.images [--again]
+
+They are tagged with the commit, and the server's with its model's version too. What is built is a
+clone of the commit: no file that git does not track gets there.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+
+from deploy.google import Place, ask, commit, place, watch
+from experiments.repository import git
+from stages.io import InputError, run
+
+
+def image(at: Place, name: str, tag: str) -> str | None:
+    """Return an image's name with its digest, or None where there is none of that tag."""
+    found = ask("artifacts", "docker", "images", "describe", f"{at.images}/{name}:{tag}")
+    return f"{at.images}/{name}@{found['image_summary']['digest']}" if found else None
+
+
+def built(at: Place, name: str, tag: str) -> str:
+    """Return an image's name with its digest.
+
+    Raises:
+        InputError: there is none of that tag.
+
+    """
+    found = image(at, name, tag)
+    if not found:
+        raise InputError(f"there is no image {at.images}/{name}:{tag} yet: make images")
+    return found
+
+
+def locked_model() -> str:
+    """Return the version of models/classifier, which is that of dvc.lock.
+
+    Raises:
+        InputError: it is another, or not here.
+
+    """
+    command = [sys.executable, "-m", "deploy.check_model"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+    if done.returncode:
+        raise InputError(f"{done.stderr.strip().removeprefix('error: ')}; have it by `dvc pull`")
+    return done.stdout.strip()
+
+
+def build(at: Place, tag: str, model: str) -> None:
+    """Submit a build of a commit, and follow it to its end."""
+    os.environ["CLOUDSDK_GCLOUDIGNORE_ENABLED"] = "false"  # it would leave .git out
+    with tempfile.TemporaryDirectory() as folder:
+        git("clone", "--quiet", ".", folder)
+        watch(
+            *("builds", "submit", folder, "--config=deploy/cloudbuild.yaml"),
+            f"--substitutions=_IMAGES={at.images},_COMMIT={tag},_MODEL={model}",
+            f"--gcs-source-staging-dir=gs://{at.bucket}/builds",
+            f"--project={at.project}",
+        )
+
+
+def main() -> None:
+    """Build unless it is done."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.images", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--again", action="store_true", help="though there are images already")
+    chosen = parser.parse_args()
+    at, tag = place(), commit()
+    if chosen.again or not (image(at, "serve", tag) and image(at, "train", tag)):
+        build(at, tag, locked_model())
+    for name in ("serve", "train"):
+        print(built(at, name, tag))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,97 @@
+"""Ask a server a few things that a good one answers; needs nothing but Python itself.
+
+    python -m deploy.smoke URL [--model VERSION] [--seconds N]
+
+A server that asks for a key finds one in the variable API_KEY.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+TEXTS = ("Bridge collapses in the storm, two people missing", "this mixtape is fire")
+
+
+class SmokeError(Exception):
+    """The server does not answer as it should."""
+
+
+def smoke(url: str, model: str = "", key: str = "", seconds: float = 0, patience: float = 60) -> int:
+    """Try a server's health, predictions and model; return how many answers there were.
+
+    Args:
+        url: of the server.
+        model: the version that it must answer from; any, if it is "".
+        key: an API key.
+        seconds: to go on asking, once a second.
+        patience: seconds to wait for the first sign of health.
+
+    Raises:
+        SmokeError: an answer is wrong, or does not come.
+
+    """
+    _wait_until_healthy(url, patience)
+    answers, end = 0, time.monotonic() + seconds
+    while not answers or time.monotonic() < end:
+        said = _ask(f"{url}/predict", key, {"instances": [{"text": text} for text in TEXTS]})
+        if [sorted(each) for each in said["predictions"]] != [["label", "probability"]] * len(TEXTS):
+            raise SmokeError(f"{url}/predict answers {said}")
+        if model and said["model"] != model:
+            raise SmokeError(f"{url} serves model {said['model']} instead of {model}")
+        answers += 1
+        time.sleep(min(1, max(0, end - time.monotonic())))
+    return answers
+
+
+def _wait_until_healthy(url: str, patience: float) -> None:
+    end = time.monotonic() + patience
+    while True:
+        try:
+            _ask(f"{url}/health")
+        except SmokeError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+        else:
+            return
+
+
+def _ask(url: str, key: str = "", body: Any = None) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    if not url.startswith(("http://", "https://")):
+        raise SmokeError(f"{url} is no address of a server")
+    headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
+    request = urllib.request.Request(  # noqa: S310 - checked above
+        url, None if body is None else json.dumps(body).encode(), headers
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return json.loads(answer.read() or "null")
+    except urllib.error.HTTPError as error:
+        raise SmokeError(f"{url}: {error.code} {error.read()[:200].decode(errors='replace')}") from None
+    except (OSError, ValueError) as error:
+        raise SmokeError(f"{url}: {error}") from error
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.smoke", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("url")
+    parser.add_argument("--model", default="", help="the version that must answer")
+    parser.add_argument("--seconds", type=float, default=0, help="go on asking for so long")
+    chosen = parser.parse_args()
+    key = os.environ.get("API_KEY", "")
+    try:
+        answers = smoke(chosen.url.rstrip("/"), chosen.model, key, chosen.seconds)
+    except SmokeError as error:
+        sys.exit(f"error: {error}")
+    print(f"{chosen.url} is well: {answers} answers")
+
+
+if __name__ == "__main__":
+    main()

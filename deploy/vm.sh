@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# What a training VM runs at its start: the image, on the GPU, with the bucket mounted; whatever the
+# end, it says so in the bucket and deletes the VM. A pre-empted VM is deleted by Google, and the next
+# one goes on from the checkpoints in the bucket.
+set -uo pipefail
+
+metadata() {
+  curl --silent --fail --header 'Metadata-Flavor: Google' \
+    "http://metadata.google.internal/computeMetadata/v1/instance/$1"
+}
+
+image=$(metadata attributes/image)
+bucket=$(metadata attributes/bucket)
+run=$(metadata attributes/run)
+name=$(metadata name)
+zone=$(basename "$(metadata zone)")
+status=1
+
+finish() {
+  if [ "$(metadata preempted)" != TRUE ]; then # else the next VM goes on
+    echo "$status" | gcloud storage cp - "gs://$bucket/runs/$run/status" --quiet
+  fi
+  echo "train: ended with status $status; deleting $name"
+  gcloud compute instances delete "$name" --zone "$zone" --quiet
+}
+trap finish EXIT
+
+for _ in $(seq 60); do # the driver may still be starting
+  nvidia-smi > /dev/null 2>&1 && break
+  sleep 5
+done
+nvidia-smi || exit 1
+
+gcloud auth configure-docker "${image%%/*}" --quiet || exit 1
+docker pull --quiet "$image" || exit 1
+
+checkpoints=/mnt/bucket/checkpoints
+mkdir -p /mnt/bucket
+if ! command -v gcsfuse > /dev/null || ! gcsfuse --implicit-dirs -o allow_other \
+  --uid 65532 --gid 65532 "$bucket" /mnt/bucket; then
+  echo "train: the bucket cannot be mounted: after a pre-emption this run starts over"
+  checkpoints=/var/checkpoints
+fi
+mkdir -p "$checkpoints"
+chown 65532:65532 "$checkpoints" 2> /dev/null
+
+# A pre-empted VM has 30 seconds: systemd ends this script, and docker the container, with SIGTERM.
+docker run --rm --name train --gpus all --network host --shm-size 1g --stop-timeout 25 \
+  --volume "$checkpoints:/checkpoints" --env CHECKPOINTS=/checkpoints \
+  --env BUCKET="$bucket" --env RUN="$run" "$image"
+status=$?
