@@ -9,7 +9,6 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.repository import changed_files, git, named
 from stages.io import InputError
 
 NAME = "disaster-tweets"
@@ -17,7 +16,9 @@ API_KEYS = f"{NAME}-api-keys"  # the secret with those of the endpoint's callers
 WANDB_KEY = f"{NAME}-wandb-key"  # the secret with that of Weights & Biases
 REGION = "us-central1"  # has T4s and every service used here
 # What gcloud says where a thing, or the API that knows of it, is not there.
-MISSING = re.compile(r"NOT_FOUND|not found|Cannot find|SERVICE_DISABLED|has not been used in project")
+MISSING = re.compile(
+    r"NOT_FOUND|not found|Cannot find|SERVICE_DISABLED|has not been used in project"
+)
 
 
 class GcloudError(InputError):
@@ -33,16 +34,16 @@ class Place:
 
     @property
     def bucket(self) -> str:
-        """The bucket of data, models and runs."""
+        """Name the bucket of data, models and runs."""
         return f"{self.project}-{NAME}"
 
     @property
     def images(self) -> str:
-        """The folder of container images."""
+        """Name the folder of container images."""
         return f"{self.region}-docker.pkg.dev/{self.project}/{NAME}"
 
     def account(self, role: str) -> str:
-        """The service account that trains, builds, serves or deploys."""
+        """Name the service account that trains, builds, serves or deploys."""
         return f"{NAME}-{role}@{self.project}.iam.gserviceaccount.com"
 
 
@@ -73,8 +74,8 @@ def gcloud(*arguments: str, given: str | None = None) -> str:
 
     """
     try:
-        done = subprocess.run(
-            ["gcloud", *arguments, "--quiet"],
+        done = subprocess.run(  # noqa: S603 - no shell
+            ["gcloud", *arguments, "--quiet"],  # noqa: S607 - wherever it is installed
             input=given,
             capture_output=True,
             text=True,
@@ -96,7 +97,8 @@ def watch(*arguments: str) -> None:
         GcloudError: it failed.
 
     """
-    if status := subprocess.run(["gcloud", *arguments, "--quiet"], check=False).returncode:
+    command = ["gcloud", *arguments, "--quiet"]
+    if status := subprocess.run(command, check=False).returncode:  # noqa: S603 - no shell
         raise GcloudError(f"status {status} of {shown(arguments)}")
 
 
@@ -118,18 +120,6 @@ def ask(*arguments: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
 def shown(arguments: tuple[str, ...]) -> str:
     """Return a command line as a person would type it."""
     return shlex.join(["gcloud", *arguments])
-
-
-def commit() -> str:
-    """Return the commit that is checked out, short; what runs in the cloud is what it holds.
-
-    Raises:
-        InputError: there are changes that are not committed.
-
-    """
-    if changed := changed_files():
-        raise InputError(f"not committed yet: {named(changed)}; the cloud gets what is committed")
-    return git("rev-parse", "--short=12", "HEAD").strip()
 
 
 @functools.cache

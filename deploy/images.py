@@ -12,9 +12,21 @@ import subprocess
 import sys
 import tempfile
 
-from deploy.google import Place, ask, commit, place, watch
-from experiments.repository import git
+from deploy.google import Place, ask, place, watch
+from experiments.repository import changed_files, git, named
 from stages.io import InputError, run
+
+
+def commit() -> str:
+    """Return the commit that is checked out, short; what runs in the cloud is what it holds.
+
+    Raises:
+        InputError: there are changes that are not committed.
+
+    """
+    if changed := changed_files():
+        raise InputError(f"not committed yet: {named(changed)}; the cloud gets what is committed")
+    return git("rev-parse", "--short=12", "HEAD").strip()
 
 
 def image(at: Place, name: str, tag: str) -> str | None:
@@ -59,6 +71,7 @@ def build(at: Place, tag: str, model: str) -> None:
             *("builds", "submit", folder, "--config=deploy/cloudbuild.yaml"),
             f"--substitutions=_IMAGES={at.images},_COMMIT={tag},_MODEL={model}",
             f"--gcs-source-staging-dir=gs://{at.bucket}/builds",
+            f"--gcs-log-dir=gs://{at.bucket}/builds/logs",  # from where gcloud shows it
             f"--project={at.project}",
         )
 

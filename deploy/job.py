@@ -2,8 +2,9 @@
 
     python -m deploy.job [COMMAND ...]
 
-With the variable BUCKET, what earlier runs pushed is taken from there, what this one makes is pushed
-there, and what belongs into git goes to runs/RUN/results.tar.gz. Without it the pipeline just runs.
+With the variable BUCKET, what earlier runs pushed is taken from there, what this one makes is
+pushed there, and what belongs into git goes to runs/RUN/results.tar.gz. Without it the pipeline
+just runs.
 SIGTERM, as before a pre-emption, is handed to the stage, which saves first. On several machines of
 Vertex AI the first one runs the pipeline, and the others take their share of the training.
 """
@@ -18,6 +19,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ def call(command: list[str]) -> int:
 
     As process 1 of a container nobody else would: neither DVC nor a shell hands signals on.
     """
-    process = subprocess.Popen(command, start_new_session=True)
+    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - no shell
 
     def hand_on(number: int, _frame: object) -> None:
         os.killpg(process.pid, number)
@@ -59,10 +61,8 @@ def call(command: list[str]) -> int:
 
 
 def _lives(group: int) -> bool:
-    try:
+    with suppress(ChildProcessError):
         os.waitpid(-group, os.WNOHANG)  # orphans come to process 1
-    except ChildProcessError:
-        pass
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -137,7 +137,9 @@ def keep(bucket: str, name: str) -> str:
 def fetch_wandb_key() -> None:
     """Take the key of Weights & Biases from Secret Manager, or say that it logs offline."""
     try:
-        credentials, project = google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])
+        credentials, project = google.auth.default(
+            ["https://www.googleapis.com/auth/cloud-platform"]
+        )
         url = f"https://secretmanager.googleapis.com/v1/projects/{project}/secrets/{WANDB_KEY}"
         answer = AuthorizedSession(credentials).get(f"{url}/versions/latest:access", timeout=10)
         answer.raise_for_status()

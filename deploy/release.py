@@ -7,7 +7,6 @@ not answer as it should, all traffic stays with, or goes back to, the revision b
 """
 
 import argparse
-import subprocess
 import tempfile
 from pathlib import Path
 from string import Template
@@ -15,8 +14,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from deploy.google import API_KEYS, NAME, Place, ask, commit, gcloud, place
-from deploy.images import built, locked_model
+from deploy.google import API_KEYS, NAME, Place, ask, gcloud, place
+from deploy.images import built, commit, locked_model
 from deploy.smoke import SmokeError, smoke
 from stages.io import InputError, run
 
@@ -131,7 +130,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy.release", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--back", action="store_true", help="to the revision before")
-    parser.add_argument("--soak", type=float, default=60, help="seconds with a tenth of the traffic")
+    parser.add_argument(
+        "--soak", type=float, default=60, help="seconds with a tenth of the traffic"
+    )
     chosen = parser.parse_args()
     at = place()
     if chosen.back:

@@ -4,16 +4,14 @@
 
 `up` makes what is missing and leaves the rest as it is. `down` keeps the bucket, the images and the
 secrets unless it is told to delete the data. With --dry-run the commands are printed, none is run,
-and nobody needs to be logged in. It is gcloud, not Terraform: there is no state to keep and to lock,
-each line can be read and typed by hand, and what is there is asked of Google every time.
+and nobody needs to be logged in. It is gcloud, not Terraform: there is no state to keep and to
+lock, each line can be read and typed by hand, and what is there is asked of Google every time.
 """
 
 import argparse
-import json
+import functools
 import re
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +30,7 @@ from deploy.google import (
     place,
     shown,
 )
+from experiments.repository import git
 from stages.io import InputError, run
 
 Command = tuple[str, ...]  # gcloud's arguments
@@ -57,6 +56,7 @@ ACCOUNTS = {
     "serve": "answers requests",
     "deploy": "deploys, from GitHub",
 }
+MODEL_TAG = "classifier#prod#"  # as GTO makes it
 GITHUB = "https://token.actions.githubusercontent.com"
 SELF_DELETE = "disasterTweetsSelfDelete"
 # A VM may delete those of its own kind; a bucket's role may be given to anybody who reads this.
@@ -100,7 +100,7 @@ def things(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
         yield Thing(
             f"account {role}: {purpose}",
             ("iam", "service-accounts", "list", f"--project={at.project}"),
-            lambda found, email=at.account(role): email in [each["email"] for each in found or []],
+            functools.partial(_lists, at.account(role)),
             (
                 (
                     *("iam", "service-accounts", "create", f"{NAME}-{role}"),
@@ -128,6 +128,10 @@ def things(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
     yield from _roles(at, repository, project_number)
 
 
+def _lists(email: str, found: Any) -> bool:  # noqa: ANN401 - whatever JSON can hold
+    return email in [each["email"] for each in found or []]
+
+
 def _stores(at: Place) -> Iterator[Thing]:
     """Yield what keeps data, images and secrets."""
     url = f"gs://{at.bucket}"
@@ -148,7 +152,9 @@ def _stores(at: Place) -> Iterator[Thing]:
     yield Thing(
         "bucket: versions of objects, kept for 30 days; checkpoints, for 14",
         ("storage", "buckets", "describe", url),
-        lambda found: bool(found and found.get("versioning_enabled") and "lifecycle_config" in found),
+        lambda found: bool(
+            found and found.get("versioning_enabled") and "lifecycle_config" in found
+        ),
         (
             (
                 *("storage", "buckets", "update", url, "--versioning"),
@@ -200,7 +206,11 @@ def _federation(at: Place, repository: str) -> Iterator[Thing]:
         (*pools, "undelete", NAME, *pool),
     )
     provider = ("github", f"--workload-identity-pool={NAME}", *pool)
-    condition = f"assertion.repository == '{repository}'"
+    # The main branch builds images, and the tag of a promoted model deploys; no other branch does.
+    condition = (
+        f"assertion.repository == '{repository}' && (assertion.ref == 'refs/heads/main' || "
+        f"assertion.ref.startsWith('refs/tags/{MODEL_TAG}'))"
+    )
     settings = (
         f"--issuer-uri={GITHUB}",
         "--attribute-mapping=google.subject=assertion.sub,attribute.repository=assertion.repository",
@@ -221,11 +231,8 @@ def _roles(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
     bucket = ("storage", "buckets", f"gs://{at.bucket}")
     images = ("artifacts", "repositories", NAME, f"--location={at.region}")
     keys, wandb = ("secrets", API_KEYS), ("secrets", WANDB_KEY)
-    builder, server = (
-        ("iam", "service-accounts", at.account("build")),
-        ("iam", "service-accounts", at.account("serve")),
-    )
-    for role, grants in {
+    builder, server = (("iam", "service-accounts", at.account(r)) for r in ("build", "serve"))
+    grants: dict[str, list[tuple[Command, str]]] = {
         "train": [
             (bucket, "storage.objectUser"),
             (images, "artifactregistry.reader"),
@@ -233,7 +240,7 @@ def _roles(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
             (project, "logging.logWriter"),
         ],
         "build": [
-            (bucket, "storage.objectViewer"),
+            (bucket, "storage.objectUser"),  # sources, models, logs
             (images, "artifactregistry.writer"),
             (project, "logging.logWriter"),
         ],
@@ -243,6 +250,7 @@ def _roles(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
         ],
         "deploy": [
             (bucket, "storage.objectUser"),  # what is to be built goes through it
+            (bucket, "storage.legacyBucketReader"),  # gcloud asks for the bucket itself
             (images, "artifactregistry.reader"),
             (keys, "secretmanager.secretAccessor"),  # to try the new revision
             (project, "cloudbuild.builds.editor"),
@@ -252,8 +260,9 @@ def _roles(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
             (builder, "iam.serviceAccountUser"),
             (server, "iam.serviceAccountUser"),
         ],
-    }.items():
-        for resource, name in grants:
+    }
+    for role, of_role in grants.items():
+        for resource, name in of_role:
             yield _grant(at, resource, f"serviceAccount:{at.account(role)}", f"roles/{name}")
     robot = f"serviceAccount:{at.account('train')}"
     role_of_vms = f"projects/{at.project}/roles/{SELF_DELETE}"
@@ -271,7 +280,7 @@ def _grant(at: Place, resource: Command, member: str, role: str, condition: str 
     *group, name = (word for word in resource if not word.startswith("--"))
     if group[0] not in ("projects", "storage"):
         flags += (f"--project={at.project}",)
-    binding = (f"--member={member}", f"--role={role}")
+    binding: Command = (f"--member={member}", f"--role={role}")
     # A bucket's or a repository's policy has no conditions here, and their commands no word for it.
     if group[0] in ("projects", "secrets", "iam"):
         binding += (f"--condition={condition or 'None'}",)
@@ -281,8 +290,9 @@ def _grant(at: Place, resource: Command, member: str, role: str, condition: str 
         return any(each["role"] == role and member in each["members"] for each in found)
 
     who = member.partition(":")[2].partition("@")[0].removeprefix(f"{NAME}-")
+    who = who.rpartition("attribute.")[2]
     return Thing(
-        f"{who.rpartition('attribute.')[2]} has {role.rpartition('/')[2]} on {' '.join(group)} {name}",
+        f"{who} has {role.rpartition('/')[2]} on {' '.join(group)} {name}",
         (*group, "get-iam-policy", name, *flags),
         is_there,
         ((*group, "add-iam-policy-binding", name, *binding, *flags),),
@@ -350,16 +360,16 @@ def service(at: Place) -> Thing:
     """Return the deployed service, which `up` does not make."""
     where = (NAME, f"--region={at.region}", f"--project={at.project}")
     question = ("run", "services", "describe", *where)
-    return Thing(
-        "service on Cloud Run", question, bool, (), ("run", "services", "delete", *where)
-    )
+    return Thing("service on Cloud Run", question, bool, (), ("run", "services", "delete", *where))
 
 
 def origin() -> str:
     """Return owner/name of the repository on GitHub that this is a clone of, or ""."""
-    command = ["git", "remote", "get-url", "origin"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", done.stdout.strip())
+    try:
+        url = git("remote", "get-url", "origin").strip()
+    except InputError:
+        return ""
+    found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", url)
     return found[1] if found else ""
 
 
@@ -389,7 +399,9 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("do", choices=["up", "status", "down"])
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run none")
-    parser.add_argument("--delete-data", action="store_true", help="with down: bucket, images, keys")
+    parser.add_argument(
+        "--delete-data", action="store_true", help="with down: bucket, images, keys"
+    )
     chosen = parser.parse_args()
     if chosen.delete_data and chosen.do != "down":
         parser.error("--delete-data goes with down")
@@ -398,7 +410,9 @@ def main() -> None:
     wanted = list(things(at, repository, known))
     print(f"project {at.project}, region {at.region}, GitHub {repository or 'none'}", flush=True)
     if chosen.dry_run:
-        removed = [t for t in reversed(wanted) if t.remove and (chosen.delete_data or not t.is_data)]
+        removed = [
+            t for t in reversed(wanted) if t.remove and (chosen.delete_data or not t.is_data)
+        ]
         commands = {
             "up": [command for thing in wanted for command in thing.make],
             "status": list(dict.fromkeys(thing.question for thing in wanted)),

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+PATIENCE = 60  # seconds until the first sign of health
 TEXTS = ("Bridge collapses in the storm, two people missing", "this mixtape is fire")
 
 
@@ -21,7 +22,7 @@ class SmokeError(Exception):
     """The server does not answer as it should."""
 
 
-def smoke(url: str, model: str = "", key: str = "", seconds: float = 0, patience: float = 60) -> int:
+def smoke(url: str, model: str = "", key: str = "", seconds: float = 0) -> int:
     """Try a server's health, predictions and model; return how many answers there were.
 
     Args:
@@ -29,17 +30,18 @@ def smoke(url: str, model: str = "", key: str = "", seconds: float = 0, patience
         model: the version that it must answer from; any, if it is "".
         key: an API key.
         seconds: to go on asking, once a second.
-        patience: seconds to wait for the first sign of health.
 
     Raises:
         SmokeError: an answer is wrong, or does not come.
 
     """
-    _wait_until_healthy(url, patience)
+    _wait_until_healthy(url)
     answers, end = 0, time.monotonic() + seconds
     while not answers or time.monotonic() < end:
         said = _ask(f"{url}/predict", key, {"instances": [{"text": text} for text in TEXTS]})
-        if [sorted(each) for each in said["predictions"]] != [["label", "probability"]] * len(TEXTS):
+        if [sorted(each) for each in said["predictions"]] != [["label", "probability"]] * len(
+            TEXTS
+        ):
             raise SmokeError(f"{url}/predict answers {said}")
         if model and said["model"] != model:
             raise SmokeError(f"{url} serves model {said['model']} instead of {model}")
@@ -48,8 +50,8 @@ def smoke(url: str, model: str = "", key: str = "", seconds: float = 0, patience
     return answers
 
 
-def _wait_until_healthy(url: str, patience: float) -> None:
-    end = time.monotonic() + patience
+def _wait_until_healthy(url: str) -> None:
+    end = time.monotonic() + PATIENCE
     while True:
         try:
             _ask(f"{url}/health")
@@ -72,7 +74,9 @@ def _ask(url: str, key: str = "", body: Any = None) -> Any:  # noqa: ANN401 - wh
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             return json.loads(answer.read() or "null")
     except urllib.error.HTTPError as error:
-        raise SmokeError(f"{url}: {error.code} {error.read()[:200].decode(errors='replace')}") from None
+        raise SmokeError(
+            f"{url}: {error.code} {error.read()[:200].decode(errors='replace')}"
+        ) from None
     except (OSError, ValueError) as error:
         raise SmokeError(f"{url}: {error}") from error
 

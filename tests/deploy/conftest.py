@@ -1,4 +1,6 @@
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.conftest import NOWHERE
+from tests.deploy import google_cloud
+from tests.deploy.google_cloud import GoogleCloud
 from tests.gcs import Cloud
 
 ROBOT = "robot@mine.iam.gserviceaccount.com"
@@ -50,3 +54,17 @@ def robot(
     (path := tmp_path / "robot.json").write_text(json.dumps(info))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
     return path
+
+
+@pytest.fixture
+def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleCloud]:
+    """An empty Google Cloud that the real gcloud asks, in this process and in those it starts."""
+    if not shutil.which("gcloud"):
+        pytest.skip("no gcloud here")
+    (folder := tmp_path / "google").mkdir()
+    with google_cloud.running(folder) as cloud:
+        for name in ("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_REGION", "HTTPS_PROXY", "HTTP_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in cloud.environment.items():
+            monkeypatch.setenv(name, value)
+        yield cloud

@@ -1,0 +1,121 @@
+"""Put this commit's server in use on a Vertex AI endpoint, instead of what is there.
+
+    python -m deploy.endpoint
+
+The image is that of Cloud Run: it speaks Vertex AI's format. It gets a tenth of the traffic, then,
+if it answers as it should, all; the model before is removed last.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from deploy.google import NAME, Place, ask, gcloud, place
+from deploy.images import built, commit, locked_model
+from deploy.release import SHARE
+from deploy.smoke import TEXTS
+from stages.io import InputError, run
+
+MACHINE = "n1-standard-2"
+SERVER = (
+    "--container-ports=8080",
+    "--container-predict-route=/predict",
+    "--container-health-route=/health",
+)
+ANSWERS = 20  # that must be right with a tenth of the traffic
+
+Flags = tuple[str, ...]
+
+
+def deploy(at: Place, image: str, version: str) -> None:
+    """Upload a model and give it the traffic step by step.
+
+    Raises:
+        InputError: it does not answer as it should; the traffic is as it was before.
+
+    """
+    where: Flags = (f"--region={at.region}", f"--project={at.project}")
+    name = f"{NAME}-{version}"
+    model = _named("models", name, where)
+    if not model:
+        uploaded = (f"--display-name={name}", f"--container-image-uri={image}", *SERVER)
+        gcloud("ai", "models", "upload", *uploaded, *where)
+        model = _named("models", name, where)
+    endpoint = _named("endpoints", NAME, where)
+    if not endpoint:
+        gcloud("ai", "endpoints", "create", f"--display-name={NAME}", *where)
+        endpoint = _named("endpoints", NAME, where)
+    old: dict[str, int] = endpoint.get("trafficSplit", {})
+    first = {"0": SHARE} | _of_rest(old) if old else {"0": 100}
+    gcloud(
+        *("ai", "endpoints", "deploy-model", endpoint["name"], f"--model={model['name']}"),
+        *(f"--display-name={name}", f"--machine-type={MACHINE}", "--min-replica-count=1"),
+        *(f"--service-account={at.account('serve')}", f"--traffic-split={_words(first)}", *where),
+    )
+    split = _named("endpoints", NAME, where)["trafficSplit"]
+    new = next(key for key in split if key not in old)
+    try:
+        for _ in range(ANSWERS):
+            _try(endpoint["name"], where)
+        _send(endpoint["name"], dict.fromkeys(old, 0) | {new: 100}, where)
+        _try(endpoint["name"], where)
+    except InputError:
+        if old:
+            _send(endpoint["name"], {new: 0} | old, where)
+            _undeploy(endpoint["name"], new, where)
+        raise
+    for key in old:
+        _undeploy(endpoint["name"], key, where)
+    print(f"{endpoint['name']} serves model {version}")
+
+
+def _named(kind: str, name: str, where: Flags) -> Any:  # noqa: ANN401 - Vertex AI's own
+    listed = ask("ai", kind, "list", *where) or []
+    return next((each for each in listed if each["displayName"] == name), None)
+
+
+def _of_rest(old: dict[str, int]) -> dict[str, int]:
+    """Give the models that are there what the new one leaves, the largest what is left over."""
+    rest = {key: share * (100 - SHARE) // 100 for key, share in old.items()}
+    largest = max(rest, key=lambda key: rest[key])
+    return rest | {largest: rest[largest] + 100 - SHARE - sum(rest.values())}
+
+
+def _words(split: dict[str, int]) -> str:
+    return ",".join(f"{key}={share}" for key, share in split.items())
+
+
+def _send(endpoint: str, split: dict[str, int], where: Flags) -> None:
+    gcloud("ai", "endpoints", "update", endpoint, f"--traffic-split={_words(split)}", *where)
+
+
+def _undeploy(endpoint: str, key: str, where: Flags) -> None:
+    gcloud("ai", "endpoints", "undeploy-model", endpoint, f"--deployed-model-id={key}", *where)
+
+
+def _try(endpoint: str, where: Flags) -> None:
+    """Ask the endpoint once, and check that the answer is one; whose, Vertex AI does not say."""
+    with tempfile.TemporaryDirectory() as folder:
+        request = Path(folder) / "request.json"
+        request.write_text(json.dumps({"instances": [{"text": text} for text in TEXTS]}))
+        said = ask("ai", "endpoints", "predict", endpoint, f"--json-request={request}", *where)
+    answers = said if isinstance(said, list) else said.get("predictions", [])
+    if [sorted(each) for each in answers] != [["label", "probability"]] * len(TEXTS):
+        raise InputError(f"{endpoint} answers {said}")
+
+
+def main() -> None:
+    """Read the command line."""
+    argparse.ArgumentParser(
+        prog="python -m deploy.endpoint",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
+    at = place()
+    deploy(at, built(at, "serve", commit()), locked_model())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,132 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy import endpoint, release, smoke
+from deploy.endpoint import deploy
+from deploy.google import Place
+from deploy.release import back, serving
+from serve.locked import MANIFEST, read_manifest
+from stages.io import InputError
+from tests.conftest import Project
+from tests.deploy.google_cloud import GoogleCloud
+from tests.serve.running import Running, free_port
+from tests.serve.running import serving as served
+
+AT = Place("my-project")
+KEY = "a-key-of-the-endpoint"
+SERVICE = "us-central1-run/namespaces/my-project/services/disaster-tweets"
+GOOD = {"predictions": [{"label": "disaster", "probability": 0.9}] * 2}
+
+
+@pytest.fixture(scope="module")
+def server(pipeline: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """What every revision turns out to be: a real server that asks for a key."""
+    folder = tmp_path_factory.mktemp("server")
+    with served(pipeline, folder, API_KEYS=f"{KEY},another-key-of-the-endpoint") as running:
+        yield running
+
+
+@pytest.fixture
+def cloud(google: GoogleCloud, server: Running, monkeypatch: pytest.MonkeyPatch) -> GoogleCloud:
+    google.service_url = google.tag_url = server.url
+    google.hold_secret("disaster-tweets-api-keys", f"{KEY},another-key-of-the-endpoint")
+    monkeypatch.setattr(smoke, "PATIENCE", 0.1)
+    return google
+
+
+@pytest.fixture
+def version(pipeline: Project) -> str:
+    return read_manifest(pipeline.folder / "models/classifier" / MANIFEST).version
+
+
+def shares(cloud: GoogleCloud) -> dict[str, int]:
+    return serving(cloud.held[SERVICE])
+
+
+def splits(cloud: GoogleCloud) -> list[dict[str, int]]:
+    """Return how the traffic was split, change by change."""
+    puts = [b for m, u, b in cloud.requests if "/services" in u and m in ("POST", "PUT")]
+    return [serving({"status": body["spec"]}) for body in puts]
+
+
+def test_a_release_goes_step_by_step_and_back(cloud: GoogleCloud, version: str) -> None:
+    release.release(AT, "image@sha256:1", version, 0)
+    assert shares(cloud) == {"disaster-tweets-00001": 100}
+    template = cloud.held[SERVICE]["spec"]["template"]["spec"]
+    assert template["containers"][0]["image"] == "image@sha256:1"
+    assert template["serviceAccountName"] == AT.account("serve")
+
+    release.release(AT, "image@sha256:2", version, 0)
+    assert shares(cloud) == {"disaster-tweets-00002": 100}
+    assert splits(cloud)[-3:] == [
+        {"disaster-tweets-00001": 100},  # the new one is there, without traffic
+        {"disaster-tweets-00001": 90, "disaster-tweets-00002": 10},
+        {"disaster-tweets-00002": 100},
+    ]
+
+    back(AT)
+    assert shares(cloud) == {"disaster-tweets-00001": 100}
+    with pytest.raises(InputError, match="no revision before disaster-tweets-00001"):
+        back(AT)
+
+
+@pytest.mark.parametrize("ill", ["the candidate", "a tenth of the traffic"])
+def test_what_does_not_answer_gets_no_traffic(cloud: GoogleCloud, version: str, ill: str) -> None:
+    release.release(AT, "image@sha256:1", version, 0)
+    dead = f"http://127.0.0.1:{free_port()}"
+    if ill == "the candidate":
+        cloud.tag_url = dead
+    else:
+        cloud.service_url = dead
+    with pytest.raises(InputError, match=r"127\.0\.0\.1(.|\n)*in use: disaster-tweets-00001"):
+        release.release(AT, "image@sha256:2", version, 0)
+    assert shares(cloud) == {"disaster-tweets-00001": 100}
+    tenth = {"disaster-tweets-00001": 90, "disaster-tweets-00002": 10}
+    assert (tenth in splits(cloud)) == (ill == "a tenth of the traffic")
+
+
+def test_another_model_than_the_locked_one_gets_no_traffic(
+    cloud: GoogleCloud, version: str
+) -> None:
+    release.release(AT, "image@sha256:1", version, 0)
+    with pytest.raises(InputError, match=f"serves model {version} instead of 0123"):
+        release.release(AT, "image@sha256:2", "0123", 0)
+    assert shares(cloud) == {"disaster-tweets-00001": 100}
+
+
+def test_the_smoke_test_needs_the_key(server: Running, version: str) -> None:
+    assert smoke.smoke(server.url, version, KEY, seconds=0.1) >= 1
+    with pytest.raises(smoke.SmokeError, match="/predict: 401"):
+        smoke.smoke(server.url, version)
+    with pytest.raises(smoke.SmokeError, match="no address"):
+        smoke.smoke("file:///etc/passwd")
+
+
+def test_an_endpoint_of_vertex_ai_gets_the_same_image(
+    google: GoogleCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "ANSWERS", 1)
+    google.predicts = GOOD
+    deploy(AT, "image@sha256:1", "one")
+    deploy(AT, "image@sha256:2", "two")
+    held = next(value for key, value in google.held.items() if "/endpoints/" in key)
+    models = [value for key, value in google.held.items() if "/models/" in key]
+    assert [m["containerSpec"]["imageUri"][-1] for m in models] == ["1", "2"]
+    assert models[0]["containerSpec"]["predictRoute"] == "/predict"
+    [only] = held["deployedModels"]
+    assert only["displayName"] == "disaster-tweets-two"
+    assert held["trafficSplit"][only["id"]] == 100
+
+    google.predicts = {"predictions": ["nonsense"]}
+    with pytest.raises(InputError, match="nonsense"):
+        deploy(AT, "image@sha256:3", "three")
+    assert [each["displayName"] for each in held["deployedModels"]] == ["disaster-tweets-two"]
+    assert held["trafficSplit"][only["id"]] == 100
+
+
+def test_the_manifest_leaves_nothing_to_fill_in(tmp_path: Path) -> None:
+    text = str(release.described(AT, "image@sha256:1", {}))
+    assert "$" not in text
+    assert "'percent': 100" in text

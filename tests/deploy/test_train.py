@@ -1,0 +1,161 @@
+import io
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from deploy import images, train
+from deploy.google import GcloudError, Place
+from deploy.train import on_vertex, on_vm, zones
+from stages.io import InputError
+from tests.deploy.google_cloud import GoogleCloud
+
+AT = Place("my-project")
+RUN = "disaster-tweets-train-c0ffee"
+FULL = "ZONE_RESOURCE_POOL_EXHAUSTED: the zone does not have enough resources available"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "SECONDS", 0)
+
+
+def created(google: GoogleCloud) -> list[str]:
+    """Name the zones in which a VM was asked for."""
+    posts = [u for m, u, _ in google.requests if m == "POST" and "/instances?" in u]
+    return [url.split("/zones/")[1].partition("/")[0] for url in posts]
+
+
+def test_zones_are_those_that_have_t4s_the_nearest_first(google: GoogleCloud) -> None:
+    google.zones = ("europe-west4-a", "us-west1-b", "us-central1-f", "us-central1-a")
+    assert zones(AT, []) == ["us-central1-a", "us-central1-f", "us-west1-b"]
+    assert zones(AT, ["asia-east1-a"]) == ["asia-east1-a"]
+    with pytest.raises(InputError, match="no zone near africa-south1"):
+        zones(Place("my-project", "africa-south1"), [])
+
+
+def test_a_full_zone_is_passed_over_and_a_taken_vm_replaced(
+    google: GoogleCloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statuses = iter([None, None, 0])  # the first VM is taken away, the second one ends well
+    monkeypatch.setattr(train, "ended", lambda *_: next(statuses))
+    google.hold_object(AT.bucket, f"runs/{RUN}/status", b"0")
+    google.refusals["POST", "zones/us-central1-a/instances"] = 503, FULL
+    google.refuse_times = 1
+    google.prints = ["boot noise\nx startup-script: train: epoch 1/2\n"]
+    on_vm(AT, RUN, "image@sha256:1", 1.5, ["us-central1-a", "us-central1-b"])
+    assert created(google) == ["us-central1-a", "us-central1-b", "us-central1-a"]
+    said = capsys.readouterr().out
+    assert "us-central1-a: none free" in said
+    assert "train: epoch 1/2\n" in said
+    assert "noise" not in said
+    assert "took" in said
+    body = next(b for m, u, b in google.requests if m == "POST" and "us-central1-b/instances?" in u)
+    schedule = body["scheduling"]
+    assert schedule["provisioningModel"] == "SPOT"
+    assert schedule["instanceTerminationAction"] == "DELETE"
+    assert 5000 < int(schedule["maxRunDuration"]["seconds"]) <= 5400
+    items = {item["key"]: item["value"] for item in body["metadata"]["items"]}
+    assert items["startup-script"] == Path(train.SCRIPT).read_text()
+    assert items["image"] == "image@sha256:1"
+    assert body["serviceAccounts"][0]["email"] == AT.account("train")
+
+
+def test_no_free_zone_and_other_refusals_are_told_apart(
+    google: GoogleCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "ended", lambda *_: None)
+    google.refusals["POST", "/instances"] = 403, "Quota 'GPUS_ALL_REGIONS' exceeded. Limit: 0.0"
+    with pytest.raises(InputError, match="no T4 is free in us-central1-a: try again later"):
+        on_vm(AT, RUN, "image", 1, ["us-central1-a"])
+    google.refusals["POST", "/instances"] = 403, "Required 'compute.instances.create' permission"
+    with pytest.raises(GcloudError, match=r"compute\.instances\.create"):
+        on_vm(AT, RUN, "image", 1, ["us-central1-a"])
+
+
+def test_a_failed_training_is_one_here_too(
+    google: GoogleCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "ended", lambda *_: 3)
+    google.hold_object(AT.bucket, f"runs/{RUN}/status", b"3")
+    with pytest.raises(InputError, match="ended with status 3"):
+        on_vm(AT, RUN, "image", 1, ["us-central1-a"])
+
+
+def test_a_job_of_vertex_ai_is_a_spot_one(
+    google: GoogleCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish(*_: str) -> None:
+        for key, job in google.held.items():
+            job["state"] = "JOB_STATE_FAILED" if "/customJobs/" in key else ""
+
+    monkeypatch.setattr(train, "watch", finish)
+    with pytest.raises(InputError, match="JOB_STATE_FAILED"):
+        on_vertex(AT, RUN, "image@sha256:1", 2)
+    [job] = [value["jobSpec"] for key, value in google.held.items() if "/customJobs/" in key]
+    assert job["scheduling"] == {
+        "strategy": "SPOT",
+        "restartJobOnWorkerRestart": True,
+        "timeout": "7200s",
+    }
+    container = job["workerPoolSpecs"][0]["containerSpec"]
+    assert container["imageUri"] == "image@sha256:1"
+    env = {each["name"]: each["value"] for each in container["env"]}
+    assert env["CHECKPOINTS"] == "/gcs/my-project-disaster-tweets/checkpoints"
+    assert job["serviceAccount"] == AT.account("train")
+
+
+def test_results_come_back_over_the_clone(
+    google: GoogleCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        member = tarfile.TarInfo("models/metrics.json")
+        member.size = len(b"new")
+        tar.addfile(member, io.BytesIO(b"new"))
+    google.hold_object(
+        "my-project-disaster-tweets", f"runs/{RUN}/results.tar.gz", packed.getvalue()
+    )
+    (here := tmp_path / "models").mkdir()
+    (here / "metrics.json").write_text("old")
+    monkeypatch.chdir(tmp_path)
+    train.bring_back(AT, RUN)
+    assert (here / "metrics.json").read_text() == "new"
+
+
+def test_what_is_not_committed_or_not_built_is_not_trained(
+    google: GoogleCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in ("init --quiet", "config user.name a", "config user.email a@b.c"):
+        subprocess.run(["git", *command.split()], check=True)
+    (tmp_path / "params.yaml").write_text("a: 1\n")
+    subprocess.run(["git", "add", "."], check=True)
+    subprocess.run(["git", "commit", "--quiet", "--message", "start"], check=True)
+    monkeypatch.setattr(sys, "argv", ["train"])
+    with pytest.raises(InputError, match=r"no image .*/train:[0-9a-f]{12} yet: make images"):
+        train.main()
+    (tmp_path / "params.yaml").write_text("a: 2\n")
+    with pytest.raises(InputError, match=r"not committed yet: params\.yaml"):
+        train.main()
+
+
+def test_a_build_gets_a_clone_of_the_commit(
+    google: GoogleCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, ...]] = []
+
+    def submit(*arguments: str) -> None:
+        calls.append(arguments)
+        clone = Path(arguments[2])
+        assert (clone / ".git").is_dir()
+        assert (clone / "Dockerfile.serve").exists()
+        assert not (clone / ".venv").exists()
+
+    monkeypatch.setattr(images, "watch", submit)
+    images.build(AT, "c0ffee", "model1")
+    assert "--config=deploy/cloudbuild.yaml" in calls[0]
+    names = f"_IMAGES={AT.images},_COMMIT=c0ffee,_MODEL=model1"
+    assert f"--substitutions={names}" in calls[0]
