@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro serve report promote doctor images deploy back check-deploy test lint bench clean
+.PHONY: help setup repro serve report promote cloud doctor train-cloud images deploy back check-deploy test lint bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,14 +37,20 @@ report: $(READY) ## Write models/report.html: this run, or its difference to BAS
 promote: $(READY) ## Give STAGE=prod to this commit's model, or to VERSION=v0.0.1
 	python -m experiments.promote $(or $(STAGE),prod) $(if $(VERSION),--version $(VERSION))
 
+cloud: $(READY) ## Make what Google Cloud needs to hold: bucket, accounts, roles, secrets
+	python -m deploy.setup up
+
 doctor: $(READY) ## Explain whether data and models can be shared over Google Cloud Storage
 	python -m deploy.doctor
+
+train-cloud: $(READY) ## Train this commit on a T4: a spot VM, or ON=vertex
+	python -m deploy.train $(if $(ON),--on $(ON)) $(if $(HOURS),--hours $(HOURS))
 
 images: $(READY) ## Build and push both images of this commit on Cloud Build
 	python -m deploy.images
 
-deploy: $(READY) ## Put this commit's server in use on Cloud Run, step by step
-	python -m deploy.release
+deploy: $(READY) ## Put this commit's server in use on Cloud Run, or ON=vertex, step by step
+	python -m deploy.$(if $(filter vertex,$(ON)),endpoint,release)
 
 back: $(READY) ## Give all traffic to the revision before
 	python -m deploy.release --back

@@ -3,8 +3,8 @@
     python -m deploy.train [--on vm|vertex] [--hours N] [--zones ZONE ...]
 
 A VM is a spot one that deletes itself at the end, or after --hours at the latest. Where a zone has
-no T4 free, the next is tried; a VM that Google takes away is followed by another, which goes on from
-the checkpoints in the bucket. On Vertex AI, Google does both. Ctrl-C ends the following, not the
+no T4 free, the next is tried; a VM that Google takes away is followed by another, which goes on
+from the checkpoints in the bucket. On Vertex AI, Google does both. Ctrl-C ends the following, not the
 training; the same command follows it again.
 """
 

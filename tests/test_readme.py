@@ -1,4 +1,4 @@
-"""The commands of the README, run as they stand."""
+"""The commands of the READMEs, run as they stand."""
 
 import os
 import re
@@ -19,7 +19,8 @@ LEFT_OUT = ("make test",)
 
 
 def commands() -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    text = "".join((ROOT / name).read_text() for name in ("README.md", "deploy/README.md"))
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
     lines = [line for block in blocks for line in block.splitlines()]
     return [line for line in lines if not line.startswith(LEFT_OUT)]
 
@@ -79,6 +80,7 @@ def test_the_commands_work_in_their_order(clone: Project) -> None:
     assert "<svg" in (clone.folder / "models/report.html").read_text()
     assert "v0.0.1 has prod now" in output
     assert "v0.0.1 has prod already" in output
+    assert "gcloud storage buckets create gs://my-project-disaster-tweets" in output
 
 
 def test_make_lists_its_tasks() -> None:
@@ -90,7 +92,9 @@ def test_make_lists_its_tasks() -> None:
         "serve",
         "report",
         "promote",
+        "cloud",
         "doctor",
+        "train-cloud",
         "images",
         "deploy",
         "back",
