@@ -120,7 +120,9 @@ def page(base: str | None) -> str:
         data=list(flat(this.json(REPORT)["data"])),
         outputs=outputs(this),
         machine=this.json(MACHINE),
-        card=MarkdownIt().enable("table").render(card.partition("\n")[2]),
+        card=MarkdownIt("commonmark", {"html": False})
+        .enable("table")
+        .render(card.partition("\n")[2]),
     )
 
 
@@ -138,7 +140,7 @@ def comment(base: str) -> str:
     if found := paired(this, other):
         lines += [f"Accuracy, tweet by tweet, against {base}: {found}."]
     elif other.json(REPORT):
-        lines += [f"The test split is not that of {base}: the changes below are no like-for-like."]
+        lines += [f"{base} has no answers to these test tweets: the changes are no like-for-like."]
     lines += [
         "",
         "| | this | 95 % interval | TF-IDF | before | change |",
@@ -186,7 +188,7 @@ def main() -> None:
     if not REPORT.exists():
         raise InputError(f"{REPORT} is missing: run `dvc repro` first")
     if chosen.base:
-        git("rev-parse", "--verify", "--quiet", f"{chosen.base}^{{commit}}")
+        git("log", "-1", "--end-of-options", chosen.base, "--")
     if chosen.comment:
         if not chosen.base:
             raise InputError("--comment: say which commit to compare with")
