@@ -17,7 +17,7 @@ import gto.api
 from gto.exceptions import ArtifactNotFound, GTOException
 from scmrepo.exceptions import SCMError
 
-from serve.locked import LockedModelError, verify
+from serve.locked import MANIFEST, LockedModelError, verify
 from stages.io import InputError, new_folder, run
 from stages.paths import CLASSIFIER
 
@@ -62,6 +62,8 @@ def fetch(version: str, folder: Path) -> None:
         InputError: it cannot be had, or is not whole; the folder is as it was.
 
     """
+    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
+        raise InputError(f"{folder} holds something else than a model: name another folder")
     with new_folder(folder) as draft:
         draft.rmdir()  # in a folder that is there, DVC would make another
         command = [sys.executable, "-m", "dvc", "get", ".", str(CLASSIFIER), "--out", str(draft)]

@@ -70,6 +70,9 @@ def test_promote_refuse_a_worse_one_and_roll_back(project: Project, tmp_path: Pa
         assert (code, said.endswith(there)) == (1, True), said
     assert "v0.0.3 has eu now" in promote(project, "eu", "--version", "staging")[1]
 
+    code, said = fetch(project, "prod", "models")
+    assert (code, said.startswith("error: models holds something else")) == (1, True), said
+
     shutil.rmtree(project.folder / ".dvc/cache")
     project.run("dvc", "remote", "modify", "--local", "storage", "url", str(tmp_path / "nowhere"))
     code, said = fetch(project, "eu", str(out))
