@@ -24,8 +24,7 @@ repro: $(READY) ## Run the pipeline where something changed, and print the metri
 
 serve: $(READY) ## Answer HTTP requests from the locked model, or from VERSION= or STAGE=, on port 8080
 ifneq ($(STAGE)$(VERSION),)
-	rm -rf models/promoted
-	dvc artifacts get . classifier $(if $(STAGE),--stage $(STAGE)) $(if $(VERSION),--rev $(VERSION)) --out models/promoted
+	python -m experiments.fetch $(or $(VERSION),$(STAGE))
 	MODEL_URI=models/promoted python -m serve
 else
 	python -m serve

@@ -11,17 +11,15 @@ stage by more than `promote.margin`, on this test split.
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import gto.api
 import pandas as pd
-from gto.exceptions import ArtifactNotFound, GTOException
+from gto.constants import name_re
 
 from experiments.compare import Difference, difference
+from experiments.fetch import ARTIFACT, UNUSABLE, fetch, resolve, versions
 from experiments.repository import changed_files, git, named, stale_stages
 from serve.classifier import Classifier
 from serve.locked import LockedModelError
@@ -29,30 +27,28 @@ from stages import params
 from stages.io import InputError, run
 from stages.paths import CLASSIFIER, METRICS, PREPARED
 
-ARTIFACT = "classifier"  # of dvc.yaml
 
-
-def promote(stage: str, version: str | None) -> str:
-    """Give `stage` to a version, or to this commit's model if it is sound; return the version.
+def promote(stage: str, name: str | None) -> str:
+    """Give `stage` to the version `name`, or to this commit's model; return the version.
 
     Raises:
         InputError: it must not be; the message says why.
 
     """
-    versions = _versions()
-    present = next((v for v, entry in versions.items() if _has(entry, stage)), None)
-    if version is not None:
-        if version not in versions:
-            known = ", ".join(sorted(versions)) or "none yet"
-            raise InputError(f"{ARTIFACT} has no version {version}; there are: {known}")
+    if not name_re.match(stage):
+        raise InputError(f"a stage has letters, digits, - _ and / only, not {stage!r}")
+    known = versions()
+    present = next((v for v, stages in known.items() if stage in stages), None)
+    if name is not None:
+        version = resolve(name)
     else:
         _check_sound()
-        commit = git("rev-parse", "HEAD").strip()
-        version = next((v for v, e in versions.items() if e["commit_hexsha"] == commit), None)
+        tags = git("tag", "--points-at", "HEAD").split()
+        version = next((v for v in known if f"{ARTIFACT}@{v}" in tags), "")
         if present and present != version:
             _check_not_worse(stage, present)
-        if version is None:
-            version = str(gto.api.register(".", ARTIFACT, commit).version)
+        if not version:
+            version = str(gto.api.register(".", ARTIFACT, "HEAD").version)
     if present == version:
         print(f"{version} has {stage} already")
     else:
@@ -62,17 +58,6 @@ def promote(stage: str, version: str | None) -> str:
             f"to let others know:\n    dvc push\n    git push origin {ARTIFACT}@{version} '{tag}'"
         )
     return version
-
-
-def _versions() -> dict[str, dict[str, Any]]:
-    try:
-        return {entry["version"]: entry for entry in gto.api.show(".", ARTIFACT)}
-    except ArtifactNotFound:
-        return {}
-
-
-def _has(entry: dict[str, Any], stage: str) -> bool:
-    return any(of["stage"] == stage and of["is_active"] for of in entry["stages"])
 
 
 def _check_sound() -> None:
@@ -93,12 +78,7 @@ def _check_not_worse(stage: str, present: str) -> None:
     margin = params.load().promote.margin
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / ARTIFACT
-        command = ["dvc", "artifacts", "get", ".", ARTIFACT, "--rev", present, "--out", str(other)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
-        if done.returncode:
-            raise InputError(
-                f"{present}, to be compared with, cannot be had: {done.stderr.strip()}"
-            )
+        fetch(present, other)
         found = _compare(other)
     print(f"accuracy on the test split, less that of {present}: {found}")
     if found.high < -margin:
@@ -125,12 +105,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.promote", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("stage", nargs="?", default="prod")
-    parser.add_argument("--version", help="an earlier one, such as v0.0.1")
+    parser.add_argument("--version", help="an earlier one, or a stage that has it")
     chosen = parser.parse_args()
     try:
         promote(chosen.stage, chosen.version)
-    except GTOException as error:
-        sys.exit(f"error: {error}")
+    except UNUSABLE as error:
+        raise InputError(str(error)) from error
 
 
 if __name__ == "__main__":

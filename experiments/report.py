@@ -7,14 +7,10 @@ can be made where the data is not.
 """
 
 import argparse
-import io
-import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
@@ -23,10 +19,9 @@ import vl_convert
 from dvc.render.match import match_defs_renderers
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
-from ruamel.yaml import YAML
 
 from experiments.compare import Difference, difference
-from experiments.repository import changed_files, git, named, stale_stages
+from experiments.repository import Run, changed_files, flat, git, named, stale_stages
 from stages import params
 from stages.io import InputError, new_file, run
 from stages.paths import EVALUATION, HISTORY, MACHINE, REPORT
@@ -39,37 +34,6 @@ LINES = {  # the curves of a comment: file, x, y, rows to average over
 }
 
 Table = list[list[str]]
-
-
-@dataclass(frozen=True)
-class Run:
-    """The figures of a commit, or of the workspace where `rev` is None."""
-
-    rev: str | None
-
-    def text(self, path: Path) -> str | None:
-        """Return a file's content, or None if it is not there."""
-        if self.rev is None:
-            return path.read_text(encoding="utf-8") if path.exists() else None
-        try:
-            return git("show", f"{self.rev}:{path}")
-        except InputError:
-            return None
-
-    def json(self, path: Path) -> dict[str, Any]:
-        """Return a JSON file's content, or {}."""
-        content: dict[str, Any] = json.loads(self.text(path) or "{}")
-        return content
-
-    def yaml(self, path: str) -> dict[str, Any]:
-        """Return a YAML file's content, or {}."""
-        return YAML(typ="safe", pure=True).load(self.text(Path(path)) or "") or {}
-
-    def table(self, path: Path) -> pd.DataFrame:
-        """Return a CSV or TSV file's rows; none if it is not there."""
-        text = self.text(path)
-        separator = "\t" if path.suffix == ".tsv" else ","
-        return pd.read_csv(io.StringIO(text), sep=separator) if text else pd.DataFrame()
 
 
 def paired(this: Run, base: Run) -> Difference | None:
@@ -102,17 +66,9 @@ def figures(this: Run, base: Run | None) -> Table:
 
 def changed_params(this: Run, base: Run) -> Table:
     """Return the params that differ: key, value, value before."""
-    mine, other = (dict(_flat(side.yaml("params.yaml"))) for side in (this, base))
+    mine, other = (dict(flat(side.yaml("params.yaml"))) for side in (this, base))
     keys = sorted(key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key))
     return [[key, str(mine.get(key, "")), str(other.get(key, ""))] for key in keys]
-
-
-def _flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def plots(base: str | None) -> Iterator[tuple[str, str]]:
@@ -156,15 +112,17 @@ def page(base: str | None) -> str:
         report=this.json(REPORT),
         figures=figures(this, other),
         paired=paired(this, other) if other else None,
-        params=list(_flat(this.yaml("params.yaml"))),
+        params=list(flat(this.yaml("params.yaml"))),
         changed_params=changed_params(this, other) if other else [],
         plots=list(plots(base)),
         slices=this.table(EVALUATION / "slices.csv"),
         mistakes=this.table(EVALUATION / "mistakes.csv"),
-        data=list(_flat(this.json(REPORT)["data"])),
+        data=list(flat(this.json(REPORT)["data"])),
         outputs=outputs(this),
         machine=this.json(MACHINE),
-        card=MarkdownIt().enable("table").render(card.partition("\n")[2]),
+        card=MarkdownIt("commonmark", {"html": False})
+        .enable("table")
+        .render(card.partition("\n")[2]),
     )
 
 
@@ -182,7 +140,7 @@ def comment(base: str) -> str:
     if found := paired(this, other):
         lines += [f"Accuracy, tweet by tweet, against {base}: {found}."]
     elif other.json(REPORT):
-        lines += [f"The test split is not that of {base}: the changes below are no like-for-like."]
+        lines += [f"{base} has no answers to these test tweets: the changes are no like-for-like."]
     lines += [
         "",
         "| | this | 95 % interval | TF-IDF | before | change |",
@@ -230,7 +188,7 @@ def main() -> None:
     if not REPORT.exists():
         raise InputError(f"{REPORT} is missing: run `dvc repro` first")
     if chosen.base:
-        git("rev-parse", "--verify", "--quiet", f"{chosen.base}^{{commit}}")
+        git("log", "-1", "--end-of-options", chosen.base, "--")
     if chosen.comment:
         if not chosen.base:
             raise InputError("--comment: say which commit to compare with")

@@ -1,9 +1,16 @@
 """What git and DVC know of the pipeline."""
 
+import io
+import json
 import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from dvc.repo import Repo
+from ruamel.yaml import YAML
 
 from stages.io import InputError
 
@@ -18,13 +25,14 @@ def git(*arguments: str) -> str:
     command = ["git", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if done.returncode:
-        raise InputError(f"git {arguments[0]}: {done.stderr.strip()}")
+        raise InputError(f"git: {done.stderr.strip()}")
     return done.stdout
 
 
 def changed_files() -> list[str]:
     """Return the tracked files that differ from the last commit."""
-    return [line[3:] for line in git("status", "--porcelain", "-uno").splitlines()]
+    status = git("--no-optional-locks", "status", "--porcelain", "-uno")  # others may need the lock
+    return [line[3:] for line in status.splitlines()]
 
 
 def named(files: list[str]) -> str:
@@ -50,3 +58,43 @@ def stale_stages(missing: bool) -> list[str]:
                     elif missing or state not in ("deleted", "not in cache"):
                         found.append(f"{stage}: {path} is {state}")
     return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of a commit, or of the workspace where `rev` is None."""
+
+    rev: str | None
+
+    def text(self, path: Path) -> str | None:
+        """Return a file's content, or None if it is not there."""
+        if self.rev is None:
+            return path.read_text(encoding="utf-8") if path.exists() else None
+        try:
+            return git("show", f"{self.rev}:{path}")
+        except InputError:
+            return None
+
+    def json(self, path: Path) -> dict[str, Any]:
+        """Return a JSON file's content, or {}."""
+        content: dict[str, Any] = json.loads(self.text(path) or "{}")
+        return content
+
+    def yaml(self, path: str) -> dict[str, Any]:
+        """Return a YAML file's content, or {}."""
+        return YAML(typ="safe", pure=True).load(self.text(Path(path)) or "") or {}
+
+    def table(self, path: Path) -> pd.DataFrame:
+        """Return a CSV or TSV file's rows; none if it is not there."""
+        text = self.text(path)
+        separator = "\t" if path.suffix == ".tsv" else ","
+        return pd.read_csv(io.StringIO(text), sep=separator) if text else pd.DataFrame()
+
+
+def flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what nested mappings hold, each with its dotted key."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value

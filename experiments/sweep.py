@@ -16,6 +16,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from hydra.errors import HydraException
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from experiments.repository import changed_files, git, named
+from experiments.repository import Run, changed_files, flat, git, named
 from stages import params
 from stages.io import InputError, new_file, run
 from stages.params import Params
@@ -40,7 +41,6 @@ from stages.progress import Progress
 OBJECTIVE = "validation_log_loss"  # the lower the better
 FOLDER = Path("models/sweeps")  # pictures and logs; the trials themselves are DVC's
 NAME = "name"  # of a trial's experiment
-SHOW = ["dvc", "exp", "show", "--json"]
 RUN = ["dvc", "--wait-for-lock", "exp", "run", "--temp"]
 
 Scalar = str | int | float | bool | None
@@ -69,20 +69,23 @@ def read_space(overrides: list[str], p: Params) -> Space:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
         raise InputError(f"{' '.join(overrides)}: {error}") from error
-    present = p.model_dump()
-    space = {}
+    present = dict(flat(p.model_dump()))
+    space: dict[str, Distribution] = {}
     for override in parsed:
-        section, _, name = (key := override.get_key_element()).partition(".")
-        whole = isinstance(present.get(section, {}).get(name), int)
+        key = override.get_key_element()
+        if key not in present or key in space:
+            raise InputError(f"{key}: {'named twice' if key in space else 'no key of params.yaml'}")
         try:
-            space[key] = _distribution(override, whole)
-        except ValueError as error:  # such as an interval that ends before it begins
+            space[key] = _distribution(override, isinstance(present[key], int))
+        except (HydraException, ValueError) as error:  # an interval that ends before it begins
             raise InputError(f"{override.input_line}: {error}") from error
     for key, of in space.items():
         for value in of.choices if isinstance(of, CategoricalDistribution) else (of.low, of.high):
-            values = p.model_dump()
-            section, _, name = key.partition(".")
-            values.setdefault(section, {})[name] = value
+            section = values = p.model_dump()
+            *above, name = key.split(".")
+            for part in above:
+                section = section[part]
+            section[name] = value
             params.parse(values, Path(f"{key}={value}"))
     return space
 
@@ -95,7 +98,7 @@ def _distribution(override: Override, whole: bool) -> Distribution:
             return IntDistribution(int(low), int(high), log=log)
         return FloatDistribution(low, high, log=log)
     if override.is_sweep_override():
-        return CategoricalDistribution([_plain(one) for one in override.sweep_iterator()])
+        return CategoricalDistribution(list(dict.fromkeys(map(_plain, override.sweep_iterator()))))
     name = override.key_or_group
     raise InputError(f"{override.input_line}: write {name}=1,2 or {name}=interval(1,2)")
 
@@ -117,27 +120,31 @@ def combinations(space: Space) -> list[Values]:
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*axes)]
 
 
-def experiments(name: str, keys: Iterable[str]) -> list[Experiment]:
-    """Find a sweep's finished experiments on the last commit."""
+def place() -> str:
+    """Return where git keeps the finished experiments on the last commit."""
     head = git("rev-parse", "HEAD").strip()
-    place = f"refs/exps/{head[:2]}/{head[2:]}/"
-    done = git("for-each-ref", "--format=%(refname)", place).replace(place, "").split()
-    found = []
-    for experiment in _shown(name):
-        data = experiment["revs"][0].get("data") or {}
-        figures = data.get("metrics", {}).get(str(METRICS), {}).get("data", {})
-        if experiment["name"] in done and OBJECTIVE in figures:
-            sections = data["params"]["params.yaml"]["data"]
-            values = {key: sections[key.split(".")[0]][key.split(".", 1)[1]] for key in keys}
-            found.append(Experiment(experiment["name"], values, figures[OBJECTIVE]))
+    return f"refs/exps/{head[:2]}/{head[2:]}/"
+
+
+def experiments(name: str, keys: Iterable[str]) -> list[Experiment]:
+    """Find a sweep's finished experiments on the last commit.
+
+    Raises:
+        InputError: in one, something else than `keys` varies.
+
+    """
+    base, found = dict(flat(Run("HEAD").yaml("params.yaml"))), []
+    for ref in git("for-each-ref", "--format=%(refname)", place()).split():
+        experiment, one = ref.removeprefix(place()), Run(ref)
+        objective = one.json(METRICS).get(OBJECTIVE)
+        if objective is None or not re.fullmatch(rf"{re.escape(name)}-\d+", experiment):
+            continue
+        values = dict(flat(one.yaml("params.yaml")))
+        for key in sorted((values.keys() | base.keys()) - set(keys)):
+            if values.get(key) != base.get(key):
+                raise InputError(f"{experiment} has {key}={values.get(key)}; try another --name")
+        found.append(Experiment(experiment, {key: values.get(key) for key in keys}, objective))
     return found
-
-
-def _shown(name: str) -> list[dict[str, Any]]:
-    """Return what DVC shows of a sweep, also of what was killed on its way."""
-    shown = subprocess.run(SHOW, capture_output=True, text=True, check=True).stdout  # noqa: S603 - no shell
-    every = json.loads(shown)[1]["experiments"] or []
-    return [one for one in every if re.fullmatch(rf"{re.escape(name)}-\d+", one["name"] or "")]
 
 
 def sweep(name: str, space: Space, trials: int | None, jobs: int) -> optuna.Study:
@@ -147,8 +154,8 @@ def sweep(name: str, space: Space, trials: int | None, jobs: int) -> optuna.Stud
         InputError: the workspace has changes, or the name is that of another sweep.
 
     """
-    if changed := changed_files():
-        raise InputError(f"not committed yet: {named(changed)}; commit, then sweep")
+    start = place()
+    check_unchanged(start)
     before = experiments(name, space)
     sampler = optuna.samplers.TPESampler(
         seed=len(before), multivariate=True, constant_liar=jobs > 1
@@ -172,12 +179,13 @@ def sweep(name: str, space: Space, trials: int | None, jobs: int) -> optuna.Stud
         for values in left:
             study.enqueue_trial(values)
         trials = len(before) + len(left)
-    taken = max((int(one["name"].rpartition("-")[2]) for one in _shown(name)), default=0)
-    names = (f"{name}-{number}" for number in itertools.count(taken + 1))
     (FOLDER / name).mkdir(parents=True, exist_ok=True)
+    taken = {one.name for one in before} | {log.stem for log in (FOLDER / name).glob("*.log")}
+    names = (new for n in itertools.count(1) if (new := f"{name}-{n}") not in taken)
 
     def run_next() -> None:
         with study_lock:
+            check_unchanged(start)
             trial = study.ask(dict(space))
             trial.set_user_attr(NAME, next(names))
         objective = _run(name, trial.user_attrs[NAME], trial.params, alone=jobs == 1)
@@ -193,9 +201,24 @@ def sweep(name: str, space: Space, trials: int | None, jobs: int) -> optuna.Stud
         Progress(desc=f"sweep {name}", total=trials, initial=len(before)) as progress,
         ThreadPoolExecutor(jobs) as pool,
     ):
-        for future in [pool.submit(run_next) for _ in range(trials - len(before))]:
-            future.result()
+        try:
+            for future in [pool.submit(run_next) for _ in range(trials - len(before))]:
+                future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C or an error, no further ones
     return study
+
+
+def check_unchanged(start: str) -> None:
+    """Raise InputError where a trial would not begin from the commit of `start` as it is."""
+    for _ in range(10):
+        if not (changed := changed_files()):
+            break
+        time.sleep(0.5)  # for a moment, DVC itself changes params.yaml to begin another trial
+    else:
+        raise InputError(f"not committed yet: {named(changed)}; commit, then sweep")
+    if place() != start:
+        raise InputError("there is a new commit; the sweep's experiments are those of the last")
 
 
 def _run(sweep_name: str, name: str, values: Values, alone: bool) -> float | None:
@@ -212,12 +235,12 @@ def _run(sweep_name: str, name: str, values: Values, alone: bool) -> float | Non
             stderr=output,
             check=False,
         )
-    found = [one.objective for one in experiments(sweep_name, values) if one.name == name]
-    if done.returncode or not found:
+    found: float | None = Run(f"{place()}{name}").json(METRICS).get(OBJECTIVE)
+    if done.returncode or found is None:
         Progress.write(f"{name} failed: {log} says why")
         return None
-    Progress.write(f"{name}  {OBJECTIVE} {found[0]:.4f}  {' '.join(overrides)}")
-    return found[0]
+    Progress.write(f"{name}  {OBJECTIVE} {found:.4f}  {' '.join(overrides)}")
+    return found
 
 
 def picture(study: optuna.Study) -> str:
@@ -264,6 +287,10 @@ def main() -> None:
     parser.add_argument("--trials", type=int, help="how many in all")
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
     chosen = parser.parse_args()
+    if chosen.jobs < 1 or (chosen.trials is not None and chosen.trials < 1):
+        parser.error("--jobs and --trials begin at 1")
+    if not re.fullmatch(r"\w[\w-]*", chosen.name):
+        parser.error(f"--name: letters, digits, _ and - only, not {chosen.name!r}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = read_space(chosen.space, params.load())
     study = sweep(chosen.name, space, chosen.trials, chosen.jobs)

@@ -13,10 +13,14 @@ from tests.conftest import Project
 from tests.experiments.conftest import commit
 
 
-def promote(project: Project, *arguments: str) -> tuple[int, str]:
-    done = project.run("python", "-m", "experiments.promote", *arguments, check=False)
+def promote(project: Project, *arguments: str, module: str = "promote") -> tuple[int, str]:
+    done = project.run("python", "-m", f"experiments.{module}", *arguments, check=False)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout + done.stderr
+
+
+def fetch(project: Project, *arguments: str) -> tuple[int, str]:
+    return promote(project, *arguments, module="fetch")
 
 
 def tags(project: Project) -> list[str]:
@@ -55,16 +59,35 @@ def test_promote_refuse_a_worse_one_and_roll_back(project: Project, tmp_path: Pa
     assert code == 0, said
     assert "v0.0.1 has prod now, after v0.0.2" in said
     out = tmp_path / "prod"
-    project.run("dvc", "artifacts", "get", ".", "classifier", "--stage", "prod", "--out", str(out))
+    assert fetch(project, "prod", str(out)) == (0, "v0.0.1\n")
     project.run("git", "checkout", "--quiet", "classifier@v0.0.1")
     project.run("dvc", "checkout", "--quiet")
-    assert verify(out) == verify(project.folder / "models/classifier")
+    whole = verify(out)
+    assert whole == verify(project.folder / "models/classifier")
 
-    code, said = promote(project, "--version", "v7.0.0")
-    assert (code, "there are: v0.0.1, v0.0.2, v0.0.3" in said) == (1, True), said
+    there = "there are: v0.0.3 (staging), v0.0.2, v0.0.1 (prod)\n"
+    for code, said in (promote(project, "--version", "v7.0.0"), fetch(project, "eu", str(out))):
+        assert (code, said.endswith(there)) == (1, True), said
+    assert "v0.0.3 has eu now" in promote(project, "eu", "--version", "staging")[1]
+
+    code, said = fetch(project, "prod", "models")
+    assert (code, said.startswith("error: models holds something else")) == (1, True), said
+
+    shutil.rmtree(project.folder / ".dvc/cache")
+    project.run("dvc", "remote", "modify", "--local", "storage", "url", str(tmp_path / "nowhere"))
+    code, said = fetch(project, "eu", str(out))
+    assert (code, said.startswith("error: v0.0.3 cannot be fetched: ")) == (1, True), said
+    assert verify(out) == whole
 
 
 def test_what_is_not_locked_is_not_promoted(project: Project) -> None:
+    code, said = promote(project, "prod#1")
+    assert (code, said.endswith("not 'prod#1'\n")) == (1, True), said
+    project.run("git", "config", "user.name", "")
+    code, said = promote(project)
+    assert (code, said.startswith("error: ")) == (1, True), said
+    project.run("git", "config", "user.name", "Tester")
+
     readme = project.folder / "README.md"
     text = readme.read_text()
     readme.write_text("changed")
@@ -89,6 +112,7 @@ def test_what_is_not_locked_is_not_promoted(project: Project) -> None:
     code, said = promote(project)
     assert code == 1
     assert "train: params.yaml: train is modified" in said
+    assert "none yet" in fetch(project, "prod")[1]
     assert tags(project) == []
 
 

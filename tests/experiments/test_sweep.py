@@ -9,7 +9,9 @@ from xml.etree import ElementTree
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution
 
+import experiments.sweep
 from experiments.sweep import combinations, picture, read_space
 from stages import params
 from stages.io import InputError
@@ -40,6 +42,7 @@ def test_a_space_is_read_as_dvc_reads_it(p: Params) -> None:
             "train.freeze_embeddings=true,false",
             "train.precision=choice('fp32',auto)",
             "runtime.wandb=null,tweets",
+            "evaluate.minimum.f1=0.5,0.6,0.5",
         ],
         p,
     )
@@ -48,8 +51,9 @@ def test_a_space_is_read_as_dvc_reads_it(p: Params) -> None:
         "train.freeze_embeddings": True,
         "train.precision": "fp32",
         "runtime.wandb": None,
+        "evaluate.minimum.f1": 0.5,
     }
-    assert len(combinations(space)) == 3 * 2 * 2 * 2
+    assert len(combinations(space)) == 3 * 2 * 2 * 2 * 2
     of = read_space(["train.lr=tag(log,interval(1e-5,1e-3))"], p)["train.lr"]
     assert of == optuna.distributions.FloatDistribution(1e-5, 1e-3, log=True)
     of = read_space(["train.epochs=interval(1,5)"], p)["train.epochs"]
@@ -63,15 +67,17 @@ def test_a_space_is_read_as_dvc_reads_it(p: Params) -> None:
         ("train.lr=interval(1e-4,2.5)", r"train.lr=2.5: train.lr: Input should be less than 1"),
         ("train.lr=interval(0.3,0.1)", r"train.lr=interval\(0.3,0.1\): `low <= high`"),
         ("train.weight_decay=tag(log,interval(0,0.1))", r"weight_decay=tag.*low > 0"),
-        ("train.momentum=0.1,0.2", r"train.momentum: Extra inputs"),
-        ("nowhere=1,2", r"nowhere"),
+        ("train.momentum=0.1,0.2", r"train.momentum: no key of params.yaml"),
+        ("nowhere=1,2", r"nowhere: no key"),
+        ("train.lr=0.1,0.2 train.lr=0.3,0.4", r"train.lr: named twice"),
+        ("train.lr=glob(*)", r"train.lr=glob\(\*\): "),
         ("train.lr=1e-4", r"train.lr=1e-4: write train.lr=1,2 or train.lr=interval\(1,2\)"),
         ("train.lr=1e-4,[", r"train.lr=1e-4,\["),
     ],
 )
 def test_what_is_no_space_is_named(p: Params, override: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        read_space([override], p)
+        read_space(override.split(), p)
 
 
 def test_an_interval_has_no_combinations(p: Params) -> None:
@@ -117,8 +123,9 @@ def test_a_sweep_goes_on_where_it_was_killed(project: Project) -> None:
 
     code, _ = sweep(project, *values)
     assert (code, sorted(names(project))) == (0, sorted(tried)), "nothing is left to try"
-    code, said = sweep(project, "evaluate.seed=1,3")
-    assert (code, "try --name" in said) == (1, True), said
+    for other in (["evaluate.seed=1,2"], ["evaluate.bootstrap=100,120", "evaluate.seed=1,2"]):
+        code, said = sweep(project, *other)
+        assert (code, "--name" in said) == (1, True), said
 
 
 def test_a_search_survives_a_trial_that_fails(project: Project) -> None:
@@ -163,6 +170,44 @@ def test_uncommitted_changes_are_not_swept(project: Project) -> None:
         file.write("changed")
     code, said = sweep(project, "train.lr=1e-3,4e-3")
     assert (code, "not committed yet: README.md" in said) == (1, True), said
+
+
+def test_a_sweep_stops_when_it_is_told_to_or_the_workspace_changes(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    space = {"train.seed": CategoricalDistribution(range(99))}
+    tried = []
+
+    def run_until_ctrl_c(*_: object, **__: object) -> float:
+        tried.append(1)
+        if len(tried) == 2:
+            raise KeyboardInterrupt
+        return 0.5
+
+    monkeypatch.setattr(experiments.sweep, "_run", run_until_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        experiments.sweep.sweep("x", space, None, 1)
+    assert len(tried) < 20
+
+    def run_and_edit(*_: object, **__: object) -> float:
+        (project.folder / "README.md").write_text("changed")
+        return 0.5
+
+    monkeypatch.setattr(experiments.sweep, "_run", run_and_edit)
+    with pytest.raises(InputError, match=r"not committed yet: README.md"):
+        experiments.sweep.sweep("x", space, None, 1)
+
+
+@pytest.mark.parametrize("wrong", [["--jobs", "0"], ["--trials", "0"], ["--name", "a/b"]])
+def test_options_that_cannot_be_are_said(
+    wrong: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["sweep", "train.lr=0.1,0.2", *wrong])
+    with pytest.raises(SystemExit, match="2"):
+        experiments.sweep.main()
+    assert wrong[0] in capsys.readouterr().err
 
 
 def test_the_picture_has_every_param() -> None:
