@@ -296,7 +296,7 @@ def test_the_server_says_what_it_is(serve_image: str, context: Path) -> None:
 def test_it_answers_unprivileged_and_read_only(
     serve_image: str, context: Path, tmp_path: Path
 ) -> None:
-    with container(serve_image, tmp_path / "log") as (server, name):
+    with container(serve_image, tmp_path / "log", "--cpus=1") as (server, name):
         answer = httpx.post(f"{server.url}/predict", json={"text": "flood"}).json()
         assert answer["model"] == version_of(context)
         verdict = httpx.post(
@@ -304,8 +304,11 @@ def test_it_answers_unprivileged_and_read_only(
         )
         assert verdict.is_success, verdict.text
         assert run("podman", "exec", name, "id", "-u").stdout.strip() == USER
+        count = "from serve.server import cpus; print(cpus())"
+        assert run("podman", "exec", name, "python", "-c", count).stdout == "1\n"
         assert "Read-only" in run("podman", "exec", name, "touch", "/app/x", check=False).stdout
         assert run("podman", "healthcheck", "run", name).returncode == 0
+        assert "telemetry" not in server.output()
 
 
 def test_an_end_answers_what_was_accepted(serve_image: str, tmp_path: Path) -> None:
