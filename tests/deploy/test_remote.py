@@ -198,8 +198,8 @@ def test_a_missing_member_is_found_and_repaired(
         "python -m deploy.doctor --repair, where they are in the cache",
     )
     assert doctor(second, repair=True) == (
-        "data/5 is missing; not all in this cache",
-        "repair from where they were pushed",
+        "data/5 is missing",
+        "repair from where they were pushed: this cache lacks them",
     )
     assert doctor(first, repair=True) == ("1 objects sent again; now whole", "")
     second.run("dvc", "pull")
