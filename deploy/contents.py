@@ -4,6 +4,7 @@ DVC takes a folder for whole as soon as its list of files is there; here each ob
 """
 
 import base64
+import hashlib
 import json
 from pathlib import Path
 
@@ -42,11 +43,12 @@ class Contents:
     def send_again(self) -> int:
         """Send what is missing or altered, as far as the cache has it; return how many objects."""
         cache = self.repo.cache.local
-        oids = {oid.value: oid for oid in self.faults.values()}
-        there = cache.oids_exist(list(oids))  # and are what their names say
-        for value in there:
-            self._blob(oids[value]).upload_from_filename(cache.oid_to_path(value))
-        return len(there)
+        paths = {oid: Path(cache.oid_to_path(oid.value)) for oid in set(self.faults.values())}
+        # DVC's own look takes a file in the cache for good if it cannot be written.
+        good = [oid for oid, path in paths.items() if path.exists() and _md5(path) == _hex(oid)]
+        for oid in good:
+            self._blob(oid).upload_from_filename(paths[oid])
+        return len(good)
 
     def __str__(self) -> str:
         """Say it in a line."""
@@ -68,6 +70,15 @@ class Contents:
     def _fault(self, oid: HashInfo) -> str:
         if self._name(oid) not in self.held:
             return "missing"
-        md5 = base64.b64encode(bytes.fromhex(str(oid.value).removesuffix(".dir"))).decode()
+        md5 = base64.b64encode(bytes.fromhex(_hex(oid))).decode()
         held = self.held[self._name(oid)]
         return "" if held in (md5, None) else "altered"  # no MD5: composed of parts
+
+
+def _hex(oid: HashInfo) -> str:
+    return str(oid.value).removesuffix(".dir")
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

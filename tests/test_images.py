@@ -30,20 +30,39 @@ BASE = "docker.io/library/python:3.11-slim"
 USER = "65532"
 MARK = b"planted-5f0e7c1b"
 SECRETS = (
+    ".aws/credentials",
+    ".config/gcloud/application_default_credentials.json",
+    ".dvc/cache/files/md5/5f/0e7c1b",
     ".dvc/config.local",
+    ".dvc/tmp/key",
     ".env",
     ".git/credentials",
     ".netrc",
+    ".ssh/id_rsa",
+    "Dockerfile.key",
+    "constraints.txt.key",
     "data/feedback.jsonl",
+    "data/prepared/key.json",
+    "data/tweets.csv.dvc",
     "deploy/accelerate/key.json",
+    "deploy/accelerate/key/a.yaml",
+    "deploy/grafana/key.json",
     "deploy/key.json",
+    "dvc.yaml.key",
     "key.json",
     "models/checkpoints/key.json",
+    "models/evaluation/key.json",
+    "models/promoted/key.json",
     "models/wandb/key",
+    "params.yaml.key",
     "serve/.env",
     "serve/key.json",
+    "serve/key/a.py",
+    "serve/page/.env",
     "serve/page/key.json",
+    "stages/.env",
     "stages/key.json",
+    "stages/key/a.py",
     "tests/key.json",
 )
 
@@ -259,6 +278,19 @@ def test_a_spoilt_model_stops_the_build(serve_image: str, changed: Path, mounts:
     done = build(changed, "Dockerfile.serve", *mounts)
     assert done.returncode != 0
     assert f"error: models/classifier/{WEIGHTS} has been altered" in done.stdout
+
+
+def test_another_build_gives_the_same_layers(
+    serve_image: str, changed: Path, mounts: list[str]
+) -> None:
+    for path in (changed, *changed.rglob("*")):
+        os.utime(path, (1e9, 1e9))
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    done = build(changed, "Dockerfile.serve", *mounts, "--no-cache", "--tag=test-disaster-again")
+    assert done.returncode == 0, done.stdout
+    again = layers("localhost/test-disaster-again")
+    run("podman", "rmi", "--force", "localhost/test-disaster-again")
+    assert again == layers(serve_image)
 
 
 def test_layers_of_the_server_hold_nothing_else(serve_image: str, tmp_path: Path) -> None:
