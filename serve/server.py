@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -150,7 +151,7 @@ class Server(ls.LitServer):
 
     def _start_worker_monitoring(self, manager: Any, uvicorn_workers: dict[int, Any]) -> None:  # noqa: ANN401
         def watch() -> None:
-            uvicorn_workers[0].join()
+            wait([uvicorn_workers[0].sentinel])  # join() would take its end from who shuts down
             self.broken = not self._shutdown_event.is_set()
             self._shutdown_event.set()
 

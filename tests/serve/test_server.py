@@ -38,6 +38,7 @@ def test_vertex_names_port_and_routes(pipeline: Project, tmp_path: Path) -> None
     output = server.stop()
     assert server.process.returncode == 0, output
     assert "Traceback" not in output
+    assert "Forcibly" not in output
     assert wait_until(lambda: not any(map(runs, processes)), 2)
     assert list(Path(place).iterdir()) == []  # no copy of the model is left
 
@@ -58,6 +59,7 @@ def test_an_end_under_load_answers_what_was_accepted(pipeline: Project, tmp_path
         output = server.stop()
         assert time.monotonic() - began < 8
         assert server.process.returncode == 0, output
+        assert "Forcibly" not in output
         assert [future.result().status_code for future in asked] == [200] * 10
         assert all(len(f.result().json()["predictions"]) == 1000 for f in asked)
         assert "Traceback" not in output
