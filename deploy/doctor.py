@@ -4,68 +4,37 @@ python -m deploy.doctor [--repair]
 """
 
 import argparse
-import base64
-import json
+import asyncio
 import re
 import secrets
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import google.auth
 from dvc.config import ConfigError
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from dvc_data.hashfile.hash_info import HashInfo
-from dvc_data.hashfile.tree import Tree
 from google.api_core.exceptions import GoogleAPICallError, NotFound
 from google.auth import jwt
 from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
 from google.cloud import storage
 
+from deploy.contents import Contents
+from deploy.fixes import CLOCK, GIT, LOGIN, PLACE, CheckError, fix_of, words
+
 MAX_SKEW = 300  # seconds; Google refuses keys' signatures from clocks further off
 ONCE: dict[str, Any] = {"retry": None, "timeout": 10}
-SCOPES = ["https://www.googleapis.com/auth/devstorage.full_control"]  # as DVC asks
 NOBODY = "DVC would go on as nobody (anonymous)"
-CLOCK = "sudo timedatectl set-ntp true"
-LOGIN = "gcloud auth application-default login"
-QUOTA = "gcloud auth application-default set-quota-project YOUR-PROJECT"
-PLACE = "dvc remote modify --local {remote} url gs://YOUR-BUCKET/dvc"
-
-# What Google's libraries and servers say, and what helps; the first that matches counts.
-FIXES = {
-    r"reasonable timeframe": CLOCK,
-    r"Invalid JWT Signature|account not found": f"make another key, or use your own: {LOGIN}",
-    r"invalid_grant|reauth|Reauth|Invalid Credentials|Anonymous caller": LOGIN,
-    r"certificate (has expired|is not yet valid)": CLOCK,
-    r"CERTIFICATE_VERIFY_FAILED": "name your proxy's: export REQUESTS_CA_BUNDLE=FILE",
-    r"ProxyError": "correct or unset HTTPS_PROXY",
-    r"resolve|establish|timed out|onnection": "connect, or name your proxy in HTTPS_PROXY",
-    r"permission to use project|serviceusage": QUOTA,
-    r"billing account": "enable billing for the bucket's project in the Cloud console",
-    r"requester pays": "gcloud storage buckets update gs://{bucket} --no-requester-pays",
-    r"scope": "gcloud compute instances set-service-account VM --scopes=cloud-platform",
-    r"retention|hold": "none needed to push and pull; `dvc gc --cloud` cannot work",
-    r"storage\.(objects|buckets)\.\w+": "gcloud storage buckets add-iam-policy-binding gs://{bucket}"
-    " --member={member} --role=roles/storage.objectUser",
-    r"bucket name": PLACE,
-    r"": "try again later; see https://status.cloud.google.com",
-}
-
-
-class CheckError(Exception):
-    """A check failed; `fix` is what to do about it."""
-
-    def __init__(self, says: str, fix: str) -> None:
-        super().__init__(says)
-        self.fix = fix
+SCOPES = ["https://www.googleapis.com/auth/devstorage.full_control"]  # as DVC asks
 
 
 @dataclass
@@ -102,14 +71,19 @@ def remote(case: Case) -> str:
     """Read from DVC's configuration where the remote is."""
     try:
         config = Repo(case.folder).config
-    except (ConfigError, DvcException) as error:
-        raise CheckError(words(error), "git checkout .dvc, in the repository") from None
+    except ConfigError as error:
+        fix = "correct .dvc/config.local, or: git checkout .dvc/config"
+        raise CheckError(words(error), fix) from None
+    except DvcException as error:
+        raise CheckError(words(error), GIT) from None
     case.remote = config["core"].get("remote", case.remote)
-    case.config = dict(config["remote"].get(case.remote, {}))
-    url = case.config.get("url", "no place")
-    place = re.fullmatch(r"gs://([^/]+)/?(.*?)/*", url)
+    if case.remote not in config["remote"]:
+        raise CheckError(f"there is no remote {case.remote}", "git checkout .dvc/config")
+    case.config = dict(config["remote"][case.remote])
+    url = case.config["url"]
+    place = re.fullmatch(r"gs://([a-z0-9][^/A-Z]+)/?(.*?)/*", url)
     if not place:
-        raise CheckError(f"{url} is not on Google Cloud Storage", PLACE.format(**vars(case)))
+        raise CheckError(f"{url} is no bucket of Google Cloud Storage", PLACE.format(**vars(case)))
     case.bucket, case.prefix = place.groups()
     if not case.config.get("verify"):
         says = f"{url}, but DVC takes altered objects for good"
@@ -118,11 +92,18 @@ def remote(case: Case) -> str:
 
 
 def network(case: Case) -> str:
-    """Ask the server anything at all."""
+    """Ask the server anything at all, by either client that DVC uses: for the login, for data."""
     url = case.client().api_endpoint
     answer = Request()(url, timeout=ONCE["timeout"])
     if date := answer.headers.get("Date"):
         case.seconds_ahead = time.time() - parsedate_to_datetime(date).timestamp()
+
+    async def ask() -> None:
+        timeout = aiohttp.ClientTimeout(ONCE["timeout"])
+        async with aiohttp.ClientSession(trust_env=True, timeout=timeout) as session:
+            await session.head(url)
+
+    asyncio.run(ask())
     return f"{url} answers"
 
 
@@ -144,7 +125,7 @@ def credentials(case: Case) -> str:
             warnings.simplefilter("ignore")  # on quota projects, which buckets do without
             load = google.auth.load_credentials_from_file
             found = load(path, SCOPES) if path else google.auth.default(SCOPES)
-    except DefaultCredentialsError as error:
+    except Exception as error:  # on a file that is no key, of many kinds
         if "default credentials were not found" in str(error):
             raise CheckError(f"none; {NOBODY}", LOGIN) from None
         at = "the remote's credentialpath" if path else "GOOGLE_APPLICATION_CREDENTIALS"
@@ -208,7 +189,7 @@ def reads(case: Case) -> str:
     """Read what was written, or what others wrote."""
     if case.written:
         if case.blob().download_as_bytes(**ONCE) != case.probe:
-            raise CheckError("an object came back altered", FIXES[""])
+            raise CheckError("an object came back altered", fix_of(""))
     elif case.found:
         case.blob(case.found).download_as_bytes(end=0, **ONCE)
     else:
@@ -223,49 +204,21 @@ def deletes(case: Case) -> str:
 
 
 def contents(case: Case) -> str:
-    """Compare what the bucket holds with what dvc.lock names, one by one.
-
-    DVC takes a folder for whole as soon as its list of files is there.
-    """
-    repo = Repo(case.folder)
-    odb = repo.cloud.get_remote_odb(case.remote)
-    within = odb.path.removeprefix(f"{case.bucket}/")
-    blobs = case.client().list_blobs(case.bucket, prefix=within, **ONCE)
-    held = {blob.name: blob.md5_hash for blob in blobs}
-
-    def at(oid: HashInfo) -> str:
-        return str(odb.oid_to_path(oid.value)).removeprefix(f"{case.bucket}/")
-
-    def fault(oid: HashInfo) -> str:
-        if at(oid) not in held:
-            return "missing"
-        md5 = base64.b64encode(bytes.fromhex(str(oid.value).removesuffix(".dir"))).decode()
-        return "" if held[at(oid)] in (md5, None) else "altered"  # no MD5: composed of parts
-
-    outs = [out for out in repo.index.outs if out.use_cache and out.can_push and out.hash_info]
-    outs = [out for out in outs if not out.stage.is_repo_import]  # pushed where they come from
-    pushed = [out for out in outs if fault(out.hash_info) != "missing"]
-    bad: dict[str, HashInfo] = {}
-    for out in pushed:
-        parts = {str(out): out.hash_info}
-        if out.is_dir_checksum and not fault(out.hash_info):
-            listed = json.loads(case.blob(at(out.hash_info)).download_as_bytes(**ONCE))
-            for key, _, oid in Tree.from_list(listed, "md5"):
-                parts["/".join((str(out), *key))] = oid
-        bad |= {f"{name} is {fault(oid)}": oid for name, oid in parts.items() if fault(oid)}
-    if not bad:
-        later = len(outs) - len(pushed)
-        return f"whole; {later} of {len(outs)} outputs not pushed yet" if later else "whole"
-    says = "; ".join(list(bad)[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
-    if not case.repair:
+    """Compare what the bucket holds with what DVC's files name, and mend it if asked to."""
+    bucket = case.client().bucket(case.bucket)
+    try:
+        found = Contents(case.folder, case.remote, bucket)
+        sent = found.send_again() if case.repair and found.faults else 0
+        if sent:
+            found = Contents(case.folder, case.remote, bucket)
+    except DvcException as error:
+        raise CheckError(words(error), "correct that file; `git diff` shows it") from None
+    says = f"{sent} objects sent again; now {found}" if sent else str(found)
+    if found.faults and case.repair:
+        raise CheckError(says, "repair from where they were pushed: this cache lacks them")
+    if found.faults:
         raise CheckError(says, "python -m deploy.doctor --repair, where they are in the cache")
-    cache = repo.cache.local
-    oids = {oid.value: oid for oid in bad.values()}
-    if len(set(cache.oids_exist(list(oids)))) < len(oids):
-        raise CheckError(f"{says}; not all in this cache", "repair from where they were pushed")
-    for value, oid in oids.items():
-        case.blob(at(oid)).upload_from_filename(cache.oid_to_path(value))
-    return f"{len(oids)} objects sent again; now {contents(replace(case, repair=False))}"
+    return says
 
 
 # Each check with those that must have succeeded before it.
@@ -285,15 +238,6 @@ CHECKS: dict[Callable[[Case], str], tuple[Callable[[Case], str], ...]] = {
 }
 
 
-def words(error: Exception) -> str:
-    """Return what an error says, in a line."""
-    try:
-        says = error.response.json()["error"]["message"]  # type: ignore[attr-defined] # of few
-    except (AttributeError, KeyError, TypeError, ValueError):
-        says = str(error.args[0] if error.args else error)
-    return " ".join(says.rpartition("(Caused by ")[2].split())[:300]
-
-
 def examine(case: Case) -> Iterator[tuple[str, str, str]]:
     """Make the checks; yield of each its name, what it says, and the fix if it failed."""
     passed: set[Callable[[Case], str]] = set()
@@ -305,10 +249,9 @@ def examine(case: Case) -> Iterator[tuple[str, str, str]]:
                 passed.add(check)
             except CheckError as error:
                 says, fix = str(error), error.fix
-            except (GoogleAPICallError, GoogleAuthError, DvcException, OSError) as error:
+            except (GoogleAPICallError, GoogleAuthError, aiohttp.ClientError, OSError) as error:
                 says = words(error)
-                fix = next(text for at, text in FIXES.items() if re.search(at, says))
-                fix = fix.format(**vars(case))
+                fix = fix_of(says).format(**vars(case))
         yield check.__name__, says, fix
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import multiprocessing
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +32,9 @@ from serve.worker import become_worker
 
 DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
 REVIVAL = 0.1  # seconds between two looks for dead workers
+CGROUP = Path("/sys/fs/cgroup")
+# Microseconds of CPU time a period, and the period: in version 2 and in version 1 of cgroups.
+QUOTAS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +56,7 @@ class Server(ls.LitServer):
             store.folder / "workers.sock", folder, options.max_queue, options.request_timeout
         )
         self.models = Models(store, self.dispatcher, options.model_poll)
-        threads = max(1, len(os.sched_getaffinity(0)) // options.workers)
+        threads = max(1, cpus() // options.workers)
         super().__init__(
             DisasterAPI(self.dispatcher.path, options.predict_route, threads),
             accelerator="cpu",
@@ -146,7 +151,7 @@ class Server(ls.LitServer):
 
     def _start_worker_monitoring(self, manager: Any, uvicorn_workers: dict[int, Any]) -> None:  # noqa: ANN401
         def watch() -> None:
-            uvicorn_workers[0].join()
+            wait([uvicorn_workers[0].sentinel])  # join() would take its end from who shuts down
             self.broken = not self._shutdown_event.is_set()
             self._shutdown_event.set()
 
@@ -156,6 +161,21 @@ class Server(ls.LitServer):
     def _perform_graceful_shutdown(self, *args: Any, **others: Any) -> None:  # noqa: ANN401
         self._shutdown_event.set()  # no worker is revived from here on
         super()._perform_graceful_shutdown(*args, **others)
+
+
+def cpus() -> int:
+    """Return how many CPUs this process has, as a container's limit may be less than it sees.
+
+    More threads than that would wait for each other, until the next period gives time again.
+    """
+    seen = len(os.sched_getaffinity(0))
+    for names in QUOTAS:
+        with contextlib.suppress(OSError, ValueError):  # another version, or no limit
+            text = " ".join((CGROUP / name).read_text() for name in names)
+            quota, period = map(int, text.split())
+            if quota > 0:
+                return min(seen, math.ceil(quota / period))
+    return seen
 
 
 def leave_with_parent(own: Path) -> None:

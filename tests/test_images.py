@@ -30,20 +30,39 @@ BASE = "docker.io/library/python:3.11-slim"
 USER = "65532"
 MARK = b"planted-5f0e7c1b"
 SECRETS = (
+    ".aws/credentials",
+    ".config/gcloud/application_default_credentials.json",
+    ".dvc/cache/files/md5/5f/0e7c1b",
     ".dvc/config.local",
+    ".dvc/tmp/key",
     ".env",
     ".git/credentials",
     ".netrc",
+    ".ssh/id_rsa",
+    "Dockerfile.key",
+    "constraints.txt.key",
     "data/feedback.jsonl",
+    "data/prepared/key.json",
+    "data/tweets.csv.dvc",
     "deploy/accelerate/key.json",
+    "deploy/accelerate/key/a.yaml",
+    "deploy/grafana/key.json",
     "deploy/key.json",
+    "dvc.yaml.key",
     "key.json",
     "models/checkpoints/key.json",
+    "models/evaluation/key.json",
+    "models/promoted/key.json",
     "models/wandb/key",
+    "params.yaml.key",
     "serve/.env",
     "serve/key.json",
+    "serve/key/a.py",
+    "serve/page/.env",
     "serve/page/key.json",
+    "stages/.env",
     "stages/key.json",
+    "stages/key/a.py",
     "tests/key.json",
 )
 
@@ -261,6 +280,19 @@ def test_a_spoilt_model_stops_the_build(serve_image: str, changed: Path, mounts:
     assert f"error: models/classifier/{WEIGHTS} has been altered" in done.stdout
 
 
+def test_another_build_gives_the_same_layers(
+    serve_image: str, changed: Path, mounts: list[str]
+) -> None:
+    for path in (changed, *changed.rglob("*")):
+        os.utime(path, (1e9, 1e9))
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    done = build(changed, "Dockerfile.serve", *mounts, "--no-cache", "--tag=test-disaster-again")
+    assert done.returncode == 0, done.stdout
+    again = layers("localhost/test-disaster-again")
+    run("podman", "rmi", "--force", "localhost/test-disaster-again")
+    assert again == layers(serve_image)
+
+
 def test_layers_of_the_server_hold_nothing_else(serve_image: str, tmp_path: Path) -> None:
     found = dict(added(serve_image, tmp_path / "image.tar"))
     assert {name.partition("/")[0] for name in found} == {"app", "venv"}
@@ -296,7 +328,7 @@ def test_the_server_says_what_it_is(serve_image: str, context: Path) -> None:
 def test_it_answers_unprivileged_and_read_only(
     serve_image: str, context: Path, tmp_path: Path
 ) -> None:
-    with container(serve_image, tmp_path / "log") as (server, name):
+    with container(serve_image, tmp_path / "log", "--cpus=1") as (server, name):
         answer = httpx.post(f"{server.url}/predict", json={"text": "flood"}).json()
         assert answer["model"] == version_of(context)
         verdict = httpx.post(
@@ -304,13 +336,16 @@ def test_it_answers_unprivileged_and_read_only(
         )
         assert verdict.is_success, verdict.text
         assert run("podman", "exec", name, "id", "-u").stdout.strip() == USER
+        count = "from serve.server import cpus; print(cpus())"
+        assert run("podman", "exec", name, "python", "-c", count).stdout == "1\n"
         assert "Read-only" in run("podman", "exec", name, "touch", "/app/x", check=False).stdout
         assert run("podman", "healthcheck", "run", name).returncode == 0
+        assert "telemetry" not in server.output()
 
 
 def test_an_end_answers_what_was_accepted(serve_image: str, tmp_path: Path) -> None:
     with (
-        container(serve_image, tmp_path / "log") as (server, _),
+        container(serve_image, tmp_path / "log", "--user=12345") as (server, _),
         concurrent.futures.ThreadPoolExecutor() as pool,
     ):
         body = {"instances": [{"text": f"fire on street {n}"} for n in range(1000)]}
@@ -323,6 +358,7 @@ def test_an_end_answers_what_was_accepted(serve_image: str, tmp_path: Path) -> N
         output = server.stop()
         assert time.monotonic() - began < 10
         assert server.process.returncode == 0, output
+        assert "Forcibly" not in output
         assert [future.result().status_code for future in asked] == [200, 200]
 
 

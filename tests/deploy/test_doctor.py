@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import ssl
 import subprocess
 import sys
@@ -19,13 +20,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from gcsfs import GCSFileSystem
 
-from deploy.doctor import CLOCK, LOGIN, Case, examine
+from deploy.doctor import Case, examine
+from deploy.fixes import CLOCK, GIT, LOGIN
 from tests.conftest import ROOT
 from tests.deploy.conftest import ROBOT
 from tests.gcs import Cloud
 
 Ask = Callable[..., dict[str, tuple[str, str]]]
 CONFIG = "[core]\nno_scm = true\nremote = storage\n['remote \"storage\"']\n"
+TRUST = (
+    "name your proxy's, for the login and for DVC:"
+    " export REQUESTS_CA_BUNDLE=FILE SSL_CERT_FILE=FILE"
+)
 GRANT = (
     "gcloud storage buckets add-iam-policy-binding gs://bucket"
     f" --member=serviceAccount:{ROBOT} --role=roles/storage.objectUser"
@@ -125,7 +131,24 @@ def test_all_is_well(ask: Ask, cloud: Cloud, robot: Path) -> None:
             403,
             "Request had insufficient authentication scopes.",
             "bucket",
-            "gcloud compute instances set-service-account VM --scopes=cloud-platform",
+            "gcloud compute instances set-service-account VM --service-account=ACCOUNT"
+            " --scopes=cloud-platform",
+        ),
+        (
+            "GET",
+            "/iam/",
+            403,
+            "Cloud Storage JSON API has not been used in project 1 before or it is disabled.",
+            "bucket",
+            "gcloud services enable storage.googleapis.com",
+        ),
+        (
+            "GET",
+            "/iam/",
+            403,
+            "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: x",
+            "bucket",
+            "ask who administers your organization in Google Cloud",
         ),
         (
             "GET",
@@ -188,8 +211,8 @@ def test_a_bucket_that_is_not_there(ask: Ask) -> None:
     ("config", "says", "fix"),
     [
         ({"verify": "false"}, "takes altered objects", "dvc remote modify storage verify true"),
-        ({"url": "s3://bucket"}, "not on Google", "dvc remote modify --local storage url gs://"),
-        ({"nonsense": "1"}, "extra keys not allowed", "git checkout .dvc"),
+        ({"url": "s3://bucket"}, "no bucket of Google", "dvc remote modify --local storage url gs"),
+        ({"nonsense": "1"}, "extra keys not allowed", "correct .dvc/config.local"),
     ],
 )
 def test_a_remote_that_is_none(ask: Ask, config: dict[str, str], says: str, fix: str) -> None:
@@ -199,10 +222,50 @@ def test_a_remote_that_is_none(ask: Ask, config: dict[str, str], says: str, fix:
     assert {f for name, f in findings.items() if name != "remote"} == {("not checked", "")}
 
 
-def test_a_folder_without_dvc(tmp_path: Path) -> None:
-    _, says, fix = next(iter(examine(Case(tmp_path))))
-    assert "not inside of a DVC repository" in says
-    assert fix == "git checkout .dvc, in the repository"
+def test_the_repositorys_own_remote_is_nobodys_bucket(ask: Ask, tmp_path: Path) -> None:
+    ask()
+    shutil.copyfile(ROOT / ".dvc/config", tmp_path / "project/.dvc/config")
+    (tmp_path / "project/.dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    _, says, fix = next(iter(examine(Case(tmp_path / "project"))))
+    assert says == "gs://YOUR-BUCKET/dvc is no bucket of Google Cloud Storage"
+    assert fix == "dvc remote modify --local storage url gs://YOUR-BUCKET/dvc"
+
+
+@pytest.mark.parametrize(
+    ("config", "says", "fix"),
+    [
+        (None, "not inside of a DVC repository", GIT),
+        ("[core]\n", "is not a git repository", GIT),
+        ("[core]\nno_scm = true\n", "there is no remote storage", "git checkout .dvc/config"),
+        ("nonsense[", "Invalid line", "correct .dvc/config.local, or: git checkout .dvc/config"),
+    ],
+)
+def test_a_folder_that_is_no_clone(tmp_path: Path, config: str | None, says: str, fix: str) -> None:
+    if config:
+        (tmp_path / ".dvc").mkdir()
+        (tmp_path / ".dvc/config").write_text(config)
+    findings = list(examine(Case(tmp_path)))
+    assert says in findings[0][1]
+    assert findings[0][2] == fix
+    assert {tuple(rest) for _, *rest in findings[1:]} == {("not checked", "")}
+
+
+def test_a_folder_that_may_not_be_written(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", "/proc/nowhere")
+    findings = ask()
+    assert "'/proc/nowhere" in findings["remote"][0]
+    assert fixes(findings) == {
+        "remote": "allow this user to read and write that path, or name another"
+    }
+
+
+@pytest.mark.usefixtures("robot")
+def test_files_that_dvc_cannot_read(ask: Ask, tmp_path: Path) -> None:
+    ask()
+    (tmp_path / "project/dvc.yaml").write_text("stages: [")
+    findings = ask()
+    assert "dvc.yaml', YAML file structure is corrupted" in findings["contents"][0]
+    assert fixes(findings) == {"contents": "correct that file; `git diff` shows it"}
 
 
 @pytest.mark.usefixtures("nobody")
@@ -220,6 +283,8 @@ def test_no_credentials(ask: Ask, cloud: Cloud) -> None:
     [
         (None, "was not found"),
         ("secret", "is not a valid json file"),
+        ('["secret"]', "has no attribute"),
+        ("", "Is a directory"),
         ('{"refresh_token": "secret"}', "does not have a valid type"),
         ('{"type": "service_account", "private_key": "secret"}', "Failed to load service account"),
     ],
@@ -228,7 +293,9 @@ def test_credentials_that_are_none(
     ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, says: str
 ) -> None:
     path = tmp_path / "key.json"
-    if content:
+    if content == "":
+        path.mkdir()
+    elif content:
         path.write_text(content)
     findings = ask(credentialpath=str(path))
     assert says in findings["credentials"][0]
@@ -352,35 +419,50 @@ def test_no_network(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("robot")
+@pytest.mark.parametrize(
+    ("year", "trusted_by", "fix"),
+    [
+        (datetime.now().year, (), TRUST),
+        (datetime.now().year, ("REQUESTS_CA_BUNDLE",), TRUST),  # the login alone would work
+        (datetime.now().year, ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"), None),
+        (2020, ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"), CLOCK),
+    ],
+)
 def test_certificates(
-    ask: Ask, private_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ask: Ask,
+    private_key: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    year: int,
+    trusted_by: tuple[str, ...],
+    fix: str | None,
 ) -> None:
     key: Any = serialization.load_pem_private_key(private_key.encode(), None)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "proxy")])
-    past = datetime(2020, 1, 1)
+    start = datetime(year, 1, 1) - timedelta(days=1)
     address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
     certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, past, past + timedelta(days=1))
+        x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + timedelta(days=400))
         .add_extension(address, critical=False)
         .sign(key, hashes.SHA256())
     )
     (own := tmp_path / "own.pem").write_bytes(
         private_key.encode() + certificate.public_bytes(serialization.Encoding.PEM)
     )
+    for variable in trusted_by:
+        monkeypatch.setenv(variable, str(own))
+    # DVC's client makes it when it is imported, from what the variables say then.
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", ssl.create_default_context())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(own)
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as listener:
         listener.socket = context.wrap_socket(listener.socket, server_side=True)
         thread = threading.Thread(target=listener.serve_forever, args=(0.05,))
         thread.start()
-        url = f"https://127.0.0.1:{listener.server_port}"
-        untrusted = ask(endpointurl=url)
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(own))
-        expired = ask(endpointurl=url)
+        findings = ask(endpointurl=f"https://127.0.0.1:{listener.server_port}")
         listener.shutdown()
         thread.join()
-    assert fixes(untrusted) == {"network": "name your proxy's: export REQUESTS_CA_BUNDLE=FILE"}
-    assert fixes(expired) == {"network": CLOCK}
+    assert fixes(findings).get("network") == fix
 
 
 @pytest.mark.usefixtures("robot")

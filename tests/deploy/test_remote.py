@@ -198,9 +198,17 @@ def test_a_missing_member_is_found_and_repaired(
         "python -m deploy.doctor --repair, where they are in the cache",
     )
     assert doctor(second, repair=True) == (
-        "data/5 is missing; not all in this cache",
-        "repair from where they were pushed",
+        "data/5 is missing",
+        "repair from where they were pushed: this cache lacks them",
     )
+    cached = first.folder / ".dvc/cache" / oid(first.folder / "data/5").removeprefix("dvc/")
+    good = cached.read_bytes()
+    cached.chmod(0o644)
+    cached.write_bytes(b"evil")
+    cached.chmod(0o444)  # which DVC takes for a sign that nothing has changed
+    assert doctor(first, repair=True)[0] == "data/5 is missing"
+    cached.chmod(0o644)
+    cached.write_bytes(good)
     assert doctor(first, repair=True) == ("1 objects sent again; now whole", "")
     second.run("dvc", "pull")
     assert files(second.folder / "data") == files(first.folder / "data")

@@ -1,6 +1,9 @@
 """A text's probability is its own."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ from transformers import AutoModelForSequenceClassification
 
 from serve.classifier import Classifier
 from serve.locked import LockedModelError
-from tests.conftest import CORPUS, Project
+from tests.conftest import CORPUS, ROOT, Project
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +90,10 @@ def test_golden_answers_are_compared(classifier_folder: Path) -> None:
     path.write_text(json.dumps(manifest))
     with pytest.raises(LockedModelError, match=r"manifest.json: golden: 'Wildfire spreads"):
         Classifier(classifier_folder).check()
+
+
+def test_its_makers_are_told_nothing(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", "import serve.classifier"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    assert list(tmp_path.iterdir()) == []  # no identity to report under

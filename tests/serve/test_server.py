@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serve.server import cpus
 from tests.conftest import Project
 from tests.serve.running import children, ends, free_port, runs, serving, start, wait_until
 
@@ -37,6 +38,7 @@ def test_vertex_names_port_and_routes(pipeline: Project, tmp_path: Path) -> None
     output = server.stop()
     assert server.process.returncode == 0, output
     assert "Traceback" not in output
+    assert "Forcibly" not in output
     assert wait_until(lambda: not any(map(runs, processes)), 2)
     assert list(Path(place).iterdir()) == []  # no copy of the model is left
 
@@ -57,6 +59,7 @@ def test_an_end_under_load_answers_what_was_accepted(pipeline: Project, tmp_path
         output = server.stop()
         assert time.monotonic() - began < 8
         assert server.process.returncode == 0, output
+        assert "Forcibly" not in output
         assert [future.result().status_code for future in asked] == [200] * 10
         assert all(len(f.result().json()["predictions"]) == 1000 for f in asked)
         assert "Traceback" not in output
@@ -168,3 +171,27 @@ def test_it_can_be_ended_as_it_starts(pipeline: Project, tmp_path: Path, seconds
     assert server.process.returncode in (0, -signal.SIGTERM)
     assert "Traceback" not in output
     assert wait_until(lambda: not any(map(runs, processes)), 3)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "100000 100000\n"}, 1),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "20000 100000\n"}, 1),
+        ({"cpu.max": "6400000 100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
+    ],
+)
+def test_a_containers_limit_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr("serve.server.CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert cpus() == expected
