@@ -35,7 +35,6 @@ from deploy.google import WANDB_KEY
 from stages import params
 from stages.io import InputError, new_file, run
 
-PIPELINE = ("dvc", "repro", "--pull")
 EXTRAS = ("dvc.lock", "models/speed", "models/wandb")  # wanted though no stage's output
 GRACE = 25  # seconds; Google gives 30
 
@@ -103,7 +102,7 @@ def join(cluster: dict[str, Any], gpus: int) -> int:
     return rank
 
 
-def commands(rank: int, machines: int, launch: str) -> list[list[str]]:
+def commands(rank: int, machines: int, launch: str, pipeline: list[str]) -> list[list[str]]:
     """Return what a machine runs: the first one the pipeline, the others as far as the training.
 
     Raises:
@@ -115,8 +114,8 @@ def commands(rank: int, machines: int, launch: str) -> list[list[str]]:
             f"{machines} machines, but runtime.launch is {launch!r}: make it `accelerate launch`"
         )
     if rank == 0:
-        return [list(PIPELINE)]
-    return [[*PIPELINE, "teach"], [*shlex.split(launch), "-m", "stages.train"]]
+        return [pipeline]
+    return [[*pipeline, "teach"], [*shlex.split(launch), "-m", "stages.train"]]
 
 
 def keep(bucket: str, name: str) -> str:
@@ -163,7 +162,8 @@ def main() -> None:
     cluster = json.loads(os.environ.get("CLUSTER_SPEC") or "null")
     machines = sum(map(len, cluster["cluster"].values())) if cluster else 1
     rank = join(cluster, torch.cuda.device_count()) if machines > 1 else 0
-    for command in commands(rank, machines, p.runtime.launch):
+    pipeline = ["dvc", "repro", *(["--pull"] if bucket else [])]
+    for command in commands(rank, machines, p.runtime.launch, pipeline):
         print(f"job: {shlex.join(command)}", flush=True)
         if status := call(command):
             sys.exit(status)

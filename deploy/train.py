@@ -32,6 +32,7 @@ IMAGE = (
     "--image-project=deeplearning-platform-release",
 )
 TAKEN = re.compile(r"ZONE_RESOURCE_POOL_EXHAUSTED|does not have enough resources|QUOTA|[Qq]uota")
+UNDER_WAY = ("JOB_STATE_QUEUED", "JOB_STATE_PENDING", "JOB_STATE_RUNNING")  # of Vertex AI
 SECONDS = 15  # between two looks at a VM
 
 
@@ -182,14 +183,18 @@ def on_vertex(at: Place, name: str, image: str, hours: float) -> None:
         hours_in_seconds=f"{int(hours * 3600)}s",
     )
     where = (f"--region={at.region}", f"--project={at.project}")
-    with tempfile.TemporaryDirectory() as folder:
-        (config := Path(folder) / "job.yaml").write_text(text, encoding="utf-8")
-        made = ask(
-            *("ai", "custom-jobs", "create", f"--display-name={name}", f"--config={config}"), *where
-        )
-    print(f"{made['name']}: to end it, {shown(('ai', 'custom-jobs', 'cancel', made['name']))}")
-    watch("ai", "custom-jobs", "stream-logs", made["name"], *where)
-    job = ask("ai", "custom-jobs", "describe", made["name"], *where)
+    listed = ask("ai", "custom-jobs", "list", f"--filter=displayName={name}", *where) or []
+    under_way = [each for each in listed if each.get("state", "") in UNDER_WAY]
+    if under_way:
+        job = under_way[0]
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            (config := Path(folder) / "job.yaml").write_text(text, encoding="utf-8")
+            described = (f"--display-name={name}", f"--config={config}")
+            job = ask("ai", "custom-jobs", "create", *described, *where)
+    print(f"{job['name']}: to end it, {shown(('ai', 'custom-jobs', 'cancel', job['name']))}")
+    watch("ai", "custom-jobs", "stream-logs", job["name"], *where)
+    job = ask("ai", "custom-jobs", "describe", job["name"], *where)
     if job["state"] != "JOB_STATE_SUCCEEDED":
         raise InputError(
             f"{job['state']}: {job.get('error', {}).get('message', 'see the log above')}"

@@ -3,6 +3,7 @@
 # end, it says so in the bucket and deletes the VM. A pre-empted VM is deleted by Google, and the next
 # one goes on from the checkpoints in the bucket.
 set -uo pipefail
+export HOME=/root # a start-up script has none, and docker keeps its login there
 
 metadata() {
   curl --silent --fail --header 'Metadata-Flavor: Google' \

@@ -96,14 +96,14 @@ def test_several_machines_share_the_training(
     assert (settings["main_process_ip"], settings["main_process_port"]) == ("first", 2222)
     assert join(CLUSTER | {"task": {"type": "workerpool0", "index": 0}}, gpus=1) == 0
 
-    launch = "accelerate launch"
-    assert commands(0, 3, launch) == [["dvc", "repro", "--pull"]]
-    assert commands(2, 3, launch) == [
-        ["dvc", "repro", "--pull", "teach"],
+    launch, pipeline = "accelerate launch", ["dvc", "repro"]
+    assert commands(0, 3, launch, pipeline) == [pipeline]
+    assert commands(2, 3, launch, pipeline) == [
+        ["dvc", "repro", "teach"],
         ["accelerate", "launch", "-m", "stages.train"],
     ]
     with pytest.raises(InputError, match=r"runtime\.launch is 'python'"):
-        commands(0, 3, "python")
+        commands(0, 3, "python", pipeline)
 
 
 def test_two_machines_train_what_one_does(

@@ -94,6 +94,10 @@ def test_a_job_of_vertex_ai_is_a_spot_one(
     monkeypatch.setattr(train, "watch", finish)
     with pytest.raises(InputError, match="JOB_STATE_FAILED"):
         on_vertex(AT, RUN, "image@sha256:1", 2)
+    for value in google.held.values():
+        value["state"] = "JOB_STATE_RUNNING"
+    with pytest.raises(InputError, match="JOB_STATE_FAILED"):
+        on_vertex(AT, RUN, "image@sha256:1", 2)  # follows the one that is under way
     [job] = [value["jobSpec"] for key, value in google.held.items() if "/customJobs/" in key]
     assert job["scheduling"] == {
         "strategy": "SPOT",
