@@ -4,8 +4,8 @@
 
 A VM is a spot one that deletes itself at the end, or after --hours at the latest. Where a zone has
 no T4 free, the next is tried; a VM that Google takes away is followed by another, which goes on
-from the checkpoints in the bucket. On Vertex AI, Google does both. Ctrl-C ends the following, not the
-training; the same command follows it again.
+from the checkpoints in the bucket. On Vertex AI, Google does both. Ctrl-C ends the following, not
+the training; the same command follows it again.
 """
 
 import argparse

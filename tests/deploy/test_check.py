@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from deploy import check
 from deploy.google import Place
-from experiments.promote import ARTIFACT
+from experiments.fetch import ARTIFACT
 from tests.conftest import NOWHERE, ROOT
 
 yaml = YAML(typ="safe")
