@@ -38,7 +38,7 @@ def smoke(url: str, model: str = "", key: str = "", seconds: float = 0) -> int:
     _wait_until_healthy(url)
     answers, end = 0, time.monotonic() + seconds
     while not answers or time.monotonic() < end:
-        said = _ask(f"{url}/predict", key, {"instances": [{"text": text} for text in TEXTS]})
+        said = _predict(f"{url}/predict", key)
         if [sorted(each) for each in said["predictions"]] != [["label", "probability"]] * len(
             TEXTS
         ):
@@ -63,7 +63,15 @@ def _wait_until_healthy(url: str) -> None:
             return
 
 
-def _ask(url: str, key: str = "", body: Any = None) -> Any:  # noqa: ANN401 - whatever JSON can hold
+def _predict(url: str, key: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    text = _ask(url, key, {"instances": [{"text": text} for text in TEXTS]})
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise SmokeError(f"{url} answers {text[:200]!r}") from None
+
+
+def _ask(url: str, key: str = "", body: object = None) -> bytes:
     if not url.startswith(("http://", "https://")):
         raise SmokeError(f"{url} is no address of a server")
     headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
@@ -71,13 +79,13 @@ def _ask(url: str, key: str = "", body: Any = None) -> Any:  # noqa: ANN401 - wh
         url, None if body is None else json.dumps(body).encode(), headers
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            return json.loads(answer.read() or "null")
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - checked above
+            content: bytes = answer.read()
+            return content
     except urllib.error.HTTPError as error:
-        raise SmokeError(
-            f"{url}: {error.code} {error.read()[:200].decode(errors='replace')}"
-        ) from None
-    except (OSError, ValueError) as error:
+        said = error.read()[:200].decode(errors="replace")
+        raise SmokeError(f"{url}: {error.code} {said}") from None
+    except OSError as error:
         raise SmokeError(f"{url}: {error}") from error
 
 

@@ -45,7 +45,7 @@ def test_each_account_has_the_least_roles() -> None:
         "secretmanager.secretAccessor on disaster-tweets-api-keys",
     }
     assert roles["build"] == {
-        "storage.objectViewer on gs://my-project-disaster-tweets",
+        "storage.objectUser on gs://my-project-disaster-tweets",
         "artifactregistry.writer on disaster-tweets",
         "logging.logWriter on my-project",
     }
