@@ -20,6 +20,7 @@ from serve import metrics
 from serve.logs import trace_fields
 
 MAX_BODY = 16 * 2**20  # bytes
+MAX_HELD = 3 * MAX_BODY  # of all requests at once: a container's memory is small
 BODY_TIME = 5  # seconds for the whole body to come in
 HEAD_TIME = 5  # seconds for a request's head; uvicorn's own limit of 5 is for the wait between two
 
@@ -92,6 +93,7 @@ class Edge:
         self.guarded = guarded
         self.routes = routes
         self.project = project
+        self.held = 0  # bytes of bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -114,7 +116,7 @@ class Edge:
                 size += len(message.get("body", b""))
             await send(message)
 
-        body = _Body(receive)
+        body = _Body(self, receive)
 
         async def send_unless_refused(message: Message) -> None:
             # The application takes an exception amid the body for a malformed one.
@@ -134,6 +136,7 @@ class Edge:
             if not status:
                 await _refuse(500, "internal error", noted_send)
         finally:
+            self.held -= body.size
             seconds = time.perf_counter() - began
             route = path if path in self.routes else "other"
             metrics.REQUESTS.labels(scope["method"], route, status).inc()
@@ -182,11 +185,12 @@ class Edge:
 
 
 class _Body:
-    """A request's body, held to MAX_BODY and BODY_TIME."""
+    """A request's body, held to MAX_BODY, with all others to MAX_HELD, and to BODY_TIME."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, edge: Edge, receive: Receive) -> None:
+        self._edge = edge
         self._receive = receive
-        self._size = 0
+        self.size = 0
         self._complete = False
         self._until = 0.0
         self.refused: RefusedError | None = None
@@ -209,9 +213,13 @@ class _Body:
         except TimeoutError as error:
             raise RefusedError(408, f"the body took over {BODY_TIME} s", "too_slow") from error
         self._complete = not message.get("more_body")
-        self._size += len(message.get("body", b""))
-        if self._size > MAX_BODY:
+        size = len(message.get("body", b""))
+        self.size += size
+        self._edge.held += size
+        if self.size > MAX_BODY:
             raise RefusedError(413, f"the body is over {MAX_BODY} bytes", "too_large")
+        if size and self._edge.held > MAX_HELD:
+            raise RefusedError(429, "more is sent than can be held; try again", "held")
         return message
 
 
@@ -245,6 +253,8 @@ async def _refuse(status: int, detail: str, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if status == 429:
+        headers.append((b"retry-after", b"1"))
     with contextlib.suppress(RuntimeError):  # the client is gone
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

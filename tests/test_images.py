@@ -381,3 +381,12 @@ def test_a_job_makes_the_same_model(
     assert user == USER
     assert done.stderr.count("Running stage") == len(pipeline.lock()["stages"])
     assert YAML(typ="safe").load(lock) == pipeline.lock()
+
+
+def test_a_job_uses_a_mounted_clone(train_image: str, pipeline: Project, tmp_path: Path) -> None:
+    shutil.copytree(pipeline.folder, clone := tmp_path / "clone")
+    user = f"--user={os.getuid()}:{os.getgid()}"
+    command = ["podman", "run", "--rm", "--network=none", "--read-only", "--read-only-tmpfs=false"]
+    mounts = ("--tmpfs=/tmp", f"--volume={clone}:/home/disaster-tweets")
+    done = run(*command, *mounts, user, train_image, "dvc", "repro")
+    assert "up to date" in done.stdout

@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serve.edge import MAX_BODY
+from serve.edge import MAX_BODY, MAX_HELD
 from tests.conftest import Project
-from tests.serve.running import Running, serving
+from tests.serve.running import Running, serving, wait_until
 
 KEYS = ("the-first-key-of-two", "the-second-key-of-two")
 
@@ -90,6 +90,21 @@ def test_a_body_too_large_is_refused(server: Running) -> None:
 
     with contextlib.suppress(httpx.WriteError):  # the server hangs up first
         assert httpx.post(f"{server.url}/predict", content=stream()).status_code == 413
+
+
+def test_bodies_do_not_fill_the_memory(server: Running) -> None:
+    def answer() -> httpx.Response:
+        return httpx.post(f"{server.url}/predict", json={"text": "fire"})
+
+    head = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % MAX_BODY
+    with contextlib.ExitStack() as stack:
+        for _ in range(MAX_HELD // MAX_BODY):
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=15)
+            stack.enter_context(connection).sendall(head + b" " * (MAX_BODY - 1))
+        assert wait_until(lambda: answer().status_code == 429, 3)
+        assert answer().headers["retry-after"] == "1"
+        assert server.health() == 200
+    assert wait_until(lambda: answer().status_code == 200)
 
 
 def test_who_sends_slowly_is_not_waited_for(server: Running) -> None:
