@@ -35,6 +35,8 @@ def smoke(url: str, model: str = "", key: str = "", seconds: float = 0) -> int:
         SmokeError: an answer is wrong, or does not come.
 
     """
+    if not url.startswith(("http://", "https://")):
+        raise SmokeError(f"{url} is no address of a server")
     _wait_until_healthy(url)
     answers, end = 0, time.monotonic() + seconds
     while not answers or time.monotonic() < end:
@@ -72,14 +74,12 @@ def _predict(url: str, key: str) -> Any:  # noqa: ANN401 - whatever JSON can hol
 
 
 def _ask(url: str, key: str = "", body: object = None) -> bytes:
-    if not url.startswith(("http://", "https://")):
-        raise SmokeError(f"{url} is no address of a server")
     headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
-    request = urllib.request.Request(  # noqa: S310 - checked above
+    request = urllib.request.Request(  # noqa: S310 - checked before
         url, None if body is None else json.dumps(body).encode(), headers
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - checked above
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - checked before
             content: bytes = answer.read()
             return content
     except urllib.error.HTTPError as error:

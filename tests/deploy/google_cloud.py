@@ -211,7 +211,8 @@ class GoogleCloud:
 
     def of_vertex(self, path: str, verb: str, body: Json) -> Json:
         if verb == "upload":
-            return self.create(path, {}, body["model"], "")
+            kinds = {"supportedDeploymentResourcesTypes": ["DEDICATED_RESOURCES"]}
+            return self.create(path, {}, body["model"] | kinds, "")
         if verb in ("predict", "rawPredict"):
             return self.predicts
         endpoint = self.held[path]

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,10 @@ def shares(cloud: GoogleCloud) -> dict[str, int]:
 def splits(cloud: GoogleCloud) -> list[dict[str, int]]:
     """Return how the traffic was split, change by change."""
     puts = [b for m, u, b in cloud.requests if "/services" in u and m in ("POST", "PUT")]
-    return [serving({"status": body["spec"]}) for body in puts]
+    return [
+        {t.get("revisionName", "newest"): t["percent"] for t in traffic if t.get("percent")}
+        for traffic in (body["spec"]["traffic"] for body in puts)
+    ]
 
 
 def test_a_release_goes_step_by_step_and_back(cloud: GoogleCloud, version: str) -> None:
@@ -111,19 +115,22 @@ def test_an_endpoint_of_vertex_ai_gets_the_same_image(
     google.predicts = GOOD
     deploy(AT, "image@sha256:1", "one")
     deploy(AT, "image@sha256:2", "two")
-    held = next(value for key, value in google.held.items() if "/endpoints/" in key)
+
+    def held() -> dict[str, Any]:
+        return next(value for key, value in google.held.items() if "/endpoints/" in key)
+
     models = [value for key, value in google.held.items() if "/models/" in key]
     assert [m["containerSpec"]["imageUri"][-1] for m in models] == ["1", "2"]
     assert models[0]["containerSpec"]["predictRoute"] == "/predict"
-    [only] = held["deployedModels"]
+    [only] = held()["deployedModels"]
     assert only["displayName"] == "disaster-tweets-two"
-    assert held["trafficSplit"][only["id"]] == 100
+    assert held()["trafficSplit"][only["id"]] == 100
 
     google.predicts = {"predictions": ["nonsense"]}
     with pytest.raises(InputError, match="nonsense"):
         deploy(AT, "image@sha256:3", "three")
-    assert [each["displayName"] for each in held["deployedModels"]] == ["disaster-tweets-two"]
-    assert held["trafficSplit"][only["id"]] == 100
+    assert [each["displayName"] for each in held()["deployedModels"]] == ["disaster-tweets-two"]
+    assert held()["trafficSplit"][only["id"]] == 100
 
 
 def test_the_manifest_leaves_nothing_to_fill_in(tmp_path: Path) -> None:
