@@ -90,7 +90,7 @@ class GoogleCloud:
         address, _, verb = address.partition(":")
         host, _, path = address.partition("/")
         path = re.sub(
-            r"^(upload/)?(storage|compute|apis/serving\.knative\.dev)?/?v\d\w*/", "", path
+            r"^((?:up|down)load/)?(storage|compute|apis/serving\.knative\.dev)?/?v\d\w*/", "", path
         )
         path = f"{host.split('.')[0]}/{path}".replace("/projects/-/", "/projects/my-project/")
         if path.startswith("serviceusage/"):
@@ -103,7 +103,7 @@ class GoogleCloud:
         if path.endswith(f"/services/{path.rpartition('/')[2]}") and method in ("PUT", "PATCH"):
             self.held[path] = self.deployed(path, {**self.held[path], **body})
             return self.held[path]
-        if found := re.fullmatch(r"storage/(?:download/)?b/(.+)/o/(.+)", path):
+        if found := re.fullmatch(r"storage/b/(.+)/o/(.+)", path):
             return self.of_objects(method, found[1], urllib.parse.unquote(found[2]), asked)
         if "/aggregated/" in path:
             return self.of_all_zones(path.rpartition("/")[2])
@@ -188,7 +188,15 @@ class GoogleCloud:
             return content
         digest = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
         size = str(len(content))
-        return {"bucket": bucket, "name": name, "size": size, "md5Hash": digest, "generation": "1"}
+        link = f"https://storage.googleapis.com/download/storage/v1/b/{bucket}/o/"
+        return {
+            "bucket": bucket,
+            "name": name,
+            "size": size,
+            "md5Hash": digest,
+            "generation": "1",
+            "mediaLink": f"{link}{urllib.parse.quote(name, safe='')}?alt=media",
+        }
 
     def of_all_zones(self, kind: str) -> Json:
         if kind == "acceleratorTypes":

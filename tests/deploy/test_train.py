@@ -75,13 +75,12 @@ def test_no_free_zone_and_other_refusals_are_told_apart(
         on_vm(AT, RUN, "image", 1, ["us-central1-a"])
 
 
-def test_a_failed_training_is_one_here_too(
-    google: GoogleCloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(train, "ended", lambda *_: 3)
+def test_a_failed_training_is_one_here_too(google: GoogleCloud) -> None:
+    assert train.ended(AT, RUN) is None
     google.hold_object(AT.bucket, f"runs/{RUN}/status", b"3")
     with pytest.raises(InputError, match="ended with status 3"):
         on_vm(AT, RUN, "image", 1, ["us-central1-a"])
+    assert google.objects == {}  # another try is not taken for this one
 
 
 def test_a_job_of_vertex_ai_is_a_spot_one(
