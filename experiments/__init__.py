@@ -1,1 +1,1 @@
-"""Commands around the pipeline: search for params, promote a model, report a run."""
+"""Commands around the pipeline: search for params, report a run, promote and fetch a model."""

@@ -61,7 +61,9 @@ def promote(stage: str, name: str | None) -> str:
 
 
 def _check_sound() -> None:
-    if changed := changed_files():
+    others = ("ls-files", "--others", "--exclude-standard", "--")  # what a clone would lack
+    parts = ("dvc.lock", "dvc.yaml", "params.yaml", "models", "serve", "stages")
+    if changed := changed_files() + git(*others, *parts).splitlines():
         raise InputError(f"not committed yet: {named(changed)}; commit, then promote")
     if stale := stale_stages(missing=True):
         lines = "\n    ".join(stale)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Project, make_project
-from tests.experiments.conftest import queue_is_empty
+from tests.experiments.conftest import commit, queue_is_empty
 from tests.serve.running import Running, free_port, wait_until
 
 # What a test of the tests cannot run: the suite itself.
@@ -63,6 +63,8 @@ def test_the_commands_work_in_their_order(clone: Project) -> None:
             continue
         result = clone.run("bash", "-euc", line.replace("localhost:8080", f"127.0.0.1:{port}"))
         done.append(result.stdout)
+        if line.startswith("make repro"):
+            commit(clone, "a run, as this repository has one")
         if "queue start" in line:
             assert wait_until(lambda: queue_is_empty(clone), 180)
         assert "error" not in result.stderr.lower()
@@ -81,6 +83,7 @@ def test_the_commands_work_in_their_order(clone: Project) -> None:
     assert "v0.0.1 has prod now" in output
     assert "v0.0.1 has prod already" in output
     assert "gcloud storage buckets create gs://my-project-disaster-tweets" in output
+    assert "v0.0.1\n" in done
 
 
 def test_make_lists_its_tasks() -> None:

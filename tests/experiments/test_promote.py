@@ -94,6 +94,11 @@ def test_what_is_not_locked_is_not_promoted(project: Project) -> None:
     assert promote(project) == (1, "error: not committed yet: README.md; commit, then promote\n")
     readme.write_text(text)
 
+    project.run("git", "rm", "--quiet", "--cached", "dvc.lock")
+    project.run("git", "commit", "--quiet", "--message", "without its lock")
+    assert promote(project) == (1, "error: not committed yet: dvc.lock; commit, then promote\n")
+    project.run("git", "reset", "--quiet", "--hard", "HEAD~1")
+
     weights = project.folder / "models/classifier/network.bin"
     content = bytearray(weights.read_bytes())
     content[100] ^= 1
