@@ -121,7 +121,8 @@ def _start_wandb(p: Params, run_id: str | None) -> Any:  # noqa: ANN401 - has no
         group=os.environ.get("WANDB_RUN_GROUP", _group(p)),
         job_type="train",
         config=p.model_dump(),
-        dir="models",
+        # An experiment may run in a folder that DVC deletes; its log stays in the repository.
+        dir=str(Path(os.environ.get("DVC_ROOT", ".")) / "models"),
         mode=None if online else "offline",  # to be sent later, by `wandb sync`
     )
     run.define_metric("*", step_metric="step")

@@ -100,14 +100,16 @@ def records(path: Path) -> Iterator[Any]:
 
 
 def test_wandb_has_the_curves_offline_under_one_id(pipeline: Project, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere/models").mkdir(parents=True)
     (tmp_path / "models").mkdir()
     model = pipeline.folder / "models/checkpoint"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(pipeline.folder / "params.yaml"), str(model)],
-        cwd=tmp_path,
+        cwd=tmp_path / "elsewhere",  # as `dvc exp run --temp` has it
         env=environment
         | {
+            "DVC_ROOT": str(tmp_path),
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "HOME": str(tmp_path),
             "HTTPS_PROXY": NOWHERE,
