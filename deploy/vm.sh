@@ -4,9 +4,10 @@
 # one goes on from the checkpoints in the bucket.
 set -uo pipefail
 export HOME=/root # a start-up script has none, and docker keeps its login there
+export PATH=$PATH:/snap/bin # where Ubuntu has gcloud
 
 metadata() {
-  curl --silent --fail --header 'Metadata-Flavor: Google' \
+  curl --silent --fail --retry 5 --retry-connrefused --header 'Metadata-Flavor: Google' \
     "http://metadata.google.internal/computeMetadata/v1/instance/$1"
 }
 
@@ -18,7 +19,7 @@ zone=$(basename "$(metadata zone)")
 status=1
 
 finish() {
-  if [ "$(metadata preempted)" != TRUE ]; then # else the next VM goes on
+  if [ "$(metadata preempted)" = FALSE ]; then # else the next VM goes on
     echo "$status" | gcloud storage cp - "gs://$bucket/runs/$run/status" --quiet
   fi
   echo "train: ended with status $status; deleting $name"
