@@ -241,6 +241,7 @@ def _roles(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
         ],
         "build": [
             (bucket, "storage.objectUser"),  # sources, models, logs
+            (bucket, "storage.legacyBucketReader"),  # Cloud Build asks for that of its logs
             (images, "artifactregistry.writer"),
             (project, "logging.logWriter"),
         ],
@@ -254,7 +255,6 @@ def _roles(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
             (images, "artifactregistry.reader"),
             (keys, "secretmanager.secretAccessor"),  # to try the new revision
             (project, "cloudbuild.builds.editor"),
-            (project, "logging.viewer"),
             (project, "run.admin"),
             (project, "serviceusage.serviceUsageConsumer"),
             (builder, "iam.serviceAccountUser"),

@@ -46,6 +46,7 @@ def test_each_account_has_the_least_roles() -> None:
     }
     assert roles["build"] == {
         "storage.objectUser on gs://my-project-disaster-tweets",
+        "storage.legacyBucketReader on gs://my-project-disaster-tweets",
         "artifactregistry.writer on disaster-tweets",
         "logging.logWriter on my-project",
     }
