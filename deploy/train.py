@@ -5,7 +5,7 @@
 A VM is a spot one that deletes itself at the end, or after --hours at the latest. Where a zone has
 no T4 free, the next is tried; a VM that Google takes away is followed by another, which goes on
 from the checkpoints in the bucket. On Vertex AI, Google does both. Ctrl-C ends the following, not
-the training; the same command follows it again.
+the training; the same command follows it again, and brings back what has ended well meanwhile.
 """
 
 import argparse
@@ -32,7 +32,8 @@ IMAGE = (
     "--image-project=deeplearning-platform-release",
 )
 TAKEN = re.compile(r"ZONE_RESOURCE_POOL_EXHAUSTED|does not have enough resources|QUOTA|[Qq]uota")
-UNDER_WAY = ("JOB_STATE_QUEUED", "JOB_STATE_PENDING", "JOB_STATE_RUNNING")  # of Vertex AI
+# States of a job of Vertex AI that is to be followed, or was while nobody followed it.
+GOOD = tuple(f"JOB_STATE_{state}" for state in ("QUEUED", "PENDING", "RUNNING", "SUCCEEDED"))
 SECONDS = 15  # between two looks at a VM
 
 
@@ -55,7 +56,7 @@ def zones(at: Place, wanted: list[str]) -> list[str]:
     found = sorted(each["zone"].rpartition("/")[2] for each in listed or [])
     near = [zone for zone in found if zone.partition("-")[0] == at.region.partition("-")[0]]
     if not near:
-        raise InputError(f"no zone near {at.region} has a {GPU}: name some with --zones")
+        raise InputError(f"no zone near {at.region} has an {GPU}: name some with --zones")
     return sorted(near, key=lambda zone: (not zone.startswith(at.region), zone))
 
 
@@ -163,9 +164,12 @@ def on_vm(at: Place, name: str, image: str, hours: float, wanted: list[str]) -> 
         print(f"{name} runs in {zone}", flush=True)
         for line in log(at, name, zone):
             print(line, flush=True)
-    gcloud("storage", "rm", f"gs://{at.bucket}/runs/{name}/status")
     if status:
-        raise InputError(f"the training ended with status {status}: see the log above")
+        gcloud("storage", "rm", f"gs://{at.bucket}/runs/{name}/status")
+        raise InputError(
+            f"the training ended with status {status}: see the log above; once it is mended, the "
+            "same command tries again"
+        )
 
 
 def on_vertex(at: Place, name: str, image: str, hours: float) -> None:
@@ -184,9 +188,9 @@ def on_vertex(at: Place, name: str, image: str, hours: float) -> None:
     )
     where = (f"--region={at.region}", f"--project={at.project}")
     listed = ask("ai", "custom-jobs", "list", f"--filter=displayName={name}", *where) or []
-    under_way = [each for each in listed if each.get("state", "") in UNDER_WAY]
-    if under_way:
-        job = under_way[0]
+    good = [each for each in listed if each.get("state", "") in GOOD]
+    if good:
+        job = good[0]
     else:
         with tempfile.TemporaryDirectory() as folder:
             (config := Path(folder) / "job.yaml").write_text(text, encoding="utf-8")

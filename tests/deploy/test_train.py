@@ -52,6 +52,7 @@ def test_a_full_zone_is_passed_over_and_a_taken_vm_replaced(
     assert "train: epoch 1/2\n" in said
     assert "noise" not in said
     assert "took" in said
+    assert google.objects  # this commit is trained: its results are brought back, and again
     body = next(b for m, u, b in google.requests if m == "POST" and "us-central1-b/instances?" in u)
     schedule = body["scheduling"]
     assert schedule["provisioningModel"] == "SPOT"
@@ -93,10 +94,11 @@ def test_a_job_of_vertex_ai_is_a_spot_one(
     monkeypatch.setattr(train, "watch", finish)
     with pytest.raises(InputError, match="JOB_STATE_FAILED"):
         on_vertex(AT, RUN, "image@sha256:1", 2)
-    for value in google.held.values():
-        value["state"] = "JOB_STATE_RUNNING"
-    with pytest.raises(InputError, match="JOB_STATE_FAILED"):
-        on_vertex(AT, RUN, "image@sha256:1", 2)  # follows the one that is under way
+    for state in ("RUNNING", "SUCCEEDED"):
+        for value in google.held.values():
+            value["state"] = f"JOB_STATE_{state}"
+        with pytest.raises(InputError, match="JOB_STATE_FAILED"):
+            on_vertex(AT, RUN, "image@sha256:1", 2)  # follows the one that is there
     [job] = [value["jobSpec"] for key, value in google.held.items() if "/customJobs/" in key]
     assert job["scheduling"] == {
         "strategy": "SPOT",
