@@ -34,6 +34,7 @@ IMAGE = (
 TAKEN = re.compile(r"ZONE_RESOURCE_POOL_EXHAUSTED|does not have enough resources|QUOTA|[Qq]uota")
 # States of a job of Vertex AI that is to be followed, or was while nobody followed it.
 GOOD = tuple(f"JOB_STATE_{state}" for state in ("QUEUED", "PENDING", "RUNNING", "SUCCEEDED"))
+QUOTAS = "https://console.cloud.google.com/iam-admin/quotas"
 SECONDS = 15  # between two looks at a VM
 
 
@@ -94,7 +95,7 @@ def find(at: Place, name: str) -> str:
 
 def log(at: Place, name: str, zone: str) -> Iterator[str]:
     """Yield what the VM's script prints, until the VM is gone."""
-    start = 0
+    start, rest = 0, ""
     while True:
         try:
             output = ask(
@@ -108,9 +109,11 @@ def log(at: Place, name: str, zone: str) -> Iterator[str]:
                 return
         else:
             start = int(output.get("next", start))
-            for line in output.get("contents", "").splitlines():
+            # A look may end within a line.
+            *lines, rest = (rest + output.get("contents", "")).split("\n")
+            for line in lines:
                 if found := re.search(r"startup-script: (.*)", line):
-                    yield found[1]
+                    yield found[1].rstrip()
         time.sleep(SECONDS)
 
 
@@ -131,18 +134,20 @@ def first_free(at: Place, name: str, image: str, hours: float, wanted: list[str]
         InputError: none has.
 
     """
-    tried = []
+    tried, hint = [], ""
     for zone in zones(at, wanted):
         try:
             create(at, name, zone, image, hours)
         except NoneFreeError as error:
             print(f"{zone}: none free ({error})", flush=True)
             tried.append(zone)
+            if "quota" in str(error).lower():
+                hint = f"; for more of a quota, ask at {QUOTAS}"
         else:
             return zone
     raise InputError(
         f"no T4 is free in {', '.join(tried)}: try again later, in others with --zones, "
-        "or --on vertex, which waits for one"
+        f"or --on vertex, which waits for one{hint}"
     )
 
 
