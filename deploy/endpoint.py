@@ -37,7 +37,8 @@ def deploy(at: Place, image: str, version: str) -> None:
 
     """
     where: Flags = (f"--region={at.region}", f"--project={at.project}")
-    name = f"{NAME}-{version}"
+    digest = image.rpartition(":")[2][:12]  # other code may serve the same model
+    name = f"{NAME}-{version}-{digest}"
     model = _named("models", name, where)
     if not model:
         uploaded = (f"--display-name={name}", f"--container-image-uri={image}", *SERVER)
@@ -48,25 +49,26 @@ def deploy(at: Place, image: str, version: str) -> None:
         gcloud("ai", "endpoints", "create", f"--display-name={NAME}", *where)
         endpoint = _named("endpoints", NAME, where)
     old: dict[str, int] = endpoint.get("trafficSplit", {})
+    before = [each["id"] for each in endpoint.get("deployedModels", [])]  # some without traffic
     first = {"0": SHARE} | _of_rest(old) if old else {"0": 100}
     gcloud(
         *("ai", "endpoints", "deploy-model", endpoint["name"], f"--model={model['name']}"),
         *(f"--display-name={name}", f"--machine-type={MACHINE}", "--min-replica-count=1"),
         *(f"--service-account={at.account('serve')}", f"--traffic-split={_words(first)}", *where),
     )
-    split = _named("endpoints", NAME, where)["trafficSplit"]
-    new = next(key for key in split if key not in old)
+    there = [each["id"] for each in _named("endpoints", NAME, where)["deployedModels"]]
+    new = next(key for key in there if key not in before)
     try:
         for _ in range(ANSWERS):
             _try(endpoint["name"], where)
         _send(endpoint["name"], dict.fromkeys(old, 0) | {new: 100}, where)
         _try(endpoint["name"], where)
-    except InputError:
+    except (InputError, KeyboardInterrupt):
         if old:
             _send(endpoint["name"], {new: 0} | old, where)
-            _undeploy(endpoint["name"], new, where)
+        _undeploy(endpoint["name"], new, where)  # it costs as long as it is there
         raise
-    for key in old:
+    for key in before:
         _undeploy(endpoint["name"], key, where)
     print(f"{endpoint['name']} serves model {version}")
 

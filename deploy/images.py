@@ -58,7 +58,8 @@ def locked_model() -> str:
     command = [sys.executable, "-m", "deploy.check_model"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if done.returncode:
-        raise InputError(f"{done.stderr.strip().removeprefix('error: ')}; have it by `dvc pull`")
+        says = done.stderr.strip().removeprefix("error: ")
+        raise InputError(f"{says}; have it by `dvc pull`, or else `make repro`")
     return done.stdout.strip()
 
 

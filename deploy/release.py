@@ -3,10 +3,12 @@
     python -m deploy.release [--back] [--soak SECONDS]
 
 The new revision gets no traffic until it has answered, then a tenth of it, then all. Where it does
-not answer as it should, all traffic stays with, or goes back to, the revision before.
+not answer as it should, or Ctrl-C ends this, all traffic stays with, or goes back to, the revision
+before.
 """
 
 import argparse
+import base64
 import tempfile
 from pathlib import Path
 from string import Template
@@ -38,14 +40,20 @@ def present(at: Place) -> Any:  # noqa: ANN401 - Knative's own
 
 def serving(service: Any) -> dict[str, int]:  # noqa: ANN401
     """Return each revision's share of the traffic, in per cent."""
-    traffic = service["status"].get("traffic", []) if service else []
+    status = service["status"] if service else {}
+    if "latestReadyRevisionName" not in status:  # no revision ever started
+        return {}
+    traffic = status.get("traffic", [])
     return {t["revisionName"]: t["percent"] for t in traffic if t.get("percent")}
 
 
-def described(at: Place, image: str, shares: dict[str, int]) -> dict[str, Any]:
-    """Return the service to be: with a new revision, which gets all traffic if it is the first."""
+def described(at: Place, image: str, keys: str, shares: dict[str, int]) -> dict[str, Any]:
+    """Return the service to be: with a new revision, which gets all traffic if it is the first.
+
+    What says the same as before makes no new revision; so it names the version of its keys.
+    """
     text = Template(MANIFEST.read_text(encoding="utf-8")).substitute(
-        image=image, project=at.project, bucket=at.bucket, account=at.account("serve")
+        image=image, project=at.project, bucket=at.bucket, account=at.account("serve"), keys=keys
     )
     service: dict[str, Any] = yaml.load(text)
     newest = {"latestRevision": True, "percent": 0 if shares else 100, "tag": CANDIDATE}
@@ -68,48 +76,60 @@ def release(at: Place, image: str, model: str, soak: float) -> None:
 
     """
     shares = serving(present(at))
+    before = max(shares, key=lambda name: shares[name], default="")
+    keys, key = _keys(at)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "service.yaml"
-        yaml.dump(described(at, image, shares), path)
+        yaml.dump(described(at, image, keys, shares), path)
         gcloud("run", "services", "replace", str(path), *where(at))
     service = present(at)
     new, url = service["status"]["latestCreatedRevisionName"], service["status"]["url"]
     tags = {t.get("tag"): t.get("url") for t in service["status"]["traffic"]}
-    key = _key(at)
     try:
         _try(f"{new} without traffic", tags[CANDIDATE], model, key)
-        if shares and shares != {new: 100}:
-            before = max(shares, key=lambda name: shares[name])
+        if before not in ("", new):
             _send(at, {before: 100 - SHARE, new: SHARE})
-            _try(f"{new} with {SHARE} % of the traffic", url, "", key, soak)
+            # Asked by its own address: what the one before answers is no reason to keep that one.
+            _try(f"{new} with {SHARE} % of the traffic", tags[CANDIDATE], model, key, soak)
         _send(at, {new: 100})
         _try(f"{new} with all traffic", url, model, key)
-    except (SmokeError, InputError) as error:
-        if shares:
-            _send(at, shares)
-        kept = ", ".join(shares) or "nothing; there was no revision before"
-        raise InputError(f"{error}\nin use: {kept}") from error
+    except (InputError, KeyboardInterrupt) as error:
+        if before not in ("", new):
+            _send(at, {before: 100})
+        said = str(error) or "interrupted"
+        raise InputError(f"{said}\nin use: {before or new}") from error
     print(f"{url} serves model {model} from {new}")
 
 
 def back(at: Place) -> None:
     """Give all traffic to the revision before the one that has it."""
     service = present(at)
-    if not service:
-        raise InputError(f"there is no service {NAME} in {at.region} of {at.project}")
+    shares = serving(service)
+    if not shares:
+        raise InputError(f"no service {NAME} has traffic in {at.region} of {at.project}")
     listed = ask("run", "revisions", "list", f"--service={NAME}", *where(at)) or []
     listed.sort(key=lambda each: each["metadata"]["creationTimestamp"])
+    now = max(shares, key=lambda name: shares[name])
     names = [each["metadata"]["name"] for each in listed]
-    now = max(serving(service), key=lambda name: serving(service)[name])
-    earlier = names[: names.index(now)]
+    earlier = [each for each in listed[: names.index(now)] if not _failed(each)]
     if not earlier:
         raise InputError(f"there is no revision before {now}")
-    _send(at, {earlier[-1]: 100})
-    _try(f"{earlier[-1]} with all traffic", service["status"]["url"], "", _key(at))
+    before = earlier[-1]["metadata"]["name"]
+    _send(at, {before: 100})
+    _try(f"{before} with all traffic", service["status"]["url"], "", _keys(at)[1])
+
+
+def _failed(revision: Any) -> bool:  # noqa: ANN401 - Knative's own
+    """Say whether a revision never started; Cloud Run would give it no traffic."""
+    conditions = revision.get("status", {}).get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "False" for each in conditions)
 
 
 def _try(what: str, url: str, model: str, key: str, seconds: float = 0) -> None:
-    answers = smoke(url, model, key, seconds)
+    try:
+        answers = smoke(url, model, key, seconds)
+    except SmokeError as error:
+        raise InputError(f"{what}: {error}") from error
     print(f"{what}: {answers} of {answers} answers right", flush=True)
 
 
@@ -118,11 +138,14 @@ def _send(at: Place, shares: dict[str, int]) -> None:
     gcloud("run", "services", "update-traffic", NAME, f"--to-revisions={split}", *where(at))
 
 
-def _key(at: Place) -> str:
-    """Return one of the callers' keys."""
-    secret = f"--secret={API_KEYS}"
-    keys = gcloud("secrets", "versions", "access", "latest", secret, f"--project={at.project}")
-    return keys.split(",")[0].strip()
+def _keys(at: Place) -> tuple[str, str]:
+    """Return the version of the callers' keys, and one of them."""
+    secret = (f"--secret={API_KEYS}", f"--project={at.project}")
+    found = ask("secrets", "versions", "access", "latest", *secret)
+    if not found:
+        raise InputError(f"the secret {API_KEYS} is not there, or empty: make cloud")
+    keys = base64.urlsafe_b64decode(found["payload"]["data"]).decode()
+    return found["name"].rpartition("/")[2], keys.split(",")[0].strip()
 
 
 def main() -> None:

@@ -120,8 +120,8 @@ def things(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
                 "--permissions=compute.instances.delete",
             ),
         ),
-        ("iam", "roles", "delete", *role_of_vms),
-        ("iam", "roles", "undelete", *role_of_vms),
+        # It stays: who deletes one cannot make it again for 37 days, unless within 7.
+        revive=("iam", "roles", "undelete", *role_of_vms),
     )
     if repository:
         yield from _federation(at, repository)

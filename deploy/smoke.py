@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-PATIENCE = 60  # seconds until the first sign of health
+PATIENCE = 60  # seconds until the first right answer
 TEXTS = ("Bridge collapses in the storm, two people missing", "this mixtape is fire")
 
 
@@ -37,32 +37,36 @@ def smoke(url: str, model: str = "", key: str = "", seconds: float = 0) -> int:
     """
     if not url.startswith(("http://", "https://")):
         raise SmokeError(f"{url} is no address of a server")
-    _wait_until_healthy(url)
-    answers, end = 0, time.monotonic() + seconds
-    while not answers or time.monotonic() < end:
-        said = _predict(f"{url}/predict", key)
-        if [sorted(each) for each in said["predictions"]] != [["label", "probability"]] * len(
-            TEXTS
-        ):
-            raise SmokeError(f"{url}/predict answers {said}")
-        if model and said["model"] != model:
-            raise SmokeError(f"{url} serves model {said['model']} instead of {model}")
+    _wait_until_right(url, model, key)
+    answers, end = 1, time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(min(1, seconds))
+        _check(url, model, key)
         answers += 1
-        time.sleep(min(1, max(0, end - time.monotonic())))
     return answers
 
 
-def _wait_until_healthy(url: str) -> None:
+def _wait_until_right(url: str, model: str, key: str) -> None:
+    """Wait for the first right answer: a server starts, and traffic moves, within some seconds."""
     end = time.monotonic() + PATIENCE
     while True:
         try:
             _ask(f"{url}/health")
+            _check(url, model, key)
         except SmokeError:
             if time.monotonic() > end:
                 raise
             time.sleep(0.5)
         else:
             return
+
+
+def _check(url: str, model: str, key: str) -> None:
+    said = _predict(f"{url}/predict", key)
+    if [sorted(each) for each in said["predictions"]] != [["label", "probability"]] * len(TEXTS):
+        raise SmokeError(f"{url}/predict answers {said}")
+    if model and said["model"] != model:
+        raise SmokeError(f"{url} serves model {said['model']} instead of {model}")
 
 
 def _predict(url: str, key: str) -> Any:  # noqa: ANN401 - whatever JSON can hold

@@ -5,7 +5,7 @@
 A VM is a spot one that deletes itself at the end, or after --hours at the latest. Where a zone has
 no T4 free, the next is tried; a VM that Google takes away is followed by another, which goes on
 from the checkpoints in the bucket. On Vertex AI, Google does both. Ctrl-C ends the following, not
-the training; the same command follows it again.
+the training; the same command follows it again, and brings back what has ended well meanwhile.
 """
 
 import argparse
@@ -32,7 +32,9 @@ IMAGE = (
     "--image-project=deeplearning-platform-release",
 )
 TAKEN = re.compile(r"ZONE_RESOURCE_POOL_EXHAUSTED|does not have enough resources|QUOTA|[Qq]uota")
-UNDER_WAY = ("JOB_STATE_QUEUED", "JOB_STATE_PENDING", "JOB_STATE_RUNNING")  # of Vertex AI
+# States of a job of Vertex AI that is to be followed, or was while nobody followed it.
+GOOD = tuple(f"JOB_STATE_{state}" for state in ("QUEUED", "PENDING", "RUNNING", "SUCCEEDED"))
+QUOTAS = "https://console.cloud.google.com/iam-admin/quotas"
 SECONDS = 15  # between two looks at a VM
 
 
@@ -55,7 +57,7 @@ def zones(at: Place, wanted: list[str]) -> list[str]:
     found = sorted(each["zone"].rpartition("/")[2] for each in listed or [])
     near = [zone for zone in found if zone.partition("-")[0] == at.region.partition("-")[0]]
     if not near:
-        raise InputError(f"no zone near {at.region} has a {GPU}: name some with --zones")
+        raise InputError(f"no zone near {at.region} has an {GPU}: name some with --zones")
     return sorted(near, key=lambda zone: (not zone.startswith(at.region), zone))
 
 
@@ -93,7 +95,7 @@ def find(at: Place, name: str) -> str:
 
 def log(at: Place, name: str, zone: str) -> Iterator[str]:
     """Yield what the VM's script prints, until the VM is gone."""
-    start = 0
+    start, rest = 0, ""
     while True:
         try:
             output = ask(
@@ -107,9 +109,11 @@ def log(at: Place, name: str, zone: str) -> Iterator[str]:
                 return
         else:
             start = int(output.get("next", start))
-            for line in output.get("contents", "").splitlines():
+            # A look may end within a line.
+            *lines, rest = (rest + output.get("contents", "")).split("\n")
+            for line in lines:
                 if found := re.search(r"startup-script: (.*)", line):
-                    yield found[1]
+                    yield found[1].rstrip()
         time.sleep(SECONDS)
 
 
@@ -130,18 +134,20 @@ def first_free(at: Place, name: str, image: str, hours: float, wanted: list[str]
         InputError: none has.
 
     """
-    tried = []
+    tried, hint = [], ""
     for zone in zones(at, wanted):
         try:
             create(at, name, zone, image, hours)
         except NoneFreeError as error:
             print(f"{zone}: none free ({error})", flush=True)
             tried.append(zone)
+            if "quota" in str(error).lower():
+                hint = f"; for more of a quota, ask at {QUOTAS}"
         else:
             return zone
     raise InputError(
         f"no T4 is free in {', '.join(tried)}: try again later, in others with --zones, "
-        "or --on vertex, which waits for one"
+        f"or --on vertex, which waits for one{hint}"
     )
 
 
@@ -163,9 +169,12 @@ def on_vm(at: Place, name: str, image: str, hours: float, wanted: list[str]) -> 
         print(f"{name} runs in {zone}", flush=True)
         for line in log(at, name, zone):
             print(line, flush=True)
-    gcloud("storage", "rm", f"gs://{at.bucket}/runs/{name}/status")
     if status:
-        raise InputError(f"the training ended with status {status}: see the log above")
+        gcloud("storage", "rm", f"gs://{at.bucket}/runs/{name}/status")
+        raise InputError(
+            f"the training ended with status {status}: see the log above; once it is mended, the "
+            "same command tries again"
+        )
 
 
 def on_vertex(at: Place, name: str, image: str, hours: float) -> None:
@@ -184,9 +193,9 @@ def on_vertex(at: Place, name: str, image: str, hours: float) -> None:
     )
     where = (f"--region={at.region}", f"--project={at.project}")
     listed = ask("ai", "custom-jobs", "list", f"--filter=displayName={name}", *where) or []
-    under_way = [each for each in listed if each.get("state", "") in UNDER_WAY]
-    if under_way:
-        job = under_way[0]
+    good = [each for each in listed if each.get("state", "") in GOOD]
+    if good:
+        job = good[0]
     else:
         with tempfile.TemporaryDirectory() as folder:
             (config := Path(folder) / "job.yaml").write_text(text, encoding="utf-8")

@@ -66,10 +66,11 @@ class GoogleCloud:
     prints: list[str] = field(default_factory=list)  # what VMs print, look by look
     predicts: Json = field(default_factory=dict)  # what a Vertex AI endpoint answers
 
-    def hold_secret(self, name: str, value: str) -> None:
+    def hold_secret(self, name: str, value: str, version: str = "1") -> None:
         data = {"data": base64.b64encode(value.encode()).decode()}
-        key = f"secretmanager/projects/my-project/secrets/{name}/versions/latest"
-        self.held[key] = {"name": key, "payload": data, "state": "ENABLED"}
+        folder = f"projects/my-project/secrets/{name}/versions"
+        held = {"name": f"{folder}/{version}", "payload": data, "state": "ENABLED"}
+        self.held[f"secretmanager/{folder}/latest"] = held
 
     def hold_object(self, bucket: str, name: str, content: bytes) -> None:
         self.objects[f"{bucket}/{name}"] = content
@@ -233,7 +234,8 @@ class GoogleCloud:
         else:
             assert verb == "undeployModel"
             key = body["deployedModelId"]
-            assert not endpoint["trafficSplit"].pop(key, 0), "it still has traffic"
+            share = endpoint["trafficSplit"].pop(key, 0)
+            assert not share or len(models) == 1, "it still has traffic"
             models[:] = [each for each in models if each["id"] != key]
         return self.done(path, endpoint)
 
@@ -242,17 +244,20 @@ class GoogleCloud:
         folder, name = key.partition("/services/")[0], key.rpartition("/")[2]
         revisions = [k for k in self.held if k.startswith(f"{folder}/revisions/")]
         template = service["spec"]["template"]
-        if not revisions or self.held[revisions[-1]]["spec"] != template["spec"]:
+        labels = {**template["metadata"].get("labels", {}), "serving.knative.dev/service": name}
+        newest = self.held[revisions[-1]] if revisions else {}
+        same = newest.get("spec") == template["spec"] and newest["metadata"]["labels"] == labels
+        if not same:
             made = f"{name}-{len(revisions) + 1:05d}"
             stamp = f"2026-01-01T00:00:{len(revisions):02d}Z"
             metadata: Json = {"name": made, "namespace": "my-project", "creationTimestamp": stamp}
-            metadata["labels"] = {"serving.knative.dev/service": name}
+            metadata["labels"] = labels
             revisions.append(f"{folder}/revisions/{made}")
             revision = {"kind": "Revision", "metadata": metadata, "spec": template["spec"]}
             self.held[revisions[-1]] = revision
-        newest = revisions[-1].rpartition("/")[2]
+        last = revisions[-1].rpartition("/")[2]
         traffic = [
-            {"revisionName": newest, **t} | ({"url": self.tag_url} if "tag" in t else {})
+            {"revisionName": last, **t} | ({"url": self.tag_url} if "tag" in t else {})
             for t in service["spec"].get("traffic", [{"latestRevision": True, "percent": 100}])
         ]
         ready = ("Ready", "ConfigurationsReady", "RoutesReady")
@@ -261,8 +266,8 @@ class GoogleCloud:
         status = {
             "observedGeneration": generation,
             "conditions": [{"type": kind, "status": "True"} for kind in ready],
-            "latestCreatedRevisionName": newest,
-            "latestReadyRevisionName": newest,
+            "latestCreatedRevisionName": last,
+            "latestReadyRevisionName": last,
             "url": self.service_url,
             "traffic": traffic,
         }

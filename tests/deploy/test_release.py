@@ -70,37 +70,58 @@ def test_a_release_goes_step_by_step_and_back(cloud: GoogleCloud, version: str) 
         {"disaster-tweets-00002": 100},
     ]
 
+    failed = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    revisions = SERVICE.replace("services", "revisions")
+    cloud.hold_secret("disaster-tweets-api-keys", KEY, version="2")
+    release.release(AT, "image@sha256:2", version, 0)  # the same, but for its keys
+    assert shares(cloud) == {"disaster-tweets-00003": 100}
+    cloud.held[f"{revisions}-00002"] |= failed
     back(AT)
     assert shares(cloud) == {"disaster-tweets-00001": 100}
     with pytest.raises(InputError, match="no revision before disaster-tweets-00001"):
         back(AT)
 
 
-@pytest.mark.parametrize("ill", ["the candidate", "a tenth of the traffic"])
-def test_what_does_not_answer_gets_no_traffic(cloud: GoogleCloud, version: str, ill: str) -> None:
-    release.release(AT, "image@sha256:1", version, 0)
+@pytest.mark.parametrize("ill", ["the model", "all traffic", "the first", "an interrupt"])
+def test_what_does_not_answer_gets_no_traffic(
+    cloud: GoogleCloud, version: str, ill: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    well = cloud.service_url
     dead = f"http://127.0.0.1:{free_port()}"
-    if ill == "the candidate":
-        cloud.tag_url = dead
-    else:
+    if ill == "the first":
         cloud.service_url = dead
-    with pytest.raises(InputError, match=r"127\.0\.0\.1(.|\n)*in use: disaster-tweets-00001"):
-        release.release(AT, "image@sha256:2", version, 0)
+        with pytest.raises(InputError, match="in use: disaster-tweets-00001"):
+            release.release(AT, "image@sha256:1", version, 0)
+        cloud.service_url = well
+        release.release(AT, "image@sha256:2", version, 0)  # can replace it
+        assert shares(cloud) == {"disaster-tweets-00002": 100}
+        return
+    release.release(AT, "image@sha256:1", version, 0)
+    said, seconds = r"127\.0\.0\.1", 0
+    if ill == "the model":
+        said, version = f"serves model {version} instead of 0123", "0123"
+    elif ill == "all traffic":
+        cloud.service_url = dead
+    else:
+        monkeypatch.setattr(release, "smoke", interrupted_by_soak)
+        said, seconds = "interrupted", 1
+    with pytest.raises(InputError, match=rf"{said}(.|\n)*in use: disaster-tweets-00001"):
+        release.release(AT, "image@sha256:2", version, seconds)
     assert shares(cloud) == {"disaster-tweets-00001": 100}
     tenth = {"disaster-tweets-00001": 90, "disaster-tweets-00002": 10}
-    assert (tenth in splits(cloud)) == (ill == "a tenth of the traffic")
+    assert (tenth in splits(cloud)) == (ill != "the model")
 
 
-def test_another_model_than_the_locked_one_gets_no_traffic(
-    cloud: GoogleCloud, version: str
+def interrupted_by_soak(_url: str, _model: str, _key: str, seconds: float) -> int:
+    if seconds:
+        raise KeyboardInterrupt
+    return 1
+
+
+def test_the_smoke_test_needs_the_key(
+    server: Running, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release.release(AT, "image@sha256:1", version, 0)
-    with pytest.raises(InputError, match=f"serves model {version} instead of 0123"):
-        release.release(AT, "image@sha256:2", "0123", 0)
-    assert shares(cloud) == {"disaster-tweets-00001": 100}
-
-
-def test_the_smoke_test_needs_the_key(server: Running, version: str) -> None:
+    monkeypatch.setattr(smoke, "PATIENCE", 0)
     assert smoke.smoke(server.url, version, KEY, seconds=0.1) >= 1
     with pytest.raises(smoke.SmokeError, match="/predict: 401"):
         smoke.smoke(server.url, version)
@@ -112,28 +133,33 @@ def test_an_endpoint_of_vertex_ai_gets_the_same_image(
     google: GoogleCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint, "ANSWERS", 1)
-    google.predicts = GOOD
-    deploy(AT, "image@sha256:1", "one")
-    deploy(AT, "image@sha256:2", "two")
 
     def held() -> dict[str, Any]:
         return next(value for key, value in google.held.items() if "/endpoints/" in key)
+
+    google.predicts = {"predictions": []}
+    with pytest.raises(InputError, match="answers"):
+        deploy(AT, "image@sha256:1", "one")
+    assert held()["deployedModels"] == []
+    google.predicts = GOOD
+    deploy(AT, "image@sha256:1", "one")
+    deploy(AT, "image@sha256:2", "one")  # other code, the same model
 
     models = [value for key, value in google.held.items() if "/models/" in key]
     assert [m["containerSpec"]["imageUri"][-1] for m in models] == ["1", "2"]
     assert models[0]["containerSpec"]["predictRoute"] == "/predict"
     [only] = held()["deployedModels"]
-    assert only["displayName"] == "disaster-tweets-two"
+    assert only["displayName"] == "disaster-tweets-one-2"
     assert held()["trafficSplit"][only["id"]] == 100
 
     google.predicts = {"predictions": ["nonsense"]}
     with pytest.raises(InputError, match="nonsense"):
         deploy(AT, "image@sha256:3", "three")
-    assert [each["displayName"] for each in held()["deployedModels"]] == ["disaster-tweets-two"]
+    assert [each["displayName"] for each in held()["deployedModels"]] == ["disaster-tweets-one-2"]
     assert held()["trafficSplit"][only["id"]] == 100
 
 
 def test_the_manifest_leaves_nothing_to_fill_in(tmp_path: Path) -> None:
-    text = str(release.described(AT, "image@sha256:1", {}))
+    text = str(release.described(AT, "image@sha256:1", "1", {}))
     assert "$" not in text
     assert "'percent': 100" in text
