@@ -15,7 +15,7 @@ from typing import Any
 from deploy.google import NAME, Place, ask, gcloud, place
 from deploy.images import built, commit, locked_model
 from deploy.release import SHARE
-from deploy.smoke import TEXTS
+from deploy.smoke import TEXTS, right
 from stages.io import InputError, run
 
 MACHINE = "n1-standard-2"
@@ -98,13 +98,12 @@ def _undeploy(endpoint: str, key: str, where: Flags) -> None:
 
 
 def _try(endpoint: str, where: Flags) -> None:
-    """Ask the endpoint once, and check that the answer is one; whose, Vertex AI does not say."""
+    """Ask the endpoint once, and check that the answer is one, whichever model gives it."""
     with tempfile.TemporaryDirectory() as folder:
         request = Path(folder) / "request.json"
         request.write_text(json.dumps({"instances": [{"text": text} for text in TEXTS]}))
         said = ask("ai", "endpoints", "predict", endpoint, f"--json-request={request}", *where)
-    answers = said if isinstance(said, list) else said.get("predictions", [])
-    if [sorted(each) for each in answers] != [["label", "probability"]] * len(TEXTS):
+    if not right(said):
         raise InputError(f"{endpoint} answers {said}")
 
 

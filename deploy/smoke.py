@@ -63,10 +63,21 @@ def _wait_until_right(url: str, model: str, key: str) -> None:
 
 def _check(url: str, model: str, key: str) -> None:
     said = _predict(f"{url}/predict", key)
-    if [sorted(each) for each in said["predictions"]] != [["label", "probability"]] * len(TEXTS):
+    if not right(said):
         raise SmokeError(f"{url}/predict answers {said}")
-    if model and said["model"] != model:
-        raise SmokeError(f"{url} serves model {said['model']} instead of {model}")
+    if model and said.get("model") != model:
+        raise SmokeError(f"{url} serves model {said.get('model')} instead of {model}")
+
+
+def right(said: Any) -> bool:  # noqa: ANN401 - whatever JSON can hold
+    """Say whether this is an answer to TEXTS."""
+    answers = said.get("predictions") if isinstance(said, dict) else None
+    keys = {"label", "probability"}
+    return (
+        isinstance(answers, list)
+        and len(answers) == len(TEXTS)
+        and all(isinstance(each, dict) and each.keys() == keys for each in answers)
+    )
 
 
 def _predict(url: str, key: str) -> Any:  # noqa: ANN401 - whatever JSON can hold

@@ -137,7 +137,7 @@ def test_an_endpoint_of_vertex_ai_gets_the_same_image(
     def held() -> dict[str, Any]:
         return next(value for key, value in google.held.items() if "/endpoints/" in key)
 
-    google.predicts = {"predictions": []}
+    google.predicts = {"predictions": None}
     with pytest.raises(InputError, match="answers"):
         deploy(AT, "image@sha256:1", "one")
     assert held()["deployedModels"] == []
