@@ -8,7 +8,8 @@ import pytest
 
 from deploy import setup
 from deploy.google import GcloudError, Place
-from deploy.setup import Thing, answers, down, service, status, things, up
+from deploy.resources import ACCOUNTS, Thing, things
+from deploy.setup import answers, down, service, status, up
 from stages.io import InputError
 from tests.deploy.google_cloud import NUMBER, GoogleCloud
 
@@ -48,9 +49,8 @@ def test_each_account_has_the_least_roles() -> None:
         "storage.objectUser on gs://my-project-disaster-tweets",
         "storage.legacyBucketReader on gs://my-project-disaster-tweets",
         "artifactregistry.writer on disaster-tweets",
-        "logging.logWriter on my-project",
     }
-    assert set(roles) == {*setup.ACCOUNTS, f"repository/{REPOSITORY}"}
+    assert set(roles) == {*ACCOUNTS, f"repository/{REPOSITORY}"}
     given = " ".join(word for words in roles.values() for word in words)
     assert not re.search(r"\b(owner|editor) on my", given.replace("cloudbuild.builds.editor", ""))
     assert given.lower().count("admin") == 1  # of Cloud Run
