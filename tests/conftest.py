@@ -23,7 +23,13 @@ from tests.gcs import Cloud, running
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
 ROWS = 1200
+LONG = ("test_readme.py", "test_job.py", "test_sweep.py")
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there: whoever calls out fails
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files, so that no process ends up alone with one of them."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @dataclass(frozen=True)
