@@ -1,6 +1,6 @@
 """Build both images of this commit on Cloud Build, which tries them and pushes them.
 
-    python -m deploy.images [--again]
+    python -m deploy.images
 
 They are tagged with the commit, and the server's with its model's version too. What is built is a
 clone of the commit: no file that git does not track gets there.
@@ -79,12 +79,13 @@ def build(at: Place, tag: str, model: str) -> None:
 
 def main() -> None:
     """Build unless it is done."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.images", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--again", action="store_true", help="though there are images already")
-    chosen = parser.parse_args()
+    argparse.ArgumentParser(
+        prog="python -m deploy.images",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
     at, tag = place(), commit()
-    if chosen.again or not (image(at, "serve", tag) and image(at, "train", tag)):
+    if not (image(at, "serve", tag) and image(at, "train", tag)):
         build(at, tag, locked_model())
     for name in ("serve", "train"):
         print(built(at, name, tag))

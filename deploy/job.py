@@ -156,7 +156,8 @@ def main() -> None:
     bucket, p = os.environ.get("BUCKET"), params.load()
     if bucket:
         place = f"gs://{bucket}/dvc"
-        subprocess.run(["dvc", "remote", "modify", "--local", "storage", "url", place], check=True)  # noqa: S603, S607
+        if status := call(["dvc", "remote", "modify", "--local", "storage", "url", place]):
+            sys.exit(status)
     if p.runtime.wandb and "WANDB_API_KEY" not in os.environ:
         fetch_wandb_key()
     cluster = json.loads(os.environ.get("CLUSTER_SPEC") or "null")
