@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+os.environ["OMP_WAIT_POLICY"] = "passive"  # of tests side by side; torch reads it as it is loaded
+
 import pandas as pd
 import pytest
 import torch
@@ -58,7 +60,6 @@ class Project:
             **{k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "AIP_"))},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": "",
-            "OMP_WAIT_POLICY": "passive",  # of trainings side by side, none spins
             "DVC_SITE_CACHE_DIR": str(self.site_cache),
             "HTTP_PROXY": NOWHERE,
             "HTTPS_PROXY": NOWHERE,

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from deploy import job
 from deploy.job import commands, join
 from stages.io import InputError
 from tests.conftest import Project, make_project
+from tests.experiments.conftest import copied
 from tests.gcs import Cloud
 from tests.serve.running import free_port, wait_until
 
@@ -109,16 +111,16 @@ def test_several_machines_share_the_training(
         commands(0, 3, "python", pipeline)
 
 
-def test_two_machines_train_what_one_does(
-    pipeline: Project, source: Path, base_model: Path, tmp_path: Path
-) -> None:
+def test_two_machines_train_what_one_does(pipeline: Project, tmp_path: Path) -> None:
     port = 0
     processes = []
     for rank in (0, 1):
-        project = make_project(tmp_path / str(rank), source, base_model)
+        project = copied(pipeline, tmp_path / str(rank))
+        shutil.rmtree(project.folder / "models/checkpoint")
+        (project.folder / "models/metrics.json").unlink()
         params = project.params()
         params["runtime"]["launch"] = "accelerate launch"
-        params["train"] |= {"epochs": 1, "threads": 1, "precision": "fp32"}
+        params["train"] |= {"epochs": 1, "precision": "fp32"}
         project.set_params(params)
         port = port or free_port()
         cluster = {
