@@ -46,10 +46,13 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             with draft.open("wb") as file:
                 torch.save(state, file)
+                os.fsync(file.fileno())  # or a power cut leaves a name without its content
             draft.rename(self.folder / f"{step:09d}-{sha256_of(draft)}.pt")
         except (OSError, RuntimeError) as error:  # torch has its own for a disk that is full
-            draft.unlink(missing_ok=True)
-            _say(f"the checkpoint of step {step} could not be written ({error}); training goes on")
+            with suppress(OSError):
+                draft.unlink()
+            reason = error if isinstance(error, OSError) else "is the disk full?"
+            _say(f"the checkpoint of step {step} could not be written ({reason}); training goes on")
             return False
         for old in self._newest_first()[KEPT:]:
             old.unlink(missing_ok=True)
@@ -60,7 +63,9 @@ class Checkpoints:
         for path in self._newest_first():
             step, digest = int(path.stem.split("-")[0]), path.stem.split("-")[1]
             if sha256_of(path) != digest:
-                _say(f"{path} is torn and left aside")
+                _say(f"{path} is torn and not used")
+                with suppress(OSError):
+                    path.unlink()  # it would count among the newest
                 continue
             _say(f"going on from the checkpoint of step {step} in {self.folder}")
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -72,8 +77,8 @@ class Checkpoints:
         drafts = self.folder.glob(".*.tmp")  # of a process killed as it wrote
         for path in [*drafts, *self.folder.parent.glob("*/?????????-*.pt")]:
             if path.parent == self.folder or time.time() - path.stat().st_mtime > ABANDONED:
-                path.unlink(missing_ok=True)
-                with suppress(OSError):  # others are left in it
+                with suppress(OSError):  # it is not ours to remove, or others are left in it
+                    path.unlink(missing_ok=True)
                     path.parent.rmdir()
 
     def _newest_first(self) -> list[Path]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Self
@@ -112,7 +113,11 @@ class Curves:
 def _start_wandb(p: Params, run_id: str | None) -> Any:  # noqa: ANN401 - has no types for mypy
     import wandb  # only who asks for it waits for it
 
-    online = "WANDB_MODE" in os.environ or wandb.login(prompt=False)
+    try:
+        online = "WANDB_MODE" in os.environ or wandb.login(prompt=False)
+    except wandb.Error as error:  # the key is wrong, or nobody answers
+        print(f"train: logging to W&B offline, since: {error}", file=sys.stderr)
+        online = False
     run = wandb.init(
         project=p.runtime.wandb,
         id=run_id,

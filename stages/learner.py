@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from accelerate.utils import find_executable_batch_size, gather_object, set_seed
+from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import (
     AutoConfig,
@@ -24,6 +25,7 @@ from transformers import (
 from transformers.utils import logging
 
 from serve.locked import LABELS
+from stages.base_model import WEIGHTS
 from stages.batches import Batch, Tweets, collate
 from stages.io import InputError
 from stages.params import Train
@@ -194,7 +196,10 @@ class Learner:
 
     def save_pretrained(self, folder: Path, weights: dict[str, torch.Tensor]) -> None:
         """Write the model with the given weights, as transformers reads it."""
-        self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=weights)
+        try:
+            self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=weights)
+        except SafetensorError as error:  # as where the disk is full
+            raise InputError(f"the weights could not be written: {error}") from error
 
     def end(self) -> None:
         """Wait for the other processes and let go of them."""
@@ -247,13 +252,16 @@ def _model(base: Path, recipe: Train) -> PreTrainedModel:
     for name, value in config.to_dict().items():
         if "dropout" in name and isinstance(value, int | float):
             setattr(config, name, recipe.dropout)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        base,
-        config=config,
-        dtype=torch.float32,
-        local_files_only=True,
-        attn_implementation="eager",  # faster than the fused ones on texts this short
-    )
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            base,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=True,
+            attn_implementation="eager",  # faster than the fused ones on texts this short
+        )
+    except SafetensorError as error:
+        raise InputError(f"{base / WEIGHTS} is damaged: {error}") from error
     model.get_input_embeddings().requires_grad_(not recipe.freeze_embeddings)
     return model
 

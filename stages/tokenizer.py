@@ -19,10 +19,14 @@ def build(base: Path, max_length: int) -> Tokenizer:
     model's own padding token.
 
     Raises:
-        InputError: the base model names no padding token that its tokenizer knows.
+        InputError: a file is damaged, or names no padding token that the tokenizer knows.
 
     """
-    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    try:
+        tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+        config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    except Exception as error:  # tokenizers raises nothing more specific
+        raise InputError(f"{base}: tokenizer.json or config.json is damaged: {error}") from error
     steps: list[Normalizer] = [
         *(Replace(entity, character) for entity, character in ENTITIES.items()),
         Replace(Regex(URL), " http "),
@@ -34,7 +38,7 @@ def build(base: Path, max_length: int) -> Tokenizer:
         steps.append(tokenizer.normalizer)
     tokenizer.normalizer = Sequence(steps)
     tokenizer.enable_truncation(max_length)
-    pad_id = json.loads((base / "config.json").read_text(encoding="utf-8")).get("pad_token_id")
+    pad_id = config.get("pad_token_id")
     pad_token = None if pad_id is None else tokenizer.id_to_token(pad_id)
     if pad_token is None:
         raise InputError(f"{base / 'config.json'}: pad_token_id {pad_id} is not in tokenizer.json")

@@ -63,7 +63,8 @@ def train(
         p: all params; `model`, `train` and `runtime` are read.
 
     Raises:
-        InputError: the base model is not the pinned one, or the training diverges.
+        InputError: the base model is not the pinned one, the targets are those of other tweets,
+            or the training diverges.
         SystemExit: SIGTERM or SIGINT came. A checkpoint is saved; the status is 128 + the signal.
 
     """
@@ -73,8 +74,10 @@ def train(
     pad_id = dict(tokens.padding or {})["pad_id"]
     pad = functools.partial(collate, pad_id=pad_id)
     tokens.no_padding()
-    taught = pd.read_parquet(data / "train.parquet")
-    tweets = Tweets(taught.assign(target=pd.read_parquet(targets)["target"]), tokens, "train")
+    labelled, taught = pd.read_parquet(data / "train.parquet"), pd.read_parquet(targets)
+    if not labelled["id"].equals(taught["id"]):
+        raise InputError(f"{targets} has other tweets than {data / 'train.parquet'}: teach again")
+    tweets = Tweets(labelled.assign(target=taught["target"]), tokens, "train")
     unseen = Tweets(pd.read_parquet(data / "validation.parquet"), tokens, "validation")
     order = functools.partial(batches_of, tweets.lengths, p.train.batch_size, p.train.seed)
     learner = Learner(base, len(order(1)) * p.train.epochs, p.train)
@@ -104,15 +107,14 @@ def train(
         _profiler(history.with_name("profile"), p.runtime.profile) as profiler,
     ):
 
-        def save() -> None:
+        def save() -> bool:
             whole = {
                 "position": asdict(at),
                 "best_weights": best_weights,
                 "learner": learner.state_dict(),
                 "curves": curves.state(),
             }
-            if learner.is_main:
-                store.save(at.step, whole)
+            return not learner.is_main or store.save(at.step, whole)
 
         while at.epoch <= p.train.epochs and not _hopeless(at, p.train.patience):
             batches = [learner.share(batch) for batch in order(at.epoch)]
@@ -140,8 +142,7 @@ def train(
                     progress.set_postfix(loss=f"{learnt.loss:.3f}", refresh=False)
                     progress.update(learnt.rows)
                     if learnt.leaving:
-                        save()
-                        _leave(signals[0] if signals else signal.SIGTERM, at.step)
+                        _leave(signals[0] if signals else signal.SIGTERM, at.step, save())
                     if at.step % p.runtime.checkpoint_steps == 0:
                         save()
                     profiler.step()
@@ -163,7 +164,8 @@ def train(
                 learner.save_pretrained(folder, best_weights)
                 (folder / TOKENIZER).write_text(locked_tokenizer, encoding="utf-8")
             curves.refer(output)
-            store.clear()
+    if learner.is_main:
+        store.clear()
     learner.end()
     return at.best
 
@@ -182,9 +184,10 @@ def _check_converging(at: Position, recipe: Train) -> None:
         )
 
 
-def _leave(number: int, step: int) -> NoReturn:
+def _leave(number: int, step: int, saved: bool) -> NoReturn:
     name = signal.Signals(number).name
-    print(f"train: {name} at step {step}: saved; the same command goes on", file=sys.stderr)
+    said = "saved; the same command goes on" if saved else "not saved; an earlier checkpoint counts"
+    print(f"train: {name} at step {step}: {said}", file=sys.stderr)
     sys.exit(128 + number)
 
 

@@ -13,6 +13,7 @@ the other with both. Differences are to the first variant named but tf-idf, pair
 import argparse
 import json
 import multiprocessing
+import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -77,7 +78,6 @@ def answer(tweets: pd.DataFrame, unseen: list[int], variant: str, p: Params, wor
     if variant == "tf-idf":
         scores = baseline_scores(seen, tweets.loc[unseen, "text"])
         return scores, scores >= 0.5
-    shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     kept, held_out = train_test_split(
         seen, test_size=VALIDATION, stratify=seen["target"], random_state=FOLD_SEED
@@ -98,7 +98,10 @@ def fit(
 ) -> None:
     """Write what a fold's model says of the fold."""
     Progress.write(name)
-    scores, said = answer(tweets, unseen, variant, p, file.with_suffix(""))
+    for left in file.parent.glob(f"{file.stem}-*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    work = file.with_name(f"{file.stem}-{os.getpid()}")
+    scores, said = answer(tweets, unseen, variant, p, work)
     write_json(file, {"scores": scores.tolist(), "said": said.tolist()})
 
 

@@ -65,6 +65,26 @@ def test_a_torn_one_is_left_aside_for_the_one_before(
     assert (store.load() or {})["number"] == 3
 
 
+def test_torn_ones_do_not_push_out_what_comes_after(store: Checkpoints) -> None:
+    for step in (11, 12):
+        store.save(step, state(step))
+    for path in store.folder.iterdir():
+        path.write_bytes(b"")
+    assert store.load() is None
+    store.save(4, state(4))
+    assert (store.load() or {})["number"] == 4
+
+
+def test_a_place_that_is_no_folder_is_said_and_does_no_harm(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Checkpoints(data, {}, [data])
+    assert not store.save(1, state(1))
+    assert "could not be written" in capsys.readouterr().err
+    store.clear()
+    assert data.read_bytes() == b"tweets"
+
+
 def test_a_full_disk_leaves_the_one_before(
     store: Checkpoints, capsys: pytest.CaptureFixture[str]
 ) -> None:

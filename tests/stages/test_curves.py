@@ -99,7 +99,10 @@ def records(path: Path) -> Iterator[Any]:
             record = b""
 
 
-def test_wandb_has_the_curves_offline_under_one_id(pipeline: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", [{}, {"WANDB_API_KEY": "0" * 40}], ids=["no key", "no network"])
+def test_wandb_has_the_curves_offline_under_one_id(
+    pipeline: Project, tmp_path: Path, key: dict[str, str]
+) -> None:
     (tmp_path / "elsewhere/models").mkdir(parents=True)
     (tmp_path / "models").mkdir()
     model = pipeline.folder / "models/checkpoint"
@@ -114,6 +117,7 @@ def test_wandb_has_the_curves_offline_under_one_id(pipeline: Project, tmp_path: 
             "HOME": str(tmp_path),
             "HTTPS_PROXY": NOWHERE,
             "DVC_EXP_NAME": "slower",
+            **key,
         },
         text=True,
         capture_output=True,

@@ -47,6 +47,15 @@ def test_a_long_text_is_cut(tmp_path: Path) -> None:
     assert len(tokenizer.build(BASE, 32).encode("fire " * 500).ids) == 32
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])
+def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    for each in ("tokenizer.json", "config.json"):
+        (tmp_path / each).write_bytes((BASE / each).read_bytes())
+    (tmp_path / name).write_bytes((BASE / name).read_bytes()[:100])
+    with pytest.raises(InputError, match=f"{tmp_path}: .*{name}.* is damaged"):
+        tokenizer.build(tmp_path, 64)
+
+
 def test_a_base_model_without_padding_token_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes((BASE / "tokenizer.json").read_bytes())
     (tmp_path / "config.json").write_text('{"pad_token_id": 999999}')

@@ -122,6 +122,22 @@ def test_a_profile_is_a_chrome_trace(pipeline: Project, tmp_path: Path) -> None:
     assert {"aten::addmm", "Optimizer.step#AdamW.step"} <= names
 
 
+@pytest.mark.parametrize("spoil", ["order", "rows"])
+def test_targets_of_other_tweets_are_refused(pipeline: Project, tmp_path: Path, spoil: str) -> None:
+    targets = pd.read_parquet(pipeline.folder / "data/targets.parquet")
+    targets = targets[::-1].reset_index(drop=True) if spoil == "order" else targets.head(9)
+    targets.to_parquet(tmp_path / "targets.parquet")
+    with pytest.raises(InputError, match=r"targets\.parquet has other tweets .* teach again"):
+        train(
+            pipeline.folder / "data/prepared",
+            tmp_path / "targets.parquet",
+            tmp_path / "model",
+            tmp_path / "history",
+            tmp_path / "checkpoints",
+            quick(pipeline),
+        )
+
+
 class Killed:
     """The stage as a process, ended when its curve has so many rows."""
 
