@@ -80,7 +80,7 @@ def test_it_ends_well_as_the_first_process_of_a_container(
     with concurrent.futures.ThreadPoolExecutor() as pool:
         body = {"instances": [{"text": f"fire on street {n}"} for n in range(1000)]}
         asked = [pool.submit(httpx.post, f"{server.url}/predict", json=body) for _ in range(2)]
-        assert wait_until(lambda: server.metric("queued_tweets") > 500)
+        assert wait_until(lambda: server.metric("queued_tweets") > 1000)  # so both are in
         os.kill(first, signal.SIGTERM)
         assert [future.result().status_code for future in asked] == [200, 200]
     assert server.process.wait(timeout=8) == 0, server.output()
