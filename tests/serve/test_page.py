@@ -117,7 +117,8 @@ def test_nothing_typed_is_nothing_answered(page: Page) -> None:
 
 
 def test_a_verdict_is_given_by_keyboard_alone(page: Page, server: Running) -> None:
-    page.keyboard.type("Landslide blocks the pass")  # the field has the focus
+    expect(page.get_by_label("Tweets, one a line")).to_be_focused()  # from the first frame on
+    page.keyboard.type("Landslide blocks the pass")
     expect(page.locator("#answers mark")).to_have_count(4)
     for _ in range(10):
         page.keyboard.press("Tab")
