@@ -154,7 +154,7 @@ def test_a_search_survives_a_trial_that_fails(project: Project) -> None:
 
 
 def test_the_best_is_the_lowest_loss(project: Project) -> None:
-    code, said = sweep(project, "export.calibration_rows=10,60", "--jobs", "2")
+    code, said = sweep(project, "train.lr=1e-4,3e-3", "--jobs", "2")
     assert code == 0, said
     losses = {name: float(loss) for name, loss in re.findall(r"(sweep-\d)  \w+ (0\.\d+)", said)}
     assert len(set(losses.values())) == 2
