@@ -1,10 +1,11 @@
 """A quick pipeline for all tests: the same code, a tiny base model, a part of the corpus."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,14 @@ from tests.gcs import Cloud, running
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
 ROWS = 1200
-LONG = ("test_readme.py", "test_job.py", "test_sweep.py")
+LONG = ("test_job.py", "test_release.py", "test_readme.py", "test_sweep.py")
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there: whoever calls out fails
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the long files, so that no process ends up alone with one of them."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
 
 
 @dataclass(frozen=True)
@@ -78,17 +80,39 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first rows of the shipped corpus."""
-    path = tmp_path_factory.mktemp("source") / "tweets.csv"
-    pd.read_csv(CORPUS, dtype=str, keep_default_na=False).head(ROWS).to_csv(path, index=False)
-    return path
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of the tests, which all its processes share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+def once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """Return a folder that only the first process to ask for it makes."""
+    with Path(f"{folder}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (made := Path(f"{folder}.made")).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
-def base_model(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
+def source(common: Path) -> Path:
+    """The first rows of the shipped corpus."""
+    tweets = pd.read_csv(CORPUS, dtype=str, keep_default_na=False).head(ROWS)
+    folder = once(common / "source", lambda to: tweets.to_csv(to / "tweets.csv", index=False))
+    return folder / "tweets.csv"
+
+
+@pytest.fixture(scope="session")
+def base_model(common: Path, source: Path) -> Path:
     """A BERT of 2 layers and 32 units, with a WordPiece tokenizer of its own."""
-    folder = tmp_path_factory.mktemp("base-model")
+    return once(common / "base-model", lambda folder: make_base_model(folder, source))
+
+
+def make_base_model(folder: Path, source: Path) -> None:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -109,7 +133,6 @@ def base_model(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
         pad_token_id=0,
     )
     BertModel(config).save_pretrained(folder)
-    return folder
 
 
 def make_project(folder: Path, source: Path, base_model: Path) -> Project:
@@ -154,14 +177,26 @@ def make_project(folder: Path, source: Path, base_model: Path) -> Project:
     return project
 
 
-@pytest.fixture(scope="session")
-def pipeline(tmp_path_factory: pytest.TempPathFactory, source: Path, base_model: Path) -> Project:
-    """A project after `dvc repro`. Shared: whoever changes it puts it back."""
-    project = make_project(tmp_path_factory.mktemp("pipeline"), source, base_model)
+def copied(project: Project, folder: Path) -> Project:
+    """Copy a project with its DVC cache: what it has run needs no second run."""
+    shutil.copytree(project.folder, folder, symlinks=True)
+    return Project(folder, folder.with_name(f"{folder.name}-site-cache"))
+
+
+def make_pipeline(folder: Path, source: Path, base_model: Path) -> None:
+    project = make_project(folder, source, base_model)
     project.run("dvc", "repro")
     project.run("git", "add", "--all")
     project.run("git", "commit", "--quiet", "--message", "run")
-    return project
+
+
+@pytest.fixture(scope="session")
+def pipeline(
+    common: Path, source: Path, base_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """A project after `dvc repro`. Shared by a process: whoever changes it puts it back."""
+    folder = once(common / "trained", lambda folder: make_pipeline(folder, source, base_model))
+    return copied(Project(folder, folder), tmp_path_factory.mktemp("pipeline") / "project")
 
 
 @pytest.fixture(scope="module")  # its event loop would stop asyncio.run in other modules

@@ -39,7 +39,7 @@ def clone(tmp_path: Path, source: Path, base_model: Path) -> Project:
     return project
 
 
-def test_the_commands_work_in_their_order(clone: Project) -> None:
+def test_the_commands_work_in_their_order(clone: Project, pipeline: Project) -> None:
     lines = commands()
     assert "make serve" in lines
     assert len(lines) > 10
@@ -64,6 +64,7 @@ def test_the_commands_work_in_their_order(clone: Project) -> None:
         result = clone.run("bash", "-euc", line.replace("localhost:8080", f"127.0.0.1:{port}"))
         done.append(result.stdout)
         if line.startswith("make repro"):
+            assert clone.lock() == pipeline.lock()  # two clean clones, the same bytes
             commit(clone, "a run, as this repository has one")
         if "queue start" in line:
             assert wait_until(lambda: queue_is_empty(clone), 180)

@@ -15,8 +15,7 @@ from ruamel.yaml import YAML
 from deploy import job
 from deploy.job import commands, join
 from stages.io import InputError
-from tests.conftest import Project, make_project
-from tests.experiments.conftest import copied
+from tests.conftest import Project, copied, make_project
 from tests.gcs import Cloud
 from tests.serve.running import free_port, wait_until
 
@@ -51,12 +50,23 @@ def start(project: Project, cloud: Cloud, log: Path) -> subprocess.Popen[bytes]:
         )
 
 
+def untrained(pipeline: Project, folder: Path) -> Project:
+    """Return a project, without git as in the image, whose training has never run."""
+    project = copied(pipeline, folder)
+    shutil.rmtree(project.folder / "models/checkpoint")
+    shutil.rmtree(project.folder / ".dvc/cache/runs")
+    for out in project.lock()["stages"]["train"]["outs"]:
+        md5 = out["md5"]
+        (project.folder / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}").unlink()
+    project.run("dvc", "config", "--local", "core.no_scm", "true")
+    return project
+
+
 def test_a_job_that_is_taken_away_goes_on_elsewhere(
     pipeline: Project, source: Path, base_model: Path, cloud: Cloud, tmp_path: Path
 ) -> None:
     bucket: storage.Bucket = cloud.client().create_bucket("bucket")
-    first = make_project(tmp_path / "first", source, base_model)
-    first.run("dvc", "config", "--local", "core.no_scm", "true")  # as in the image
+    first = untrained(pipeline, tmp_path / "first")
     process = start(first, cloud, log := tmp_path / "first.log")
     checkpoints = tmp_path / "checkpoints"
     assert wait_until(lambda: bool(list(checkpoints.glob("*/*.pt"))), 240), log.read_text()
@@ -65,8 +75,7 @@ def test_a_job_that_is_taken_away_goes_on_elsewhere(
     assert "SIGTERM at step" in log.read_text()
     assert not list(bucket.list_blobs(prefix="runs/"))
 
-    second = make_project(tmp_path / "second", source, base_model)
-    second.run("dvc", "config", "--local", "core.no_scm", "true")
+    second = untrained(pipeline, tmp_path / "second")
     process = start(second, cloud, log := tmp_path / "second.log")
     assert process.wait(timeout=280) == 0, log.read_text()
     assert "going on from the checkpoint" in log.read_text()

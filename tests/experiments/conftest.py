@@ -1,15 +1,8 @@
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
-
-
-def copied(project: Project, folder: Path) -> Project:
-    """Copy a project with its DVC cache: what it has run needs no second run."""
-    shutil.copytree(project.folder, folder, symlinks=True)
-    return Project(folder, folder.with_name(f"{folder.name}-site-cache"))
+from tests.conftest import Project, copied
 
 
 @pytest.fixture

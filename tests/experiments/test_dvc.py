@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, Project
-from tests.experiments.conftest import commit, copied, queue_is_empty
+from tests.conftest import ROOT, Project, copied
+from tests.experiments.conftest import commit, queue_is_empty
 from tests.serve.running import wait_until
 
 SECTIONS = [

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.conftest import Project
-from tests.experiments.conftest import commit, copied
+from tests.conftest import Project, copied
+from tests.experiments.conftest import commit
 
 PLOTS = 4  # of eight: the learning curves are in the DVC cache, which this clone has not
 
