@@ -50,9 +50,9 @@ def train(
     """Fine-tune the base model; return the best epoch's validation metrics.
 
     Writes the weights of the epoch with the lowest validation loss, the configuration and
-    tokenizer.json to `output`, and learning curves to `history` (beside it the speed, and where
-    asked for a profile). A run that was ended on its way
-    goes on from its last checkpoint and ends with the same bytes.
+    tokenizer.json to `output`, and learning curves to `history` (beside it the speed and, where
+    asked for, a profile). A run that was ended on its way goes on from its last checkpoint and
+    ends with the same bytes.
 
     Args:
         data: folder of {train,validation}.parquet.
@@ -104,7 +104,7 @@ def train(
     with (
         Curves(history, p, learner.is_main, state["curves"] if state else None) as curves,
         noted_signals() as signals,
-        _profiler(history.with_name("profile"), p.runtime.profile) as profiler,
+        _profiler(p, history) as profiler,
     ):
 
         def save() -> bool:
@@ -186,20 +186,24 @@ def _check_converging(at: Position, recipe: Train) -> None:
 
 def _leave(number: int, step: int, saved: bool) -> NoReturn:
     name = signal.Signals(number).name
-    said = "saved; the same command goes on" if saved else "not saved; an earlier checkpoint counts"
+    goes_on = "saved; the same command goes on"
+    said = goes_on if saved else "not saved; the next run goes on from an earlier step"
     print(f"train: {name} at step {step}: {said}", file=sys.stderr)
     sys.exit(128 + number)
 
 
-def _profiler(folder: Path, wanted: bool) -> AbstractContextManager[Any]:
+def _profiler(p: Params, history: Path) -> AbstractContextManager[Any]:
     """Return what traces some early steps for chrome://tracing, or does nothing."""
-    if not wanted:
+    if not p.runtime.profile:
         return nullcontext(SimpleNamespace(step=lambda: None))
-    folder.mkdir(parents=True, exist_ok=True)
-    return profile(
-        schedule=schedule(**PROFILED, repeat=1),
-        on_trace_ready=lambda p: p.export_chrome_trace(str(folder / "trace.json")),
-    )
+    # An experiment may run in a folder that DVC deletes; its trace stays in the repository.
+    folder = Path(os.environ.get("DVC_ROOT", "")) / history.with_name("profile")
+
+    def write(traced: profile) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        traced.export_chrome_trace(str(folder / "trace.json"))
+
+    return profile(schedule=schedule(**PROFILED, repeat=1), on_trace_ready=write)
 
 
 def main() -> None:

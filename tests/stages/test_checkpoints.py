@@ -1,7 +1,6 @@
 """Checkpoints: whole or absent, the newest sound one taken, and only by the very same run."""
 
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import torch
 
 from stages import checkpoints
 from stages.checkpoints import ABANDONED, KEPT, Checkpoints
+from tests.conftest import no_file_beyond
 
 
 @pytest.fixture
@@ -89,14 +89,8 @@ def test_a_full_disk_leaves_the_one_before(
     store: Checkpoints, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert store.save(1, state(1))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(
-        resource.RLIMIT_FSIZE, (2000, hard)
-    )  # a write beyond it fails, as on a full disk
-    try:
+    with no_file_beyond(2000):
         assert not store.save(2, state(2))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "step 2 could not be written" in capsys.readouterr().err
     assert [path.name[:9] for path in store.folder.iterdir()] == ["000000001"]
     assert (store.load() or {})["number"] == 1
@@ -132,14 +126,16 @@ def test_clearing_takes_what_was_abandoned_and_nothing_else(
     abandoned = Checkpoints(tmp_path / "place", {"lr": 3e-5}, [data])
     for run in (store, other, abandoned):
         run.save(1, state(1))
+    stuck = tmp_path / "place/stuck/000000001-x.pt"
+    stuck.mkdir(parents=True)  # a folder: what may not be removed as a file
     long_ago = time.time() - ABANDONED - 60
-    for path in abandoned.folder.iterdir():
+    for path in (stuck, *abandoned.folder.iterdir()):
         os.utime(path, (long_ago, long_ago))
     (tmp_path / "place" / "notes").mkdir()
     (store.folder / ".1.tmp").write_bytes(b"half a checkpoint")
     store.clear()
     left = sorted(path.name for path in (tmp_path / "place").iterdir())
-    assert left == sorted([other.folder.name, "notes"])
+    assert left == sorted([other.folder.name, "notes", "stuck"])
     assert other.load() is not None
 
 

@@ -1,5 +1,7 @@
 """Learning from a batch: shared, in parts, in a precision, and from where it was left."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +13,12 @@ from accelerate.state import AcceleratorState
 from tokenizers import Tokenizer
 
 from stages import params
+from stages.base_model import WEIGHTS
 from stages.batches import Batch, Tweets, collate
 from stages.io import InputError
 from stages.learner import Learner, precision
 from stages.params import Train
-from tests.conftest import Project
+from tests.conftest import Project, no_file_beyond
 
 ROWS = 16
 
@@ -54,6 +57,20 @@ def gradient(learner: Learner, batch: Batch) -> torch.Tensor:
     learner.optimizer.zero_grad()
     learner._backward(batch)
     return torch.cat([w.grad.flatten() for w in learner.model.parameters() if w.grad is not None])
+
+
+def test_damaged_weights_are_named(base: Path, recipe: Train, tmp_path: Path) -> None:
+    damaged = Path(shutil.copytree(base, tmp_path / "base"))
+    os.truncate(damaged / WEIGHTS, 1000)
+    with pytest.raises(InputError, match=rf"{damaged / WEIGHTS} is damaged: "):
+        Learner(damaged, 10, recipe)
+
+
+def test_a_full_disk_is_said_of_the_weights(base: Path, recipe: Train, tmp_path: Path) -> None:
+    learner = Learner(base, 10, recipe)
+    weights = learner.weights()
+    with no_file_beyond(2000), pytest.raises(InputError, match="weights could not be written"):
+        learner.save_pretrained(tmp_path, weights)
 
 
 def test_parts_add_up_to_the_gradient_of_the_batch(base: Path, recipe: Train, batch: Batch) -> None:

@@ -110,14 +110,16 @@ def test_a_divergence_says_the_step_and_leaves_no_checkpoint(
     assert not (tmp_path / "model").exists()
 
 
-def test_a_profile_is_a_chrome_trace(pipeline: Project, tmp_path: Path) -> None:
+def test_a_profile_is_a_chrome_trace(
+    pipeline: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (apart := tmp_path / "apart").mkdir()
+    monkeypatch.chdir(apart)  # as in `dvc exp run --temp`
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
     p = quick(pipeline, epochs=1)
-    run(
-        pipeline,
-        tmp_path,
-        p.model_copy(update={"runtime": p.runtime.model_copy(update={"profile": True})}),
-    )
-    trace = json.loads((tmp_path / "profile/trace.json").read_text())
+    profiled = p.runtime.model_copy(update={"profile": True})
+    run(pipeline, Path("models"), p.model_copy(update={"runtime": profiled}))
+    trace = json.loads((tmp_path / "root/models/profile/trace.json").read_text())
     names = {event.get("name") for event in trace["traceEvents"]}
     assert {"aten::addmm", "Optimizer.step#AdamW.step"} <= names
 
