@@ -28,7 +28,7 @@ from tests.gcs import Cloud, running
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
 ROWS = 1200
-LONG = ("test_job.py", "test_release.py", "test_readme.py", "test_sweep.py")
+LONG = ("test_job.py", "test_setup.py", "test_release.py", "test_readme.py", "test_sweep.py")
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there: whoever calls out fails
 
 

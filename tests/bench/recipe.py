@@ -84,13 +84,25 @@ def answer(tweets: pd.DataFrame, unseen: list[int], variant: str, p: Params, wor
     )
     kept.to_parquet(work / "train.parquet", index=False)
     held_out.to_parquet(work / "validation.parquet", index=False)
-    teach(work, work / "targets.parquet", p)
-    train(work, work / "targets.parquet", work / "model", work / "history", work / "checkpoints", p)
+    targets = taught(work, p)
+    train(work, targets, work / "model", work / "history", work / "checkpoints", p)
     export(work / "model", work, work / "classifier", p)
     classifier = Classifier(work / "classifier", p.train.threads)
     scores = classifier.probabilities(tweets.loc[unseen, "text"].tolist()).astype(np.float64)
     shutil.rmtree(work)
     return scores, scores >= classifier.manifest.threshold
+
+
+def taught(work: Path, p: Params) -> Path:
+    """Return the targets of a fold, which runs that differ in their training alone share."""
+    known = {"teach": p.teach.model_dump(), "model": p.model.model_dump(), "on": p.train.threads}
+    store = Checkpoints(work.parent / "targets", known, [work / "train.parquet"])
+    file = store.folder.with_suffix(".parquet")
+    if not file.exists():
+        teach(work, work / file.name, p)
+        file.parent.mkdir(exist_ok=True)
+        (work / file.name).replace(file)  # whole, though another process may make the same
+    return file
 
 
 def fit(
