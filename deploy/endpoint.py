@@ -63,7 +63,7 @@ def deploy(at: Place, image: str, version: str) -> None:
             _try(endpoint["name"], where)
         _send(endpoint["name"], dict.fromkeys(old, 0) | {new: 100}, where)
         _try(endpoint["name"], where)
-    except (InputError, KeyboardInterrupt):
+    except BaseException:
         if old:
             _send(endpoint["name"], {new: 0} | old, where)
         _undeploy(endpoint["name"], new, where)  # it costs as long as it is there

@@ -93,9 +93,11 @@ def release(at: Place, image: str, model: str, soak: float) -> None:
             _try(f"{new} with {SHARE} % of the traffic", tags[CANDIDATE], model, key, soak)
         _send(at, {new: 100})
         _try(f"{new} with all traffic", url, model, key)
-    except (InputError, KeyboardInterrupt) as error:
+    except BaseException as error:
         if before not in ("", new):
             _send(at, {before: 100})
+        if not isinstance(error, InputError | KeyboardInterrupt):
+            raise
         said = str(error) or "interrupted"
         raise InputError(f"{said}\nin use: {before or new}") from error
     print(f"{url} serves model {model} from {new}")

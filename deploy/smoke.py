@@ -6,6 +6,7 @@ A server that asks for a key finds one in the variable API_KEY.
 """
 
 import argparse
+import http.client
 import json
 import os
 import sys
@@ -100,8 +101,8 @@ def _ask(url: str, key: str = "", body: object = None) -> bytes:
     except urllib.error.HTTPError as error:
         said = error.read()[:200].decode(errors="replace")
         raise SmokeError(f"{url}: {error.code} {said}") from None
-    except OSError as error:
-        raise SmokeError(f"{url}: {error}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise SmokeError(f"{url}: {error or type(error).__name__}") from error
 
 
 def main() -> None:

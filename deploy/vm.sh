@@ -47,6 +47,7 @@ mkdir -p "$checkpoints"
 chown 65532:65532 "$checkpoints" 2> /dev/null
 
 # A pre-empted VM has 30 seconds: systemd ends this script, and docker the container, with SIGTERM.
+trap : TERM # else bash would not wait for docker's status
 docker run --rm --name train --gpus all --network host --shm-size 1g --stop-timeout 25 \
   --volume "$checkpoints:/checkpoints" --env CHECKPOINTS=/checkpoints \
   --env BUCKET="$bucket" --env RUN="$run" "$image"

@@ -85,7 +85,8 @@ def _check_not_worse(stage: str, present: str) -> None:
     print(f"accuracy on the test split, less that of {present}: {found}")
     if found.high < -margin:
         raise InputError(
-            f"{present} keeps {stage}: this model is worse by more than promote.margin = {margin}"
+            f"{present} keeps {stage}: "
+            f"this model is surely worse by more than promote.margin = {margin}"
         )
 
 

@@ -97,7 +97,7 @@ class Classifier:
 
     def label(self, probability: float) -> locked.Label:
         """Name the class that a probability stands for."""
-        return self.manifest.labels[int(probability >= self.manifest.threshold)]
+        return locked.label(probability, self.manifest.threshold)
 
 
 def shares(rows: int) -> Iterator[tuple[int, int, int]]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from fastapi import HTTPException
 
 from serve import metrics
-from serve.locked import LABELS
+from serve.locked import label
 from serve.schema import Prediction
 from serve.worker import LENGTH, frame
 
@@ -66,7 +66,7 @@ class Job:
         """Return what the model says of each text."""
         _, threshold = next(iter(self.models))
         return [
-            Prediction.model_construct(label=LABELS[int(score >= threshold)], probability=score)
+            Prediction.model_construct(label=label(score, threshold), probability=score)
             for score in self.scores
         ]
 

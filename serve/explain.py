@@ -10,12 +10,17 @@ from collections.abc import Sequence
 from serve.schema import ExplainAnswer, Prediction, Word
 
 WORD = re.compile(r"\S+")
-MAX_WORDS = 128  # that can have a part in the answer: no model reads more tokens
 
 
-def variants(text: str) -> list[str]:
-    """Return the text, no text, and the text without each of its words in turn."""
-    words = list(WORD.finditer(text))[:MAX_WORDS]
+def variants(text: str, most: int) -> list[str]:
+    """Return the text, no text, and the text without each of its first words in turn.
+
+    Args:
+        text: to be explained.
+        most: words to leave out; those beyond the model's tokens have no part in the answer.
+
+    """
+    words = list(WORD.finditer(text))[:most]
     return [text, "", *(text[: w.start()] + text[w.end() :] for w in words)]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Label = Literal["not_disaster", "disaster"]
-LABELS: tuple[Label, Label] = ("not_disaster", "disaster")
+LABELS: tuple[Literal["not_disaster"], Literal["disaster"]] = ("not_disaster", "disaster")
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 NETWORK = "network.xml"
@@ -45,7 +45,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    labels: tuple[Label, Label]
+    labels: tuple[Literal["not_disaster"], Literal["disaster"]]
     threshold: Annotated[float, Field(ge=0, le=1)]  # P(disaster) from which the label is disaster
     max_length: Annotated[int, Field(ge=1)]  # tokens
     base_model: BaseWeights
@@ -59,6 +59,11 @@ class Manifest(BaseModel):
         """A name for the model: a hash of all that is said here, 12 hexadecimal digits."""
         said = json.dumps(self.model_dump(), sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+
+def label(probability: float, threshold: float) -> Label:
+    """Name the class that P(disaster) stands for."""
+    return LABELS[int(probability >= threshold)]
 
 
 def sha256_of(path: Path) -> str:

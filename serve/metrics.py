@@ -23,7 +23,7 @@ FEEDBACK = Counter("feedback", "Answers that a reader judged.", ["verdict"])
 
 for outcome in ("done", "rejected"):
     SWAPS.labels(outcome)
-for reason in ("queue", "timeout", "key", "too_large", "too_slow"):
+for reason in ("queue", "timeout", "key", "too_large", "too_slow", "held"):
     REJECTED.labels(reason)
 for verdict in ("right", "wrong"):
     FEEDBACK.labels(verdict)

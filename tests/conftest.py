@@ -23,6 +23,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel
 
 from serve.locked import sha256_of
+from stages.base_model import FILES
 from tests.gcs import Cloud, running
 
 ROOT = Path(__file__).parents[1]
@@ -166,7 +167,7 @@ def make_project(folder: Path, source: Path, base_model: Path) -> Project:
     params = project.params()
     params["model"] = {
         "name": str(base_model),
-        "sha256": sha256_of(base_model / "model.safetensors"),
+        "sha256": {part: sha256_of(base_model / name) for part, name in FILES.items()},
         "max_length": 64,
     }
     params["train"] |= {"epochs": 4, "patience": 2, "lr": 0.003, "batch_size": 16}

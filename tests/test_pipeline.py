@@ -1,6 +1,7 @@
 """The DVC pipeline as its users run it, in a repository of its own."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,13 @@ from serve.locked import verify
 from tests.conftest import Project, make_project
 
 STAGES = ["prepare", "teach", "train", "export", "evaluate"]
+
+
+@pytest.fixture
+def edited(pipeline: Project) -> Iterator[Project]:
+    """The shared project, whose sources are put back afterwards; no stage may be run."""
+    yield pipeline
+    pipeline.run("git", "checkout", "--quiet", "HEAD", "--", ".")
 
 
 def stale(project: Project) -> list[str]:
@@ -77,42 +85,27 @@ def test_another_architecture_runs_unchanged(tmp_path: Path, source: Path) -> No
     ],
 )
 def test_a_changed_param_reruns_its_stages(
-    unchanged: Project, section: str, key: str, value: float, expected: list[str]
+    edited: Project, section: str, key: str, value: float, expected: list[str]
 ) -> None:
-    params = unchanged.params()
+    params = edited.params()
     params[section][key] = value
-    unchanged.set_params(params)
-    assert stale(unchanged) == expected
+    edited.set_params(params)
+    assert stale(edited) == expected
 
 
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
         ("stages/text.py", ["prepare", "teach", "train", "evaluate"]),
-        ("stages/batches.py", ["teach", "train"]),
-        ("stages/metrics.py", ["export", "evaluate"]),
-        ("serve/classifier.py", ["export", "evaluate"]),
-        ("stages/model_card.py", ["evaluate"]),
         ("serve/api.py", []),
     ],
 )
 def test_a_changed_module_reruns_its_stages(
-    unchanged: Project, module: str, expected: list[str]
+    edited: Project, module: str, expected: list[str]
 ) -> None:
-    with (unchanged.folder / module).open("a") as file:
+    with (edited.folder / module).open("a") as file:
         file.write("# changed\n")
-    assert stale(unchanged) == expected
-
-
-def test_experiment_with_another_learning_rate(unchanged: Project) -> None:
-    unchanged.run("dvc", "exp", "run", "-S", "train.lr=2e-3", "-S", "train.epochs=1", "--name", "x")
-    shown = json.loads(unchanged.run("dvc", "exp", "show", "--json").stdout)
-    (experiment,) = shown[1]["experiments"]
-    data = experiment["revs"][0]["data"]
-    assert experiment["name"] == "x"
-    assert data["params"]["params.yaml"]["data"]["train"]["lr"] == pytest.approx(0.002)
-    metrics = data["metrics"]["models/metrics.json"]["data"]
-    assert 0 < metrics["accuracy"] < 1
+    assert stale(edited) == expected
 
 
 def test_plots_and_artifact_are_there(pipeline: Project) -> None:

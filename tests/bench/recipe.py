@@ -7,7 +7,8 @@ fold's model is taught, trained, quantised and locked by the stages themselves, 
 fold it has not seen. A finished fold is kept in --results, so that a stopped run goes on; it is
 found again only with the same data, params, code and libraries. With --jobs 2 two folds are
 learnt at a time, each with half of `train.threads`: on two cores that is faster than one after
-the other with both. Differences are to the first variant named but tf-idf, paired by tweet.
+the other with both. Differences are to the first variant named but tf-idf, paired by tweet; their
+error is over tweets, for the seeds that were run.
 """
 
 import argparse

@@ -120,7 +120,7 @@ def test_several_machines_share_the_training(
         commands(0, 3, "python", pipeline)
 
 
-def test_two_machines_train_what_one_does(pipeline: Project, tmp_path: Path) -> None:
+def test_two_machines_share_one_training(pipeline: Project, tmp_path: Path) -> None:
     port = 0
     processes = []
     for rank in (0, 1):

@@ -1,4 +1,6 @@
-from collections.abc import Iterator
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +84,13 @@ def test_a_release_goes_step_by_step_and_back(cloud: GoogleCloud, version: str) 
         back(AT)
 
 
-@pytest.mark.parametrize("ill", ["the model", "all traffic", "the first", "an interrupt"])
+@pytest.mark.parametrize(
+    "ill", ["the model", "all traffic", "the first", "an interrupt", "a fault"]
+)
 def test_what_does_not_answer_gets_no_traffic(
     cloud: GoogleCloud, version: str, ill: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    error: type[Exception] = InputError
     well = cloud.service_url
     dead = f"http://127.0.0.1:{free_port()}"
     if ill == "the first":
@@ -97,25 +102,34 @@ def test_what_does_not_answer_gets_no_traffic(
         assert shares(cloud) == {"disaster-tweets-00002": 100}
         return
     release.release(AT, "image@sha256:1", version, 0)
-    said, seconds = r"127\.0\.0\.1", 0
+    said, seconds = r"127\.0\.0\.1", 0.0
     if ill == "the model":
         said, version = f"serves model {version} instead of 0123", "0123"
     elif ill == "all traffic":
         cloud.service_url = dead
-    else:
-        monkeypatch.setattr(release, "smoke", interrupted_by_soak)
+    elif ill == "an interrupt":
+        monkeypatch.setattr(release, "smoke", raising(KeyboardInterrupt))
         said, seconds = "interrupted", 1
-    with pytest.raises(InputError, match=rf"{said}(.|\n)*in use: disaster-tweets-00001"):
+    else:
+        monkeypatch.setattr(release, "smoke", raising(MemoryError))
+        seconds, error = 1, MemoryError
+    expected = rf"{said}(.|\n)*in use: disaster-tweets-00001" if error is InputError else None
+    with pytest.raises(error, match=expected):
         release.release(AT, "image@sha256:2", version, seconds)
     assert shares(cloud) == {"disaster-tweets-00001": 100}
     tenth = {"disaster-tweets-00001": 90, "disaster-tweets-00002": 10}
     assert (tenth in splits(cloud)) == (ill != "the model")
 
 
-def interrupted_by_soak(_url: str, _model: str, _key: str, seconds: float) -> int:
-    if seconds:
-        raise KeyboardInterrupt
-    return 1
+def raising(error: type[BaseException]) -> Callable[..., int]:
+    """Return what fails where it is to go on asking."""
+
+    def smoke(_url: str, _model: str, _key: str, seconds: float) -> int:
+        if seconds:
+            raise error
+        return 1
+
+    return smoke
 
 
 def test_the_smoke_test_needs_the_key(
@@ -127,6 +141,22 @@ def test_the_smoke_test_needs_the_key(
         smoke.smoke(server.url, version)
     with pytest.raises(smoke.SmokeError, match="no address"):
         smoke.smoke("file:///etc/passwd")
+
+
+def test_what_speaks_no_http_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smoke, "PATIENCE", 0)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet() -> None:
+            with listening.accept()[0] as caller:
+                caller.sendall(b"220 mail.example.com\r\n")
+
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(smoke.SmokeError, match=f"{url}/health: 220 mail"):
+            smoke.smoke(url)
+        thread.join(10)
 
 
 def test_an_endpoint_of_vertex_ai_gets_the_same_image(

@@ -1,7 +1,10 @@
 import io
+import os
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -164,3 +167,49 @@ def test_a_build_gets_a_clone_of_the_commit(
     assert "--config=deploy/cloudbuild.yaml" in calls[0]
     names = f"_IMAGES={AT.images},_COMMIT=c0ffee,_MODEL=model1"
     assert f"--substitutions={names}" in calls[0]
+
+
+STUBS = {  # what the start-up script calls on a VM
+    "curl": """case "${@: -1}" in
+*/preempted) echo "$PREEMPTED" ;;
+*/zone) echo projects/1/zones/us-central1-a ;;
+*) basename "${@: -1}" ;;
+esac""",
+    "gcloud": '{ echo "$@"; [ "$2" != cp ] || cat; } >> "$LOG"',
+    "docker": """[ "$1" = run ] || exit 0
+trap 'sleep 0.5; exit 42' TERM
+[ -z "$ENDS" ] || exit "$ENDS"
+touch "$LOG.started"
+while :; do sleep 0.1; done""",
+} | dict.fromkeys(["nvidia-smi", "gcsfuse", "mkdir", "chown"], "")
+
+
+@pytest.mark.parametrize(
+    ("preempted", "ends", "status"),
+    [("FALSE", "0", ["0"]), ("FALSE", "3", ["3"]), ("FALSE", "", ["42"]), ("TRUE", "", [])],
+)
+def test_a_vm_says_how_it_ended_and_is_deleted(
+    tmp_path: Path, preempted: str, ends: str, status: list[str]
+) -> None:
+    for name, body in STUBS.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    log = tmp_path / "log"
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    vm = subprocess.Popen(
+        ["bash", train.SCRIPT],
+        env={"PATH": path, "LOG": str(log), "PREEMPTED": preempted, "ENDS": ends},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if not ends:
+        while not log.with_name("log.started").exists():
+            assert vm.poll() is None
+            time.sleep(0.05)
+        os.killpg(vm.pid, signal.SIGTERM)  # as systemd does where a machine is taken away
+    said, _ = vm.communicate(timeout=30)
+    calls = log.read_text().splitlines()[1:]  # the first one is docker's login
+    copied = ["storage cp - gs://bucket/runs/run/status --quiet", *status] if status else []
+    assert calls == [*copied, "compute instances delete name --zone us-central1-a --quiet"]
+    assert f"ended with status {status[0] if status else 42};" in said

@@ -50,7 +50,9 @@ def test_promote_refuse_a_worse_one_and_roll_back(project: Project, tmp_path: Pa
     commit(project, "worse")
     code, said = promote(project)
     assert code == 1
-    assert "v0.0.2 keeps prod: this model is worse by more than promote.margin = 0.01" in said
+    assert (
+        "v0.0.2 keeps prod: this model is surely worse by more than promote.margin = 0.01" in said
+    )
     assert len(tags(project)) == 4
     assert promote(project, "staging")[0] == 0  # nobody has that stage: nothing to be worse than
     assert "classifier@v0.0.3" in tags(project)

@@ -311,10 +311,12 @@ def test_a_killed_worker_is_replaced_under_load(pipeline: Project, tmp_path: Pat
 
         asking = [pool.submit(ask) for _ in range(24)]
         time.sleep(1)
-        kills = []
+        kills, killed = [], set[int]()
         for pid in server.workers():
             kills.append(time.monotonic())
+            killed.add(pid)
             os.kill(pid, signal.SIGKILL)
+            assert wait_until(lambda: not set(server.workers()) & killed)
             assert wait_until(lambda: server.metric("ready_workers") == 2, 20)
             assert server.health() == 200
         answers = [answer for future in asking for answer in future.result()]

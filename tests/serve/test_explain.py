@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from serve.classifier import Classifier
-from serve.explain import MAX_WORDS, explain, variants
+from serve.explain import explain, variants
 from serve.schema import Prediction
 from tests.serve.running import Running
 
@@ -16,7 +16,7 @@ def said(*scores: float) -> list[Prediction]:
 
 
 def test_each_word_is_left_out_once() -> None:
-    assert variants("Fire  in town") == [
+    assert variants("Fire  in town", 128) == [
         "Fire  in town",
         "",
         "  in town",
@@ -35,12 +35,24 @@ def test_a_push_is_what_the_answer_loses_without_the_word() -> None:
 
 
 def test_words_that_no_model_reads_push_nothing() -> None:
-    text = "fire " * (MAX_WORDS + 5)
-    asked = variants(text)
-    assert len(asked) == MAX_WORDS + 2
+    text = "fire " * 20
+    asked = variants(text, 15)
+    assert len(asked) == 15 + 2
     answer = explain(text, said(*[0.5] * len(asked)), "m", "r")
-    assert len(answer.words) == MAX_WORDS + 5
+    assert len(answer.words) == 20
     assert answer.words[-1].push == 0
+
+
+def test_a_served_explanation_ends_with_what_its_model_reads(
+    server: Running, classifier: Classifier
+) -> None:
+    most = classifier.manifest.max_length
+    text = "fire " * (most + 6)
+    before = server.metric("batch_tweets_sum")
+    words = httpx.post(f"{server.url}/explain", json={"text": text}).json()["words"]
+    assert server.metric("batch_tweets_sum") - before == most + 2
+    assert len(words) == most + 6
+    assert words[-1]["push"] == 0
 
 
 def test_the_served_explanation_is_of_the_served_answer(
@@ -51,7 +63,7 @@ def test_the_served_explanation_is_of_the_served_answer(
     plain = httpx.post(f"{server.url}/predict", json={"text": text}).json()
     assert answer["probability"] == pytest.approx(plain["probability"], abs=1e-6)
     assert answer["label"] == plain["label"]
-    whole, nothing, *without = classifier.probabilities(variants(text)).tolist()
+    whole, nothing, *without = classifier.probabilities(variants(text, 128)).tolist()
     assert answer["baseline"] == pytest.approx(nothing, abs=1e-6)
     assert [w["push"] for w in answer["words"]] == pytest.approx(
         [whole - score for score in without], abs=1e-6

@@ -115,8 +115,10 @@ def test_there_is_nothing_to_go_back_to_at_first(own: Running) -> None:
 def test_a_replaced_worker_has_the_model_in_use(own: Running, place: Path, eager: Path) -> None:
     put(eager, place)
     assert reload(own).status_code == 200
-    for pid in own.workers():
+    killed = own.workers()
+    for pid in killed:
         os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: not {*killed} & {*own.workers()})  # else they may still be counted
     assert wait_until(lambda: own.metric("ready_workers") == 2, 20)
     answer = httpx.post(f"{own.url}/predict", json={"text": "fire"}).json()
     assert answer["model"] == verify(eager).version

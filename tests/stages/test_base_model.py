@@ -1,14 +1,15 @@
-"""The weights to start from are the pinned ones."""
+"""The model to start from is the pinned one."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
+from serve.locked import sha256_of
 from stages import params
-from stages.base_model import locate
+from stages.base_model import FILES, locate
 from stages.io import InputError
-from stages.params import Model
+from stages.params import Model, Pins
 from tests.conftest import ROOT
 
 
@@ -17,20 +18,51 @@ def test_the_default_model_comes_with_its_package() -> None:
     assert (locate(model) / "model.safetensors").is_file()
 
 
-def test_other_weights_than_the_pinned_are_refused(base_model: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(base_model, tmp_path / "base"))
-    with pytest.raises(InputError, match=r"model.sha256: .*model.safetensors has SHA-256"):
-        locate(Model(name=str(folder), sha256="0" * 64, max_length=64))
-    with pytest.raises(InputError, match=r"model\.sha256"):
-        locate(Model(name=str(folder), max_length=64))
+def test_another_revision_of_the_default_model_comes_from_the_hub(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    model = params.load(ROOT / "params.yaml").model
+    with pytest.raises(InputError, match=r"at revision 0{40} cannot be fetched"):
+        locate(model.model_copy(update={"revision": "0" * 40}))
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
-def test_a_missing_file_is_named(base_model: Path, tmp_path: Path, name: str) -> None:
-    folder = Path(shutil.copytree(base_model, tmp_path / "base"))
+@pytest.fixture
+def folder(base_model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(base_model, tmp_path / "base"))
+
+
+@pytest.fixture
+def pinned(folder: Path) -> Model:
+    hashes = {part: sha256_of(folder / name) for part, name in FILES.items()}
+    return Model(name=str(folder), sha256=Pins(**hashes), max_length=64)
+
+
+@pytest.mark.parametrize("part", FILES)
+def test_another_file_than_the_pinned_is_refused(folder: Path, pinned: Model, part: str) -> None:
+    assert locate(pinned) == folder
+    with (folder / FILES[part]).open("a") as file:
+        file.write(" ")
+    found = sha256_of(folder / FILES[part])
+    with pytest.raises(InputError) as error:
+        locate(pinned)
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(f"model.sha256.{part}: {folder / FILES[part]} has SHA-256 {found}; ")
+
+
+def test_a_folder_without_pins_is_told_them(folder: Path, pinned: Model) -> None:
+    with pytest.raises(InputError) as error:
+        locate(pinned.model_copy(update={"sha256": None}))
+    lines = str(error.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [f"model.sha256.{part}" for part in FILES]
+
+
+@pytest.mark.parametrize("name", FILES.values())
+def test_a_missing_file_is_named(folder: Path, pinned: Model, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(InputError, match=f"model.name: .* has no {name}"):
-        locate(Model(name=str(folder), sha256="0" * 64, max_length=64))
+        locate(pinned)
 
 
 def test_a_hub_name_needs_a_revision() -> None:

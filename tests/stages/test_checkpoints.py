@@ -133,9 +133,12 @@ def test_clearing_takes_what_was_abandoned_and_nothing_else(
         os.utime(path, (long_ago, long_ago))
     (tmp_path / "place" / "notes").mkdir()
     (store.folder / ".1.tmp").write_bytes(b"half a checkpoint")
+    gone = tmp_path / "place/gone/000000001-x.pt"
+    gone.parent.mkdir()
+    gone.symlink_to("nowhere")  # as where another run removes it just now
     store.clear()
     left = sorted(path.name for path in (tmp_path / "place").iterdir())
-    assert left == sorted([other.folder.name, "notes", "stuck"])
+    assert left == sorted([other.folder.name, "gone", "notes", "stuck"])
     assert other.load() is not None
 
 

@@ -105,6 +105,13 @@ def test_a_batch_too_large_for_the_memory_is_taken_in_parts(
     assert not learnt.leaving
 
 
+def test_a_batch_that_fits_leaves_others_whole(base: Path, recipe: Train, batch: Batch) -> None:
+    """The last batch of an epoch, or one machine's share of it, may be smaller than the rest."""
+    learner = Learner(base, 10, recipe)
+    learner.fit_into_memory({key: rows[: ROWS // 2] for key, rows in batch.items()})
+    assert learner.part == ROWS
+
+
 def test_a_batch_that_never_fits_is_an_error(
     base: Path, recipe: Train, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
