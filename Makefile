@@ -58,7 +58,8 @@ check-deploy: $(READY) ## Check what clouds and GitHub read, without an account
 	python -m deploy.check
 
 test: $(READY) ## Run the tests
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/serve
+	export COMMON=$$(mktemp -d); trap 'rm -rf "$$COMMON"' EXIT; \
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/serve && \
 	pytest tests/serve # alone: servers answer within limits of time
 
 lint: $(READY) ## Check style and types

@@ -95,7 +95,9 @@ class Project:
 
 @pytest.fixture(scope="session")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of this run of the tests, which all its processes share."""
+    """A folder that all processes share, and all runs with the same COMMON."""
+    if named := os.environ.get("COMMON"):
+        return Path(named)
     folder = tmp_path_factory.getbasetemp()
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
@@ -170,6 +172,7 @@ def make_project(folder: Path, source: Path, base_model: Path) -> Project:
         "sha256": {part: sha256_of(base_model / name) for part, name in FILES.items()},
         "max_length": 64,
     }
+    params["teach"]["folds"] = 3
     params["train"] |= {"epochs": 4, "patience": 2, "lr": 0.003, "batch_size": 16}
     # The tiny base model has learnt nothing yet, so its word vectors must.
     params["train"] |= {"freeze_embeddings": False, "dropout": 0.1}
