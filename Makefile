@@ -58,7 +58,8 @@ check-deploy: $(READY) ## Check what clouds and GitHub read, without an account
 	python -m deploy.check
 
 test: $(READY) ## Run the tests
-	export COMMON=$$(mktemp -d); trap 'rm -rf "$$COMMON"' EXIT; \
+	export DISASTER_TWEETS_TESTS=$$(mktemp -d); \
+	trap 'rm -rf "$$DISASTER_TWEETS_TESTS"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
 	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/serve && \
 	pytest tests/serve # alone: servers answer within limits of time
 

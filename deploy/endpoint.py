@@ -32,6 +32,9 @@ Flags = tuple[str, ...]
 def deploy(at: Place, image: str, version: str) -> None:
     """Upload a model and give it the traffic step by step.
 
+    What is interrupted while Vertex AI still makes it ready may come all the same: the next
+    deployment that succeeds removes it.
+
     Raises:
         InputError: it does not answer as it should; the traffic is as it was before.
 
@@ -51,22 +54,23 @@ def deploy(at: Place, image: str, version: str) -> None:
     old: dict[str, int] = endpoint.get("trafficSplit", {})
     before = [each["id"] for each in endpoint.get("deployedModels", [])]  # some without traffic
     first = {"0": SHARE} | _of_rest(old) if old else {"0": 100}
-    gcloud(
-        *("ai", "endpoints", "deploy-model", endpoint["name"], f"--model={model['name']}"),
-        *(f"--display-name={name}", f"--machine-type={MACHINE}", "--min-replica-count=1"),
-        *(f"--service-account={at.account('serve')}", f"--traffic-split={_words(first)}", *where),
+    deployed = (
+        *(f"--model={model['name']}", f"--display-name={name}", f"--machine-type={MACHINE}"),
+        *("--min-replica-count=1", f"--service-account={at.account('serve')}"),
+        f"--traffic-split={_words(first)}",
     )
-    there = [each["id"] for each in _named("endpoints", NAME, where)["deployedModels"]]
-    new = next(key for key in there if key not in before)
     try:
+        gcloud("ai", "endpoints", "deploy-model", endpoint["name"], *deployed, *where)
+        [new] = _added(before, where)
         for _ in range(ANSWERS):
             _try(endpoint["name"], where)
         _send(endpoint["name"], dict.fromkeys(old, 0) | {new: 100}, where)
         _try(endpoint["name"], where)
     except BaseException:
-        if old:
-            _send(endpoint["name"], {new: 0} | old, where)
-        _undeploy(endpoint["name"], new, where)  # it costs as long as it is there
+        for new in _added(before, where):
+            if old:
+                _send(endpoint["name"], {new: 0} | old, where)
+            _undeploy(endpoint["name"], new, where)  # it costs as long as it is there
         raise
     for key in before:
         _undeploy(endpoint["name"], key, where)
@@ -76,6 +80,12 @@ def deploy(at: Place, image: str, version: str) -> None:
 def _named(kind: str, name: str, where: Flags) -> Any:  # noqa: ANN401 - Vertex AI's own
     listed = ask("ai", kind, "list", *where) or []
     return next((each for each in listed if each["displayName"] == name), None)
+
+
+def _added(before: list[str], where: Flags) -> list[str]:
+    """Name what is deployed and was not before."""
+    there = _named("endpoints", NAME, where).get("deployedModels", [])
+    return [each["id"] for each in there if each["id"] not in before]
 
 
 def _of_rest(old: dict[str, int]) -> dict[str, int]:

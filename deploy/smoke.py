@@ -95,12 +95,13 @@ def _ask(url: str, key: str = "", body: object = None) -> bytes:
         url, None if body is None else json.dumps(body).encode(), headers
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - checked before
-            content: bytes = answer.read()
-            return content
-    except urllib.error.HTTPError as error:
-        said = error.read()[:200].decode(errors="replace")
-        raise SmokeError(f"{url}: {error.code} {said}") from None
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - checked
+                content: bytes = answer.read()
+                return content
+        except urllib.error.HTTPError as error:
+            said = error.read()[:200].decode(errors="replace")
+            raise SmokeError(f"{url}: {error.code} {said}") from None
     except (OSError, http.client.HTTPException) as error:
         raise SmokeError(f"{url}: {error or type(error).__name__}") from error
 

@@ -5,8 +5,8 @@
 Versions and stages are git tags in the format of GTO (https://github.com/iterative/gto), which
 `dvc artifacts get` understands. A version named with --version gets the stage as it is: so one
 rolls back. Else the model of the last commit is registered, if all of this holds: nothing differs
-from the commit or from dvc.lock; `passed` is true; it is not worse than the model that has the
-stage by more than `promote.margin`, on this test split.
+from the commit or from dvc.lock; `passed` is true; it is not surely worse than the model that has
+the stage by more than `promote.margin`, on this test split.
 """
 
 import argparse

@@ -180,8 +180,10 @@ class Learner:
         self.model.eval()
         scores = torch.zeros(len(tweets), len(LABELS), device=self.accelerator.device)
         mine = self.share(tweets.lengths.argsort(kind="stable"))
-        for start in range(0, len(mine), self.part):
-            rows = mine[start : start + self.part]
+        tried = -(-self.recipe.batch_size // self.accelerator.num_processes)
+        size = min(self.part, tried)  # rows that are known to fit into memory
+        for start in range(0, len(mine), size):
+            rows = mine[start : start + size]
             batch = collate([tweets[row] for row in rows], pad_id)
             scores[rows] = self._logits(batch)
         scores = self.accelerator.reduce(scores)

@@ -21,7 +21,7 @@ from stages import base_model, params, tokenizer
 from stages.batches import Tweets, batches_of, collate
 from stages.checkpoints import Checkpoints, noted_signals
 from stages.curves import Curves
-from stages.io import InputError, new_folder, run, write_json
+from stages.io import InputError, new_file, new_folder, run, write_json
 from stages.learner import Learner
 from stages.machine import machine
 from stages.params import Params, Train
@@ -104,7 +104,7 @@ def train(
     with (
         Curves(history, p, learner.is_main, state["curves"] if state else None) as curves,
         noted_signals() as signals,
-        _profiler(p, history) as profiler,
+        _profiler(p, history, learner.is_main) as profiler,
     ):
 
         def save() -> bool:
@@ -192,16 +192,18 @@ def _leave(number: int, step: int, saved: bool) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _profiler(p: Params, history: Path) -> AbstractContextManager[Any]:
+def _profiler(p: Params, history: Path, on: bool) -> AbstractContextManager[Any]:
     """Return what traces some early steps for chrome://tracing, or does nothing."""
-    if not p.runtime.profile:
+    if not (p.runtime.profile and on):
         return nullcontext(SimpleNamespace(step=lambda: None))
     # An experiment may run in a folder that DVC deletes; its trace stays in the repository.
     folder = Path(os.environ.get("DVC_ROOT", "")) / history.with_name("profile")
+    name = os.environ.get("DVC_EXP_NAME", "trace")
 
     def write(traced: profile) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        traced.export_chrome_trace(str(folder / "trace.json"))
+        with new_file(folder / f"{name}.json") as file:
+            traced.export_chrome_trace(str(file))
 
     return profile(schedule=schedule(**PROFILED, repeat=1), on_trace_ready=write)
 

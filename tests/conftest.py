@@ -95,8 +95,8 @@ class Project:
 
 @pytest.fixture(scope="session")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all processes share, and all runs with the same COMMON."""
-    if named := os.environ.get("COMMON"):
+    """A folder that all processes share, and all runs with the same variable."""
+    if named := os.environ.get("DISASTER_TWEETS_TESTS"):
         return Path(named)
     folder = tmp_path_factory.getbasetemp()
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
@@ -107,9 +107,12 @@ def once(folder: Path, make: Callable[[Path], object]) -> Path:
     with Path(f"{folder}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (made := Path(f"{folder}.made")).exists():
-            shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            make(folder)
+            try:
+                make(folder)
+            except BaseException:
+                shutil.rmtree(folder)
+                raise
             made.touch()
     return folder
 

@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from stages.teach import teach
 from stages.train import train
 
 FOLD_SEED = 0
+LIBRARIES = ("scikit-learn", "scipy", "nncf", "openvino")  # beside those of the training
 VALIDATION = 0.12  # of the rows outside a fold
 PLAIN = {
     "teach": {"weight": 0.0},
@@ -96,7 +98,12 @@ def answer(tweets: pd.DataFrame, unseen: list[int], variant: str, p: Params, wor
 
 def taught(work: Path, p: Params) -> Path:
     """Return the targets of a fold, which runs that differ in their training alone share."""
-    known = {"teach": p.teach.model_dump(), "model": p.model.model_dump(), "on": p.train.threads}
+    known = {
+        "teach": p.teach.model_dump(),
+        "model": p.model.model_dump(),
+        "threads": p.train.threads,
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
     store = Checkpoints(work.parent / "targets", known, [work / "train.parquet"])
     file = store.folder.with_suffix(".parquet")
     if not file.exists():
@@ -151,7 +158,12 @@ def main() -> None:
             q = varied(p, variant, seed, chosen.jobs)
             files = []
             for fold in range(chosen.folds):
-                known = {"variant": variant, "params": q.model_dump(), "fold": fold}
+                known = {
+                    "variant": variant,
+                    "params": q.model_dump(),
+                    "fold": fold,
+                    "libraries": {name: version(name) for name in LIBRARIES},
+                }
                 file = Checkpoints(chosen.results, known, [data / "all.parquet"]).folder
                 files.append(file.with_suffix(".json"))
                 if not files[-1].exists():

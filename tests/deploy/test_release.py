@@ -8,7 +8,7 @@ import pytest
 
 from deploy import endpoint, release, smoke
 from deploy.endpoint import deploy
-from deploy.google import Place
+from deploy.google import Place, gcloud
 from deploy.release import back, serving
 from serve.locked import MANIFEST, read_manifest
 from stages.io import InputError
@@ -140,18 +140,27 @@ def test_the_smoke_test_needs_the_key(
         smoke.smoke("file:///etc/passwd")
 
 
-def test_what_speaks_no_http_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"220 mail.example.com\r\n", "220 mail"),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\nno", "IncompleteRead"),
+    ],
+)
+def test_what_speaks_no_whole_http_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, said: str
+) -> None:
     monkeypatch.setattr(smoke, "PATIENCE", 0)
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def greet() -> None:
             with listening.accept()[0] as caller:
-                caller.sendall(b"220 mail.example.com\r\n")
+                caller.sendall(answer)
 
         thread = threading.Thread(target=greet, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with pytest.raises(smoke.SmokeError, match=f"{url}/health: 220 mail"):
+        with pytest.raises(smoke.SmokeError, match=f"{url}/health: {said}"):
             smoke.smoke(url)
         thread.join(10)
 
@@ -177,6 +186,18 @@ def test_an_endpoint_of_vertex_ai_gets_the_same_image(
     assert models[0]["containerSpec"]["predictRoute"] == "/predict"
     [only] = held()["deployedModels"]
     assert only["displayName"] == "disaster-tweets-one-2"
+    assert held()["trafficSplit"][only["id"]] == 100
+
+    def interrupted(*words: str) -> str:
+        said = gcloud(*words)
+        if "deploy-model" in words:
+            raise KeyboardInterrupt
+        return said
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(endpoint, "gcloud", interrupted)
+        deploy(AT, "image@sha256:2", "one")
+    assert [each["id"] for each in held()["deployedModels"]] == [only["id"]]
     assert held()["trafficSplit"][only["id"]] == 100
 
     google.predicts = {"predictions": ["nonsense"]}

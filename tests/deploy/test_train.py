@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from deploy.google import GcloudError, Place
 from deploy.train import on_vertex, on_vm, zones
 from stages.io import InputError
 from tests.deploy.google_cloud import GoogleCloud
+from tests.serve.running import wait_until
 
 AT = Place("my-project")
 RUN = "disaster-tweets-train-c0ffee"
@@ -204,9 +204,7 @@ def test_a_vm_says_how_it_ended_and_is_deleted(
         text=True,
     )
     if not ends:
-        while not log.with_name("log.started").exists():
-            assert vm.poll() is None
-            time.sleep(0.05)
+        assert wait_until(log.with_name("log.started").exists, 30)
         os.killpg(vm.pid, signal.SIGTERM)  # as systemd does where a machine is taken away
     said, _ = vm.communicate(timeout=30)
     calls = log.read_text().splitlines()[1:]  # the first one is docker's login

@@ -14,7 +14,7 @@ import pytest
 from serve.locked import verify
 from tests.conftest import Project
 from tests.serve.conftest import altered
-from tests.serve.running import Running, serving, wait_until
+from tests.serve.running import Running, children, serving, wait_until
 
 KEY = "only-for-the-tests-of-reload"
 ADMIN = {"X-API-Key": KEY}
@@ -118,7 +118,7 @@ def test_a_replaced_worker_has_the_model_in_use(own: Running, place: Path, eager
     killed = own.workers()
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: not {*killed} & {*own.workers()})  # else they may still be counted
+    assert wait_until(lambda: not {*killed} & {*children(own.process.pid)})  # else still counted
     assert wait_until(lambda: own.metric("ready_workers") == 2, 20)
     answer = httpx.post(f"{own.url}/predict", json={"text": "fire"}).json()
     assert answer["model"] == verify(eager).version

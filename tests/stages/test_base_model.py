@@ -21,7 +21,7 @@ def test_the_default_model_comes_with_its_package() -> None:
 def test_another_revision_of_the_default_model_comes_from_the_hub(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     model = params.load(ROOT / "params.yaml").model
     with pytest.raises(InputError, match=r"at revision 0{40} cannot be fetched"):
@@ -71,7 +71,7 @@ def test_a_hub_name_needs_a_revision() -> None:
 
 
 def test_an_unreachable_hub_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match=r"some/model is no folder.* cannot be fetched"):
         locate(Model(name="some/model", revision="0" * 40, max_length=64))

@@ -116,10 +116,11 @@ def test_a_profile_is_a_chrome_trace(
     (apart := tmp_path / "apart").mkdir()
     monkeypatch.chdir(apart)  # as in `dvc exp run --temp`
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("DVC_EXP_NAME", "slower")
     p = quick(pipeline, epochs=1)
     profiled = p.runtime.model_copy(update={"profile": True})
     run(pipeline, Path("models"), p.model_copy(update={"runtime": profiled}))
-    trace = json.loads((tmp_path / "root/models/profile/trace.json").read_text())
+    trace = json.loads((tmp_path / "root/models/profile/slower.json").read_text())
     names = {event.get("name") for event in trace["traceEvents"]}
     assert {"aten::addmm", "Optimizer.step#AdamW.step"} <= names
 
