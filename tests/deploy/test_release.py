@@ -155,6 +155,7 @@ def test_what_speaks_no_whole_http_does_not_answer(
 
         def greet() -> None:
             with listening.accept()[0] as caller:
+                caller.recv(65536)  # what is left unread would reset the connection
                 caller.sendall(answer)
 
         thread = threading.Thread(target=greet, daemon=True)
