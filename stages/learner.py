@@ -1,5 +1,6 @@
 """A model that learns, on whatever devices there are, one batch at a time."""
 
+import gc
 import os
 import re
 from collections import defaultdict
@@ -206,8 +207,13 @@ class Learner:
             raise InputError(f"the weights could not be written: {error}") from error
 
     def end(self) -> None:
-        """Wait for the other processes and let go of them."""
+        """Wait for the other processes and let go of them; no other method may be called then."""
         self.accelerator.wait_for_everyone()
+        # The model must go before the group of processes: as the last to hold that, its destructor
+        # may wait for ever (https://github.com/pytorch/pytorch/issues/56297).
+        del self.model, self.optimizer, self.schedule
+        self.accelerator.free_memory()
+        gc.collect()
         self.accelerator.end_training()
 
     def state_dict(self) -> dict[str, Any]:

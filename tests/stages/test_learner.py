@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,18 @@ def test_a_full_disk_is_said_of_the_weights(base: Path, recipe: Train, tmp_path:
     weights = learner.weights()
     with no_file_beyond(2000), pytest.raises(InputError, match="weights could not be written"):
         learner.save_pretrained(tmp_path, weights)
+
+
+def test_the_model_goes_before_the_group_of_processes(
+    base: Path, recipe: Train, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the last to hold the group, DistributedDataParallel may wait for ever."""
+    learner = Learner(base, 10, recipe)
+    learner.step(batch, leaving=False)
+    model, left = weakref.ref(learner.model), []
+    monkeypatch.setattr(learner.accelerator, "end_training", lambda: left.append(model()))
+    learner.end()
+    assert left == [None]
 
 
 def test_parts_add_up_to_the_gradient_of_the_batch(base: Path, recipe: Train, batch: Batch) -> None:
