@@ -40,7 +40,9 @@ from stages.teach import teach
 from stages.train import train
 
 FOLD_SEED = 0
-LIBRARIES = ("scikit-learn", "scipy", "nncf", "openvino")  # beside those of the training
+LIBRARIES = {  # beside those of the training
+    name: version(name) for name in ("scikit-learn", "scipy", "nncf", "openvino")
+}
 VALIDATION = 0.12  # of the rows outside a fold
 PLAIN = {
     "teach": {"weight": 0.0},
@@ -102,7 +104,7 @@ def taught(work: Path, p: Params) -> Path:
         "teach": p.teach.model_dump(),
         "model": p.model.model_dump(),
         "threads": p.train.threads,
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": LIBRARIES,
     }
     store = Checkpoints(work.parent / "targets", known, [work / "train.parquet"])
     file = store.folder.with_suffix(".parquet")
@@ -162,7 +164,7 @@ def main() -> None:
                     "variant": variant,
                     "params": q.model_dump(),
                     "fold": fold,
-                    "libraries": {name: version(name) for name in LIBRARIES},
+                    "libraries": LIBRARIES,
                 }
                 file = Checkpoints(chosen.results, known, [data / "all.parquet"]).folder
                 files.append(file.with_suffix(".json"))

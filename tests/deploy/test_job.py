@@ -149,7 +149,11 @@ def test_two_machines_share_one_training(pipeline: Project, tmp_path: Path) -> N
                 text=True,
             )
         )
-    said = [process.communicate(timeout=280)[0] for process in processes]
+    try:
+        said = [process.communicate(timeout=280)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.terminate()  # it hands that on to what it started
     assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
     assert (tmp_path / "0/models/metrics.json").exists()
     assert not (tmp_path / "1/models/checkpoint").exists()
