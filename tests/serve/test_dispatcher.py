@@ -326,7 +326,8 @@ def test_a_killed_worker_is_replaced_under_load(pipeline: Project, tmp_path: Pat
         assert set(codes) <= {200, 503}
         assert 0 < codes[503] <= 20
         assert codes[200] > 100
-        assert kills[0] < min(at for code, at in answers if code == 503)
+        refused = [at for code, at in answers if code == 503]
+        assert all(any(0 < at - kill < 1 for kill in kills) for at in refused)
         assert client.post("/predict", json={"text": "fire"}).status_code == 200
         assert "Traceback" not in server.output()
 
