@@ -115,7 +115,7 @@ def commands(rank: int, machines: int, launch: str, pipeline: list[str]) -> list
         )
     if rank == 0:
         return [pipeline]
-    return [[*pipeline, "teach"], [*shlex.split(launch), "-m", "stages.train"]]
+    return [[*pipeline, "teach"], [*shlex.split(launch), "-m", "stages", "train"]]
 
 
 def keep(bucket: str, name: str) -> str:

@@ -1,20 +1,20 @@
-"""Text -> P(disaster), from a locked model, with OpenVINO on the CPU."""
+"""Text -> P(disaster), from a locked model, on the CPU."""
 
-import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
 from tokenizers import Tokenizer
 
 from serve import locked
+from serve.cpus import cpus
+from serve.engines import ENGINES, Engine, Inputs, Name, fastest
 
 ROWS = (16, 8, 4, 2, 1)  # of one inference; see Classifier
 GRID = 16  # tokens; see Classifier
-TOLERANCE = 0.05  # of a golden probability: kinds of CPUs round int8 each in their way
+TOLERANCE = 0.05  # of an answer: engines and kinds of CPU round each in their way
 
 
 class Classifier:
@@ -28,12 +28,18 @@ class Classifier:
     inference and memory that it keeps; so there are few shapes: inferences have one of ROWS rows.
     """
 
-    def __init__(self, folder: Path, threads: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        threads: int = 0,
+        engine: Name | Callable[[Path, int], Engine] | None = None,
+    ) -> None:
         """Verify and load the model in `folder`.
 
         Args:
             folder: a locked model.
             threads: CPU threads, each with inferences of its own; 0 takes one a core.
+            engine: what computes it; None takes the one that is faster here.
 
         Raises:
             serve.locked.LockedModelError: a file is missing or altered.
@@ -44,27 +50,26 @@ class Classifier:
         self._tokenizer = Tokenizer.from_file(str(folder / locked.TOKENIZER))
         self._pad_id: int = dict(self._tokenizer.padding or {})["pad_id"]
         self._tokenizer.no_padding()
-        threads = threads or len(os.sched_getaffinity(0))
-        network = ov.Core().compile_model(
-            folder / locked.NETWORK,
-            "CPU",
-            {
-                # where it is not int8: else CPUs with and without bf16 would answer otherwise
-                "INFERENCE_PRECISION_HINT": "f32",
-                "INFERENCE_NUM_THREADS": threads,
-                "NUM_STREAMS": threads,
-            },
-        )
-        self._inferences = ov.AsyncInferQueue(network, threads)
-        self._inferences.set_callback(_collect)
+        load = engine if callable(engine) else ENGINES[engine or fastest()]
+        self._run = load(folder / locked.NETWORK, threads or cpus())
 
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return P(disaster) of each text: (texts,), in 0..1."""
+        places, batches = [], []
+        for rows, batch in self._batches(texts):
+            places.append(rows)
+            batches.append(batch)
+        answers = np.empty(len(texts), dtype=np.float32)
+        for rows, scores in zip(places, self._run(batches), strict=True):
+            answers[rows] = scores[: len(rows)]
+        return answers
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Inputs]]:
+        """Yield the rows of `texts` that share an inference, and its inputs."""
         alike = defaultdict(list)
         encoded = [e.ids for e in self._tokenizer.encode_batch_fast(list(texts))]
         for row, ids in enumerate(encoded):
             alike[min(-(-len(ids) // GRID) * GRID, self.manifest.max_length)].append(row)
-        answers = np.empty(len(texts), dtype=np.float32)
         for length, rows in alike.items():
             for start, end, size in shares(len(rows)):
                 chosen = rows[start:end]
@@ -74,11 +79,7 @@ class Classifier:
                 for i, row in enumerate(chosen):
                     padded[i, : len(encoded[row])] = encoded[row]
                     mask[i, : len(encoded[row])] = 1
-                self._inferences.start_async(
-                    {"input_ids": padded, "attention_mask": mask}, (answers, chosen)
-                )
-        self._inferences.wait_all()
-        return answers
+                yield chosen, {"input_ids": padded, "attention_mask": mask}
 
     def check(self) -> None:
         """Ask the manifest's golden examples.
@@ -111,8 +112,3 @@ def shares(rows: int) -> Iterator[tuple[int, int, int]]:
         size = next(size for size in ROWS if left > 0.75 * size)
         yield start, min(start + size, rows), size
         start += size
-
-
-def _collect(inference: ov.InferRequest, place: tuple[npt.NDArray[np.float32], list[int]]) -> None:
-    answers, rows = place
-    answers[rows] = inference.get_output_tensor().data[: len(rows)]

@@ -11,8 +11,7 @@ Label = Literal["not_disaster", "disaster"]
 LABELS: tuple[Literal["not_disaster"], Literal["disaster"]] = ("not_disaster", "disaster")
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
-NETWORK = "network.xml"
-WEIGHTS = "network.bin"
+NETWORK = "network.onnx"
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -90,7 +89,7 @@ def read_manifest(path: Path, called: str | None = None) -> Manifest:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise LockedModelError(f"{called}: {where}: {first['msg']}") from error
-    for name in (TOKENIZER, NETWORK, WEIGHTS):
+    for name in (TOKENIZER, NETWORK):
         if name not in manifest.files:
             raise LockedModelError(f"{called}: files: {name} is not listed")
     for name in manifest.files:

@@ -11,12 +11,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve, roc_curve
 from sklearn.pipeline import make_pipeline
-from threadpoolctl import threadpool_limits
 
-from serve.classifier import Classifier
 from serve.locked import LABELS, LockedModelError
-from stages import model_card, params
-from stages.io import InputError, new_folder, run, write_json
+from stages import exact, model_card, params, reference
+from stages.io import InputError, new_folder, write_json
 from stages.metrics import Scores, Truth, calibration_bins, compute, intervals
 from stages.params import Params
 from stages.paths import CLASSIFIER, EVALUATION, METRICS, PREPARED, REPORT
@@ -29,28 +27,28 @@ MIN_SLICE = 10  # tweets; a smaller slice's accuracy says little
 
 
 def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str, Any]:
-    """Judge the locked model on the test split, as it will serve; return the report.
+    """Judge the locked model on the test split; return the report.
 
     Args:
         classifier: folder of the locked model.
         data: folder of {train,test}.parquet and report.json.
         output: folder to make of plots/, {predictions,mistakes,slices}.csv and model_card.md.
-        p: all params; `evaluate` is read, the rest is for the model card.
+        p: all params; `compute` and `evaluate` are read, the rest is for the model card.
 
     Raises:
         InputError: the locked model is not what its manifest says.
 
     """
+    exact.use_threads(p.compute)
     try:
-        model = Classifier(classifier, p.train.threads)
+        model = reference.classifier(classifier, p.compute)
     except LockedModelError as error:
         raise InputError(str(error)) from error
     test = pd.read_parquet(data / "test.parquet")
     truth = test["target"].to_numpy()
     scores = model.probabilities(test["text"].tolist())
     threshold = model.manifest.threshold
-    with threadpool_limits(p.train.threads):  # as the network
-        baseline = baseline_scores(pd.read_parquet(data / "train.parquet"), test["text"])
+    baseline = baseline_scores(pd.read_parquet(data / "train.parquet"), test["text"])
     figures = compute(truth, scores, threshold)
     report = {
         "passed": all(figures[name] >= least for name, least in p.evaluate.minimum),
@@ -159,7 +157,3 @@ def main() -> None:
             f"  baseline {report['baseline'][name]:.4f}"
         )
     print(f"{'passed':>18} {report['passed']}")
-
-
-if __name__ == "__main__":
-    run(main)

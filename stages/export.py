@@ -1,34 +1,31 @@
 """Checkpoint -> the locked model: an int8 network, its tokenizer and a manifest of hashes."""
 
 import logging
-import os
 import shutil
 import warnings
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("CI", "true")  # read at import: the switch of OpenVINO's and NNCF's telemetry
-
-import nncf
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
 import pandas as pd
 import torch
 from tokenizers import Tokenizer
-from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from serve import locked
-from serve.classifier import Classifier
-from stages import base_model, params
-from stages.io import new_folder, run, write_json
+from stages import base_model, exact, params, reference
+from stages.io import new_folder, write_json
 from stages.metrics import compute
 from stages.params import Params
 from stages.paths import CHECKPOINT, CLASSIFIER, PARITY, PREPARED
+from stages.progress import Progress
+from stages.quantise import Ids, quantise
 
-EXACT_BATCH = 32
+OPSET = 20  # of ONNX; the first with Gelu
+INPUTS = ("input_ids", "attention_mask")
+FP32_BATCH = 32
 GOLDEN = (  # texts whose answers a server compares before it trusts the model
     "Wildfire spreads towards the town, 300 families evacuated",
     "7.1 earthquake: buildings collapsed, rescuers search for survivors http://t.co/abc",
@@ -39,8 +36,6 @@ GOLDEN = (  # texts whose answers a server compares before it trusts the model
     "crash " * 200,
     "!",
 )
-
-Inputs = dict[str, npt.NDArray[np.int64]]
 
 
 class Probability(torch.nn.Module):
@@ -59,35 +54,38 @@ class Probability(torch.nn.Module):
 def export(checkpoint: Path, data: Path, output: Path, p: Params) -> dict[str, Any]:
     """Quantise a checkpoint, choose its threshold, lock it; return how it differs from fp32.
 
-    Weights and activations become int8 by static post-training quantisation (NNCF, with
-    SmoothQuant, https://arxiv.org/abs/2211.10438), their ranges taken from training tweets.
+    The network is written as ONNX, which more than one engine reads, and judged as the standard
+    defines it (stages/reference.py).
 
     Args:
         checkpoint: folder that the training made.
         data: folder of {train,validation}.parquet.
         output: folder of the locked model to make; it appears only when complete.
-        p: all params; `model` and `export` are read.
+        p: all params; `compute`, `model` and `export` are read.
 
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    torch.set_num_threads(p.train.threads)
+    exact.use_threads(p.compute)
     train = pd.read_parquet(data / "train.parquet")
     validation = pd.read_parquet(data / "validation.parquet")
     truth = validation["target"].to_numpy()
     sample = train.sample(min(p.export.calibration_rows, len(train)), random_state=p.export.seed)
     tokens = Tokenizer.from_file(str(checkpoint / locked.TOKENIZER))
-    model = Probability(
-        AutoModelForSequenceClassification.from_pretrained(
-            checkpoint, dtype=torch.float32, local_files_only=True
-        )
+    network = AutoModelForSequenceClassification.from_pretrained(
+        checkpoint,
+        dtype=torch.float32,
+        local_files_only=True,
+        attn_implementation="eager",  # the fused one computes on its own, out of `exact`'s reach
     ).eval()
+    model = Probability(network)
+    before = _scores(model, tokens, validation["text"])
+    quantise(network, [_ids(tokens, [text]) for text in sample["text"]])
     with new_folder(output) as folder:
         shutil.copyfile(checkpoint / locked.TOKENIZER, folder / locked.TOKENIZER)
-        network = _quantise(model, _inputs(tokens, sample["text"]))
-        ov.save_model(network, folder / locked.NETWORK, compress_to_fp16=False)
+        _write_network(model, folder / locked.NETWORK)
         _write_manifest(folder, data, p, threshold=0.5, metrics={}, golden=[])
-        classifier = Classifier(folder, p.train.threads)
+        classifier = reference.classifier(folder, p.compute)
         scores = classifier.probabilities(validation["text"].tolist())
         threshold = choose_threshold(scores, truth)
         figures = compute(truth, scores, threshold)
@@ -96,14 +94,14 @@ def export(checkpoint: Path, data: Path, output: Path, p: Params) -> dict[str, A
             for text, probability in zip(GOLDEN, classifier.probabilities(GOLDEN), strict=True)
         ]
         _write_manifest(folder, data, p, threshold, figures, golden)
-        exact = _exact_scores(model, tokens, validation["text"])
+    exactly = compute(truth, before, threshold)
     return {
         "rows": len(truth),
-        "accuracy_fp32": compute(truth, exact, threshold)["accuracy"],
+        "accuracy_fp32": exactly["accuracy"],
         "accuracy_int8": figures["accuracy"],
-        "accuracy_difference": figures["accuracy"] - compute(truth, exact, threshold)["accuracy"],
-        "probability_difference_largest": float(np.abs(scores - exact).max()),
-        "probability_difference_mean": float(np.abs(scores - exact).mean()),
+        "accuracy_difference": figures["accuracy"] - exactly["accuracy"],
+        "probability_difference_largest": float(np.abs(scores - before).max()),
+        "probability_difference_mean": float(np.abs(scores - before).mean()),
     }
 
 
@@ -121,27 +119,33 @@ def choose_threshold(probabilities: npt.NDArray[np.float32], truth: npt.NDArray[
     return float(good[np.abs(good - 0.5).argmin()])
 
 
-def _inputs(tokens: Tokenizer, texts: pd.Series) -> list[Inputs]:
-    """Tokenise each text to the network's inputs, one row each."""
-    return [
-        {"input_ids": np.array([e.ids]), "attention_mask": np.array([e.attention_mask])}
-        for e in (tokens.encode(text) for text in texts)
-    ]
+def _ids(tokens: Tokenizer, texts: list[str]) -> Ids:
+    """Tokenise texts: ids and their mask, (texts, tokens) each."""
+    encoded = tokens.encode_batch(texts)
+    ids = torch.tensor([e.ids for e in encoded])
+    return ids, torch.tensor([e.attention_mask for e in encoded])
 
 
-def _quantise(model: Probability, calibration: list[Inputs]) -> ov.Model:
-    """Convert a torch model to OpenVINO and quantise it, with ranges that `calibration` spans."""
-    example = {name: torch.from_numpy(value) for name, value in calibration[0].items()}
+def _write_network(model: Probability, path: Path) -> None:
+    """Write the model as ONNX: the same bytes for the same model, wherever that is done."""
+    example = {name: torch.ones(2, 16, dtype=torch.long) for name in INPUTS}
+    dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # that torchvision is not there
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer's, about branches that our inputs never take
-        network = ov.convert_model(model, example_input=example)
-    nncf.set_log_level(logging.ERROR)
-    return nncf.quantize(
-        network,
-        nncf.Dataset(calibration),
-        model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=len(calibration),
-    )
+        warnings.simplefilter("ignore")  # torch's, about itself
+        program = torch.onnx.export(
+            model,
+            (),
+            kwargs=example,
+            dynamic_shapes=dict.fromkeys(INPUTS, dynamic),
+            opset_version=OPSET,
+            verbose=False,
+        )
+    network = program.model  # type: ignore[union-attr]
+    for node in network.graph.all_nodes():
+        node.metadata_props.clear()  # lines of source code, with the paths of this machine
+    network.metadata_props.clear()
+    program.save(path)  # type: ignore[union-attr]
 
 
 def _write_manifest(
@@ -171,16 +175,13 @@ def _write_manifest(
 
 
 @torch.no_grad()
-def _exact_scores(
-    model: Probability, tokens: Tokenizer, texts: pd.Series
-) -> npt.NDArray[np.float32]:
+def _scores(model: Probability, tokens: Tokenizer, texts: pd.Series) -> npt.NDArray[np.float32]:
     """P(disaster) of each text by the checkpoint itself, in fp32."""
-    chunks = range(0, len(texts), EXACT_BATCH)
     scores = []
-    for start in tqdm(chunks, desc="export: parity with fp32", unit=" batches"):
-        encoded = tokens.encode_batch(texts[start : start + EXACT_BATCH].tolist())
-        ids = torch.tensor([e.ids for e in encoded])
-        mask = torch.tensor([e.attention_mask for e in encoded])
+    for start in Progress(
+        range(0, len(texts), FP32_BATCH), desc="export: in fp32", unit=" batches"
+    ):
+        ids, mask = _ids(tokens, texts[start : start + FP32_BATCH].tolist())
         scores.append(model(input_ids=ids, attention_mask=mask).numpy())
     return np.concatenate(scores)
 
@@ -189,7 +190,3 @@ def main() -> None:
     """Run the stage as params.yaml has it."""
     parity = export(CHECKPOINT, PREPARED, CLASSIFIER, params.load())
     write_json(PARITY, parity)
-
-
-if __name__ == "__main__":
-    run(main)

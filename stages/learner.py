@@ -26,10 +26,11 @@ from transformers import (
 from transformers.utils import logging
 
 from serve.locked import LABELS
+from stages import exact
 from stages.base_model import WEIGHTS
 from stages.batches import Batch, Tweets, collate
 from stages.io import InputError
-from stages.params import Train
+from stages.params import Compute, Train
 
 LAYER = re.compile(r"\blayers?\.(\d+)\.")  # in the name of a weight
 
@@ -52,15 +53,16 @@ class Learner:
     number of processes nor that of the parts changes what is learnt.
     """
 
-    def __init__(self, base: Path, steps: int, recipe: Train) -> None:
-        torch.set_num_threads(recipe.threads)
+    def __init__(self, base: Path, steps: int, recipe: Train, compute: Compute) -> None:
+        exact.use_threads(compute)
         set_seed(recipe.seed, deterministic=True)
         # Only shows up reads of memory that was never written, at a tenth of the time.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.accelerator = Accelerator(
-            mixed_precision=precision(recipe.precision),
-            # Without this, each of several processes on CPUs would train alone.
-            cpu="RANK" in os.environ and not torch.cuda.is_available(),
+            mixed_precision=precision(recipe.precision, compute.exact),
+            # Without this, each of several processes on CPUs would train alone, and a Mac would
+            # take its GPU, where sums are not repeatable.
+            cpu=not torch.cuda.is_available(),
         )
         self.recipe = recipe
         self.part = recipe.batch_size  # rows that go through the model at once
@@ -239,17 +241,26 @@ class Learner:
         self.part = state["part"]
 
 
-def precision(wanted: str) -> str:
-    """Name the fastest precision that this hardware computes in, unless one is asked for."""
+def precision(wanted: str, exact: bool) -> str:
+    """Name the fastest precision that this hardware computes in, unless one is asked for.
+
+    Raises:
+        InputError: the precision asked for is not to be had here.
+
+    """
     if wanted == "auto":
         if torch.cuda.is_available():
             wanted = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
         else:
             capabilities = torch.cpu.get_capabilities()
             fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-            wanted = "bf16" if fast else "fp32"
+            wanted = "bf16" if fast and not exact else "fp32"
     elif wanted == "fp16" and not torch.cuda.is_available():
         raise InputError("train.precision: fp16 needs a GPU; on a CPU take bf16 or fp32")
+    elif wanted == "bf16" and exact and not torch.cuda.is_available():
+        raise InputError(
+            "train.precision: bf16 differs between kinds of CPU; take fp32, or compute.exact: false"
+        )
     return "no" if wanted == "fp32" else wanted
 
 

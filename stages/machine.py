@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-LIBRARIES = ("torch", "transformers", "accelerate", "nncf", "openvino", "scikit-learn", "dvc")
+LIBRARIES = ("torch", "transformers", "accelerate", "onnx", "scikit-learn", "dvc")
 
 
 def machine(seconds: float) -> dict[str, Any]:
@@ -18,14 +18,15 @@ def machine(seconds: float) -> dict[str, Any]:
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
-        "processor": ", ".join(gpus) or _cpu(),
+        "processor": ", ".join(gpus) or processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         **{library: version(library) for library in LIBRARIES},
     }
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """Name the CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

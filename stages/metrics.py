@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 from sklearn import metrics as sk
-from tqdm import trange
+
+from stages.progress import Progress
 
 CALIBRATION_BINS = 10
 
@@ -47,7 +48,7 @@ def intervals(
     """Return the 95 % percentile-bootstrap interval of each figure (Efron & Tibshirani 1993)."""
     chance = np.random.default_rng(seed)
     drawn = []
-    for _ in trange(resamples, desc="evaluate: bootstrap", unit=" resamples"):
+    for _ in Progress(range(resamples), desc="evaluate: bootstrap", unit=" resamples"):
         rows = chance.integers(0, len(truth), len(truth))
         if 0 < truth[rows].sum() < len(rows):
             drawn.append(compute(truth[rows], scores[rows], threshold))

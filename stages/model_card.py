@@ -18,7 +18,7 @@ mentions are read as one word each.
 | Starts from | {base} at `{revision}` |
 | Trained on | `{source}`, train split, SHA-256 `{data_hash:.16}…` |
 | Recipe | peak learning rate {lr}, batches of {batch_size}, at most {epochs} epochs, seed {seed} |
-| Runs as | int8 network in OpenVINO, on a CPU |
+| Runs as | int8 network in ONNX, on a CPU |
 | Calls it a disaster from | P = {threshold} (chosen on the validation split) |
 
 ## How it does

@@ -24,6 +24,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class Compute(Section):
+    """How numbers are computed on a CPU, in every stage."""
+
+    exact: bool
+    threads: Positive
+
+
 class Prepare(Section):
     """Where the tweets come from and how they are split."""
 
@@ -68,7 +75,6 @@ class Train(Section):
     """The fine-tuning recipe."""
 
     seed: Seed
-    threads: Positive
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     epochs: Positive
     patience: Positive
@@ -123,6 +129,7 @@ class Runtime(Section):
 class Params(Section):
     """The whole of params.yaml."""
 
+    compute: Compute
     prepare: Prepare
     model: Model
     teach: Teach

@@ -18,11 +18,11 @@ import pandera.pandas as pa
 import pyarrow
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from stages import params
-from stages.io import InputError, new_folder, run, write_json
+from stages.io import InputError, new_folder, write_json
 from stages.paths import PREPARED
+from stages.progress import Progress
 from stages.text import ENTITIES, MENTION, URL
 
 SPLITS = ("train", "validation", "test")
@@ -102,7 +102,7 @@ def _stage(
     hashes, targets, first_row = [], [], 1
     with (
         pq.ParquetWriter(staged, OUTPUT_SCHEMA) as writer,
-        tqdm(desc="prepare: reading", unit=" rows", unit_scale=True) as progress,
+        Progress(desc="prepare: reading", unit=" rows", unit_scale=True) as progress,
     ):
         for chunk in _chunks(source):
             rows = _checked(source, chunk, first_row)
@@ -236,7 +236,9 @@ def _write_splits(
     """Copy the kept rows to their split's file, in the order of the source."""
     writers = {s: pq.ParquetWriter(folder / f"{s}.parquet", OUTPUT_SCHEMA) for s in SPLITS}
     done = 0
-    with tqdm(desc="prepare: writing", total=len(keep), unit=" rows", unit_scale=True) as progress:
+    with Progress(
+        desc="prepare: writing", total=len(keep), unit=" rows", unit_scale=True
+    ) as progress:
         for batch in pq.ParquetFile(staged).iter_batches(CHUNK_ROWS):
             here = slice(done, done + len(batch))
             for number, name in enumerate(SPLITS):
@@ -276,7 +278,3 @@ def main() -> None:
     p = params.load().prepare
     report = prepare(p.source, PREPARED, p.seed, p.validation, p.test)
     print(" ".join(f"{name}={count}" for name, count in report["rows"].items()))
-
-
-if __name__ == "__main__":
-    run(main)

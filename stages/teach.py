@@ -18,12 +18,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
-from threadpoolctl import threadpool_limits
 from transformers import AutoModel
 
-from stages import base_model, params, tokenizer
+from stages import base_model, exact, params, tokenizer
 from stages.batches import Tweets, collate
-from stages.io import InputError, new_file, run
+from stages.io import InputError, new_file
 from stages.params import Params
 from stages.paths import PREPARED, TARGETS
 from stages.progress import Progress
@@ -38,13 +37,13 @@ def teach(data: Path, output: Path, p: Params) -> dict[str, float]:
     Args:
         data: folder with train.parquet.
         output: Parquet file to make, with `id` and `target` from 0 to 1, in the order of the rows.
-        p: all params; `teach`, `model` and `train.threads` are read.
+        p: all params; `compute`, `model` and `teach` are read.
 
     Raises:
         InputError: there are too few tweets of a class for `teach.folds`.
 
     """
-    torch.set_num_threads(p.train.threads)
+    exact.use_threads(p.compute)
     tweets = pd.read_parquet(data / "train.parquet")
     truth = tweets["target"].to_numpy(np.float64)
     targets, quality = truth, {}
@@ -56,14 +55,13 @@ def teach(data: Path, output: Path, p: Params) -> dict[str, float]:
                 f"{p.teach.folds} folds; set teach.weight: 0.0 to learn from labels alone"
             )
         vectors, texts = embed(tweets, p), tweets["text"].to_numpy()
-        with threadpool_limits(p.train.threads):  # sums in another order are other targets
-            expected = np.mean(
-                [
-                    _out_of_fold("meaning", _kernel_model(len(truth)), vectors, truth, p),
-                    _out_of_fold("wording", _word_model(), texts, truth, p),
-                ],
-                axis=0,
-            )
+        expected = np.mean(
+            [
+                _out_of_fold("meaning", _kernel_model(len(truth)), vectors, truth, p),
+                _out_of_fold("wording", _word_model(), texts, truth, p),
+            ],
+            axis=0,
+        )
         quality = {
             "accuracy": float(((expected >= 0.5) == truth).mean()),
             "log_loss": float(log_loss(truth, expected)),
@@ -83,7 +81,12 @@ def embed(tweets: pd.DataFrame, p: Params) -> npt.NDArray[np.float32]:
     tokens.no_padding()
     rows = Tweets(tweets, tokens, "teach")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModel.from_pretrained(base, dtype=torch.float32, local_files_only=True)
+    model = AutoModel.from_pretrained(
+        base,
+        dtype=torch.float32,
+        local_files_only=True,
+        attn_implementation="eager",  # the fused one computes on its own, out of `exact`'s reach
+    )
     model = model.eval().to(device)
     vectors = np.zeros((len(rows), model.config.hidden_size), np.float32)
     order = rows.lengths.argsort(kind="stable")
@@ -142,7 +145,3 @@ def main() -> None:
     quality = teach(PREPARED, TARGETS, params.load())
     said = ", ".join(f"{name} {value:.4f}" for name, value in quality.items())
     print(f"teachers out of fold: {said}" if said else "no teachers: the labels are the targets")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -21,7 +21,7 @@ from stages import base_model, params, tokenizer
 from stages.batches import Tweets, batches_of, collate
 from stages.checkpoints import Checkpoints, noted_signals
 from stages.curves import Curves
-from stages.io import InputError, new_file, new_folder, run, write_json
+from stages.io import InputError, new_file, new_folder, write_json
 from stages.learner import Learner
 from stages.machine import machine
 from stages.params import Params, Train
@@ -60,7 +60,7 @@ def train(
         output: folder of the checkpoint to make; it appears only when complete.
         history: folder of the curves to make (DVCLive).
         checkpoints: where runs under way keep their checkpoints.
-        p: all params; `model`, `train` and `runtime` are read.
+        p: all params; `compute`, `model`, `train` and `runtime` are read.
 
     Raises:
         InputError: the base model is not the pinned one, the targets are those of other tweets,
@@ -80,11 +80,14 @@ def train(
     tweets = Tweets(labelled.assign(target=taught["target"]), tokens, "train")
     unseen = Tweets(pd.read_parquet(data / "validation.parquet"), tokens, "validation")
     order = functools.partial(batches_of, tweets.lengths, p.train.batch_size, p.train.seed)
-    learner = Learner(base, len(order(1)) * p.train.epochs, p.train)
+    learner = Learner(base, len(order(1)) * p.train.epochs, p.train, p.compute)
 
     store = Checkpoints(
         checkpoints,
-        {"params": p.model_dump(include={"model", "train"}), "hardware": learner.hardware()},
+        {
+            "params": p.model_dump(include={"compute", "model", "train"}),
+            "hardware": learner.hardware(),
+        },
         [
             data / "train.parquet",
             targets,
@@ -215,7 +218,3 @@ def main() -> None:
     train(PREPARED, TARGETS, CHECKPOINT, HISTORY, place, params.load())
     if os.environ.get("RANK", "0") == "0":
         write_json(MACHINE, machine(time.time() - began))
-
-
-if __name__ == "__main__":
-    run(main)

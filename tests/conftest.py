@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ["OMP_WAIT_POLICY"] = "passive"  # of tests side by side; torch reads it as it is loaded
+from stages import exact
+
+# As a stage's process is, before anything that computes is loaded.
+os.environ.update(exact.HELD | exact.PATIENT)
 
 import pandas as pd
 import pytest

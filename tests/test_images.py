@@ -22,7 +22,7 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 
-from serve.locked import MANIFEST, WEIGHTS, read_manifest
+from serve.locked import MANIFEST, NETWORK, read_manifest
 from tests.conftest import ROOT, Project
 from tests.serve.running import Running, free_port, wait_until
 
@@ -260,7 +260,7 @@ def spoil(context: Path, file: str) -> None:
         path.write_bytes(MARK)
 
 
-@pytest.mark.parametrize("file", [WEIGHTS, MANIFEST, "key.json"])
+@pytest.mark.parametrize("file", [NETWORK, MANIFEST, "key.json"])
 def test_another_model_than_the_locked_one_is_named(changed: Path, file: str) -> None:
     check = (sys.executable, "-m", "deploy.check_model")
     version = version_of(changed)
@@ -274,10 +274,10 @@ def test_another_model_than_the_locked_one_is_named(changed: Path, file: str) ->
 
 
 def test_a_spoilt_model_stops_the_build(serve_image: str, changed: Path, mounts: list[str]) -> None:
-    spoil(changed, WEIGHTS)
+    spoil(changed, NETWORK)
     done = build(changed, "Dockerfile.serve", *mounts)
     assert done.returncode != 0
-    assert f"error: models/classifier/{WEIGHTS} has been altered" in done.stdout
+    assert f"error: models/classifier/{NETWORK} has been altered" in done.stdout
 
 
 def test_another_build_gives_the_same_layers(

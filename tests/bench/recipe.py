@@ -6,8 +6,8 @@ Near-duplicates are merged first, as the prepare stage does it, so none straddle
 fold's model is taught, trained, quantised and locked by the stages themselves, and judged on the
 fold it has not seen. A finished fold is kept in --results, so that a stopped run goes on; it is
 found again only with the same data, params, code and libraries. With --jobs 2 two folds are
-learnt at a time, each with half of `train.threads`: on two cores that is faster than one after
-the other with both. Differences are to the first variant named but tf-idf, paired by tweet; their
+learnt at a time, each with half of `compute.threads`: on two cores that is faster than one after
+the other with both. All is as with `compute.exact: false`. Differences are to the first variant named but tf-idf, paired by tweet; their
 error is over tweets, for the seeds that were run.
 """
 
@@ -41,7 +41,8 @@ from stages.train import train
 
 FOLD_SEED = 0
 LIBRARIES = {  # beside those of the training
-    name: version(name) for name in ("scikit-learn", "scipy", "nncf", "openvino")
+    name: version(name)
+    for name in ("scikit-learn", "scipy", "onnxscript", "openvino", "onnxruntime")
 }
 VALIDATION = 0.12  # of the rows outside a fold
 PLAIN = {
@@ -73,7 +74,8 @@ def varied(p: Params, variant: str, seed: int, jobs: int) -> Params:
     values = p.model_dump()
     for section, changes in VARIANTS[variant].items():
         values[section] |= changes
-    values["train"] |= {"seed": seed, "threads": max(1, p.train.threads // jobs)}
+    values["compute"] = {"exact": False, "threads": max(1, p.compute.threads // jobs)}
+    values["train"]["seed"] = seed
     return Params.model_validate(values)
 
 
@@ -92,7 +94,7 @@ def answer(tweets: pd.DataFrame, unseen: list[int], variant: str, p: Params, wor
     targets = taught(work, p)
     train(work, targets, work / "model", work / "history", work / "checkpoints", p)
     export(work / "model", work, work / "classifier", p)
-    classifier = Classifier(work / "classifier", p.train.threads)
+    classifier = Classifier(work / "classifier", p.compute.threads)
     scores = classifier.probabilities(tweets.loc[unseen, "text"].tolist()).astype(np.float64)
     shutil.rmtree(work)
     return scores, scores >= classifier.manifest.threshold
@@ -103,7 +105,7 @@ def taught(work: Path, p: Params) -> Path:
     known = {
         "teach": p.teach.model_dump(),
         "model": p.model.model_dump(),
-        "threads": p.train.threads,
+        "threads": p.compute.threads,
         "libraries": LIBRARIES,
     }
     store = Checkpoints(work.parent / "targets", known, [work / "train.parquet"])

@@ -114,7 +114,7 @@ def test_several_machines_share_the_training(
     assert commands(0, 3, launch, pipeline) == [pipeline]
     assert commands(2, 3, launch, pipeline) == [
         ["dvc", "repro", "teach"],
-        ["accelerate", "launch", "-m", "stages.train"],
+        ["accelerate", "launch", "-m", "stages", "train"],
     ]
     with pytest.raises(InputError, match=r"runtime\.launch is 'python'"):
         commands(0, 3, "python", pipeline)

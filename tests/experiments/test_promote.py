@@ -101,7 +101,7 @@ def test_what_is_not_locked_is_not_promoted(project: Project) -> None:
     assert promote(project) == (1, "error: not committed yet: dvc.lock; commit, then promote\n")
     project.run("git", "reset", "--quiet", "--hard", "HEAD~1")
 
-    weights = project.folder / "models/classifier/network.bin"
+    weights = project.folder / "models/classifier/network.onnx"
     content = bytearray(weights.read_bytes())
     content[100] ^= 1
     weights.unlink()

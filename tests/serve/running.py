@@ -48,9 +48,10 @@ def children(pid: int) -> list[int]:
 
 def has_engine(pid: int) -> bool:
     try:
-        return "libopenvino.so" in Path(f"/proc/{pid}/maps").read_text()
+        loaded = Path(f"/proc/{pid}/maps").read_text()
     except OSError:
         return False
+    return "libopenvino.so" in loaded or "onnxruntime_pybind" in loaded
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 from serve.locked import LockedModelError, verify
 
 
-@pytest.mark.parametrize("name", ["network.bin", "network.xml", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["network.onnx", "tokenizer.json"])
 def test_one_changed_byte_is_found(classifier_folder: Path, name: str) -> None:
     path = classifier_folder / name
     content = bytearray(path.read_bytes())
@@ -19,7 +19,7 @@ def test_one_changed_byte_is_found(classifier_folder: Path, name: str) -> None:
         verify(classifier_folder)
 
 
-@pytest.mark.parametrize("name", ["network.bin", "manifest.json"])
+@pytest.mark.parametrize("name", ["network.onnx", "manifest.json"])
 def test_a_missing_file_is_named(classifier_folder: Path, name: str) -> None:
     (classifier_folder / name).unlink()
     with pytest.raises(LockedModelError, match=rf"missing.*{name}|{name} is missing"):
@@ -54,7 +54,7 @@ def test_the_version_follows_all_of_the_manifest(classifier_folder: Path) -> Non
     assert re.fullmatch("[0-9a-f]{12}", manifest.version)
     other = manifest.model_copy(update={"threshold": 0.4})
     assert other.version != manifest.version
-    changed = manifest.model_copy(update={"files": manifest.files | {"network.bin": "0" * 64}})
+    changed = manifest.model_copy(update={"files": manifest.files | {"network.onnx": "0" * 64}})
     assert changed.version != manifest.version
     golden = [manifest.golden[0].model_copy(update={"probability": 0.5}), *manifest.golden[1:]]
     assert manifest.model_copy(update={"golden": golden}).version != manifest.version

@@ -92,10 +92,10 @@ def test_a_bad_model_leaves_the_old_one(own: Running, place: Path, confused: Pat
     said = reload(own)
     assert said.status_code == 409
     assert "manifest.json: golden: 'Evacuations as the flood nears' gives" in said.json()["detail"]
-    (place / "network.bin").write_bytes(b"nothing")
+    (place / "network.onnx").write_bytes(b"nothing")
     said = reload(own)
     assert said.status_code == 409
-    assert said.json()["detail"].startswith(f"{place}/network.bin has been altered")
+    assert said.json()["detail"].startswith(f"{place}/network.onnx has been altered")
     shutil.rmtree(place)
     said = reload(own)
     assert said.status_code == 409
@@ -162,7 +162,7 @@ def test_a_server_that_polls_finds_the_next_model(
         assert wait_until(lambda: "golden" in server.output(), 10)
         manifest = (eager / "manifest.json").read_bytes()
         (place / "manifest.json").write_bytes(manifest)
-        (place / "network.bin").rename(place / "later")  # an upload that is not complete
+        (place / "network.onnx").rename(place / "later")  # an upload that is not complete
         assert wait_until(lambda: "missing" in server.output(), 10)
-        (place / "later").rename(place / "network.bin")
+        (place / "later").rename(place / "network.onnx")
         assert wait_until(lambda: version() == verify(eager).version, 10)

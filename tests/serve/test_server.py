@@ -117,7 +117,7 @@ def test_a_killed_server_leaves_nothing(pipeline: Project, tmp_path: Path) -> No
     with serving(pipeline, tmp_path, TMPDIR=str(files)) as server:
         processes = children(server.process.pid)
         assert len(processes) >= 2
-        assert list(files.glob("*/*/network.bin"))  # its copy of the model
+        assert list(files.glob("*/*/network.onnx"))  # its copy of the model
         server.process.kill()
         server.process.wait()
         assert wait_until(lambda: not any(map(runs, processes)), 3)
@@ -145,7 +145,7 @@ def test_a_dead_http_process_ends_all(pipeline: Project, tmp_path: Path) -> None
 def test_an_altered_model_is_not_served(
     pipeline: Project, classifier_folder: Path, tmp_path: Path
 ) -> None:
-    path = classifier_folder / "network.bin"
+    path = classifier_folder / "network.onnx"
     os.truncate(path, path.stat().st_size - 1)
     code, output = ends(pipeline, tmp_path, MODEL_URI=str(classifier_folder))
     assert code == 1

@@ -34,7 +34,7 @@ def test_a_folder_is_copied_once(classifier_folder: Path, tmp_path: Path) -> Non
     copy = store.fetch()
     assert copy.parent == own
     assert names(copy) == names(classifier_folder)
-    (classifier_folder / "network.bin").unlink()
+    (classifier_folder / "network.onnx").unlink()
     assert store.fetch() == copy  # it has what the manifest names
     verify(copy)
 
@@ -49,7 +49,7 @@ def test_what_is_no_longer_in_use_goes(classifier_folder: Path, tmp_path: Path) 
     assert {path.name for path in own.iterdir()} == {"second", "workers.sock"}
 
 
-@pytest.mark.parametrize("name", ["network.bin", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["network.onnx", "tokenizer.json"])
 def test_an_altered_one_leaves_no_copy(classifier_folder: Path, tmp_path: Path, name: str) -> None:
     (own := tmp_path / "own").mkdir()
     os.truncate(classifier_folder / name, 10)
@@ -71,10 +71,10 @@ def test_a_bucket_gives_the_same_bytes(
 def test_what_a_bucket_lacks_is_named(
     bucket: storage.Bucket, classifier_folder: Path, tmp_path: Path
 ) -> None:
-    (classifier_folder / "network.xml").unlink()
+    (classifier_folder / "network.onnx").unlink()
     upload(bucket, classifier_folder, "broken")
     (own := tmp_path / "own").mkdir()
-    with pytest.raises(LockedModelError, match=r"^gs://models/broken/network.xml: .*404"):
+    with pytest.raises(LockedModelError, match=r"^gs://models/broken/network.onnx: .*404"):
         ModelStore("gs://models/broken", own).fetch()
     with pytest.raises(LockedModelError, match=r"^gs://models/manifest.json: .*404"):
         ModelStore("gs://models", own).fetch()
@@ -84,10 +84,10 @@ def test_what_a_bucket_lacks_is_named(
 def test_an_altered_object_is_refused(
     bucket: storage.Bucket, classifier_folder: Path, tmp_path: Path
 ) -> None:
-    with (classifier_folder / "network.bin").open("ab") as file:
+    with (classifier_folder / "network.onnx").open("ab") as file:
         file.write(b"more")
     upload(bucket, classifier_folder, "altered")
     (own := tmp_path / "own").mkdir()
-    with pytest.raises(LockedModelError, match=r"^gs://models/altered/network.bin has been"):
+    with pytest.raises(LockedModelError, match=r"^gs://models/altered/network.onnx has been"):
         ModelStore("gs://models/altered", own).fetch()
     assert list(own.iterdir()) == []

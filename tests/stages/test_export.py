@@ -18,13 +18,13 @@ def test_the_manifest_says_where_the_model_comes_from(pipeline: Project, base_mo
     assert manifest.base_model.sha256 == sha256_of(base_model / "model.safetensors")
     train = pipeline.folder / "data/prepared/train.parquet"
     assert manifest.training_data_sha256 == sha256_of(train)
-    assert set(manifest.files) == {"network.bin", "network.xml", "tokenizer.json"}
+    assert set(manifest.files) == {"network.onnx", "tokenizer.json"}
     assert 0.5 < manifest.metrics["accuracy"] <= 1
 
 
 def test_the_network_is_int8_and_near_the_checkpoint(pipeline: Project) -> None:
     checkpoint = pipeline.folder / "models/checkpoint/model.safetensors"
-    network = pipeline.folder / "models/classifier/network.bin"
+    network = pipeline.folder / "models/classifier/network.onnx"
     assert network.stat().st_size < 0.4 * checkpoint.stat().st_size
     parity = json.loads((pipeline.folder / "models/parity.json").read_text())
     validation = pd.read_parquet(pipeline.folder / "data/prepared/validation.parquet")
@@ -45,8 +45,8 @@ def test_only_training_tweets_calibrate(pipeline: Project, tmp_path: Path) -> No
         table.to_parquet(data / f"{split}.parquet")
     p = params.load(pipeline.folder / "params.yaml")
     export(pipeline.folder / "models/checkpoint", data, tmp_path / "out", p)
-    assert sha256_of(tmp_path / "out/network.bin") == sha256_of(
-        pipeline.folder / "models/classifier/network.bin"
+    assert sha256_of(tmp_path / "out/network.onnx") == sha256_of(
+        pipeline.folder / "models/classifier/network.onnx"
     )
 
 

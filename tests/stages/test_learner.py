@@ -18,10 +18,11 @@ from stages.base_model import WEIGHTS
 from stages.batches import Batch, Tweets, collate
 from stages.io import InputError
 from stages.learner import Learner, precision
-from stages.params import Train
+from stages.params import Compute, Train
 from tests.conftest import Project, no_file_beyond
 
 ROWS = 16
+COMPUTE = Compute(exact=True, threads=2)
 
 
 @pytest.fixture(autouse=True)
@@ -64,11 +65,11 @@ def test_damaged_weights_are_named(base: Path, recipe: Train, tmp_path: Path) ->
     damaged = Path(shutil.copytree(base, tmp_path / "base"))
     os.truncate(damaged / WEIGHTS, 1000)
     with pytest.raises(InputError, match=rf"{damaged / WEIGHTS} is damaged: "):
-        Learner(damaged, 10, recipe)
+        Learner(damaged, 10, recipe, COMPUTE)
 
 
 def test_a_full_disk_is_said_of_the_weights(base: Path, recipe: Train, tmp_path: Path) -> None:
-    learner = Learner(base, 10, recipe)
+    learner = Learner(base, 10, recipe, COMPUTE)
     weights = learner.weights()
     with no_file_beyond(2000), pytest.raises(InputError, match="weights could not be written"):
         learner.save_pretrained(tmp_path, weights)
@@ -78,7 +79,7 @@ def test_the_model_goes_before_the_group_of_processes(
     base: Path, recipe: Train, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the last to hold the group, DistributedDataParallel may wait for ever."""
-    learner = Learner(base, 10, recipe)
+    learner = Learner(base, 10, recipe, COMPUTE)
     learner.step(batch, leaving=False)
     model, left = weakref.ref(learner.model), []
     monkeypatch.setattr(learner.accelerator, "end_training", lambda: left.append(model()))
@@ -87,7 +88,7 @@ def test_the_model_goes_before_the_group_of_processes(
 
 
 def test_parts_add_up_to_the_gradient_of_the_batch(base: Path, recipe: Train, batch: Batch) -> None:
-    learner = Learner(base, 10, recipe)
+    learner = Learner(base, 10, recipe, COMPUTE)
     learner.model.eval()  # no dropout, whose chance differs by part
     whole = gradient(learner, batch)
     for part in (8, 5, 1):
@@ -99,7 +100,7 @@ def test_parts_add_up_to_the_gradient_of_the_batch(base: Path, recipe: Train, ba
 def test_a_batch_too_large_for_the_memory_is_taken_in_parts(
     base: Path, recipe: Train, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learner = Learner(base, 10, recipe)
+    learner = Learner(base, 10, recipe, COMPUTE)
     logits = learner._logits
 
     def on_a_small_device(batch: Batch) -> torch.Tensor:
@@ -120,7 +121,7 @@ def test_a_batch_too_large_for_the_memory_is_taken_in_parts(
 
 def test_a_batch_that_fits_leaves_others_whole(base: Path, recipe: Train, batch: Batch) -> None:
     """The last batch of an epoch, or one machine's share of it, may be smaller than the rest."""
-    learner = Learner(base, 10, recipe)
+    learner = Learner(base, 10, recipe, COMPUTE)
     learner.fit_into_memory({key: rows[: ROWS // 2] for key, rows in batch.items()})
     assert learner.part == ROWS
 
@@ -128,7 +129,7 @@ def test_a_batch_that_fits_leaves_others_whole(base: Path, recipe: Train, batch:
 def test_a_batch_that_never_fits_is_an_error(
     base: Path, recipe: Train, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learner = Learner(base, 10, recipe)
+    learner = Learner(base, 10, recipe, COMPUTE)
     monkeypatch.setattr(learner, "_logits", lambda batch: torch.empty(2**50))
     with pytest.raises(InputError, match=r"not even one tweet .* fits into memory"):
         learner.fit_into_memory(batch)
@@ -137,14 +138,14 @@ def test_a_batch_that_never_fits_is_an_error(
 def test_a_restored_learner_learns_the_same(
     base: Path, recipe: Train, batch: Batch, tmp_path: Path
 ) -> None:
-    learner = Learner(base, 10, recipe)
+    learner = Learner(base, 10, recipe, COMPUTE)
     learner.step(batch, leaving=False)
     torch.save(learner.state_dict(), tmp_path / "state.pt")
     expected = [learner.step(batch, leaving=False) for _ in range(3)]
     weights = learner.weights()
     AcceleratorState._reset_state(reset_partial_state=True)
 
-    other = Learner(base, 10, recipe.model_copy(update={"seed": 9}))
+    other = Learner(base, 10, recipe.model_copy(update={"seed": 9}), COMPUTE)
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert [other.step(batch, leaving=False) for _ in range(3)] == expected
     assert all(torch.equal(w, weights[name]) for name, w in other.weights().items())
@@ -154,7 +155,7 @@ def test_a_restored_learner_learns_the_same(
 def test_validation_is_over_all_rows_without_chance(
     base: Path, recipe: Train, tweets: Tweets
 ) -> None:
-    learner = Learner(base, 10, recipe)
+    learner = Learner(base, 10, recipe, COMPUTE)
     metrics = learner.validate(tweets, pad_id=0)
     assert metrics == learner.validate(tweets, pad_id=0)
     learner.part = 7
@@ -173,7 +174,7 @@ def test_validation_is_over_all_rows_without_chance(
 def test_a_batch_smaller_than_the_processes_is_refused(
     base: Path, recipe: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learner = Learner(base, 10, recipe)
+    learner = Learner(base, 10, recipe, COMPUTE)
     assert learner.share(np.arange(3)) == [0, 1, 2]
     monkeypatch.setattr(type(learner.accelerator), "num_processes", 4)
     assert learner.share(np.arange(9)) == [0, 4, 8]
@@ -183,7 +184,7 @@ def test_a_batch_smaller_than_the_processes_is_refused(
 
 def test_lower_layers_learn_more_slowly(base: Path, recipe: Train) -> None:
     recipe = recipe.model_copy(update={"layer_decay": 0.5, "lr": 0.08, "weight_decay": 0.3})
-    learner = Learner(base, 10, recipe)
+    learner = Learner(base, 10, recipe, COMPUTE)
     # initial_lr, since the warm-up starts at zero
     rates = {
         id(w): (group["initial_lr"], group["weight_decay"])
@@ -199,7 +200,7 @@ def test_lower_layers_learn_more_slowly(base: Path, recipe: Train) -> None:
 
 
 def test_frozen_word_vectors_stay(base: Path, recipe: Train, batch: Batch) -> None:
-    learner = Learner(base, 10, recipe.model_copy(update={"freeze_embeddings": True}))
+    learner = Learner(base, 10, recipe.model_copy(update={"freeze_embeddings": True}), COMPUTE)
     before = learner.weights()
     for _ in range(3):
         learner.step(batch, leaving=False)
@@ -211,13 +212,13 @@ def test_frozen_word_vectors_stay(base: Path, recipe: Train, batch: Batch) -> No
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_dropout_is_that_of_the_recipe(base: Path, recipe: Train, dropout: float) -> None:
-    learner = Learner(base, 10, recipe.model_copy(update={"dropout": dropout}))
+    learner = Learner(base, 10, recipe.model_copy(update={"dropout": dropout}), COMPUTE)
     found = {m.p for m in learner.model.modules() if isinstance(m, torch.nn.Dropout)}
     assert found == {dropout}
 
 
 def test_soft_targets_pull_between_the_labels(base: Path, recipe: Train, batch: Batch) -> None:
-    learner = Learner(base, 10, recipe)
+    learner = Learner(base, 10, recipe, COMPUTE)
     learner.model.eval()
     losses = {
         target: learner._losses(batch | {"targets": torch.full((ROWS,), target)})
@@ -229,16 +230,26 @@ def test_soft_targets_pull_between_the_labels(base: Path, recipe: Train, batch: 
 def test_fp16_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(InputError, match=r"train.precision: fp16 needs a GPU"):
-        precision("fp16")
+        precision("fp16", exact=False)
+
+
+def test_bf16_on_a_cpu_is_refused_where_results_are_to_be_exact(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match=r"train.precision: bf16 .* take fp32, or compute.exact"):
+        precision("bf16", exact=True)
+    assert precision("bf16", exact=False) == "bf16"
 
 
 @pytest.mark.parametrize(
-    ("gpu", "capability", "cpu", "chosen"),
+    ("gpu", "capability", "cpu", "exact", "chosen"),
     [
-        (True, (7, 5), {}, "fp16"),  # T4
-        (True, (8, 0), {}, "bf16"),
-        (False, None, {"avx512_bf16": True}, "bf16"),
-        (False, None, {"avx512_bf16": False}, "no"),
+        (True, (7, 5), {}, True, "fp16"),  # T4
+        (True, (8, 0), {}, True, "bf16"),
+        (False, None, {"avx512_bf16": True}, False, "bf16"),
+        (False, None, {"avx512_bf16": True}, True, "no"),
+        (False, None, {"avx512_bf16": False}, False, "no"),
     ],
 )
 def test_auto_takes_what_the_hardware_has(
@@ -246,9 +257,10 @@ def test_auto_takes_what_the_hardware_has(
     gpu: bool,
     capability: tuple[int, int] | None,
     cpu: dict[str, bool],
+    exact: bool,
     chosen: str,
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda: capability)
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: cpu)
-    assert precision("auto") == chosen
+    assert precision("auto", exact) == chosen

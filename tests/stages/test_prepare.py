@@ -24,7 +24,7 @@ def run_stage(folder: Path, params: str, **environment: str) -> subprocess.Compl
     """Run the stage's command in a folder with these params."""
     (folder / "params.yaml").write_text(params)
     return subprocess.run(
-        [sys.executable, "-m", "stages.prepare"],
+        [sys.executable, "-m", "stages", "prepare"],
         cwd=folder,
         env={"PYTHONPATH": str(ROOT), **environment},
         capture_output=True,

@@ -146,7 +146,7 @@ class Killed:
 
     def __init__(self, project: Project, step: int, number: signal.Signals) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stages.train"],
+            [sys.executable, "-m", "stages", "train"],
             cwd=project.folder,
             env=project.environment(),
             text=True,
@@ -192,7 +192,7 @@ def test_a_killed_run_ends_with_the_very_bytes_of_a_whole_one(
 
     last = Killed(project, 3 * steps // 4, signal.SIGKILL)
     assert f"going on from the checkpoint of step {step} in" in last.said
-    project.run("python", "-m", "stages.train")
+    project.run("python", "-m", "stages", "train")
     assert outputs(project.folder / "models") == whole
     assert not any((project.folder / "models/checkpoints").iterdir())
 
@@ -204,11 +204,12 @@ def losses(project: Project) -> list[float]:
 def test_two_processes_learn_what_one_does(project: Project) -> None:
     values = project.params()
     # Without dropout, whose chance differs by process: the rest is the order of sums.
-    values["train"] |= {"epochs": 1, "threads": 1, "precision": "fp32", "dropout": 0.0, "lr": 0.001}
+    values["compute"]["threads"] = 1
+    values["train"] |= {"epochs": 1, "precision": "fp32", "dropout": 0.0, "lr": 0.001}
     project.set_params(values)
-    project.run("python", "-m", "stages.train")
+    project.run("python", "-m", "stages", "train")
     alone = losses(project)
-    launch = "accelerate launch --config_file deploy/accelerate/two-cpus.yaml -m stages.train"
+    launch = "accelerate launch --config_file deploy/accelerate/two-cpus.yaml -m stages train"
     said = project.run(*launch.split())
     assert said.stdout.count("epoch 1: validation loss") == 1, "one of them reports"
     assert losses(project) != alone

@@ -1,0 +1,81 @@
+"""What computes the network: one of two engines, whichever is fast on this CPU.
+
+Both compute in int8, and differ a little between each other and between kinds of CPU. What the
+network should answer is defined by the ONNX standard, apart from them.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Inputs = dict[str, npt.NDArray[np.int64]]  # input_ids, attention_mask: (rows, tokens)
+Engine = Callable[[Sequence[Inputs]], list[npt.NDArray[np.float32]]]  # P(disaster): (rows,) each
+Name = Literal["openvino", "onnxruntime"]
+
+
+def fastest() -> Name:
+    """Name the engine that is faster here: OpenVINO, where one instruction sums int8 products."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:  # no Linux, and no such CPU
+        flags = ""
+    return "openvino" if "_vnni" in flags else "onnxruntime"
+
+
+def openvino(network: Path, threads: int) -> Engine:
+    """Load a network into OpenVINO; each thread has inferences of its own."""
+    import openvino as ov
+
+    compiled = ov.Core().compile_model(
+        network,
+        "CPU",
+        {
+            # where it is not int8: else CPUs with and without bf16 would answer otherwise
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": threads,
+        },
+    )
+    queue = ov.AsyncInferQueue(compiled, threads)
+
+    def collect(inference: Any, place: tuple[list[Any], int]) -> None:  # noqa: ANN401 - untyped
+        answers, number = place
+        answers[number] = inference.get_output_tensor().data.copy()
+
+    queue.set_callback(collect)
+
+    def run(batches: Sequence[Inputs]) -> list[npt.NDArray[np.float32]]:
+        answers: list[Any] = [None] * len(batches)
+        for number, batch in enumerate(batches):
+            queue.start_async(batch, (answers, number))
+        queue.wait_all()
+        return answers
+
+    return run
+
+
+def onnxruntime(network: Path, threads: int) -> Engine:
+    """Load a network into ONNX Runtime; each thread has inferences of its own."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # it keeps the most that any inference ever took
+    session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    pool = ThreadPoolExecutor(threads)
+
+    def infer(batch: Inputs) -> npt.NDArray[np.float32]:
+        scores: npt.NDArray[np.float32] = session.run(None, batch)[0]
+        return scores
+
+    return lambda batches: list(pool.map(infer, batches))
+
+
+ENGINES: dict[Name, Callable[[Path, int], Engine]] = {
+    "openvino": openvino,
+    "onnxruntime": onnxruntime,
+}

@@ -1,0 +1,90 @@
+"""What a locked network answers by definition, apart from any engine and any kind of CPU.
+
+The ONNX standard comes with an evaluator that computes each operator as the standard says, in
+NumPy (https://onnx.ai/onnx/api/reference.html). With arithmetic held still (stages/exact.py), its
+answers are the same everywhere: threshold, golden answers and all locked figures are theirs, and
+an engine is held to them within `serve.classifier.TOLERANCE`.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+from scipy.special import erf
+
+from serve.classifier import Classifier
+from serve.engines import Engine, Inputs
+from stages.params import Compute
+from stages.progress import Progress
+
+Array = npt.NDArray[Any]
+
+
+class Gelu(OpRun):
+    """As the standard defines it; the evaluator's own asks Python for each number."""
+
+    op_domain = ""
+
+    def _run(self, x: Array, approximate: str = "none") -> tuple[Array]:
+        if approximate == "tanh":
+            inner = np.sqrt(2 / np.pi).astype(x.dtype) * (x + np.float32(0.044715) * x**3)
+            return (x * np.float32(0.5) * (1 + np.tanh(inner)),)
+        return (x * np.float32(0.5) * (1 + erf(x * np.float32(0.5**0.5))),)
+
+
+class Erf(OpRun):
+    """As above."""
+
+    op_domain = ""
+
+    def _run(self, x: Array) -> tuple[Array]:
+        return (erf(x),)
+
+
+class GatherElements(OpRun):
+    """The evaluator's own fails on more than 64 rows."""
+
+    op_domain = ""
+
+    def _run(self, data: Array, indices: Array, axis: int = 0) -> tuple[Array]:
+        return (np.take_along_axis(data, indices, axis),)
+
+
+def evaluator(network: Path, threads: int) -> Engine:
+    """Load a network into ONNX's own evaluator; each thread has batches of its own."""
+    own = ReferenceEvaluator(onnx.load(network), new_ops=[Gelu, Erf, GatherElements])
+    pool = ThreadPoolExecutor(threads)
+
+    def infer(batch: Inputs) -> npt.NDArray[np.float32]:
+        answers: Any = own.run(None, dict(batch))
+        return np.asarray(answers[0])
+
+    def run(batches: Sequence[Inputs]) -> list[npt.NDArray[np.float32]]:
+        with Progress(desc="answering", total=sum(map(_rows, batches)), unit=" tweets") as progress:
+            answers = []
+            for answer in pool.map(infer, batches):
+                answers.append(answer)
+                progress.update(len(answer))
+        return answers
+
+    return run
+
+
+def _rows(batch: Inputs) -> int:
+    return len(batch["input_ids"])
+
+
+def classifier(folder: Path, compute: Compute) -> Classifier:
+    """Return a locked model that answers as it is defined, or by an engine where that may differ.
+
+    Raises:
+        serve.locked.LockedModelError: a file is missing or altered.
+
+    """
+    return Classifier(folder, compute.threads, evaluator if compute.exact else None)
