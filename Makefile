@@ -69,7 +69,6 @@ lint: $(READY) ## Check style and types
 	mypy
 
 bench: $(READY) ## Measure preparation, training and serving beside usual ways of doing them
-	pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	python -m tests.bench.prepare
 	python -m tests.bench.train
 	python -m tests.bench.serve

@@ -7,8 +7,8 @@ fold's model is taught, trained, quantised and locked by the stages themselves, 
 fold it has not seen. A finished fold is kept in --results, so that a stopped run goes on; it is
 found again only with the same data, params, code and libraries. With --jobs 2 two folds are
 learnt at a time, each with half of `compute.threads`: on two cores that is faster than one after
-the other with both. All is as with `compute.exact: false`. Differences are to the first variant named but tf-idf, paired by tweet; their
-error is over tweets, for the seeds that were run.
+the other with both. `compute.exact` is false in all. Differences are to the first variant named
+but tf-idf, paired by tweet; their error is over tweets, for the seeds that were run.
 """
 
 import argparse
@@ -41,8 +41,7 @@ from stages.train import train
 
 FOLD_SEED = 0
 LIBRARIES = {  # beside those of the training
-    name: version(name)
-    for name in ("scikit-learn", "scipy", "onnxscript", "openvino", "onnxruntime")
+    name: version(name) for name in ("scikit-learn", "scipy", "onnxscript", "onnxruntime")
 }
 VALIDATION = 0.12  # of the rows outside a fold
 PLAIN = {
