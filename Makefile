@@ -1,11 +1,16 @@
 # Every task sets up what it needs; nothing is done twice.
 PYTHON ?= python3
-VENV := $(CURDIR)/.venv
-READY := $(VENV)/.ready
-export PATH := $(VENV)/bin:$(PATH)
+READY := .venv/.ready
+# By its path: make 3.81, which is Apple's, looks for a command in its own PATH alone.
+RUN := .venv/bin/python -m
+# Here stages and launchers find theirs.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# DVC asks for both, and a container's user may have neither.
+export HOME ?= /tmp
+export LOGNAME ?= $(shell id -un 2> /dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro serve report promote cloud doctor train-cloud images deploy back check-deploy test lint bench clean
+.PHONY: help setup repository repro serve report promote cloud doctor train-cloud images deploy back check-deploy test lint bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,65 +19,68 @@ setup: $(READY) ## Make the environment in .venv
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "error: Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; name one: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv $(VENV)
-	pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PYTHON) -m venv .venv
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-repro: $(READY) ## Run the pipeline where something changed, and print the metrics
-	dvc repro
-	dvc metrics show
+repository:
+	@git rev-parse --git-dir > /dev/null || { echo 'error: DVC needs git. If it finds no repository here, make one: git init && git add --all && git commit --message start' >&2; exit 1; }
+
+repro: repository $(READY) ## Run the pipeline where something changed, and print the metrics
+	$(RUN) dvc repro
+	$(RUN) dvc metrics show
 
 serve: $(READY) ## Answer HTTP requests from the locked model, or from VERSION= or STAGE=, on port 8080
 ifneq ($(STAGE)$(VERSION),)
-	python -m experiments.fetch $(or $(VERSION),$(STAGE))
-	MODEL_URI=models/promoted python -m serve
+	$(RUN) experiments.fetch $(or $(VERSION),$(STAGE))
+	MODEL_URI=models/promoted $(RUN) serve
 else
-	python -m serve
+	$(RUN) serve
 endif
 
 report: $(READY) ## Write models/report.html: this run, or its difference to BASE=main
-	python -m experiments.report $(BASE)
+	$(RUN) experiments.report $(BASE)
 
 promote: $(READY) ## Give STAGE=prod to this commit's model, or to VERSION=v0.0.1
-	python -m experiments.promote $(or $(STAGE),prod) $(if $(VERSION),--version $(VERSION))
+	$(RUN) experiments.promote $(or $(STAGE),prod) $(if $(VERSION),--version $(VERSION))
 
 cloud: $(READY) ## Make what Google Cloud needs to hold: bucket, accounts, roles, secrets
-	python -m deploy.setup up
+	$(RUN) deploy.setup up
 
 doctor: $(READY) ## Explain whether data and models can be shared over Google Cloud Storage
-	python -m deploy.doctor
+	$(RUN) deploy.doctor
 
 train-cloud: $(READY) ## Train this commit on a T4: a spot VM, or ON=vertex
-	python -m deploy.train $(if $(ON),--on $(ON)) $(if $(HOURS),--hours $(HOURS))
+	$(RUN) deploy.train $(if $(ON),--on $(ON)) $(if $(HOURS),--hours $(HOURS))
 
 images: $(READY) ## Build and push both images of this commit on Cloud Build
-	python -m deploy.images
+	$(RUN) deploy.images
 
 deploy: $(READY) ## Put this commit's server in use on Cloud Run, or ON=vertex, step by step
-	python -m deploy.$(if $(filter vertex,$(ON)),endpoint,release)
+	$(RUN) deploy.$(if $(filter vertex,$(ON)),endpoint,release)
 
 back: $(READY) ## Give all traffic to the revision before
-	python -m deploy.release --back
+	$(RUN) deploy.release --back
 
 check-deploy: $(READY) ## Check what clouds and GitHub read, without an account
-	python -m deploy.check
+	$(RUN) deploy.check
 
 test: $(READY) ## Run the tests
 	export DISASTER_TWEETS_TESTS=$$(mktemp -d); \
 	trap 'rm -rf "$$DISASTER_TWEETS_TESTS"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/serve && \
-	pytest tests/serve # alone: servers answer within limits of time
+	$(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/serve && \
+	$(RUN) pytest tests/serve # alone: servers answer within limits of time
 
 lint: $(READY) ## Check style and types
-	ruff check
-	ruff format --check
-	mypy
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
 
 bench: $(READY) ## Measure preparation, training and serving beside usual ways of doing them
-	python -m tests.bench.prepare
-	python -m tests.bench.train
-	python -m tests.bench.serve
+	$(RUN) tests.bench.prepare
+	$(RUN) tests.bench.train
+	$(RUN) tests.bench.serve
 
 clean: ## Remove the environment and caches; data and models stay
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find deploy experiments stages serve tests -name __pycache__ -type d -exec rm -rf {} +

@@ -17,6 +17,7 @@ import gto.api
 from gto.exceptions import ArtifactNotFound, GTOException
 from scmrepo.exceptions import SCMError
 
+from experiments.repository import git
 from serve.locked import MANIFEST, LockedModelError, verify
 from stages.io import InputError, new_folder, run
 from stages.paths import CLASSIFIER
@@ -27,6 +28,7 @@ UNUSABLE = (GTOException, SCMError)  # such as no git repository, or nobody's na
 
 def versions() -> dict[str, list[str]]:
     """Return the stages that each version has; the newest version first."""
+    git("rev-parse", "--git-dir")  # GTO ends in a traceback where git distrusts a folder's owner
     try:
         shown: list[dict[str, Any]] = gto.api.show(".", ARTIFACT)
     except ArtifactNotFound:
@@ -66,8 +68,9 @@ def fetch(version: str, folder: Path) -> None:
         raise InputError(f"{folder} holds something else than a model: name another folder")
     with new_folder(folder) as draft:
         draft.rmdir()  # in a folder that is there, DVC would make another
-        command = [sys.executable, "-m", "dvc", "get", ".", str(CLASSIFIER), "--out", str(draft)]
-        command += ["--rev", f"{ARTIFACT}@{version}"]
+        top, here = git("rev-parse", "--show-toplevel", "--show-prefix").splitlines()
+        command = [sys.executable, "-m", "dvc", "get", top, f"{here}{CLASSIFIER}"]
+        command += ["--out", str(draft), "--rev", f"{ARTIFACT}@{version}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
         if done.returncode:
             said = re.findall(r"^ERROR: (.*)", done.stderr, re.M) or [done.stderr.strip()]

@@ -20,7 +20,7 @@ from gto.constants import name_re
 
 from experiments.compare import Difference, difference
 from experiments.fetch import ARTIFACT, UNUSABLE, fetch, resolve, versions
-from experiments.repository import changed_files, git, named, stale_stages
+from experiments.repository import changed_files, git, lacking, named, stale_stages
 from serve.classifier import Classifier
 from serve.locked import LockedModelError
 from stages import params
@@ -61,6 +61,8 @@ def promote(stage: str, name: str | None) -> str:
 
 
 def _check_sound() -> None:
+    if lack := lacking():  # versions, so that one might be given twice
+        raise InputError(lack)
     others = ("ls-files", "--others", "--exclude-standard", "--")  # what a clone would lack
     parts = ("dvc.lock", "dvc.yaml", "params.yaml", "models", "serve", "stages")
     if changed := changed_files() + git(*others, *parts).splitlines():
@@ -113,7 +115,8 @@ def main() -> None:
     try:
         promote(chosen.stage, chosen.version)
     except UNUSABLE as error:
-        raise InputError(str(error)) from error
+        how = ": git config user.name NAME && git config user.email ADDRESS"
+        raise InputError(f"{error}{how * ('must be configured' in str(error))}") from error
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from dvc.repo import Repo
 from markdown_it import MarkdownIt
 
 from experiments.compare import Difference, difference
-from experiments.repository import Run, changed_files, flat, git, named, stale_stages
+from experiments.repository import Run, changed_files, flat, git, lacking, named, stale_stages
 from stages import params
 from stages.io import InputError, new_file, run
 from stages.paths import EVALUATION, HISTORY, MACHINE, REPORT
@@ -188,7 +188,10 @@ def main() -> None:
     if not REPORT.exists():
         raise InputError(f"{REPORT} is missing: run `dvc repro` first")
     if chosen.base:
-        git("log", "-1", "--end-of-options", chosen.base, "--")
+        try:
+            git("log", "-1", "--end-of-options", chosen.base, "--")
+        except InputError as error:
+            raise InputError("; ".join(filter(None, [str(error), lacking()]))) from error
     if chosen.comment:
         if not chosen.base:
             raise InputError("--comment: say which commit to compare with")

@@ -29,10 +29,20 @@ def git(*arguments: str) -> str:
     return done.stdout
 
 
+def lacking() -> str:
+    """Say how to have what a shallow clone lacks; "" where this is none."""
+    if git("rev-parse", "--is-shallow-repository").strip() == "false":
+        return ""
+    return (
+        "this clone is shallow; have all of it: "
+        "git remote set-branches origin '*' && git fetch --unshallow --tags"
+    )
+
+
 def changed_files() -> list[str]:
     """Return the tracked files that differ from the last commit."""
-    status = git("--no-optional-locks", "status", "--porcelain", "-uno")  # others may need the lock
-    return [line[3:] for line in status.splitlines()]
+    unlocked = ("--no-optional-locks", "diff", "--name-only", "-z")  # others may need the lock
+    return git(*unlocked, "--relative", "HEAD", "--", ".").split("\0")[:-1]
 
 
 def named(files: list[str]) -> str:
@@ -71,7 +81,7 @@ class Run:
         if self.rev is None:
             return path.read_text(encoding="utf-8") if path.exists() else None
         try:
-            return git("show", f"{self.rev}:{path}")
+            return git("show", f"{self.rev}:./{path}")
         except InputError:
             return None
 

@@ -1,6 +1,7 @@
 """The LitServe API: /predict answers from the locked model, in batches of many requests."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +44,8 @@ class DisasterAPI(ls.LitAPI):
     def connect(self) -> socket.socket:
         """Connect a worker to the HTTP process."""
         connection = socket.socket(socket.AF_UNIX)
-        connection.connect(str(self.path))
+        with contextlib.chdir(self.path.parent):  # its whole path may be too long
+            connection.connect(self.path.name)
         return connection
 
     def load(self, folder: Path) -> "Classifier":

@@ -152,7 +152,8 @@ class Dispatcher:
     def listen(self) -> None:
         """Let workers connect, even before this runs."""
         self.listening = socket.socket(socket.AF_UNIX)
-        self.listening.bind(str(self.path))
+        with contextlib.chdir(self.path.parent):  # a socket's whole path may be too long
+            self.listening.bind(self.path.name)
         self.listening.listen()
 
     @contextlib.asynccontextmanager

@@ -32,6 +32,7 @@ from serve.worker import become_worker
 
 DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
 REVIVAL = 0.1  # seconds between two looks for dead workers
+MOST_THREADS = 8  # of a worker, unless THREADS says more: each takes memory
 CGROUP = Path("/sys/fs/cgroup")
 # Microseconds of CPU time a period, and the period: in version 2 and in version 1 of cgroups.
 QUOTAS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
@@ -56,9 +57,8 @@ class Server(ls.LitServer):
             store.folder / "workers.sock", folder, options.max_queue, options.request_timeout
         )
         self.models = Models(store, self.dispatcher, options.model_poll)
-        threads = max(1, cpus() // options.workers)
         super().__init__(
-            DisasterAPI(self.dispatcher.path, options.predict_route, threads),
+            DisasterAPI(self.dispatcher.path, options.predict_route, threads(options)),
             accelerator="cpu",
             workers_per_device=options.workers,
             healthcheck_path=options.health_route,
@@ -176,6 +176,11 @@ def cpus() -> int:
             if quota > 0:
                 return min(seen, math.ceil(quota / period))
     return seen
+
+
+def threads(options: Settings) -> int:
+    """Return how many threads a worker has."""
+    return options.threads or min(max(1, cpus() // options.workers), MOST_THREADS)
 
 
 def leave_with_parent(own: Path) -> None:

@@ -1,6 +1,7 @@
 """The server's settings, from the environment or from mounted secrets."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,15 +23,27 @@ def _split(text: object) -> object:
     return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
 
 
+def _bind(host: object) -> object:
+    # Conda's compilers export HOST too, as the kind of machine that they compile for.
+    foreign = isinstance(host, str) and re.search(r"-conda-linux-gnu$|-apple-darwin[\d.]*$", host)
+    return "127.0.0.1" if foreign else host
+
+
+def _lower(text: object) -> object:
+    return text.lower() if isinstance(text, str) else text
+
+
 def _long_enough(key: SecretStr) -> SecretStr:
     if len(key.get_secret_value()) < 16:
         raise ValueError("a key has 16 characters or more")
     return key
 
 
+Host = Literal["127.0.0.1", "0.0.0.0", "::"]  # noqa: S104 - a container's choice
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Route = Annotated[str, Field(pattern="^/")]
 Key = Annotated[SecretStr, AfterValidator(_long_enough)]
+Level = Literal["debug", "info", "warning", "error"]
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^/]+$")]
 
 
@@ -39,7 +52,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, loc_by_alias=False)
 
-    host: Literal["127.0.0.1", "0.0.0.0", "::"] = "127.0.0.1"  # noqa: S104 - a container's choice
+    host: Annotated[Host, BeforeValidator(_bind)] = "127.0.0.1"
     port: Port = Field(default=8080, validation_alias=AliasChoices("AIP_HTTP_PORT", "PORT"))
     predict_route: Route = Field(
         default="/predict", validation_alias=AliasChoices("AIP_PREDICT_ROUTE", "PREDICT_ROUTE")
@@ -50,13 +63,14 @@ class Settings(BaseSettings):
     model_uri: Annotated[str, Field(min_length=1)] = "models/classifier"
     model_poll: Annotated[float, Field(ge=0)] = 0  # seconds; 0 never looks
     workers: Annotated[int, Field(ge=1)] = 1
+    threads: Annotated[int, Field(ge=0)] = 0  # of a worker; 0 takes its share of the CPUs
     max_queue: Annotated[int, Field(ge=1)] = 2000  # tweets
     request_timeout: Annotated[float, Field(gt=0)] = 10  # seconds
     api_keys: Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_split)] = ()
     admin_key: Key | None = None
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = ()
     feedback_file: Path = Path("data/feedback.jsonl")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[Level, BeforeValidator(_lower)] = "info"
     google_cloud_project: str | None = None  # for the links from logs to traces
 
 

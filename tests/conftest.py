@@ -206,6 +206,15 @@ def copied(project: Project, folder: Path) -> Project:
     return Project(folder, folder.with_name(f"{folder.name}-site-cache"))
 
 
+def lend_environment(project: Project) -> None:
+    """Give a project the environment of this test run as its .venv."""
+    (own := project.folder / ".venv").mkdir()
+    for part in Path(sys.prefix).iterdir():
+        if part.name != ".ready":
+            (own / part.name).symlink_to(part)
+    (own / ".ready").touch()
+
+
 def make_pipeline(folder: Path, source: Path, base_model: Path) -> None:
     project = make_project(folder, source, base_model)
     project.run("dvc", "repro")

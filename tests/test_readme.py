@@ -5,12 +5,11 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Project, make_project
+from tests.conftest import ROOT, Project, lend_environment, make_project
 from tests.experiments.conftest import commit, queue_is_empty
 from tests.serve.running import Running, free_port, wait_until
 
@@ -29,12 +28,7 @@ def commands() -> list[str]:
 def clone(tmp_path: Path, source: Path, base_model: Path) -> Project:
     """A project whose .venv is the environment of this test run."""
     project = make_project(tmp_path / "clone", source, base_model)
-    (project.folder / ".venv").mkdir()
-    for part in Path(sys.prefix).iterdir():
-        (project.folder / ".venv" / part.name).symlink_to(part)
-    ready = project.folder / ".venv" / ".ready"
-    ready.unlink(missing_ok=True)
-    ready.touch()
+    lend_environment(project)
     shutil.copyfile(source, project.folder / "my-tweets.csv")
     return project
 

@@ -82,7 +82,7 @@ def test_the_lock_is_of_these_files() -> None:
 
 def test_the_results_are_those_of_the_locked_run() -> None:
     committed = subprocess.run(
-        ["git", "show", "HEAD:models/report.json"],
+        ["git", "show", "HEAD:./models/report.json"],
         cwd=ROOT,
         capture_output=True,
         text=True,

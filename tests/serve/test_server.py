@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serve.server import cpus
+from serve.server import cpus, threads
+from serve.settings import Settings
 from tests.conftest import Project
 from tests.serve.running import (
     children,
@@ -220,3 +221,21 @@ def test_a_containers_limit_counts(
     monkeypatch.setattr("serve.server.CGROUP", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert cpus() == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "settings", "expected"),
+    [
+        (2, {}, 2),
+        (64, {}, 8),  # each takes memory
+        (64, {"workers": 16}, 4),
+        (2, {"workers": 4}, 1),
+        (64, {"threads": 12}, 12),
+        (1, {"threads": 2, "workers": 3}, 2),
+    ],
+)
+def test_threads_of_a_worker(
+    monkeypatch: pytest.MonkeyPatch, seen: int, settings: dict[str, int], expected: int
+) -> None:
+    monkeypatch.setattr("serve.server.cpus", lambda: seen)
+    assert threads(Settings.model_validate(settings)) == expected

@@ -22,6 +22,19 @@ def test_lists_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load().cors_origins == ("https://a.example", "https://b.example")
 
 
+def test_a_level_may_be_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "INFO")
+    assert load().log_level == "info"
+
+
+@pytest.mark.parametrize(
+    "machine", ["x86_64-conda-linux-gnu", "aarch64-conda-linux-gnu", "arm64-apple-darwin20.0.0"]
+)
+def test_condas_host_is_passed_over(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    monkeypatch.setenv("HOST", machine)
+    assert load().host == "127.0.0.1"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -29,10 +42,12 @@ def test_lists_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("PORT", "80"),
         ("AIP_HTTP_PORT", "0"),
         ("HOST", "here"),
+        ("HOST", "conda-linux-gnu.example"),
         ("PREDICT_ROUTE", "predict"),
         ("MODEL_URI", ""),
         ("MODEL_POLL", "-1"),
         ("WORKERS", "0"),
+        ("THREADS", "-1"),
         ("MAX_QUEUE", "many"),
         ("REQUEST_TIMEOUT", "0"),
         ("API_KEYS", "short"),

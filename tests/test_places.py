@@ -1,0 +1,239 @@
+"""The project works wherever it is put, and else says what to do."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serve.locked import verify
+from tests.conftest import ROOT, Project, copied, lend_environment
+from tests.experiments.conftest import commit
+from tests.serve.running import serving, wait_until
+
+# Where it would set up an environment it fails: the one lent here is that of this test run.
+MAKE = ("make", "PYTHON=false")
+NOBODY = 12345
+AS_NOBODY = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    # The Python of this test run may lie in a home; writing is up to the files' modes.
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+)
+AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+
+
+@pytest.fixture
+def project(pipeline: Project, tmp_path: Path) -> Project:
+    return copied(pipeline, tmp_path / "project")
+
+
+@pytest.fixture
+def theirs(pipeline: Project) -> Iterator[Project]:
+    """A project that belongs to a user whom nobody knows; pytest's folders are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        (top := Path(name)).chmod(0o755)
+        project = copied(pipeline, top / "project")
+        lend_environment(project)
+        project.site_cache.mkdir()
+        for path in top.rglob("*"):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+        yield project
+
+
+def bare(project: Project, **variables: str) -> tuple[str, ...]:
+    """Start a command with no variables but these, as an unknown user."""
+    needed = {
+        "PATH": project.environment()["PATH"],
+        "DVC_SITE_CACHE_DIR": str(project.site_cache),
+        **variables,
+    }
+    return (*AS_NOBODY, "env", "-i", *(f"{key}={value}" for key, value in needed.items()))
+
+
+def stranger(project: Project) -> tuple[str, ...]:
+    """Start a command with a home where git is not set up."""
+    home = project.folder.with_name("home")
+    home.mkdir()
+    return ("env", f"HOME={home}", "GIT_CONFIG_NOSYSTEM=1")
+
+
+def refusal(project: Project, *command: str) -> str:
+    """Return what a command that must fail says; no traceback is among it."""
+    done = project.run(*command, check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_folder_of_any_name(pipeline: Project, tmp_path: Path) -> None:
+    project = copied(pipeline, tmp_path / "my [tweets] é")
+    lend_environment(project)
+    said = project.run(*MAKE, "repro").stdout
+    assert "up to date" in said
+    assert "models/metrics.json" in said
+    project.run("python", "-m", "stages.prepare")
+    assert "up to date" in project.run("dvc", "status").stdout
+    project.run("python", "-m", "deploy.check_model")
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_make_names_its_commands_by_their_path() -> None:
+    tasks = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    assert {"repro", "serve", "test", "clean"} <= set(tasks)
+    command = ("make", "--always-make", "--dry-run", "PYTHON=python3", *tasks)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = done.stdout.replace("\\\n", " ").splitlines()
+    named = [re.sub(r"^(\w+=\S+ )*", "", line).split()[0] for line in lines]
+    assert set(named) == {
+        *(".venv/bin/python", "python3"),
+        *("awk", "export", "find", "git", "rm", "touch"),  # there without .venv
+    }
+    installed = r"(?:^|[;&|]|\w=\S*)\s*(?:accelerate|dvc|mypy|pip|pytest|python|ruff)\s"
+    assert not [line for line in lines if re.search(installed, line)]
+
+
+def test_without_git_nothing_is_installed_and_the_way_out_works(
+    pipeline: Project, tmp_path: Path
+) -> None:
+    project = copied(pipeline, tmp_path / "project")
+    shutil.rmtree(project.folder / ".git")
+    said = refusal(project, *MAKE, "repro")
+    assert not (project.folder / ".venv").exists()
+    way_out = re.search(r"error: DVC needs git.*: (git init .*)", said)
+    assert way_out, said
+    name = ("GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@b.example")
+    committer = ("GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@b.example")
+    project.run("env", *name, *committer, "bash", "-euc", way_out[1])
+    lend_environment(project)
+    assert "up to date" in project.run(*MAKE, "repro").stdout
+
+
+def test_a_folder_of_another_repository(pipeline: Project, tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    project = copied(pipeline, top / "its/project")
+    shutil.rmtree(project.folder / ".git")
+    (top / "other.txt").write_text("other")
+    outer = Project(top, project.site_cache)
+    for command in (
+        "git init --quiet --initial-branch=main",
+        "git config user.name Tester",
+        "git config user.email tester@example.com",
+    ):
+        outer.run(*command.split())
+    commit(outer)
+    (top / "other.txt").write_text("others' changes are no matter of this project")
+    assert "up to date" in project.run("dvc", "status").stdout
+    assert "v0.0.1 has prod now" in project.run("python", "-m", "experiments.promote").stdout
+    project.run("python", "-m", "experiments.fetch", "prod")
+    verify(project.folder / "models/promoted")
+
+    params = project.params()
+    params["runtime"]["checkpoint_steps"] = 7
+    project.set_params(params)
+    project.run("python", "-m", "experiments.report", "HEAD", "--comment", "comment.md")
+    comment = (project.folder / "comment.md").read_text()
+    assert (
+        "| param | this | before |\n|---|---|---|\n| `runtime.checkpoint_steps` | 7 | 20 |\n\n"
+        in (comment)
+    )
+    assert "against HEAD: +0.00 points" in comment
+
+
+def test_git_changes_no_byte_of_a_file(pipeline: Project, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    pipeline.run("git", "clone", "--quiet", "--config=core.autocrlf=true", ".", str(clone))
+    tracked = pipeline.run("git", "ls-files").stdout.splitlines()
+    assert len(tracked) > 50
+    for name in tracked:
+        assert (clone / name).read_bytes() == (pipeline.folder / name).read_bytes(), name
+
+
+def test_a_shallow_clone_says_what_it_lacks(project: Project, tmp_path: Path) -> None:
+    project.run("git", "branch", "other")
+    project.run("git", "tag", "--annotate", "classifier@v0.0.1", "--message", "a model")
+    readme = project.folder / "README.md"
+    readme.write_text(readme.read_text() + "more\n")
+    commit(project)
+    clone = Project(tmp_path / "clone", project.site_cache)
+    url = f"file://{project.folder}"
+    project.run("git", "clone", "--quiet", "--depth=1", url, str(clone.folder))
+    base = ("python", "-m", "experiments.report", "origin/other")
+    lack = r"this clone is shallow; have all of it: (git .*)\n$"
+    assert re.search(lack, refusal(clone, *base))
+    way_out = re.search(lack, refusal(clone, "python", "-m", "experiments.promote"))
+    assert way_out
+    assert clone.run("git", "tag").stdout == ""
+    clone.run("bash", "-euc", way_out[1])
+    clone.run("git", "show", "origin/other:params.yaml")
+    assert clone.run("git", "tag").stdout == "classifier@v0.0.1\n"
+    assert clone.run("git", "rev-parse", "--is-shallow-repository").stdout == "false\n"
+
+
+@AS_ROOT
+def test_a_user_with_no_name_and_no_home(theirs: Project) -> None:
+    through_env = "RUN=env .venv/bin/python -m"  # make itself would not see a Python in a home
+    said = theirs.run(*bare(theirs), *MAKE, through_env, "repro").stdout
+    assert "up to date" in said
+    assert "models/metrics.json" in said
+    image = dict(re.findall(r"(HOME|LOGNAME)=(\S+)", (ROOT / "Dockerfile.train").read_text()))
+    assert "up to date" in theirs.run(*bare(theirs, **image), "dvc", "status").stdout
+
+
+@AS_ROOT
+def test_a_home_that_cannot_be_written(theirs: Project) -> None:
+    (home := theirs.folder.with_name("home")).mkdir(mode=0o555)
+    inside = bare(theirs, HOME=str(home), LOGNAME="somebody")
+    assert "Permission denied" in refusal(theirs, *inside, "touch", str(home / "file"))
+    done = theirs.run(*inside, "dvc", "repro", "--force", "--single-item", "evaluate")
+    assert "denied" not in done.stderr
+
+
+@AS_ROOT
+def test_a_repository_of_somebody_else(theirs: Project) -> None:
+    start = stranger(theirs)
+    advice = f"git config --global --add safe.directory {theirs.folder}"
+    for command in (
+        (*MAKE, "repro"),
+        ("python", "-m", "experiments.report"),
+        ("python", "-m", "experiments.fetch", "prod"),
+    ):
+        assert advice in refusal(theirs, *start, *command), command
+    theirs.run(*start, *advice.split())
+    assert "none yet" in refusal(theirs, *start, "python", "-m", "experiments.fetch", "prod")
+
+
+def test_git_without_a_name(project: Project) -> None:
+    start = stranger(project)
+    project.run("git", "config", "--remove-section", "user")
+    promote = (*start, "python", "-m", "experiments.promote")
+    said = refusal(project, *promote)
+    assert said.endswith("git config user.name NAME && git config user.email ADDRESS\n")
+    project.run("git", "config", "user.name", "NAME")
+    project.run("git", "config", "user.email", "ADDRESS")
+    assert "v0.0.1 has prod now" in project.run(*promote).stdout
+
+
+def test_temporary_files_far_down(pipeline: Project, tmp_path: Path) -> None:
+    (far := tmp_path / f"my [tweets] é {'x' * 100}").mkdir()
+    with serving(pipeline, tmp_path, TMPDIR=str(far)) as server:
+        assert list(far.glob("*/workers.sock"))
+        body = {"text": "Bridge down, two hurt"}
+        assert httpx.post(f"{server.url}/predict", json=body).status_code == 200
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGKILL)
+        assert wait_until(lambda: server.workers() not in ([], [worker]))
+        assert httpx.post(f"{server.url}/predict", json=body, timeout=20).status_code == 200
+        server.stop()
+    assert list(far.iterdir()) == []
+
+
+@pytest.mark.skipif(not shutil.which("taskset"), reason="taskset is not installed")
+def test_one_core(unchanged: Project) -> None:
+    unchanged.run("taskset", "--cpu-list", "0", "python", "-m", "stages.evaluate")
+    assert "up to date" in unchanged.run("dvc", "status").stdout
