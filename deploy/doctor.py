@@ -29,7 +29,7 @@ from google.auth.transport.requests import Request
 from google.cloud import storage
 
 from deploy.contents import Contents
-from deploy.fixes import CLOCK, GIT, LOGIN, PLACE, CheckError, fix_of, words
+from deploy.fixes import CLOCK, GIT, LOGIN, NAMING, PLACE, CheckError, fix_of, words
 
 MAX_SKEW = 300  # seconds; Google refuses keys' signatures from clocks further off
 ONCE: dict[str, Any] = {"retry": None, "timeout": 10}
@@ -43,7 +43,7 @@ class Case:
 
     folder: Path
     repair: bool = False
-    remote: str = "storage"
+    remote: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     bucket: str = ""
     prefix: str = ""
@@ -76,9 +76,10 @@ def remote(case: Case) -> str:
         raise CheckError(words(error), fix) from None
     except DvcException as error:
         raise CheckError(words(error), GIT) from None
-    case.remote = config["core"].get("remote", case.remote)
+    case.remote = config["core"].get("remote", "")
     if case.remote not in config["remote"]:
-        raise CheckError(f"there is no remote {case.remote}", "git checkout .dvc/config")
+        says = f"there is no remote {case.remote}" if case.remote else "no bucket is named yet"
+        raise CheckError(says, " && ".join(NAMING).format(bucket="YOUR-BUCKET"))
     case.config = dict(config["remote"][case.remote])
     url = case.config["url"]
     place = re.fullmatch(r"gs://([a-z0-9][^/A-Z]+)/?(.*?)/*", url)
@@ -87,7 +88,7 @@ def remote(case: Case) -> str:
     case.bucket, case.prefix = place.groups()
     if not case.config.get("verify"):
         says = f"{url}, but DVC takes altered objects for good"
-        raise CheckError(says, f"dvc remote modify {case.remote} verify true")
+        raise CheckError(says, f"dvc remote modify --local {case.remote} verify true")
     return f"{url}, where DVC verifies what it reads"
 
 

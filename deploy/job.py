@@ -31,6 +31,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
 
+from deploy.fixes import NAMING
 from deploy.google import WANDB_KEY
 from stages import params
 from stages.io import InputError, new_file, run
@@ -155,9 +156,9 @@ def main() -> None:
         sys.exit(call(sys.argv[1:]))
     bucket, p = os.environ.get("BUCKET"), params.load()
     if bucket:
-        place = f"gs://{bucket}/dvc"
-        if status := call(["dvc", "remote", "modify", "--local", "storage", "url", place]):
-            sys.exit(status)
+        for naming in NAMING:
+            if status := call(naming.format(bucket=bucket).split()):
+                sys.exit(status)
     if p.runtime.wandb and "WANDB_API_KEY" not in os.environ:
         fetch_wandb_key()
     cluster = json.loads(os.environ.get("CLUSTER_SPEC") or "null")

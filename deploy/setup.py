@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from deploy.fixes import NAMING
 from deploy.google import NAME, GcloudError, Place, ask, gcloud, number, place, shown
 from deploy.resources import Command, Thing, things
 from experiments.repository import git
@@ -99,7 +100,7 @@ def next_steps(at: Place, repository: str) -> str:
     """Say what is to do once all is there."""
     lines = [
         "all is there. Next:",
-        f"    dvc remote modify --local storage url gs://{at.bucket}/dvc",
+        *(f"    {command.format(bucket=at.bucket)}" for command in NAMING),
         "    make doctor",
     ]
     if repository:

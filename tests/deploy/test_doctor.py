@@ -21,12 +21,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from gcsfs import GCSFileSystem
 
 from deploy.doctor import Case, examine
-from deploy.fixes import CLOCK, GIT, LOGIN
+from deploy.fixes import CLOCK, GIT, LOGIN, NAMING
 from tests.conftest import ROOT
 from tests.deploy.conftest import ROBOT
 from tests.gcs import Cloud
 
 Ask = Callable[..., dict[str, tuple[str, str]]]
+NAME_IT = " && ".join(NAMING).format(bucket="YOUR-BUCKET")
 CONFIG = "[core]\nno_scm = true\nremote = storage\n['remote \"storage\"']\n"
 TRUST = (
     "name your proxy's, for the login and for DVC:"
@@ -210,7 +211,7 @@ def test_a_bucket_that_is_not_there(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("config", "says", "fix"),
     [
-        ({"verify": "false"}, "takes altered objects", "dvc remote modify storage verify true"),
+        ({"verify": "false"}, "takes altered objects", NAMING[1]),
         ({"url": "s3://bucket"}, "no bucket of Google", "dvc remote modify --local storage url gs"),
         ({"nonsense": "1"}, "extra keys not allowed", "correct .dvc/config.local"),
     ],
@@ -222,13 +223,12 @@ def test_a_remote_that_is_none(ask: Ask, config: dict[str, str], says: str, fix:
     assert {f for name, f in findings.items() if name != "remote"} == {("not checked", "")}
 
 
-def test_the_repositorys_own_remote_is_nobodys_bucket(ask: Ask, tmp_path: Path) -> None:
+def test_the_repository_itself_names_no_bucket(ask: Ask, tmp_path: Path) -> None:
     ask()
     shutil.copyfile(ROOT / ".dvc/config", tmp_path / "project/.dvc/config")
     (tmp_path / "project/.dvc/config.local").write_text("[core]\n    no_scm = true\n")
     _, says, fix = next(iter(examine(Case(tmp_path / "project"))))
-    assert says == "gs://YOUR-BUCKET/dvc is no bucket of Google Cloud Storage"
-    assert fix == "dvc remote modify --local storage url gs://YOUR-BUCKET/dvc"
+    assert (says, fix) == ("no bucket is named yet", NAME_IT)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,8 @@ def test_the_repositorys_own_remote_is_nobodys_bucket(ask: Ask, tmp_path: Path) 
     [
         (None, "not inside of a DVC repository", GIT),
         ("[core]\n", "is not a git repository", GIT),
-        ("[core]\nno_scm = true\n", "there is no remote storage", "git checkout .dvc/config"),
+        ("[core]\nno_scm = true\n", "no bucket is named yet", NAME_IT),
+        ("[core]\nno_scm = true\nremote = mine\n", "there is no remote mine", NAME_IT),
         ("nonsense[", "Invalid line", "correct .dvc/config.local, or: git checkout .dvc/config"),
     ],
 )

@@ -13,11 +13,11 @@ import pytest
 from google.cloud import storage
 
 from deploy.doctor import Case, examine
+from deploy.fixes import NAMING
 from tests.conftest import ROOT, Project
 from tests.gcs import Cloud
 from tests.serve.running import wait_until
 
-PLACE = "dvc remote modify --local storage url gs://bucket/dvc"  # as the README has it
 TRICKY = [b"", b"\r", b"\n", b"end\r\n", b"\r\n\r\n", b"\n--==0==--", b"\r\n--==0==\r\n", b"\0\r"]
 
 
@@ -61,8 +61,8 @@ def repository(folder: Path, url: str) -> Clone:
     (folder / ".dvc").mkdir(parents=True)
     for name in (".dvc/config", ".dvc/.gitignore"):
         shutil.copyfile(ROOT / name, folder / name)
-    config = "['remote \"storage\"']\n    url = gs://bucket/dvc\n"
-    (folder / ".dvc/config.local").write_text(config)
+    config = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = gs://bucket/dvc\n"
+    (folder / ".dvc/config.local").write_text(f"{config}    verify = true\n")  # as NAMING does
     clone.run("git", "init", "--quiet")
     clone.run("git", "config", "user.name", "Tester")
     clone.run("git", "config", "user.email", "tester@example.com")
@@ -137,7 +137,6 @@ def test_much_comes_back_after_a_push_that_was_killed(first: Clone, cloud: Cloud
         (first.folder / f"data/{number}").write_bytes(chance.randbytes(size) + b"\r")
     (first.folder / "large").write_bytes(chance.randbytes(100_000_000))
     first.run("dvc", "add", "data", "large")
-    first.run(*PLACE.split())
     with subprocess.Popen(
         ["dvc", "push", "--quiet"],
         cwd=first.folder,
@@ -167,7 +166,7 @@ def test_an_altered_object_is_refused_and_repaired(
     assert doctor(first)[0] == "data/3 is altered"
     second = first.clone("second")
     trusting = first.clone("trusting")
-    trusting.run("dvc", "remote", "modify", "storage", "verify", "false")
+    trusting.run("dvc", "remote", "modify", "--local", "storage", "verify", "false")
     trusting.run("dvc", "pull")  # what `verify` is for
     assert (trusting.folder / "data/3").read_bytes() == b"evil"
     assert doctor(first, repair=True) == ("1 objects sent again; now whole", "")
@@ -252,7 +251,8 @@ def test_a_second_clone_trains_nothing(
     for name in ("trained", "fresh"):
         clone = Clone(tmp_path / name, tmp_path / f"{name}-site-cache", cloud.url)
         pipeline.run("git", "clone", "--quiet", ".", str(clone.folder))
-        clone.run(*PLACE.split())
+        for command in NAMING:
+            clone.run(*command.format(bucket="bucket").split())
         clones.append(clone)
     trained, fresh = clones
     trained.run("dvc", "cache", "dir", "--local", str(pipeline.folder / ".dvc/cache"))

@@ -76,7 +76,9 @@ def test_promote_refuse_a_worse_one_and_roll_back(project: Project, tmp_path: Pa
     assert (code, said.startswith("error: models holds something else")) == (1, True), said
 
     shutil.rmtree(project.folder / ".dvc/cache")
-    project.run("dvc", "remote", "modify", "--local", "storage", "url", str(tmp_path / "nowhere"))
+    (project.folder / ".dvc/config.local").write_text(
+        f"[core]\n    remote = nowhere\n['remote \"nowhere\"']\n    url = {tmp_path}/nowhere\n"
+    )
     code, said = fetch(project, "eu", str(out))
     assert (code, said.startswith("error: v0.0.3 cannot be fetched: ")) == (1, True), said
     assert verify(out) == whole
