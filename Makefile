@@ -10,7 +10,7 @@ export HOME ?= /tmp
 export LOGNAME ?= $(shell id -un 2> /dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repository repro serve report promote cloud doctor train-cloud images deploy back check-deploy test lint bench clean
+.PHONY: help setup repository repro serve report promote cloud doctor train-cloud images deploy back check-deploy test check lint bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,8 +68,11 @@ check-deploy: $(READY) ## Check what clouds and GitHub read, without an account
 test: $(READY) ## Run the tests
 	export DISASTER_TWEETS_TESTS=$$(mktemp -d); \
 	trap 'rm -rf "$$DISASTER_TWEETS_TESTS"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
-	$(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/serve && \
-	$(RUN) pytest tests/serve # alone: servers answer within limits of time
+	$(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not alone' && \
+	$(RUN) pytest -m alone
+
+check: lint ## Check style and types, and run the quick tests, as before a commit
+	$(RUN) pytest --numprocesses 2 -m 'not slow'
 
 lint: $(READY) ## Check style and types
 	$(RUN) ruff check

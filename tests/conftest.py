@@ -28,16 +28,24 @@ from transformers import BertConfig, BertModel
 from serve.locked import sha256_of
 from stages.base_model import FILES
 from tests.gcs import Cloud, running
+from tests.warm import warm
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
 ROWS = 1200
 LONG = ("test_job.py", "test_setup.py", "test_release.py", "test_readme.py", "test_sweep.py")
+# Whatever needs one of these fixtures is slow.
+SLOW = {"source", "pipeline", "browser", "cloud", "google"}
+HANG = 600  # seconds, after which nothing is merely slow
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there: whoever calls out fails
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long files, so that no process ends up alone with one of them."""
+@pytest.hookimpl(tryfirst=True)  # before the marks choose
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Mark what is slow; begin with the long files, so that no process ends up alone with one."""
+    for item in items:
+        if SLOW & set(item.fixturenames):
+            item.add_marker("slow")
     order = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
 
@@ -61,13 +69,16 @@ class Project:
     site_cache: Path
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        environment = self.environment()
+        quick = [str(warm(program)) for program in ("dvc", "python")]
+        environment["PATH"] = os.pathsep.join([*quick, environment["PATH"]])
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=self.environment(),
+            env=environment,
             text=True,
             capture_output=True,
-            timeout=300,
+            timeout=HANG,
             check=False,
         )
         if check:

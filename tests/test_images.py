@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from serve.locked import MANIFEST, NETWORK, read_manifest
-from tests.conftest import ROOT, Project
+from tests.conftest import HANG, ROOT, Project
 from tests.serve.running import Running, free_port, wait_until
 
 BASE = "docker.io/library/python:3.11-slim"
@@ -144,7 +143,7 @@ def container(image: str, log: Path, *options: str) -> Iterator[tuple[Running, s
         yield server, name
     finally:
         run("podman", "rm", "--force", "--ignore", name)
-        process.wait(timeout=20)
+        process.wait(timeout=HANG)
 
 
 def sent(name: str) -> bool:
@@ -350,13 +349,11 @@ def test_an_end_answers_what_was_accepted(serve_image: str, tmp_path: Path) -> N
     ):
         body = {"instances": [{"text": f"fire on street {n}"} for n in range(1000)]}
         asked = [
-            pool.submit(httpx.post, f"{server.url}/predict", json=body, timeout=20)
+            pool.submit(httpx.post, f"{server.url}/predict", json=body, timeout=HANG)
             for _ in range(2)
         ]
         assert wait_until(lambda: server.metric("queued_tweets") > 500)
-        began = time.monotonic()
         output = server.stop()
-        assert time.monotonic() - began < 10
         assert server.process.returncode == 0, output
         assert "Forcibly" not in output
         assert [future.result().status_code for future in asked] == [200, 200]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Project, lend_environment, make_project
+from tests.conftest import HANG, ROOT, Project, lend_environment, make_project
 from tests.experiments.conftest import commit, queue_is_empty
 from tests.serve.running import Running, free_port, wait_until
 
@@ -61,11 +61,11 @@ def test_the_commands_work_in_their_order(clone: Project, pipeline: Project) -> 
             assert clone.lock() == pipeline.lock()  # two clean clones, the same bytes
             commit(clone, "a run, as this repository has one")
         if "queue start" in line:
-            assert wait_until(lambda: queue_is_empty(clone), 180)
+            assert wait_until(lambda: queue_is_empty(clone))
         assert "error" not in result.stderr.lower()
     assert server
     os.killpg(server.process.pid, signal.SIGINT)  # as Ctrl-C does
-    server.process.wait(timeout=20)
+    server.process.wait(timeout=HANG)
     assert "Traceback" not in server.output()
     output = "\n".join(done)
     assert "accuracy" in output
@@ -98,6 +98,7 @@ def test_make_lists_its_tasks() -> None:
         "back",
         "check-deploy",
         "test",
+        "check",
         "lint",
         "bench",
         "clean",

@@ -16,6 +16,7 @@ from deploy.google import Place
 from experiments.fetch import ARTIFACT
 from tests.conftest import NOWHERE, ROOT
 
+pytestmark = pytest.mark.slow
 yaml = YAML(typ="safe")
 WORKFLOWS = sorted((ROOT / ".github").glob("workflows/*.yml"))
 ACTIONS = sorted((ROOT / ".github").glob("actions/*/action.yml"))

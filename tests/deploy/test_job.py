@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from deploy import job
 from deploy.job import commands, join
 from stages.io import InputError
-from tests.conftest import Project, copied, make_project
+from tests.conftest import HANG, Project, copied, make_project
 from tests.gcs import Cloud
 from tests.serve.running import free_port, wait_until
 
@@ -69,15 +69,15 @@ def test_a_job_that_is_taken_away_goes_on_elsewhere(
     first = untrained(pipeline, tmp_path / "first")
     process = start(first, cloud, log := tmp_path / "first.log")
     checkpoints = tmp_path / "checkpoints"
-    assert wait_until(lambda: bool(list(checkpoints.glob("*/*.pt"))), 240), log.read_text()
+    assert wait_until(lambda: bool(list(checkpoints.glob("*/*.pt")))), log.read_text()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 143
+    assert process.wait(timeout=HANG) == 143
     assert "SIGTERM at step" in log.read_text()
     assert not list(bucket.list_blobs(prefix="runs/"))
 
     second = untrained(pipeline, tmp_path / "second")
     process = start(second, cloud, log := tmp_path / "second.log")
-    assert process.wait(timeout=280) == 0, log.read_text()
+    assert process.wait(timeout=HANG) == 0, log.read_text()
     assert "going on from the checkpoint" in log.read_text()
     assert second.lock() == pipeline.lock()
 
@@ -92,7 +92,7 @@ def test_a_job_that_is_taken_away_goes_on_elsewhere(
     (third.folder / "dvc.lock").write_bytes((brought / "dvc.lock").read_bytes())
     third.run("dvc", "config", "--local", "core.no_scm", "true")
     process = start(third, cloud, log := tmp_path / "third.log")
-    assert process.wait(timeout=120) == 0, log.read_text()
+    assert process.wait(timeout=HANG) == 0, log.read_text()
     # What git keeps is not in the image, so that the stages that make it run again; none learns.
     assert re.findall(r"Running stage '(\w+)'", log.read_text()) == ["export", "evaluate"]
     assert third.lock() == pipeline.lock()
@@ -150,7 +150,7 @@ def test_two_machines_share_one_training(pipeline: Project, tmp_path: Path) -> N
             )
         )
     try:
-        said = [process.communicate(timeout=280)[0] for process in processes]
+        said = [process.communicate(timeout=HANG)[0] for process in processes]
     finally:
         for process in processes:
             process.terminate()  # it hands that on to what it started
@@ -159,6 +159,7 @@ def test_two_machines_share_one_training(pipeline: Project, tmp_path: Path) -> N
     assert not (tmp_path / "1/models/checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_the_status_is_that_of_the_command_and_a_signal_reaches_all_of_it(tmp_path: Path) -> None:
     run = [sys.executable, "-m", "deploy.job"]
     assert subprocess.run([*run, "sh", "-c", "exit 7"], check=False).returncode == 7
@@ -167,5 +168,5 @@ def test_the_status_is_that_of_the_command_and_a_signal_reaches_all_of_it(tmp_pa
     process = subprocess.Popen([*run, "bash", "-c", script])
     assert wait_until((tmp_path / "up").exists)
     os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(timeout=20) == 143
+    assert process.wait(timeout=HANG) == 143
     assert (tmp_path / "saved").exists()

@@ -14,7 +14,7 @@ from google.cloud import storage
 
 from deploy.doctor import Case, examine
 from deploy.fixes import NAMING
-from tests.conftest import ROOT, Project
+from tests.conftest import HANG, ROOT, Project
 from tests.gcs import Cloud
 from tests.serve.running import wait_until
 
@@ -266,7 +266,8 @@ def test_a_second_clone_trains_nothing(
     assert fresh.run("git", "status", "--porcelain").stdout == ""
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down(push_to_nobody: subprocess.Popen[str]) -> None:
-    output, _ = push_to_nobody.communicate(timeout=120)
+    output, _ = push_to_nobody.communicate(timeout=HANG)
     assert push_to_nobody.returncode != 0
     assert "Cannot connect to host 127.0.0.1:9" in output

@@ -12,6 +12,7 @@ from deploy import images, train
 from deploy.google import GcloudError, Place
 from deploy.train import on_vertex, on_vm, zones
 from stages.io import InputError
+from tests.conftest import HANG
 from tests.deploy.google_cloud import GoogleCloud
 from tests.serve.running import wait_until
 
@@ -204,9 +205,9 @@ def test_a_vm_says_how_it_ended_and_is_deleted(
         text=True,
     )
     if not ends:
-        assert wait_until(log.with_name("log.started").exists, 30)
+        assert wait_until(log.with_name("log.started").exists)
         os.killpg(vm.pid, signal.SIGTERM)  # as systemd does where a machine is taken away
-    said, _ = vm.communicate(timeout=30)
+    said, _ = vm.communicate(timeout=HANG)
     calls = log.read_text().splitlines()[1:]  # the first one is docker's login
     copied = ["storage cp - gs://bucket/runs/run/status --quiet", *status] if status else []
     assert calls == [*copied, "compute instances delete name --zone us-central1-a --quiet"]

@@ -55,7 +55,7 @@ def lab(pipeline: Project, source: Path, tmp_path_factory: pytest.TempPathFactor
     before = state(project)
     log = project.folder.parent / "queue.log"
     project.run("bash", "-c", f"dvc queue start --jobs 2 > {log} 2>&1")
-    done = wait_until(lambda: queue_is_empty(project), 280)
+    done = wait_until(lambda: queue_is_empty(project))
     assert done, project.run("dvc", "queue", "status").stdout
     assert state(project) == before
     return project

@@ -99,7 +99,7 @@ def test_a_sweep_goes_on_where_it_was_killed(project: Project) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    assert wait_until(lambda: len(names(project)) >= 1, 120)
+    assert wait_until(lambda: len(names(project)) >= 1)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = names(project)

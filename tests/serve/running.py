@@ -1,10 +1,12 @@
 """A real server process, asked over HTTP."""
 
+import concurrent.futures
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import ROOT, Project
-
-START = 60  # seconds
+from tests.conftest import HANG, ROOT, Project
 
 
 def free_port() -> int:
@@ -25,7 +25,7 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def wait_until(true: Callable[[], bool], seconds: float = START) -> bool:
+def wait_until(true: Callable[[], bool], seconds: float = HANG) -> bool:
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
@@ -72,13 +72,13 @@ class Running:
     def health(self, path: str = "/health") -> int:
         """Return the status of /health, or 0 if nobody answers."""
         try:
-            return httpx.get(f"{self.url}{path}").status_code
+            return httpx.get(f"{self.url}{path}", timeout=HANG).status_code
         except httpx.TransportError:
             return 0
 
     def wait_until_ready(self, path: str = "/health") -> None:
         if not wait_until(lambda: self.health(path) == 200 or self.process.poll() is not None):
-            pytest.fail(f"not ready after {START} s: {self.output()}")
+            pytest.fail(f"not ready after {HANG} s: {self.output()}")
         assert self.process.poll() is None, self.output()
 
     def workers(self) -> list[int]:
@@ -88,7 +88,7 @@ class Running:
         return min(pid for pid in children(self.process.pid) if not has_engine(pid))
 
     def metric(self, sample: str) -> float:
-        for line in httpx.get(f"{self.url}/metrics").text.splitlines():
+        for line in httpx.get(f"{self.url}/metrics", timeout=HANG).text.splitlines():
             name, _, value = line.rpartition(" ")
             if name == sample:
                 return float(value)
@@ -96,7 +96,7 @@ class Running:
 
     def stop(self, number: int = signal.SIGTERM) -> str:
         self.process.send_signal(number)
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=HANG)
         return self.output()
 
 
@@ -130,11 +130,30 @@ def serving(project: Project, folder: Path, **environment: str) -> Iterator[Runn
         server.process.wait()
 
 
+@contextmanager
+def load(ask: Callable[[], object], threads: int) -> Iterator[None]:
+    """Ask again and again, by many threads at once, until the end of the block."""
+    done = threading.Event()
+
+    def again() -> None:
+        while not done.is_set():
+            ask()
+
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        asking = [pool.submit(again) for _ in range(threads)]
+        try:
+            yield
+        finally:
+            done.set()
+    for future in asking:
+        future.result()
+
+
 def ends(project: Project, folder: Path, **environment: str) -> tuple[int, str]:
     """Start a server that cannot run; return its status and what it said."""
     server = start(project, folder / "server.log", **environment)
     try:
-        code = server.process.wait(timeout=START)
+        code = server.process.wait(timeout=HANG)
     finally:
         server.process.kill()
     return code, server.output()

@@ -18,8 +18,8 @@ import pytest
 from fastapi import HTTPException
 
 from serve.dispatcher import BATCH, TURN, Dispatcher, Job, ModelRejectedError, NoWorkerError, cost
-from tests.conftest import Project
-from tests.serve.running import children, serving, wait_until
+from tests.conftest import HANG, Project
+from tests.serve.running import children, load, serving, wait_until
 
 
 class FakeWorker:
@@ -292,50 +292,54 @@ def test_no_model_is_taken_untried(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+@pytest.mark.alone
 def test_a_killed_worker_is_replaced_under_load(pipeline: Project, tmp_path: Path) -> None:
     """Of 24 requests on their way, a worker has at most 10: what its batch holds of them, whole."""
     body = {"instances": [{"text": "fire in canada"}] * 50}
     assert 10 * 50 * cost("fire in canada") == BATCH
     with (
         serving(pipeline, tmp_path, WORKERS="2", LOG_LEVEL="error") as server,
-        httpx.Client(base_url=server.url, timeout=20) as client,
-        concurrent.futures.ThreadPoolExecutor(24) as pool,
+        httpx.Client(base_url=server.url, timeout=HANG) as client,
     ):
         assert wait_until(lambda: server.metric("ready_workers") == 2)
-        until = time.monotonic() + 4
+        answers: list[tuple[int, float]] = []
+        kills: list[tuple[float, float]] = []
+        killed: set[int] = set()
 
-        def ask() -> list[tuple[int, float]]:
-            said = []
-            while time.monotonic() < until:
-                answer = client.post("/predict", json=body)
-                said.append((answer.status_code, time.monotonic()))
-            return said
+        def ask() -> None:
+            code = client.post("/predict", json=body).status_code
+            answers.append((code, time.monotonic()))
 
-        asking = [pool.submit(ask) for _ in range(24)]
-        time.sleep(1)
-        kills, killed = [], set[int]()
-        for pid in server.workers():
-            kills.append(time.monotonic())
-            killed.add(pid)
-            os.kill(pid, signal.SIGKILL)
-            assert wait_until(lambda: not killed & set(children(server.process.pid)))
-            assert wait_until(lambda: server.metric("ready_workers") == 2, 20)
-            assert server.health() == 200
-        answers = [answer for future in asking for answer in future.result()]
+        def more() -> bool:
+            enough = len(answers) + 50
+            return wait_until(lambda: len(answers) > enough)
+
+        with load(ask, 24):
+            for pid in server.workers():
+                assert more()
+                began = time.monotonic()
+                killed.add(pid)
+                os.kill(pid, signal.SIGKILL)
+                assert wait_until(lambda: not killed & set(children(server.process.pid)))
+                assert wait_until(lambda: server.metric("ready_workers") == 2)
+                kills.append((began, time.monotonic()))
+                assert server.health() == 200
+            assert more()
         codes = Counter(code for code, _ in answers)
         assert set(codes) <= {200, 503}
         assert 0 < codes[503] <= 20
         assert codes[200] > 100
         refused = [at for code, at in answers if code == 503]
-        assert all(any(0 < at - kill < 1 for kill in kills) for at in refused)
+        assert all(any(began < at < ready for began, ready in kills) for at in refused)
         assert client.post("/predict", json={"text": "fire"}).status_code == 200
         assert "Traceback" not in server.output()
 
 
+@pytest.mark.alone
 def test_a_hung_worker_is_replaced(pipeline: Project, tmp_path: Path) -> None:
     with (
-        serving(pipeline, tmp_path, MAX_QUEUE="20", REQUEST_TIMEOUT="1.5") as server,
-        httpx.Client(base_url=server.url, timeout=20) as client,
+        serving(pipeline, tmp_path, MAX_QUEUE="20", REQUEST_TIMEOUT="4") as server,
+        httpx.Client(base_url=server.url, timeout=HANG) as client,
         concurrent.futures.ThreadPoolExecutor(16) as pool,
     ):
         (worker,) = server.workers()
@@ -345,7 +349,7 @@ def test_a_hung_worker_is_replaced(pipeline: Project, tmp_path: Path) -> None:
         assert wait_until(lambda: server.metric("queued_tweets") == 20)
         refused = client.post("/predict", json=body)
         assert refused.status_code == 429
-        assert refused.elapsed.total_seconds() < 0.5
+        assert not any(future.done() for future in asked), "it is refused at once"
         assert int(refused.headers["Retry-After"]) > 0
         assert {future.result().status_code for future in asked} == {503}
         assert all("Retry-After" in future.result().headers for future in asked)
@@ -354,12 +358,13 @@ def test_a_hung_worker_is_replaced(pipeline: Project, tmp_path: Path) -> None:
         assert client.post("/predict", json=body).status_code == 200
 
 
+@pytest.mark.alone
 def test_more_than_can_be_answered_is_refused_and_forgotten(
     pipeline: Project, tmp_path: Path
 ) -> None:
     with (
         serving(pipeline, tmp_path, MAX_QUEUE="200", LOG_LEVEL="error") as server,
-        httpx.Client(base_url=server.url, timeout=30) as client,
+        httpx.Client(base_url=server.url, timeout=HANG) as client,
         concurrent.futures.ThreadPoolExecutor(32) as pool,
     ):
         body = {"instances": [{"text": f"fire on street {n}"} for n in range(150)]}
@@ -367,7 +372,6 @@ def test_more_than_can_be_answered_is_refused_and_forgotten(
         codes = Counter(answer.status_code for answer in answers)
         assert set(codes) == {200, 429}
         assert all("Retry-After" in a.headers for a in answers if a.status_code == 429)
-        assert all(a.elapsed.total_seconds() < 10 for a in answers)
         assert server.metric("queued_tweets") == 0
         assert server.metric('rejected_total{reason="queue"}') == codes[429]
         assert client.post("/predict", json=body).status_code == 200

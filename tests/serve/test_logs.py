@@ -54,7 +54,7 @@ def test_a_request_is_one_line_without_its_text(server: Running) -> None:
     body = {"text": "a secret flood of words"}
     answer = httpx.post(f"{server.url}/predict", params={"q": "flood"}, json=body, headers=headers)
     assert answer.json()["id"] == answer.headers["X-Request-ID"] == "my-id.1"
-    assert wait_until(lambda: "my-id.1" in server.output(), 5)
+    assert wait_until(lambda: "my-id.1" in server.output())
     lines = [line for line in server.output().splitlines() if "my-id.1" in line]
     assert len(lines) == 1
     line = json.loads(lines[0])

@@ -4,7 +4,6 @@ import concurrent.futures
 import os
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,9 @@ import httpx
 import pytest
 
 from serve.locked import verify
-from tests.conftest import Project
+from tests.conftest import HANG, Project
 from tests.serve.conftest import altered
-from tests.serve.running import Running, children, serving, wait_until
+from tests.serve.running import Running, children, load, serving, wait_until
 
 KEY = "only-for-the-tests-of-reload"
 ADMIN = {"X-API-Key": KEY}
@@ -41,37 +40,35 @@ def put(model: Path, place: Path) -> None:
 
 
 def reload(server: Running, **body: bool) -> httpx.Response:
-    return httpx.post(f"{server.url}/reload", json=body, headers=ADMIN, timeout=30)
+    return httpx.post(f"{server.url}/reload", json=body, headers=ADMIN, timeout=HANG)
 
 
+@pytest.mark.alone
 def test_another_model_under_load(own: Running, place: Path, eager: Path) -> None:
     first, second = verify(place), verify(eager)
+    texts = [f"this mixtape is fire {n}" for n in range(40)]
+    body = {"instances": [{"text": text} for text in texts]}
+    answers: list[httpx.Response] = []
+
+    def more() -> bool:
+        enough = len(answers) + 20
+        return wait_until(lambda: len(answers) > enough)
+
     with (
-        httpx.Client(base_url=own.url, timeout=20) as client,
-        concurrent.futures.ThreadPoolExecutor(8) as pool,
+        httpx.Client(base_url=own.url, timeout=HANG) as client,
+        load(lambda: answers.append(client.post("/predict", json=body)), 8),
     ):
-        until = time.monotonic() + 4
-        texts = [f"this mixtape is fire {n}" for n in range(40)]
-
-        def ask() -> list[httpx.Response]:
-            body = {"instances": [{"text": text} for text in texts]}
-            said = []
-            while time.monotonic() < until:
-                said.append(client.post("/predict", json=body))
-            return said
-
-        asking = [pool.submit(ask) for _ in range(8)]
-        time.sleep(0.5)
+        assert more()
         put(eager, place)
         said = reload(own)
         assert said.status_code == 200, said.text
         assert said.json() == {"model": second.version, "previous": first.version}
         fresh = client.post("/predict", json={"text": texts[0]}).json()
         assert (fresh["model"], fresh["label"]) == (second.version, "disaster")
-        time.sleep(0.5)
+        assert more()
         back = reload(own, previous=True)
         assert back.json() == {"model": first.version, "previous": second.version}
-        answers = [answer for future in asking for answer in future.result()]
+        assert more()
     assert {answer.status_code for answer in answers} == {200}
     used = {answer.json()["model"] for answer in answers}
     assert used == {first.version, second.version}
@@ -119,11 +116,12 @@ def test_a_replaced_worker_has_the_model_in_use(own: Running, place: Path, eager
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
     assert wait_until(lambda: not {*killed} & {*children(own.process.pid)})  # else still counted
-    assert wait_until(lambda: own.metric("ready_workers") == 2, 20)
+    assert wait_until(lambda: own.metric("ready_workers") == 2)
     answer = httpx.post(f"{own.url}/predict", json={"text": "fire"}).json()
     assert answer["model"] == verify(eager).version
 
 
+@pytest.mark.alone
 def test_a_bad_model_is_not_taken_while_workers_die(
     own: Running, place: Path, confused: Path
 ) -> None:
@@ -134,7 +132,7 @@ def test_a_bad_model_is_not_taken_while_workers_die(
             os.kill(pid, signal.SIGKILL)
         said = pool.submit(reload, own).result()
     assert said.status_code in (409, 503), said.text
-    assert wait_until(lambda: own.metric("ready_workers") == 2, 30)
+    assert wait_until(lambda: own.metric("ready_workers") == 2)
     answer = httpx.post(f"{own.url}/predict", json={"text": "fire"})
     assert (answer.status_code, answer.json()["model"]) == (200, first)
 
@@ -159,10 +157,10 @@ def test_a_server_that_polls_finds_the_next_model(
             return str(httpx.get(f"{server.url}/info").json()["model"]["version"])
 
         put(confused, place)
-        assert wait_until(lambda: "golden" in server.output(), 10)
+        assert wait_until(lambda: "golden" in server.output())
         manifest = (eager / "manifest.json").read_bytes()
         (place / "manifest.json").write_bytes(manifest)
         (place / "network.onnx").rename(place / "later")  # an upload that is not complete
-        assert wait_until(lambda: "missing" in server.output(), 10)
+        assert wait_until(lambda: "missing" in server.output())
         (place / "later").rename(place / "network.onnx")
-        assert wait_until(lambda: version() == verify(eager).version, 10)
+        assert wait_until(lambda: version() == verify(eager).version)

@@ -17,7 +17,7 @@ import pytest
 
 from serve.server import cpus, threads
 from serve.settings import Settings
-from tests.conftest import Project
+from tests.conftest import HANG, Project
 from tests.serve.running import (
     children,
     ends,
@@ -63,29 +63,28 @@ def test_vertex_names_port_and_routes(pipeline: Project, tmp_path: Path) -> None
     assert server.process.returncode == 0, output
     assert "Traceback" not in output
     assert "Forcibly" not in output
-    assert wait_until(lambda: not any(map(runs, processes)), 2)
+    assert wait_until(lambda: not any(map(runs, processes)))
     assert list(Path(place).iterdir()) == []  # no copy of the model is left
 
 
+@pytest.mark.alone
 def test_an_end_under_load_answers_what_was_accepted(pipeline: Project, tmp_path: Path) -> None:
     with (
         serving(pipeline, tmp_path, MAX_QUEUE="1000000") as server,
-        httpx.Client(base_url=server.url, timeout=20) as client,
+        httpx.Client(base_url=server.url, timeout=HANG) as client,
         concurrent.futures.ThreadPoolExecutor(16) as pool,
     ):
         body = {"instances": [{"text": f"fire on street {n}"} for n in range(1000)]}
         processes = children(server.process.pid)
         with stopped(server.workers()):
-            asked = [pool.submit(client.post, "/predict", json=body) for _ in range(10)]
-            assert wait_until(lambda: server.metric("queued_tweets") > 9000)  # so all are in
-            began = time.monotonic()
+            asked = [pool.submit(client.post, "/predict", json=body) for _ in range(3)]
+            assert wait_until(lambda: server.metric("queued_tweets") > 2000)  # so all are in
             server.process.send_signal(signal.SIGTERM)
-        assert wait_until(lambda: server.health() != 200, 1)
+            assert wait_until(lambda: server.health() != 200)  # before any answer
         output = server.stop()
-        assert time.monotonic() - began < 8
         assert server.process.returncode == 0, output
         assert "Forcibly" not in output
-        assert [future.result().status_code for future in asked] == [200] * 10
+        assert [future.result().status_code for future in asked] == [200] * 3
         assert all(len(f.result().json()["predictions"]) == 1000 for f in asked)
         assert "Traceback" not in output
         assert not any(map(runs, processes))
@@ -102,14 +101,18 @@ def test_it_ends_well_as_the_first_process_of_a_container(
     (first,) = children(server.process.pid)
     processes = children(first)
     assert len(processes) >= 2
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    with (
+        httpx.Client(base_url=server.url, timeout=HANG) as client,
+        concurrent.futures.ThreadPoolExecutor() as pool,
+    ):
         body = {"instances": [{"text": f"fire on street {n}"} for n in range(1000)]}
         with stopped([pid for pid in processes if has_engine(pid)]):
-            asked = [pool.submit(httpx.post, f"{server.url}/predict", json=body) for _ in range(2)]
+            asked = [pool.submit(client.post, "/predict", json=body) for _ in range(2)]
             assert wait_until(lambda: server.metric("queued_tweets") > 1000)  # so both are in
             os.kill(first, signal.SIGTERM)
         assert [future.result().status_code for future in asked] == [200, 200]
-    assert server.process.wait(timeout=8) == 0, server.output()
+    assert server.process.wait(timeout=HANG) == 0, server.output()
+    assert "Forcibly" not in server.output()
     assert not any(map(runs, processes))
 
 
@@ -121,7 +124,7 @@ def test_a_killed_server_leaves_nothing(pipeline: Project, tmp_path: Path) -> No
         assert list(files.glob("*/*/network.onnx"))  # its copy of the model
         server.process.kill()
         server.process.wait()
-        assert wait_until(lambda: not any(map(runs, processes)), 3)
+        assert wait_until(lambda: not any(map(runs, processes)))
     assert not list(files.rglob("*"))
 
 
@@ -129,8 +132,8 @@ def test_health_tells_when_there_is_no_worker(pipeline: Project, tmp_path: Path)
     with serving(pipeline, tmp_path) as server:
         (worker,) = server.workers()
         os.kill(worker, signal.SIGKILL)
-        assert wait_until(lambda: server.health() == 503, 2)
-        answer = httpx.post(f"{server.url}/predict", json={"text": "fire"}, timeout=20)
+        assert wait_until(lambda: server.health() == 503)
+        answer = httpx.post(f"{server.url}/predict", json={"text": "fire"}, timeout=HANG)
         assert answer.status_code == 200  # it waited for the next worker
         assert server.health() == 200
 
@@ -139,8 +142,8 @@ def test_a_dead_http_process_ends_all(pipeline: Project, tmp_path: Path) -> None
     with serving(pipeline, tmp_path) as server:
         processes = children(server.process.pid)
         os.kill(server.http_process(), signal.SIGKILL)
-        assert server.process.wait(timeout=10) == 1
-        assert wait_until(lambda: not any(map(runs, processes)), 3)
+        assert server.process.wait(timeout=HANG) == 1
+        assert wait_until(lambda: not any(map(runs, processes)))
 
 
 def test_an_altered_model_is_not_served(
@@ -196,7 +199,7 @@ def test_it_can_be_ended_as_it_starts(pipeline: Project, tmp_path: Path, seconds
     output = server.stop()
     assert server.process.returncode in (0, -signal.SIGTERM)
     assert "Traceback" not in output
-    assert wait_until(lambda: not any(map(runs, processes)), 3)
+    assert wait_until(lambda: not any(map(runs, processes)))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from stages import params
 from stages.curves import Curves, _group
 from stages.params import Params
-from tests.conftest import NOWHERE, Project
+from tests.conftest import HANG, NOWHERE, Project
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_wandb_has_the_curves_offline_under_one_id(
         },
         text=True,
         capture_output=True,
-        timeout=120,
+        timeout=HANG,
         check=False,
     )
     assert done.returncode == 0, done.stderr

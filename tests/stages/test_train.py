@@ -21,7 +21,7 @@ from stages import params
 from stages.io import InputError
 from stages.params import Params
 from stages.train import train
-from tests.conftest import Project
+from tests.conftest import HANG, Project
 
 
 @pytest.fixture(autouse=True)
@@ -154,13 +154,13 @@ class Killed:
             stderr=subprocess.STDOUT,
         )
         curve = project.folder / "models/training/plots/metrics/train/loss.tsv"
-        give_up = time.monotonic() + 120
+        give_up = time.monotonic() + HANG
         while process.poll() is None and time.monotonic() < give_up:
             if curve.exists() and curve.read_text().count("\n") > step:
                 break
             time.sleep(0.005)
         os.kill(process.pid, number)
-        self.said = process.communicate(timeout=60)[0]
+        self.said = process.communicate(timeout=HANG)[0]
         self.status = process.returncode
 
 
