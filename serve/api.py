@@ -15,6 +15,7 @@ from litserve.utils import LitAPIStatus, LoopResponseType
 from serve import metrics
 from serve.dispatcher import Dispatcher, Job
 from serve.edge import REQUEST_ID
+from serve.engines import Name
 from serve.schema import PredictAnswer, PredictRequest, Tweet, TweetAnswer, TweetsAnswer
 from serve.worker import Worker
 
@@ -29,11 +30,12 @@ class DisasterAPI(ls.LitAPI):
     of its batch.
     """
 
-    def __init__(self, path: Path, route: str, threads: int) -> None:
+    def __init__(self, path: Path, route: str, threads: int, engine: Name | None) -> None:
         """Serve at `route`; workers of `threads` threads connect to the socket at `path`."""
         super().__init__(api_path=route, loop=Worker())
         self.path = path
         self.threads = threads
+        self.engine = engine
 
     def setup(self, device: str) -> None:
         """Do nothing: which model to load, the HTTP process says."""
@@ -52,7 +54,7 @@ class DisasterAPI(ls.LitAPI):
         """Return the model in a folder, ready and held to its golden examples."""
         from serve.classifier import Classifier
 
-        classifier = Classifier(folder, self.threads)
+        classifier = Classifier(folder, self.threads, self.engine)
         classifier.check()
         return classifier
 

@@ -58,7 +58,9 @@ class Server(ls.LitServer):
         )
         self.models = Models(store, self.dispatcher, options.model_poll)
         super().__init__(
-            DisasterAPI(self.dispatcher.path, options.predict_route, threads(options)),
+            DisasterAPI(
+                self.dispatcher.path, options.predict_route, threads(options), options.engine
+            ),
             accelerator="cpu",
             workers_per_device=options.workers,
             healthcheck_path=options.health_route,

@@ -35,10 +35,12 @@ SMALL = 500_000  # multiplications, below which handing them out takes longer
 
 def hold() -> None:
     """Hold the libraries to AVX2; to be called before any of them is imported."""
+    held = HELD | PATIENT
+    if platform.machine() != "x86_64" or held.items() <= os.environ.items():
+        return  # other machines have one set of instructions each
     if loaded := {"numpy", "torch"} & sys.modules.keys():
         raise RuntimeError(f"too late to choose instructions: {loaded} is loaded")
-    if platform.machine() == "x86_64":  # others have one set of instructions each
-        os.environ.update(HELD | PATIENT)
+    os.environ.update(held)
 
 
 def use_threads(compute: Compute) -> None:
