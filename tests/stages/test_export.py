@@ -1,16 +1,22 @@
 """Quantising and locking."""
 
 import json
+import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 
 from serve.locked import sha256_of, verify
-from stages import params
+from stages import params, reference
 from stages.export import choose_threshold, export
+from stages.params import Compute
 from tests.conftest import Project
+
+EXACT = Compute(exact=True, threads=2)
 
 
 def test_the_manifest_says_where_the_model_comes_from(pipeline: Project, base_model: Path) -> None:
@@ -23,9 +29,11 @@ def test_the_manifest_says_where_the_model_comes_from(pipeline: Project, base_mo
 
 
 def test_the_network_is_int8_and_near_the_checkpoint(pipeline: Project) -> None:
-    checkpoint = pipeline.folder / "models/checkpoint/model.safetensors"
-    network = pipeline.folder / "models/classifier/network.onnx"
-    assert network.stat().st_size < 0.4 * checkpoint.stat().st_size
+    network = onnx.load(pipeline.folder / "models/classifier/network.onnx")
+    numbers: Counter[int] = Counter()
+    for stored in network.graph.initializer:
+        numbers[stored.data_type] += math.prod(stored.dims)
+    assert numbers[onnx.TensorProto.INT8] > 0.9 * numbers.total()
     parity = json.loads((pipeline.folder / "models/parity.json").read_text())
     validation = pd.read_parquet(pipeline.folder / "data/prepared/validation.parquet")
     assert parity["rows"] == len(validation)
@@ -33,6 +41,19 @@ def test_the_network_is_int8_and_near_the_checkpoint(pipeline: Project) -> None:
     assert parity["probability_difference_largest"] < 0.2
     difference = parity["accuracy_int8"] - parity["accuracy_fp32"]
     assert parity["accuracy_difference"] == pytest.approx(difference)
+
+
+def test_the_network_names_no_place(pipeline: Project) -> None:
+    """Paths of the machine that made it would make other bytes elsewhere."""
+    content = (pipeline.folder / "models/classifier/network.onnx").read_bytes()
+    assert b".py" not in content
+    assert b"/site-packages" not in content
+
+
+def test_golden_answers_are_the_reference(pipeline: Project) -> None:
+    model = reference.classifier(pipeline.folder / "models/classifier", EXACT)
+    said = model.probabilities([golden.text for golden in model.manifest.golden])
+    assert said.tolist() == [golden.probability for golden in model.manifest.golden]
 
 
 def test_only_training_tweets_calibrate(pipeline: Project, tmp_path: Path) -> None:

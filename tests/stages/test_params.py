@@ -38,6 +38,8 @@ def test_every_spelling_of_a_number_is_one(tmp_path: Path, number: str) -> None:
         ("epochs: 2", "epoch: 3", "train.epoch"),
         ("epochs: 2", "epoch: 3", "train.epochs: this key is missing"),
         ("precision: auto", "precision: int4", "train.precision"),
+        ("exact: true", "exact: maybe", "compute.exact"),
+        ("threads: 2", "threads: 0", "compute.threads"),
         ("test: 0.15", "test: 0.95", "validation + test"),
         ("export:", "exports:", "exports"),
     ],

@@ -1,7 +1,0 @@
-"""placeholder until merge"""
-
-import os
-
-
-def cpus() -> int:
-    return len(os.sched_getaffinity(0))

@@ -1,0 +1,52 @@
+"""Each engine answers as the network is defined, within what is allowed."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from serve import engines
+from serve.classifier import TOLERANCE, Classifier
+from serve.engines import ENGINES, Name
+from tests.conftest import CORPUS, Project
+
+MEAN = 0.02  # of the differences, at most
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_answers_as_the_reference(pipeline: Project, engine: Name) -> None:
+    pytest.importorskip(engine)  # OpenVINO is installed where it is the faster one
+    from stages.reference import evaluator
+
+    folder = pipeline.folder / "models/classifier"
+    texts = pd.read_csv(CORPUS)["text"].head(300).tolist()
+    model = Classifier(folder, 2, engine)
+    model.check()
+    difference = np.abs(
+        model.probabilities(texts) - Classifier(folder, 2, evaluator).probabilities(texts)
+    )
+    assert difference.mean() < MEAN
+    assert difference.max() < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("flags", "engine"),
+    [
+        ("fpu avx2 avx512f avx512_vnni", "openvino"),
+        ("fpu avx2 avx_vnni", "openvino"),
+        ("fpu avx2", "onnxruntime"),
+        (None, "onnxruntime"),  # no Linux
+    ],
+)
+def test_the_engine_is_chosen_by_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, flags: str | None, engine: Name
+) -> None:
+    def read(path: Path) -> str:
+        assert path == Path("/proc/cpuinfo")
+        if flags is None:
+            raise FileNotFoundError(path)
+        return f"flags\t\t: {flags}\n"
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert engines.fastest() == engine
