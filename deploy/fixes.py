@@ -2,7 +2,7 @@
 
 import re
 
-CLOCK = "sudo timedatectl set-ntp true"
+CLOCK = "sudo timedatectl set-ntp true, on a Mac: sudo sntp -sS time.apple.com"
 LOGIN = "gcloud auth application-default login"
 GIT = "go to a clone made by git, or tell DVC to do without: dvc config --local core.no_scm true"
 QUOTA = "gcloud auth application-default set-quota-project YOUR-PROJECT"

@@ -16,9 +16,12 @@ from serve.locked import LockedModelError
 from serve.server import Server, leave_with_parent
 from serve.store import ModelStore
 
+FORKS = "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"
+
 
 def main() -> None:
     """Verify the model, then serve it until SIGTERM or SIGINT."""
+    _let_fork()
     with tempfile.TemporaryDirectory(prefix="disaster-tweets-") as own:
         main_process = os.getpid()
         try:
@@ -48,6 +51,17 @@ def main() -> None:
             )
     if server.broken:
         sys.exit(1)
+
+
+def _let_fork() -> None:
+    """Begin again on a Mac, with what its libraries read before Python starts.
+
+    Without it macOS may kill a forked process when that first uses Objective-C, as in looking for
+    a proxy on the way to a bucket.
+    """
+    if sys.platform == "darwin" and FORKS not in os.environ:
+        os.environ[FORKS] = "YES"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell
 
 
 def _require_free(host: str, port: int) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import math
 import multiprocessing
 import os
 import shutil
@@ -23,6 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from serve import logs, metrics, routes
 from serve.api import DisasterAPI, Transport
+from serve.cpus import cpus
 from serve.dispatcher import Dispatcher
 from serve.edge import Edge, Keys
 from serve.models import Models
@@ -33,9 +33,6 @@ from serve.worker import become_worker
 DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
 REVIVAL = 0.1  # seconds between two looks for dead workers
 MOST_THREADS = 8  # of a worker, unless THREADS says more: each takes memory
-CGROUP = Path("/sys/fs/cgroup")
-# Microseconds of CPU time a period, and the period: in version 2 and in version 1 of cgroups.
-QUOTAS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
 
 logger = logging.getLogger(__name__)
 
@@ -163,21 +160,6 @@ class Server(ls.LitServer):
     def _perform_graceful_shutdown(self, *args: Any, **others: Any) -> None:  # noqa: ANN401
         self._shutdown_event.set()  # no worker is revived from here on
         super()._perform_graceful_shutdown(*args, **others)
-
-
-def cpus() -> int:
-    """Return how many CPUs this process has, as a container's limit may be less than it sees.
-
-    More threads than that would wait for each other, until the next period gives time again.
-    """
-    seen = len(os.sched_getaffinity(0))
-    for names in QUOTAS:
-        with contextlib.suppress(OSError, ValueError):  # another version, or no limit
-            text = " ".join((CGROUP / name).read_text() for name in names)
-            quota, period = map(int, text.split())
-            if quota > 0:
-                return min(seen, math.ceil(quota / period))
-    return seen
 
 
 def threads(options: Settings) -> int:

@@ -335,7 +335,7 @@ def test_it_answers_unprivileged_and_read_only(
         )
         assert verdict.is_success, verdict.text
         assert run("podman", "exec", name, "id", "-u").stdout.strip() == USER
-        count = "from serve.server import cpus; print(cpus())"
+        count = "from serve.cpus import cpus; print(cpus())"
         assert run("podman", "exec", name, "python", "-c", count).stdout == "1\n"
         assert "Read-only" in run("podman", "exec", name, "touch", "/app/x", check=False).stdout
         assert run("podman", "healthcheck", "run", name).returncode == 0

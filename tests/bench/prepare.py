@@ -60,7 +60,8 @@ def measure(work: Callable[[], object]) -> tuple[float, float]:
     _, status, usage = os.wait4(child, 0)
     if status:
         sys.exit(f"the measured work failed with status {status}")
-    return time.perf_counter() - started, usage.ru_maxrss / 2**20
+    unit = 1 if sys.platform == "darwin" else 2**10  # bytes
+    return time.perf_counter() - started, usage.ru_maxrss * unit / 2**30
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ slower minute of the machine meets all alike; wrk asks. The engines are measured
 
 import argparse
 import json
+import math
 import os
 import re
 import shutil
@@ -36,6 +37,7 @@ from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging
 
 from serve.classifier import GRID, Classifier
+from serve.cpus import cpus
 from stages.export import Probability
 from stages.progress import Progress
 
@@ -96,6 +98,8 @@ def load(script: Path, port: int, connections: int, seconds: int) -> Load:
 
 def memory(pid: int) -> float:
     """Return the proportional set size of a process and its descendants, in MB."""
+    if not Path("/proc").exists():
+        return math.nan  # Linux alone tells it
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     own = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -169,7 +173,7 @@ def onnx_runtime(folder: Path) -> Callable[[Sequence[str]], object]:
         verbose=False,
     )
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = cpus()
     session = onnxruntime.InferenceSession(folder / "model.onnx", options)
     tokens = Tokenizer.from_file("models/classifier/tokenizer.json")
     tokens.enable_padding(pad_id=0, pad_to_multiple_of=GRID)

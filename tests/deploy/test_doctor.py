@@ -251,10 +251,13 @@ def test_a_folder_that_is_no_clone(tmp_path: Path, config: str | None, says: str
     assert {tuple(rest) for _, *rest in findings[1:]} == {("not checked", "")}
 
 
-def test_a_folder_that_may_not_be_written(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", "/proc/nowhere")
+def test_a_folder_that_may_not_be_written(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place := tmp_path / "file").touch()
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", f"{place}/nowhere")
     findings = ask()
-    assert "'/proc/nowhere" in findings["remote"][0]
+    assert f"'{place}/nowhere" in findings["remote"][0]
     assert fixes(findings) == {
         "remote": "allow this user to read and write that path, or name another"
     }

@@ -1,0 +1,92 @@
+"""Nothing that only Linux or x86-64 has is needed."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serve import __main__ as serve_main
+from tests.conftest import Project
+from tests.serve.running import serving
+
+# Python reads this as it starts; then what only Linux has is not there.
+MAC = """\
+import builtins, io, os, platform
+
+def elsewhere(function):
+    def on_a_mac(path, *more, **others):
+        if isinstance(path, str | os.PathLike) and os.fspath(path).startswith(("/proc", "/sys/")):
+            with real(os.environ["ASKED"], "a") as log:
+                log.write(f"{path}\\n")
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return function(path, *more, **others)
+    return on_a_mac
+
+real = builtins.open
+builtins.open = io.open = elsewhere(real)
+for name in ("stat", "listdir", "scandir"):
+    setattr(os, name, elsewhere(getattr(os, name)))
+for name in ("sched_getaffinity", "sched_setaffinity", "process_cpu_count"):
+    if hasattr(os, name):
+        delattr(os, name)
+if "SYSTEM" in os.environ:
+    platform.system, platform.machine = lambda: os.environ["SYSTEM"], lambda: "arm64"
+"""
+
+
+@dataclass(frozen=True)
+class Disguised(Project):
+    """A project on what seems to be another platform."""
+
+    disguise: dict[str, str]
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        return super().environment(**self.disguise, **extra)
+
+
+@pytest.fixture
+def mac(tmp_path: Path) -> dict[str, str]:
+    """Variables with which a Python process misses what a Mac has not."""
+    (tmp_path / "sitecustomize.py").write_text(MAC)
+    return {"PYTHONPATH": str(tmp_path), "ASKED": str(tmp_path / "asked")}
+
+
+def test_the_server_answers_on_a_mac(
+    pipeline: Project, tmp_path: Path, mac: dict[str, str]
+) -> None:
+    with serving(pipeline, tmp_path, SYSTEM="Darwin", **mac) as server:
+        body = {"instances": [{"text": "fire on the hill"}, {"text": "what a day"}]}
+        answer = httpx.post(f"{server.url}/predict", json=body)
+        assert answer.status_code == 200
+        assert len(answer.json()["predictions"]) == 2
+        output = server.stop()
+    assert server.process.returncode == 0
+    assert "Traceback" not in output
+    assert "/sys/fs/cgroup/cpu.max" in (tmp_path / "asked").read_text()  # so the disguise works
+
+
+def test_the_training_needs_nothing_of_linux(unchanged: Project, mac: dict[str, str]) -> None:
+    before = unchanged.lock()
+    disguised = Disguised(unchanged.folder, unchanged.site_cache, mac)
+    disguised.run("dvc", "repro", "--force", "--single-item", "teach", "train")
+    assert unchanged.lock() == before
+    assert "/proc/cpuinfo" in Path(mac["ASKED"]).read_text()
+
+
+def test_a_mac_lets_the_server_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, command: started.append(command))
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-B", "-m", "serve"])
+    monkeypatch.setenv(serve_main.FORKS, "")
+    monkeypatch.delenv(serve_main.FORKS)
+    serve_main._let_fork()
+    assert started == []
+    monkeypatch.setattr(sys, "platform", "darwin")
+    serve_main._let_fork()
+    assert started == [[sys.executable, "-B", "-m", "serve"]]
+    assert os.environ[serve_main.FORKS] == "YES"
+    serve_main._let_fork()  # in the process that it began
+    assert len(started) == 1
