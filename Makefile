@@ -10,7 +10,7 @@ export HOME ?= /tmp
 export LOGNAME ?= $(shell id -un 2> /dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repository repro serve report promote cloud doctor train-cloud images deploy back check-deploy test check lint bench clean
+.PHONY: help setup repository repro verify serve report promote cloud doctor train-cloud images deploy back check-deploy test check lint bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ repository:
 repro: repository $(READY) ## Run the pipeline where something changed, and print the metrics
 	$(RUN) dvc repro
 	$(RUN) dvc metrics show
+
+verify: repository $(READY) ## Make all of dvc.lock again in a temporary clone, and compare
+	$(RUN) experiments.verify
 
 serve: $(READY) ## Answer HTTP requests from the locked model, or from VERSION= or STAGE=, on port 8080
 ifneq ($(STAGE)$(VERSION),)

@@ -63,6 +63,8 @@ class Scale:
 class QuantisedLinear(torch.nn.Module):
     """A linear layer on a quantised input, with quantised weights."""
 
+    weight: torch.Tensor  # int8, (inputs, outputs)
+
     def __init__(self, linear: torch.nn.Linear, scale: Scale) -> None:
         super().__init__()
         small, step = _quantised(linear.weight / scale.factor, WEIGHT_TOP)

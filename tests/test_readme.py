@@ -87,6 +87,7 @@ def test_make_lists_its_tasks() -> None:
     assert names == [
         "setup",
         "repro",
+        "verify",
         "serve",
         "report",
         "promote",

@@ -79,7 +79,8 @@ def test_outliers_do_not_coarsen_the_rest(
 ) -> None:
     """A unit 200 times larger than the others, as trained networks have."""
     norm = model.bert.encoder.layer[0].attention.output.LayerNorm
-    dense = model.bert.encoder.layer[0].intermediate.dense
+    dense = model.get_submodule("bert.encoder.layer.0.intermediate.dense")
+    assert isinstance(dense, torch.nn.Linear)
     with torch.no_grad():
         norm.weight[3] *= 200
         dense.weight[:, 3] /= 200

@@ -1,0 +1,80 @@
+"""Make all that dvc.lock names again, from nothing, and compare.
+
+    python -m experiments.verify
+
+The last commit is cloned to a temporary folder, with an empty cache, and run there stage by stage.
+Says that every output has the bytes of dvc.lock, or which is the first that has others, and on
+which processor.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from experiments.repository import Run, changed_files, git, named
+from stages.io import InputError, run
+from stages.machine import processor
+
+
+def remake(place: Path) -> Iterator[tuple[str, float, list[str]]]:
+    """Run the stages of the last commit in a new folder; stop after the first that differs.
+
+    Yields each stage with its seconds and its outputs whose bytes are not those of dvc.lock.
+
+    Raises:
+        InputError: there is nothing to compare with, or a stage fails.
+
+    """
+    lock = Run("HEAD").yaml("dvc.lock").get("stages")
+    if not lock:
+        raise InputError("dvc.lock: the last commit has none to compare with: `make repro` first")
+    top, here = git("rev-parse", "--show-toplevel", "--show-prefix").splitlines()
+    git("clone", "--quiet", "--no-tags", top, str(place / "clone"))
+    folder = place / "clone" / here
+    dvc = [sys.executable, "-m", "dvc"]
+    for command, *arguments in (
+        ("config", "--local", "cache.dir", str(place / "cache")),
+        *(("repro", "--single-item", "--force", stage) for stage in lock),
+    ):
+        began = time.perf_counter()
+        done = subprocess.run([*dvc, command, *arguments], cwd=folder, check=False)  # noqa: S603 - no shell
+        if done.returncode:
+            raise InputError(f"dvc {command} {arguments[-1]} failed, as it says above")
+        if command == "repro":
+            stage = arguments[-1]
+            remade = YAML(typ="safe", pure=True).load(folder / "dvc.lock")["stages"][stage]
+            found = {out["path"]: out["md5"] for out in remade["outs"]}
+            wanted = {out["path"]: out["md5"] for out in lock[stage]["outs"]}
+            others = sorted(path for path in wanted if found.get(path) != wanted[path])
+            yield stage, time.perf_counter() - began, others
+            if others:
+                return
+
+
+def main() -> None:
+    """Print a line for each stage; the status is 1 where one differs."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.verify", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.parse_args()
+    if changed := changed_files():
+        print(f"the last commit is verified, without the changes to {named(changed)}")
+    lines: list[str] = []
+    others: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="verify-") as name:
+        for stage, seconds, others in remake(Path(name)):
+            said = f"differs: {', '.join(others)}" if others else "equal"
+            lines.append(f"{stage:10}{seconds:6.0f} s  {said}")
+    print(f"\non {processor()}", *lines, sep="\n")
+    if others:
+        sys.exit("it parts from dvc.lock there; what follows was not made")
+    print("every output has the bytes of dvc.lock")
+
+
+if __name__ == "__main__":
+    run(main)
