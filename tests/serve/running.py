@@ -70,10 +70,10 @@ class Running:
     def output(self) -> str:
         return self.log.read_text()
 
-    def health(self, path: str = "/health") -> int:
+    def health(self, path: str = "/health", patience: float = 5) -> int:
         """Return the status of /health, or 0 if nobody answers."""
         try:
-            return httpx.get(f"{self.url}{path}", timeout=HANG).status_code
+            return httpx.get(f"{self.url}{path}", timeout=patience).status_code
         except httpx.TransportError:
             return 0
 

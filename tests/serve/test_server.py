@@ -80,7 +80,7 @@ def test_an_end_under_load_answers_what_was_accepted(pipeline: Project, tmp_path
             asked = [pool.submit(client.post, "/predict", json=body) for _ in range(3)]
             assert wait_until(lambda: server.metric("queued_tweets") > 2000)  # so all are in
             server.process.send_signal(signal.SIGTERM)
-            assert wait_until(lambda: server.health() != 200)  # before any answer
+            assert wait_until(lambda: server.health(patience=0.5) != 200)  # before any answer
         output = server.stop()
         assert server.process.returncode == 0, output
         assert "Forcibly" not in output
