@@ -1,5 +1,7 @@
 """Check what clouds and GitHub read by the tools that know it; nobody logs in, nothing is sent.
 
+The package index is asked whether every platform finds what it is to install, built.
+
     python -m deploy.check
 
 Where a tool is missing its line says how to get it, and the rest is checked all the same. With the
@@ -12,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +25,15 @@ GCLOUD = "https://cloud.google.com/sdk/docs/install"
 NODE = "https://nodejs.org"
 # gcloud looks for an account once it has read a file: of a good one it says that there is none.
 READ = "You do not currently have an active account selected"
+# The oldest system of each kind that all packages are built for, as uv names it.
+PLATFORMS = {
+    "Linux, x86-64": "x86_64-manylinux_2_28",
+    "Linux, arm64": "aarch64-manylinux_2_35",
+    "macOS, arm64": "aarch64-apple-darwin",
+}
+MACOS = "14.0"
+PYTHONS = ("3.11", "3.12", "3.13")
+PURE = "antlr4-python3-runtime"  # in Python alone, and published as source alone
 WORKFLOWS, ACTIONS = ".github/workflows/*.yml", ".github/actions/*/action.yml"
 
 
@@ -51,7 +62,8 @@ class Finding:
 def checks() -> Iterator[Check]:
     """Yield all checks, with the commands of this machine."""
     yield Check("hadolint", ("hadolint",), ("Dockerfile.*",))
-    yield Check("shellcheck", ("shellcheck",), ("deploy/*.sh", ".ci/run"))
+    shells = "make setup, on Linux with arm64: apt-get install shellcheck"
+    yield Check("shellcheck", ("shellcheck",), ("deploy/*.sh", ".ci/run"), shells)
     for schema, pattern in {
         "cloudbuild": "deploy/cloudbuild.yaml",
         "github-workflows": WORKFLOWS,
@@ -82,6 +94,22 @@ def checks() -> Iterator[Check]:
     )
 
 
+def wheels() -> Iterator[Check]:
+    """Yield a check for every platform and Python: that each package is there, built for it."""
+    resolve = (
+        *("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"),
+        *("--constraint=constraints.txt", "--extra=dev", "--extra=bench"),
+        *(f"--python={sys.executable}", "--no-python-downloads"),
+        *("--only-binary=:all:", f"--no-binary={PURE}"),
+    )
+    for platform, tag in PLATFORMS.items():
+        for python in PYTHONS:
+            on = (f"--python-platform={tag}", f"--python-version={python}")
+            name = f"packages for {platform}, Python {python}"
+            files, absent = ("pyproject.toml",), "Failed to fetch.+"
+            yield Check(name, (*resolve, *on), files, absent=absent)
+
+
 def environment(folder: str) -> dict[str, str]:
     """Return one in which gcloud finds no account, in an empty folder, and reaches nobody."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDSDK_")}
@@ -94,6 +122,7 @@ def environment(folder: str) -> dict[str, str]:
         "CLOUDSDK_PROXY_TYPE": "http",
         "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
         "CLOUDSDK_PROXY_PORT": "9",
+        "MACOSX_DEPLOYMENT_TARGET": MACOS,
     }
 
 
@@ -115,15 +144,15 @@ def judge(check: Check, folder: Path, env: dict[str, str]) -> Finding:
     return Finding(check, passed, ", ".join(files) if passed else says)
 
 
-def examine(folder: Path) -> list[Finding]:
-    """Make all checks in a folder, two at a time."""
+def examine(folder: Path, wanted: Iterable[Check]) -> list[Finding]:
+    """Make checks in a folder, two at a time."""
     with tempfile.TemporaryDirectory() as config, ThreadPoolExecutor(2) as pool:
-        return list(pool.map(partial(judge, folder=folder, env=environment(config)), checks()))
+        return list(pool.map(partial(judge, folder=folder, env=environment(config)), wanted))
 
 
 def main() -> None:
     """Print what came of each check; exit with 1 if one failed."""
-    findings = examine(Path())
+    findings = examine(Path(), [*checks(), *wheels()])
     for finding in findings:
         mark = {True: "ok", False: "FAILED", None: "-"}[finding.passed]
         says = finding.says.replace("\n", f"\n{'':8}")

