@@ -83,6 +83,7 @@ lint: $(READY) ## Check style and types
 	$(RUN) mypy
 
 bench: $(READY) ## Measure preparation, training and serving beside usual ways of doing them
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(RUN) tests.bench.prepare
 	$(RUN) tests.bench.train
 	$(RUN) tests.bench.serve

@@ -83,7 +83,7 @@ def export(checkpoint: Path, data: Path, output: Path, p: Params) -> dict[str, A
     quantise(network, [_ids(tokens, [text]) for text in sample["text"]])
     with new_folder(output) as folder:
         shutil.copyfile(checkpoint / locked.TOKENIZER, folder / locked.TOKENIZER)
-        _write_network(model, folder / locked.NETWORK)
+        write_network(model, folder / locked.NETWORK)
         _write_manifest(folder, data, p, threshold=0.5, metrics={}, golden=[])
         classifier = reference.classifier(folder, p.compute)
         scores = classifier.probabilities(validation["text"].tolist())
@@ -126,7 +126,7 @@ def _ids(tokens: Tokenizer, texts: list[str]) -> Ids:
     return ids, torch.tensor([e.attention_mask for e in encoded])
 
 
-def _write_network(model: Probability, path: Path) -> None:
+def write_network(model: Probability, path: Path) -> None:
     """Write the model as ONNX: the same bytes for the same model, wherever that is done."""
     example = {name: torch.ones(2, 16, dtype=torch.long) for name in INPUTS}
     dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}

@@ -7,10 +7,12 @@
 - by hand: FastAPI that batches in its own process, with this project's engine.
 
 All three answer from the same trained weights. Each round starts them one after another, so that a
-slower minute of the machine meets all alike; wrk asks. The engines are measured alone, in process.
+slower minute of the machine meets all alike; wrk asks. The engines are measured alone, in process,
+beside the other ways to compute these weights, each with its differences to the reference.
 """
 
 import argparse
+import importlib.util
 import json
 import math
 import os
@@ -23,23 +25,33 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
 import numpy as np
-import onnxruntime
+import numpy.typing as npt
 import pandas as pd
 import torch
+from onnxruntime import quantization
 from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging
 
-from serve.classifier import GRID, Classifier
+from serve import engines
+from serve.classifier import Classifier
 from serve.cpus import cpus
-from stages.export import Probability
+from serve.engines import Engine
+from stages import exact
+from stages.export import Probability, write_network
+from stages.machine import processor
+from stages.params import Compute
 from stages.progress import Progress
+from stages.reference import evaluator
+
+Answers = npt.NDArray[np.float32]
 
 SERVERS = {
     "ours": "serve",
@@ -49,7 +61,8 @@ SERVERS = {
 CONNECTIONS = (1, 8, 64, 256)
 BULK = 256  # tweets
 BULK_CONNECTIONS = 2
-ROWS = 16  # of an inference of ONNX Runtime
+CALIBRATION = 300  # tweets that other tools take their ranges from
+MODEL = Path("models/classifier")
 START = 60  # seconds
 JSON = {"Content-Type": "application/json"}
 SCRIPT = """
@@ -156,42 +169,66 @@ def measure(
             process.kill()
 
 
-def onnx_runtime(folder: Path) -> Callable[[Sequence[str]], object]:
-    """Return a classifier in fp32, that sorts by length to pad little."""
-    torch.onnx.export(
-        Probability(
-            AutoModelForSequenceClassification.from_pretrained(
-                "models/checkpoint", dtype=torch.float32
-            )
-        ).eval(),
-        (),
-        folder / "model.onnx",
-        kwargs=dict.fromkeys(("input_ids", "attention_mask"), torch.ones(2, 16, dtype=torch.long)),
-        dynamic_shapes=dict.fromkeys(
-            ("input_ids", "attention_mask"), dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC)
-        ),
-        verbose=False,
-    )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cpus()
-    session = onnxruntime.InferenceSession(folder / "model.onnx", options)
-    tokens = Tokenizer.from_file("models/classifier/tokenizer.json")
-    tokens.enable_padding(pad_id=0, pad_to_multiple_of=GRID)
+def rivals(folder: Path, texts: Sequence[str]) -> dict[str, Callable[[Sequence[str]], Answers]]:
+    """Return every way to compute the trained weights that this machine has, ours first.
 
-    def classify(texts: Sequence[str]) -> list[object]:
-        ordered = sorted(texts, key=len)
-        scores = []
-        for start in range(0, len(ordered), ROWS):
-            encoded = tokens.encode_batch_fast(ordered[start : start + ROWS])
-            ids = np.array([e.ids for e in encoded])
-            mask = np.array([e.attention_mask for e in encoded])
-            scores.append(session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
-        return scores
+    All are asked with the same batches of equal lengths. Those quantised by other tools take their
+    ranges from `texts`.
+    """
+    whole = str(folder / "fp32.onnx")
+    checkpoint = Path("models/checkpoint")
+    network = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
+    write_network(Probability(network).eval(), Path(whole))
+    tokens = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    inputs = [
+        {"input_ids": np.array([e.ids]), "attention_mask": np.array([e.attention_mask])}
+        for e in map(tokens.encode, texts[:CALIBRATION])
+    ]
 
-    return classify
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        left = iter(inputs)
+
+        def get_next(self) -> object:
+            return next(self.left, None)
+
+    static, dynamic = str(folder / "static.onnx"), str(folder / "dynamic.onnx")
+    quantization.quantize_dynamic(whole, dynamic)
+    quantization.quantize_static(whole, static, Reader())
+    files = {
+        "OpenVINO fp32": (engines.openvino, whole),
+        "ONNX Runtime fp32": (engines.onnxruntime, whole),
+        "ONNX Runtime, its static int8": (engines.onnxruntime, static),
+        "ONNX Runtime, its dynamic int8*": (engines.onnxruntime, dynamic),
+    }
+    if importlib.util.find_spec("nncf"):
+        import nncf
+        import openvino as ov
+
+        quantised = nncf.quantize(
+            ov.convert_model(whole),
+            nncf.Dataset(inputs),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(inputs),
+        )
+        ov.save_model(quantised, folder / "nncf.xml", compress_to_fp16=False)
+        files["OpenVINO, NNCF's static int8"] = engines.openvino, str(folder / "nncf.xml")
+
+    def classify(load: Callable[[Path, int], Engine]) -> Callable[[Sequence[str]], Answers]:
+        return Classifier(MODEL, engine=load).probabilities
+
+    def loading(load: Callable[[Path, int], Engine], file: str) -> Callable[[Path, int], Engine]:
+        return lambda _, threads: load(Path(file), threads)
+
+    ours = engines.fastest()
+    other = next(name for name in engines.ENGINES if name != ours)
+    return {
+        f"ours ({ours})": classify(engines.ENGINES[ours]),
+        f"ours, by {other}": classify(engines.ENGINES[other]),
+        **{name: classify(loading(load, file)) for name, (load, file) in files.items()},
+    }
 
 
-def alone(classify: Callable[[Sequence[str]], object], texts: list[str], seconds: float) -> float:
+def alone(classify: Callable[[Sequence[str]], Answers], texts: list[str], seconds: float) -> float:
     """Return tweets per second of an engine, asked for BULK of them at a time."""
     classify(texts)
     began, done = time.perf_counter(), 0
@@ -214,7 +251,7 @@ def main() -> None:
     logging.set_verbosity_error()
     texts = pd.read_csv(chosen.source)["text"].sample(1024, random_state=0).tolist()
     servers: dict[str, list[tuple[Started, list[Load]]]] = {name: [] for name in SERVERS}
-    engines: dict[str, list[float]] = {"engine": [], "ONNX Runtime fp32": []}
+    speeds: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bodies = [json.dumps({"text": text}) for text in texts]
@@ -227,29 +264,31 @@ def main() -> None:
             (folder / f"{kind}.txt").write_text("\n".join(lines) + "\n")
             scripts[kind] = folder / f"{kind}.lua"
             scripts[kind].write_text(SCRIPT.replace("BODIES", str(folder / f"{kind}.txt")))
-        classifiers = {
-            "engine": Classifier(Path("models/classifier")).probabilities,
-            "ONNX Runtime fp32": onnx_runtime(folder),
-        }
-        with Progress(
-            desc="measured", total=chosen.rounds * (len(SERVERS) + 2), unit=" parts"
-        ) as bar:
+        exact.use_threads(Compute(exact=False, threads=1))  # the reference has threads of its own
+        truth = Classifier(MODEL, engine=evaluator).probabilities(texts)
+        classifiers = rivals(folder, texts)
+        off = {name: np.abs(classify(texts) - truth) for name, classify in classifiers.items()}
+        parts = chosen.rounds * (len(SERVERS) + len(classifiers))
+        with Progress(desc="measured", total=parts, unit=" parts") as bar:
             for _ in range(chosen.rounds):
                 for label, module in SERVERS.items():
                     first = bodies[0].encode()
                     servers[label].append(measure(module, scripts, first, chosen.seconds))
                     bar.update()
                 for label, classify in classifiers.items():
-                    engines[label].append(alone(classify, texts, chosen.seconds))
+                    speeds[label].append(alone(classify, texts, chosen.seconds))
                     bar.update()
-    print_tables(servers, engines)
+    print_tables(servers, speeds, off)
 
 
 def print_tables(
-    servers: dict[str, list[tuple[Started, list[Load]]]], engines: dict[str, list[float]]
+    servers: dict[str, list[tuple[Started, list[Load]]]],
+    speeds: dict[str, list[float]],
+    off: dict[str, npt.NDArray[np.float32]],
 ) -> None:
     """Print medians over the rounds; ratios are of a round's own figures."""
     median = statistics.median
+    print(f"on {processor()}, {cpus()} CPUs")
     print(f"{'':10}{'connections':>12}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'errors':>8}")
     for place, label in enumerate([*map(str, CONNECTIONS), f"bulk of {BULK}"]):
         for server, rounds in servers.items():
@@ -265,19 +304,23 @@ def print_tables(
             f"{server:10}{median(r[0].seconds for r in rounds):16.2f}"
             f"{median(r[0].memory for r in rounds):11.0f}"
         )
-    print()
-    for engine, rates in engines.items():
-        print(f"{engine} alone: {median(rates):.0f} tweets/s")
 
     def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
         return f"{median(a / b for a, b in zip(ours, theirs, strict=True)):.2f}x"
 
+    ours = next(iter(speeds.values()))
+    print(f"\n{'':32}{'tweets/s':>9}{'ours':>8}{'off by, mean':>14}{'largest':>9}")
+    for engine, rates in speeds.items():
+        print(
+            f"{engine:32}{median(rates):9.0f}{ratio(ours, rates):>8}"
+            f"{off[engine].mean():14.4f}{off[engine].max():9.4f}"
+        )
+    print("* an answer depends on what is asked along with it\n")
     at_64 = {n: [r[1][2].rate for r in rounds] for n, rounds in servers.items()}
     for rival in ("replaced", "by hand"):
         print(f"ours at 64 connections: {ratio(at_64['ours'], at_64[rival])} {rival}")
     bulk = [r[1][-1].rate * BULK for r in servers["ours"]]
-    print(f"ours in bulk: {ratio(bulk, engines['engine'])} the engine alone")
-    print(f"engine: {ratio(engines['engine'], engines['ONNX Runtime fp32'])} ONNX Runtime fp32")
+    print(f"ours in bulk: {ratio(bulk, ours)} the engine alone")
 
 
 if __name__ == "__main__":
