@@ -57,7 +57,8 @@ def use_threads(compute: Compute) -> None:
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(compute.threads)
         if compute.exact and platform.machine() == "x86_64":
-            if torch.backends.cpu.get_cpu_capability() != "AVX2":
+            held = torch.backends.cpu.get_cpu_capability() == "AVX2"
+            if not held or not torch.cpu.get_capabilities()["avx2"]:
                 raise InputError(
                     "compute.exact: needs a CPU with AVX2, and `python -m stages STAGE`, which "
                     "tells libraries so as they start; set it to false elsewhere"

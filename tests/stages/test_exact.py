@@ -74,10 +74,11 @@ def test_other_kinds_of_machine_are_left_as_they_are(monkeypatch: pytest.MonkeyP
     assert not exact.HELD.keys() & os.environ.keys()
 
 
-@pytest.mark.parametrize("capability", ["DEFAULT", "AVX512"])
-def test_a_cpu_that_cannot_is_told(monkeypatch: pytest.MonkeyPatch, capability: str) -> None:
+@pytest.mark.parametrize(("told", "has"), [("AVX512", True), ("DEFAULT", True), ("AVX2", False)])
+def test_a_cpu_that_cannot_is_told(monkeypatch: pytest.MonkeyPatch, told: str, has: bool) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: told)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx2": has})
     with pytest.raises(InputError, match=r"compute.exact: needs a CPU with AVX2"):
         exact.use_threads(COMPUTE)
 
