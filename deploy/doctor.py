@@ -29,7 +29,8 @@ from google.auth.transport.requests import Request
 from google.cloud import storage
 
 from deploy.contents import Contents
-from deploy.fixes import CLOCK, GIT, LOGIN, NAMING, PLACE, CheckError, fix_of, words
+from deploy.fixes import CLOCK, GIT, LOGIN, PLACE, CheckError, fix_of, words
+from deploy.google import NAMING
 
 MAX_SKEW = 300  # seconds; Google refuses keys' signatures from clocks further off
 ONCE: dict[str, Any] = {"retry": None, "timeout": 10}

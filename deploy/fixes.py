@@ -7,11 +7,6 @@ LOGIN = "gcloud auth application-default login"
 GIT = "go to a clone made by git, or tell DVC to do without: dvc config --local core.no_scm true"
 QUOTA = "gcloud auth application-default set-quota-project YOUR-PROJECT"
 PLACE = "dvc remote modify --local {remote} url gs://YOUR-BUCKET/dvc"
-# No remote is in .dvc/config: DVC would wait long for a bucket that nobody has named.
-NAMING = (
-    "dvc remote add --local --default --force storage gs://{bucket}/dvc",
-    "dvc remote modify --local storage verify true",
-)
 
 FIXES = {  # the first that matches counts
     r"reasonable timeframe": CLOCK,

@@ -15,6 +15,11 @@ NAME = "disaster-tweets"
 API_KEYS = f"{NAME}-api-keys"  # the secret with those of the endpoint's callers, comma-separated
 WANDB_KEY = f"{NAME}-wandb-key"  # the secret with that of Weights & Biases
 REGION = "us-central1"  # has T4s and every service used here
+# No remote is in .dvc/config: DVC would wait long for a bucket that nobody has named.
+NAMING = (
+    "dvc remote add --local --default --force storage gs://{bucket}/dvc",
+    "dvc remote modify --local storage verify true",
+)
 # What gcloud says where a thing, or the API that knows of it, is not there.
 MISSING = re.compile(
     r"NOT_FOUND|not found|Cannot find|SERVICE_DISABLED|has not been used in project"

@@ -31,8 +31,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
 
-from deploy.fixes import NAMING
-from deploy.google import WANDB_KEY
+from deploy.google import NAMING, WANDB_KEY
 from stages import params
 from stages.io import InputError, new_file, run
 

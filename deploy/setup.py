@@ -13,8 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from deploy.fixes import NAMING
-from deploy.google import NAME, GcloudError, Place, ask, gcloud, number, place, shown
+from deploy.google import NAME, NAMING, GcloudError, Place, ask, gcloud, number, place, shown
 from deploy.resources import Command, Thing, things
 from experiments.repository import git
 from stages.io import InputError, run

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from gcsfs import GCSFileSystem
 
 from deploy.doctor import Case, examine
-from deploy.fixes import CLOCK, GIT, LOGIN, NAMING
+from deploy.fixes import CLOCK, GIT, LOGIN
+from deploy.google import NAMING
 from tests.conftest import ROOT
 from tests.deploy.conftest import ROBOT
 from tests.gcs import Cloud

@@ -13,7 +13,7 @@ import pytest
 from google.cloud import storage
 
 from deploy.doctor import Case, examine
-from deploy.fixes import NAMING
+from deploy.google import NAMING
 from tests.conftest import HANG, ROOT, Project
 from tests.gcs import Cloud
 from tests.serve.running import wait_until

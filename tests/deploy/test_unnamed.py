@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.fixes import NAMING
+from deploy.google import NAMING
 from tests.conftest import ROOT, Project
 from tests.gcs import Cloud
 
