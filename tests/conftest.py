@@ -33,7 +33,9 @@ from tests.warm import warm
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
 ROWS = 1200
-LONG = ("test_job.py", "test_setup.py", "test_release.py", "test_readme.py", "test_sweep.py")
+# The second process has other things to do while the first one trains what all share.
+LONG = ["test_readme", "test_setup", "test_check", "test_sweep", "test_job", "test_dvc"]
+LONG += ["test_promote", "test_remote", "test_release"]
 # Whatever needs one of these fixtures is slow.
 SLOW = {"source", "pipeline", "browser", "cloud", "google"}
 HANG = 600  # seconds, after which nothing is merely slow
@@ -47,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
         if SLOW & set(item.fixturenames):
             item.add_marker("slow")
     order = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
 
 
 @contextmanager

@@ -22,8 +22,11 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-# Those of the call's own folder, and those that start a process as they are loaded.
-LEFT_OUT = ("deploy", "experiments", "serve", "stages", "nncf", "openvino")
+LEFT_OUT = {
+    *("deploy", "experiments", "serve", "stages"),  # the call's folder has its own
+    *("nncf", "openvino"),  # start a process as they are loaded
+    *("gcsfs", "google", "grpc"),  # read the environment then
+}
 CLIENT = """
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
