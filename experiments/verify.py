@@ -31,16 +31,18 @@ def remake(place: Path) -> Iterator[tuple[str, float, list[str]]]:
         InputError: there is nothing to compare with, or a stage fails.
 
     """
-    lock = Run("HEAD").yaml("dvc.lock").get("stages")
+    head = Run("HEAD")
+    lock = head.yaml("dvc.lock").get("stages")
     if not lock:
         raise InputError("dvc.lock: the last commit has none to compare with: `make repro` first")
+    stages = [stage for stage in head.yaml("dvc.yaml")["stages"] if stage in lock]
     top, here = git("rev-parse", "--show-toplevel", "--show-prefix").splitlines()
     git("clone", "--quiet", "--no-tags", top, str(place / "clone"))
     folder = place / "clone" / here
     dvc = [sys.executable, "-m", "dvc"]
     for command, *arguments in (
         ("config", "--local", "cache.dir", str(place / "cache")),
-        *(("repro", "--single-item", "--force", stage) for stage in lock),
+        *(("repro", "--single-item", "--force", stage) for stage in stages),
     ):
         began = time.perf_counter()
         done = subprocess.run([*dvc, command, *arguments], cwd=folder, check=False)  # noqa: S603 - no shell

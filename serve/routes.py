@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from serve import metrics
 from serve.dispatcher import RETRY, Dispatcher, ModelRejectedError, NoWorkerError
 from serve.edge import REQUEST_ID, Keys
+from serve.engines import fastest
 from serve.explain import explain, variants
 from serve.feedback import FileRecorder, NotRecordedError
 from serve.locked import LockedModelError
@@ -68,6 +69,7 @@ def register(
             "model": {"version": manifest.version, **described},
             "previous": models.previous_version,
             "predict": options.predict_route,
+            "engine": options.engine or fastest(),
         }
 
     @app.get("/metrics", response_class=PlainTextResponse)

@@ -19,6 +19,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from transformers import AutoModel
+from transformers.utils import logging
 
 from stages import base_model, exact, params, tokenizer
 from stages.batches import Tweets, collate
@@ -75,6 +76,7 @@ def teach(data: Path, output: Path, p: Params) -> dict[str, float]:
 @torch.no_grad()
 def embed(tweets: pd.DataFrame, p: Params) -> npt.NDArray[np.float32]:
     """Return the base model's mean token vector of each tweet, of length 1: (rows, units)."""
+    logging.disable_progress_bar()
     base = base_model.locate(p.model)
     tokens = tokenizer.build(base, p.model.max_length)
     pad_id = dict(tokens.padding or {})["pad_id"]
