@@ -64,7 +64,7 @@ test: $(READY) ## Run the tests
 	pytest -m alone
 
 check: lint ## Check style and types, and run the quick tests, as before a commit
-	pytest --numprocesses 2 -m 'not slow'
+	pytest -m 'not slow'
 
 lint: $(READY) ## Check style and types
 	ruff check
