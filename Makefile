@@ -75,7 +75,7 @@ test: $(READY) ## Run the tests
 	$(RUN) pytest -m alone
 
 check: lint ## Check style and types, and run the quick tests, as before a commit
-	$(RUN) pytest --numprocesses 2 -m 'not slow'
+	$(RUN) pytest -m 'not slow'
 
 lint: $(READY) ## Check style and types
 	$(RUN) ruff check
