@@ -216,6 +216,12 @@ def make_project(folder: Path, source: Path, base_model: Path) -> Project:
     return project
 
 
+@pytest.fixture
+def as_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start every process anew: for tests of what surrounds it."""
+    monkeypatch.setattr("tests.conftest.quick", lambda environment: environment)
+
+
 def copied(project: Project, folder: Path) -> Project:
     """Copy a project with its DVC cache: what it has run needs no second run."""
     shutil.copytree(project.folder, folder, symlinks=True)

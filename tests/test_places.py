@@ -25,6 +25,7 @@ AS_NOBODY = (
     # The Python of this test run may lie in a home; writing is up to the files' modes.
     *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
 )
+pytestmark = pytest.mark.usefixtures("as_started")
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
 
 
@@ -77,7 +78,7 @@ def test_a_folder_of_any_name(pipeline: Project, tmp_path: Path) -> None:
     said = project.run(*MAKE, "repro").stdout
     assert "up to date" in said
     assert "models/metrics.json" in said
-    project.run("python", "-m", "stages.prepare")
+    project.run("python", "-m", "stages", "prepare")
     assert "up to date" in project.run("dvc", "status").stdout
     project.run("python", "-m", "deploy.check_model")
     assert project.run("git", "status", "--porcelain").stdout == ""
@@ -87,8 +88,11 @@ def test_make_names_its_commands_by_their_path() -> None:
     tasks = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     assert {"repro", "serve", "test", "clean"} <= set(tasks)
     command = ("make", "--always-make", "--dry-run", "PYTHON=python3", *tasks)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # where `make test` runs this
+    above = {key: value for key, value in os.environ.items() if key not in outer}
+    done = subprocess.run(command, cwd=ROOT, env=above, capture_output=True, text=True, check=True)
     lines = done.stdout.replace("\\\n", " ").splitlines()
+    lines = [line for line in lines if not re.match(r"make(\[\d+\])?: ", line)]  # its own words
     named = [re.sub(r"^(\w+=\S+ )*", "", line).split()[0] for line in lines]
     assert set(named) == {
         *(".venv/bin/python", "python3"),
