@@ -12,8 +12,9 @@ from serve import locked
 from serve.cpus import cpus
 from serve.engines import ENGINES, Engine, Inputs, Name, fastest
 
-ROWS = (16, 8, 4, 2, 1)  # of one inference; see Classifier
+ROWS = (16, 4, 1)  # of one inference; see Classifier
 GRID = 16  # tokens; see Classifier
+TOKENS = 512  # of one inference, at most: more of them take more memory, and are no faster
 TOLERANCE = 0.05  # of an answer: engines and kinds of CPU round each in their way
 
 
@@ -25,7 +26,8 @@ class Classifier:
     the next multiple of GRID tokens always, and shares an inference only with its equals.
 
     OpenVINO prepares anew for each new shape of its input, which takes ten times as long as the
-    inference and memory that it keeps; so there are few shapes: inferences have one of ROWS rows.
+    inference and memory that it keeps; so there are few shapes: inferences have one of ROWS rows,
+    and no more than TOKENS tokens.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Classifier:
         for row, ids in enumerate(encoded):
             alike[min(-(-len(ids) // GRID) * GRID, self.manifest.max_length)].append(row)
         for length, rows in alike.items():
-            for start, end, size in shares(len(rows)):
+            for start, end, size in shares(len(rows), TOKENS // length):
                 chosen = rows[start:end]
                 padded = np.full((size, length), self._pad_id, dtype=np.int64)
                 mask = np.zeros_like(padded)
@@ -101,14 +103,14 @@ class Classifier:
         return locked.label(probability, self.manifest.threshold)
 
 
-def shares(rows: int) -> Iterator[tuple[int, int, int]]:
-    """Share out rows over inferences: (start, end, size), where size is one of ROWS.
+def shares(rows: int, most: int) -> Iterator[tuple[int, int, int]]:
+    """Share out rows over inferences: (start, end, size), where size is one of ROWS, up to `most`.
 
     A size is not filled where that costs less than another inference: by a quarter at most.
     """
     start = 0
     while start < rows:
         left = rows - start
-        size = next(size for size in ROWS if left > 0.75 * size)
+        size = next(size for size in ROWS if size == 1 or (size <= most and left >= 0.75 * size))
         yield start, min(start + size, rows), size
         start += size

@@ -52,8 +52,10 @@ def use_threads(compute: Compute) -> None:
     """
     from threadpoolctl import threadpool_limits
 
-    # Sums in another order are other results, and so is another number of threads.
-    threadpool_limits({"openmp": compute.threads, "blas": 1})
+    # Sums in another order are other results. OpenBLAS has no threads of its own where it is to
+    # serve torch's.
+    blas = 1 if compute.exact else compute.threads
+    threadpool_limits({"openmp": compute.threads, "blas": blas})
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(compute.threads)
         if compute.exact and platform.machine() == "x86_64":
