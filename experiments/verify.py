@@ -8,6 +8,8 @@ which processor.
 """
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,8 +47,7 @@ def remake(place: Path) -> Iterator[tuple[str, float, list[str]]]:
         *(("repro", "--single-item", "--force", stage) for stage in stages),
     ):
         began = time.perf_counter()
-        done = subprocess.run([*dvc, command, *arguments], cwd=folder, check=False)  # noqa: S603 - no shell
-        if done.returncode:
+        if _run([*dvc, command, *arguments], folder):
             raise InputError(f"dvc {command} {arguments[-1]} failed, as it says above")
         if command == "repro":
             stage = arguments[-1]
@@ -59,11 +60,25 @@ def remake(place: Path) -> Iterator[tuple[str, float, list[str]]]:
                 return
 
 
+def _run(command: list[str], folder: Path) -> int:
+    """Run a command with this Python first, and end all that it started if this one is ended."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(  # noqa: S603 - no shell
+        command, cwd=folder, env={**os.environ, "PATH": path}, start_new_session=True
+    ) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
 def main() -> None:
     """Print a line for each stage; the status is 1 where one differs."""
     parser = argparse.ArgumentParser(prog="python -m experiments.verify", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if changed := changed_files():
         print(f"the last commit is verified, without the changes to {named(changed)}")
     lines: list[str] = []

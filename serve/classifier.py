@@ -44,7 +44,7 @@ class Classifier:
             engine: what computes it; None takes the one that is faster here.
 
         Raises:
-            serve.locked.LockedModelError: a file is missing or altered.
+            serve.locked.LockedModelError: a file is missing, altered, or no network.
 
         """
         self.folder = folder
@@ -53,7 +53,13 @@ class Classifier:
         self._pad_id: int = dict(self._tokenizer.padding or {})["pad_id"]
         self._tokenizer.no_padding()
         load = engine if callable(engine) else ENGINES[engine or fastest()]
-        self._run = load(folder / locked.NETWORK, threads or cpus())
+        try:
+            self._run = load(folder / locked.NETWORK, threads or cpus())
+        except RuntimeError as error:  # both engines', with lines of their own source
+            reason = str(error).strip().splitlines()[-1]
+            raise locked.LockedModelError(
+                f"{folder / locked.NETWORK} cannot be loaded: {reason}"
+            ) from error
 
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return P(disaster) of each text: (texts,), in 0..1."""

@@ -36,6 +36,7 @@ SMALL = 500_000  # multiplications, below which handing them out takes longer
 def hold() -> None:
     """Hold the libraries to AVX2; to be called before any of them is imported."""
     held = HELD | PATIENT
+    os.environ.pop("NPY_ENABLE_CPU_FEATURES", None)  # NumPy takes one of the two
     if platform.machine() != "x86_64" or held.items() <= os.environ.items():
         return  # other machines have one set of instructions each
     if loaded := {"numpy", "torch"} & sys.modules.keys():

@@ -1,10 +1,13 @@
 """Making it all again, and saying whether it is the same."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project, copied
+from tests.conftest import HANG, Project, copied
 
 
 @pytest.fixture
@@ -49,3 +52,22 @@ def test_without_a_lock_there_is_nothing_to_compare(project: Project) -> None:
     assert done.stderr == (
         "error: dvc.lock: the last commit has none to compare with: `make repro` first\n"
     )
+
+
+def test_whoever_ends_it_ends_all_of_it(project: Project, tmp_path: Path) -> None:
+    (place := tmp_path / "place").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.verify"],
+        cwd=project.folder,
+        env=project.environment(TMPDIR=str(place)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if b"Running stage 'prepare'" in line:
+            break
+    process.terminate()
+    assert process.wait(HANG) == 128 + signal.SIGTERM
+    process.stdout.read()  # to the end: nobody holds it any longer
+    assert not list(place.glob("verify-*"))
