@@ -35,7 +35,14 @@ CORPUS = ROOT / "data" / "tweets.csv"
 ROWS = 1200
 # The second process has other things to do while the first one trains what all share.
 LONG = ["test_readme", "test_setup", "test_check", "test_sweep", "test_job", "test_dvc"]
-LONG += ["test_promote", "test_remote", "test_release"]
+LONG += [
+    "test_places",
+    "test_platforms",
+    "test_verify",
+    "test_promote",
+    "test_remote",
+    "test_release",
+]
 # Whatever needs one of these fixtures is slow.
 SLOW = {"source", "pipeline", "browser", "cloud", "google"}
 HANG = 600  # seconds, after which nothing is merely slow

@@ -52,7 +52,7 @@ def test_a_path_out_of_the_folder_is_refused(classifier_folder: Path) -> None:
 def test_the_version_follows_all_of_the_manifest(classifier_folder: Path) -> None:
     manifest = verify(classifier_folder)
     assert re.fullmatch("[0-9a-f]{12}", manifest.version)
-    other = manifest.model_copy(update={"threshold": 0.4})
+    other = manifest.model_copy(update={"threshold": manifest.threshold / 2})
     assert other.version != manifest.version
     changed = manifest.model_copy(update={"files": manifest.files | {"network.onnx": "0" * 64}})
     assert changed.version != manifest.version
