@@ -14,7 +14,7 @@ from serve.engines import ENGINES, Engine, Inputs, Name, fastest
 
 ROWS = (16, 4, 1)  # of one inference; see Classifier
 GRID = 16  # tokens; see Classifier
-TOKENS = 512  # of one inference, at most: more of them take more memory, and are no faster
+TOKENS = 512  # of one inference, at most: more of them take more memory
 TOLERANCE = 0.05  # of an answer: engines and kinds of CPU round each in their way
 
 
@@ -55,7 +55,7 @@ class Classifier:
         load = engine if callable(engine) else ENGINES[engine or fastest()]
         try:
             self._run = load(folder / locked.NETWORK, threads or cpus())
-        except RuntimeError as error:  # both engines', with lines of their own source
+        except Exception as error:  # each engine has kinds of its own
             reason = str(error).strip().splitlines()[-1]
             raise locked.LockedModelError(
                 f"{folder / locked.NETWORK} cannot be loaded: {reason}"

@@ -66,7 +66,8 @@ class Settings(BaseSettings):
     model_poll: Annotated[float, Field(ge=0)] = 0  # seconds; 0 never looks
     workers: Annotated[int, Field(ge=1)] = 1
     threads: Annotated[int, Field(ge=0)] = 0  # of a worker; 0 takes its share of the CPUs
-    engine: Annotated[Name | None, BeforeValidator(lambda name: name or None)] = None  # the faster
+    # None is the faster one here, and so is an empty variable
+    engine: Annotated[Name | None, BeforeValidator(lambda name: name or None)] = None
     max_queue: Annotated[int, Field(ge=1)] = 2000  # tweets
     request_timeout: Annotated[float, Field(gt=0)] = 10  # seconds
     api_keys: Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_split)] = ()

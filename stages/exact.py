@@ -30,7 +30,7 @@ HELD = {
 }
 # Torch's threads take turns with those that multiply: who waits must not keep the CPU busy.
 PATIENT = {"OMP_WAIT_POLICY": "passive"}
-SMALL = 500_000  # multiplications, below which handing them out takes longer
+SMALL = 10_000_000  # multiplications, below which handing them out takes what it saves, or more
 
 
 def hold() -> None:

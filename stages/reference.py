@@ -38,15 +38,6 @@ class Gelu(OpRun):
         return (x * np.float32(0.5) * (1 + erf(x * np.float32(0.5**0.5))),)
 
 
-class Erf(OpRun):
-    """As above."""
-
-    op_domain = ""
-
-    def _run(self, x: Array) -> tuple[Array]:
-        return (erf(x),)
-
-
 class GatherElements(OpRun):
     """The evaluator's own fails on more than 64 rows."""
 
@@ -58,7 +49,7 @@ class GatherElements(OpRun):
 
 def evaluator(network: Path, threads: int) -> Engine:
     """Load a network into ONNX's own evaluator; each thread has batches of its own."""
-    own = ReferenceEvaluator(onnx.load(network), new_ops=[Gelu, Erf, GatherElements])
+    own = ReferenceEvaluator(onnx.load(network), new_ops=[Gelu, GatherElements])
     pool = ThreadPoolExecutor(threads)
 
     def infer(batch: Inputs) -> npt.NDArray[np.float32]:
@@ -66,18 +57,10 @@ def evaluator(network: Path, threads: int) -> Engine:
         return np.asarray(answers[0])
 
     def run(batches: Sequence[Inputs]) -> list[npt.NDArray[np.float32]]:
-        with Progress(desc="answering", total=sum(map(_rows, batches)), unit=" tweets") as progress:
-            answers = []
-            for answer in pool.map(infer, batches):
-                answers.append(answer)
-                progress.update(len(answer))
-        return answers
+        done = pool.map(infer, batches)
+        return [*Progress(done, desc="answering", total=len(batches), unit=" batches")]
 
     return run
-
-
-def _rows(batch: Inputs) -> int:
-    return len(batch["input_ids"])
 
 
 def classifier(folder: Path, compute: Compute) -> Classifier:

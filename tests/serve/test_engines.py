@@ -1,5 +1,6 @@
 """Each engine answers as the network is defined, within what is allowed."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from serve import engines
 from serve.classifier import TOLERANCE, Classifier
 from serve.engines import ENGINES, Name
+from serve.locked import MANIFEST, NETWORK, LockedModelError, sha256_of
 from tests.conftest import CORPUS, Project
 
 MEAN = 0.02  # of the differences, at most
@@ -28,6 +30,18 @@ def test_an_engine_answers_as_the_reference(pipeline: Project, engine: Name) -> 
     )
     assert difference.mean() < MEAN
     assert difference.max() < TOLERANCE
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_is_no_network_is_named(classifier_folder: Path, engine: Name) -> None:
+    pytest.importorskip(engine)
+    network, path = classifier_folder / NETWORK, classifier_folder / MANIFEST
+    network.write_bytes(network.read_bytes()[:1000])
+    manifest = json.loads(path.read_text())
+    manifest["files"][NETWORK] = sha256_of(network)
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(LockedModelError, match=rf"^{network} cannot be loaded: .+$"):
+        Classifier(classifier_folder, 1, engine)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,11 @@ def test_lists_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load().cors_origins == ("https://a.example", "https://b.example")
 
 
+def test_an_engine_left_empty_is_the_faster_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE", "")
+    assert load().engine is None
+
+
 def test_a_level_may_be_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_LEVEL", "INFO")
     assert load().log_level == "info"
