@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from ruamel.yaml import YAML
 
 from serve.locked import MANIFEST, NETWORK, read_manifest
 from tests.conftest import HANG, ROOT, Project
-from tests.serve.running import Running, free_port, wait_until
+from tests.serve.running import LEAVE, Running, free_port, wait_until
 
 BASE = "docker.io/library/python:3.11-slim"
 USER = "65532"
@@ -353,7 +354,9 @@ def test_an_end_answers_what_was_accepted(serve_image: str, tmp_path: Path) -> N
             for _ in range(2)
         ]
         assert wait_until(lambda: server.metric("queued_tweets") > 500)
+        began = time.monotonic()
         output = server.stop()
+        assert time.monotonic() - began < LEAVE
         assert server.process.returncode == 0, output
         assert "Forcibly" not in output
         assert [future.result().status_code for future in asked] == [200, 200]

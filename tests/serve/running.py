@@ -18,6 +18,8 @@ import pytest
 
 from tests.conftest import HANG, ROOT, Project
 
+LEAVE = 10  # seconds, after which Cloud Run kills; orphans look each second
+
 
 def free_port() -> int:
     with socket.socket() as s:

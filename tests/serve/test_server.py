@@ -19,6 +19,7 @@ from serve.server import threads
 from serve.settings import Settings
 from tests.conftest import HANG, Project
 from tests.serve.running import (
+    LEAVE,
     children,
     ends,
     free_port,
@@ -63,7 +64,7 @@ def test_vertex_names_port_and_routes(pipeline: Project, tmp_path: Path) -> None
     assert server.process.returncode == 0, output
     assert "Traceback" not in output
     assert "Forcibly" not in output
-    assert wait_until(lambda: not any(map(runs, processes)))
+    assert wait_until(lambda: not any(map(runs, processes)), LEAVE)
     assert list(Path(place).iterdir()) == []  # no copy of the model is left
 
 
@@ -79,9 +80,11 @@ def test_an_end_under_load_answers_what_was_accepted(pipeline: Project, tmp_path
         with stopped(server.workers()):
             asked = [pool.submit(client.post, "/predict", json=body) for _ in range(3)]
             assert wait_until(lambda: server.metric("queued_tweets") > 2000)  # so all are in
+            began = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
             assert wait_until(lambda: server.health(patience=0.5) != 200)  # before any answer
         output = server.stop()
+        assert time.monotonic() - began < LEAVE
         assert server.process.returncode == 0, output
         assert "Forcibly" not in output
         assert [future.result().status_code for future in asked] == [200] * 3
@@ -111,20 +114,20 @@ def test_it_ends_well_as_the_first_process_of_a_container(
             assert wait_until(lambda: server.metric("queued_tweets") > 1000)  # so both are in
             os.kill(first, signal.SIGTERM)
         assert [future.result().status_code for future in asked] == [200, 200]
-    assert server.process.wait(timeout=HANG) == 0, server.output()
+    assert server.process.wait(timeout=LEAVE) == 0, server.output()
     assert "Forcibly" not in server.output()
     assert not any(map(runs, processes))
 
 
 def test_a_killed_server_leaves_nothing(pipeline: Project, tmp_path: Path) -> None:
-    files = Path(tempfile.mkdtemp(prefix="t"))  # a socket's path must be short
+    (files := tmp_path / "files").mkdir()
     with serving(pipeline, tmp_path, TMPDIR=str(files)) as server:
         processes = children(server.process.pid)
         assert len(processes) >= 2
         assert list(files.glob("*/*/network.onnx"))  # its copy of the model
         server.process.kill()
         server.process.wait()
-        assert wait_until(lambda: not any(map(runs, processes)))
+        assert wait_until(lambda: not any(map(runs, processes)), LEAVE)
     assert not list(files.rglob("*"))
 
 
@@ -142,8 +145,8 @@ def test_a_dead_http_process_ends_all(pipeline: Project, tmp_path: Path) -> None
     with serving(pipeline, tmp_path) as server:
         processes = children(server.process.pid)
         os.kill(server.http_process(), signal.SIGKILL)
-        assert server.process.wait(timeout=HANG) == 1
-        assert wait_until(lambda: not any(map(runs, processes)))
+        assert server.process.wait(timeout=LEAVE) == 1
+        assert wait_until(lambda: not any(map(runs, processes)), LEAVE)
 
 
 def test_an_altered_model_is_not_served(
@@ -199,7 +202,7 @@ def test_it_can_be_ended_as_it_starts(pipeline: Project, tmp_path: Path, seconds
     output = server.stop()
     assert server.process.returncode in (0, -signal.SIGTERM)
     assert "Traceback" not in output
-    assert wait_until(lambda: not any(map(runs, processes)))
+    assert wait_until(lambda: not any(map(runs, processes)), LEAVE)
 
 
 @pytest.mark.parametrize(
