@@ -2,7 +2,7 @@
 
     python -m experiments.verify
 
-The last commit is cloned to a temporary folder, with an empty cache, and run there stage by stage.
+The last commit is cloned to a temporary folder, and every stage is run there, whatever a cache has.
 Says that every output has the bytes of dvc.lock, or which is the first that has others, and on
 which processor.
 """
@@ -41,23 +41,17 @@ def remake(place: Path) -> Iterator[tuple[str, float, list[str]]]:
     top, here = git("rev-parse", "--show-toplevel", "--show-prefix").splitlines()
     git("clone", "--quiet", "--no-tags", top, str(place / "clone"))
     folder = place / "clone" / here
-    dvc = [sys.executable, "-m", "dvc"]
-    for command, *arguments in (
-        ("config", "--local", "cache.dir", str(place / "cache")),
-        *(("repro", "--single-item", "--force", stage) for stage in stages),
-    ):
+    for stage in stages:
         began = time.perf_counter()
-        if _run([*dvc, command, *arguments], folder):
-            raise InputError(f"dvc {command} {arguments[-1]} failed, as it says above")
-        if command == "repro":
-            stage = arguments[-1]
-            remade = YAML(typ="safe", pure=True).load(folder / "dvc.lock")["stages"][stage]
-            found = {out["path"]: out["md5"] for out in remade["outs"]}
-            wanted = {out["path"]: out["md5"] for out in lock[stage]["outs"]}
-            others = sorted(path for path in wanted if found.get(path) != wanted[path])
-            yield stage, time.perf_counter() - began, others
-            if others:
-                return
+        if _run([sys.executable, "-m", "dvc", "repro", "--single-item", "--force", stage], folder):
+            raise InputError(f"dvc repro {stage} failed, as it says above")
+        remade = YAML(typ="safe", pure=True).load(folder / "dvc.lock")["stages"][stage]
+        found = {out["path"]: out["md5"] for out in remade["outs"]}
+        wanted = {out["path"]: out["md5"] for out in lock[stage]["outs"]}
+        others = sorted(path for path in wanted if found.get(path) != wanted[path])
+        yield stage, time.perf_counter() - began, others
+        if others:
+            return
 
 
 def _run(command: list[str], folder: Path) -> int:
