@@ -9,8 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from serve import locked
-from serve.locked import MANIFEST, LockedModelError
+from locked.manifest import MANIFEST, LockedModelError, verify
 
 MODEL = Path("models/classifier")
 LOCK = Path("dvc.lock")
@@ -31,7 +30,7 @@ def _md5(content: bytes) -> str:
 def main() -> None:
     """Check the model of the current folder; an argument is the version that it must have."""
     try:
-        version = locked.verify(MODEL).version
+        version = verify(MODEL).version
     except LockedModelError as error:
         sys.exit(f"error: {error}")
     wanted = set(re.findall(rf"- path: {MODEL}\n +hash: md5\n +md5: (\S+)", LOCK.read_text()))

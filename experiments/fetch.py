@@ -18,7 +18,7 @@ from gto.exceptions import ArtifactNotFound, GTOException
 from scmrepo.exceptions import SCMError
 
 from experiments.repository import git
-from serve.locked import MANIFEST, LockedModelError, verify
+from locked.manifest import MANIFEST, LockedModelError, verify
 from stages.io import InputError, new_folder, run
 from stages.paths import CLASSIFIER
 

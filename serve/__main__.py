@@ -10,11 +10,11 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
+from locked.manifest import LockedModelError
+from locked.store import ModelStore
 from serve import settings
 from serve.edge import Protocol
-from serve.locked import LockedModelError
 from serve.server import Server, leave_with_parent
-from serve.store import ModelStore
 
 FORKS = "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"
 

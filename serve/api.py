@@ -12,15 +12,15 @@ from fastapi import Response
 from litserve.transport.base import MessageTransport
 from litserve.utils import LitAPIStatus, LoopResponseType
 
+from locked.engines import Name
 from serve import metrics
 from serve.dispatcher import Dispatcher, Job
 from serve.edge import REQUEST_ID
-from serve.engines import Name
 from serve.schema import PredictAnswer, PredictRequest, Tweet, TweetAnswer, TweetsAnswer
 from serve.worker import Worker
 
 if TYPE_CHECKING:
-    from serve.classifier import Classifier
+    from locked.classifier import Classifier
 
 
 class DisasterAPI(ls.LitAPI):
@@ -52,7 +52,7 @@ class DisasterAPI(ls.LitAPI):
 
     def load(self, folder: Path) -> "Classifier":
         """Return the model in a folder, ready and held to its golden examples."""
-        from serve.classifier import Classifier
+        from locked.classifier import Classifier
 
         classifier = Classifier(folder, self.threads, self.engine)
         classifier.check()

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from fastapi import HTTPException
 
+from locked.manifest import label
 from serve import metrics
-from serve.locked import label
 from serve.schema import Prediction
 from serve.worker import LENGTH, frame
 

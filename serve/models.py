@@ -6,10 +6,10 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from locked.manifest import MANIFEST, LockedModelError, Manifest, read_manifest
+from locked.store import ModelStore
 from serve import metrics
 from serve.dispatcher import Dispatcher, ModelRejectedError, NoWorkerError
-from serve.locked import MANIFEST, LockedModelError, Manifest, read_manifest
-from serve.store import ModelStore
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from locked.engines import fastest
+from locked.manifest import LockedModelError
 from serve import metrics
 from serve.dispatcher import RETRY, Dispatcher, ModelRejectedError, NoWorkerError
 from serve.edge import REQUEST_ID, Keys
-from serve.engines import fastest
 from serve.explain import explain, variants
 from serve.feedback import FileRecorder, NotRecordedError
-from serve.locked import LockedModelError
 from serve.models import Models, NoPreviousError
 from serve.schema import ExplainAnswer, Feedback, Problem, Reload, ReloadAnswer, Tweet
 from serve.settings import Settings

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
-from serve.locked import Label
+from locked.manifest import Label
 
 MAX_TEXT = 4_000  # characters
 MAX_INSTANCES = 1_000  # tweets in one call

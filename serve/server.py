@@ -20,14 +20,14 @@ from fastapi.exceptions import RequestValidationError
 from litserve.loops import inference_worker
 from starlette.middleware.cors import CORSMiddleware
 
+from locked.cpus import cpus
+from locked.store import ModelStore
 from serve import logs, metrics, routes
 from serve.api import DisasterAPI, Transport
-from serve.cpus import cpus
 from serve.dispatcher import Dispatcher
 from serve.edge import Edge, Keys
 from serve.models import Models
 from serve.settings import Settings
-from serve.store import ModelStore
 from serve.worker import become_worker
 
 DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from serve.engines import Name
+from locked.engines import Name
 
 SECRETS_DIR = "SECRETS_DIR"  # a folder with a file for each secret, named after its variable
 

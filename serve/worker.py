@@ -12,7 +12,7 @@ from typing import Any
 import litserve as ls
 from litserve.loops.base import LitLoop
 
-from serve.locked import LockedModelError
+from locked.manifest import LockedModelError
 
 LENGTH = struct.Struct("!I")  # of the JSON that follows it
 

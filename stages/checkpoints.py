@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from serve.locked import sha256_of
+from locked.manifest import sha256_of
 
 KEPT = 2
 ABANDONED = 14 * 24 * 3600  # seconds after which another run's checkpoints are removed
@@ -107,7 +107,7 @@ def _own_modules() -> dict[str, Path]:
     return {
         str(file.relative_to(root)): file
         for file in sorted(files)
-        if file.is_relative_to(root / "stages") or file.is_relative_to(root / "serve")
+        if file.is_relative_to(root / "stages") or file.is_relative_to(root / "locked")
     }
 
 

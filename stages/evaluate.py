@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve, roc_curve
 from sklearn.pipeline import make_pipeline
 
-from serve.locked import LABELS, LockedModelError
+from locked.manifest import LABELS, LockedModelError
 from stages import exact, model_card, params, reference
 from stages.io import InputError, new_folder, write_json
 from stages.metrics import Scores, Truth, calibration_bins, compute, intervals

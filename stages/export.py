@@ -14,7 +14,16 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from serve import locked
+from locked.manifest import (
+    LABELS,
+    MANIFEST,
+    NETWORK,
+    TOKENIZER,
+    BaseWeights,
+    Golden,
+    Manifest,
+    sha256_of,
+)
 from stages import base_model, exact, params, reference
 from stages.io import new_folder, write_json
 from stages.metrics import compute
@@ -71,7 +80,7 @@ def export(checkpoint: Path, data: Path, output: Path, p: Params) -> dict[str, A
     validation = pd.read_parquet(data / "validation.parquet")
     truth = validation["target"].to_numpy()
     sample = train.sample(min(p.export.calibration_rows, len(train)), random_state=p.export.seed)
-    tokens = Tokenizer.from_file(str(checkpoint / locked.TOKENIZER))
+    tokens = Tokenizer.from_file(str(checkpoint / TOKENIZER))
     network = AutoModelForSequenceClassification.from_pretrained(
         checkpoint,
         dtype=torch.float32,
@@ -82,15 +91,15 @@ def export(checkpoint: Path, data: Path, output: Path, p: Params) -> dict[str, A
     before = _scores(model, tokens, validation["text"])
     quantise(network, [_ids(tokens, [text]) for text in sample["text"]])
     with new_folder(output) as folder:
-        shutil.copyfile(checkpoint / locked.TOKENIZER, folder / locked.TOKENIZER)
-        write_network(model, folder / locked.NETWORK)
+        shutil.copyfile(checkpoint / TOKENIZER, folder / TOKENIZER)
+        write_network(model, folder / NETWORK)
         _write_manifest(folder, data, p, threshold=0.5, metrics={}, golden=[])
         classifier = reference.classifier(folder, p.compute)
         scores = classifier.probabilities(validation["text"].tolist())
         threshold = choose_threshold(scores, truth)
         figures = compute(truth, scores, threshold)
         golden = [
-            locked.Golden(text=text, probability=float(probability))
+            Golden(text=text, probability=float(probability))
             for text, probability in zip(GOLDEN, classifier.probabilities(GOLDEN), strict=True)
         ]
         _write_manifest(folder, data, p, threshold, figures, golden)
@@ -154,24 +163,24 @@ def _write_manifest(
     p: Params,
     threshold: float,
     metrics: dict[str, float],
-    golden: list[locked.Golden],
+    golden: list[Golden],
 ) -> None:
-    files = sorted(path for path in folder.iterdir() if path.name != locked.MANIFEST)
-    manifest = locked.Manifest(
-        labels=locked.LABELS,
+    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+    manifest = Manifest(
+        labels=LABELS,
         threshold=threshold,
         max_length=p.model.max_length,
-        base_model=locked.BaseWeights(
+        base_model=BaseWeights(
             name=p.model.name,
             revision=p.model.revision,
-            sha256=locked.sha256_of(base_model.locate(p.model) / base_model.WEIGHTS),
+            sha256=sha256_of(base_model.locate(p.model) / base_model.WEIGHTS),
         ),
-        training_data_sha256=locked.sha256_of(data / "train.parquet"),
+        training_data_sha256=sha256_of(data / "train.parquet"),
         metrics=metrics,
-        files={path.name: locked.sha256_of(path) for path in files},
+        files={path.name: sha256_of(path) for path in files},
         golden=golden,
     )
-    write_json(folder / locked.MANIFEST, manifest.model_dump())
+    write_json(folder / MANIFEST, manifest.model_dump())
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from serve.locked import LABELS
+from locked.manifest import LABELS
 from stages import exact
 from stages.base_model import WEIGHTS
 from stages.batches import Batch, Tweets, collate

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from serve.locked import Manifest
+from locked.manifest import Manifest
 from stages.params import Params
 
 TEMPLATE = """\

@@ -3,7 +3,7 @@
 The ONNX standard comes with an evaluator that computes each operator as the standard says, in
 NumPy (https://onnx.ai/onnx/api/reference.html). With arithmetic held still (stages/exact.py), its
 answers are the same everywhere: threshold, golden answers and all locked figures are theirs, and
-an engine is held to them within `serve.classifier.TOLERANCE`.
+an engine is held to them within `locked.classifier.TOLERANCE`.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from scipy.special import erf
 
-from serve.classifier import Classifier
-from serve.engines import Engine, Inputs
+from locked.classifier import Classifier
+from locked.engines import Engine, Inputs
 from stages.params import Compute
 from stages.progress import Progress
 
@@ -67,7 +67,7 @@ def classifier(folder: Path, compute: Compute) -> Classifier:
     """Return a locked model that answers as it is defined, or by an engine where that may differ.
 
     Raises:
-        serve.locked.LockedModelError: a file is missing or altered.
+        locked.manifest.LockedModelError: a file is missing or altered.
 
     """
     return Classifier(folder, compute.threads, evaluator if compute.exact else None)

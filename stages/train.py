@@ -16,7 +16,7 @@ import pandas as pd
 from accelerate.utils import broadcast_object_list
 from torch.profiler import profile, schedule
 
-from serve.locked import TOKENIZER
+from locked.manifest import TOKENIZER
 from stages import base_model, params, tokenizer
 from stages.batches import Tweets, batches_of, collate
 from stages.checkpoints import Checkpoints, noted_signals

@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel
 
-from serve.locked import sha256_of
+from locked.manifest import sha256_of
 from stages.base_model import FILES
 from tests.gcs import Cloud, running
 from tests.warm import warm

@@ -22,7 +22,7 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 
-from serve.locked import MANIFEST, NETWORK, read_manifest
+from locked.manifest import MANIFEST, NETWORK, read_manifest
 from tests.conftest import HANG, ROOT, Project
 from tests.serve.running import LEAVE, Running, free_port, wait_until
 
@@ -226,7 +226,9 @@ def test_only_what_images_need_is_sent(context: Path) -> None:
     assert names <= tracked | model
     stages = YAML(typ="safe").load(context / "dvc.lock")["stages"].values()
     read = {dep["path"] for stage in stages for dep in stage["deps"]} & tracked
-    code = {n for n in tracked if n.startswith(("serve/", "stages/", "deploy/accelerate/"))}
+    code = {
+        n for n in tracked if n.startswith(("locked/", "serve/", "stages/", "deploy/accelerate/"))
+    }
     assert names >= model | read | code | {"dvc.yaml", "dvc.lock", "params.yaml", ".dvc/config"}
 
 
@@ -298,7 +300,7 @@ def test_layers_of_the_server_hold_nothing_else(serve_image: str, tmp_path: Path
     assert {name.partition("/")[0] for name in found} == {"app", "venv"}
     assert [name for name, content in found.items() if MARK in content] == []
     own = {name for name in found if name.startswith("app/") and "/__pycache__" not in name}
-    assert {name.split("/")[1] for name in own} == {"models", "serve"}
+    assert {name.split("/")[1] for name in own} == {"locked", "models", "serve"}
     assert not [name for name in found if "/.cache" in name or "site-packages/torch/" in name]
     assert sum(map(len, found.values())) < 450e6
 
@@ -314,7 +316,7 @@ def test_layers_of_a_job_hold_nothing_else(train_image: str, tmp_path: Path) -> 
     assert tops == {"home", "venv"}
     assert marked == []
     assert not own & {".git", "models", "tests", ".venv"}
-    assert {"dvc.yaml", "stages", "serve", "data"} <= own
+    assert {"dvc.yaml", "locked", "stages", "data"} <= own
 
 
 def test_the_server_says_what_it_is(serve_image: str, context: Path) -> None:
@@ -336,7 +338,7 @@ def test_it_answers_unprivileged_and_read_only(
         )
         assert verdict.is_success, verdict.text
         assert run("podman", "exec", name, "id", "-u").stdout.strip() == USER
-        count = "from serve.cpus import cpus; print(cpus())"
+        count = "from locked.cpus import cpus; print(cpus())"
         assert run("podman", "exec", name, "python", "-c", count).stdout == "1\n"
         assert "Read-only" in run("podman", "exec", name, "touch", "/app/x", check=False).stdout
         assert run("podman", "healthcheck", "run", name).returncode == 0

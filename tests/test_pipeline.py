@@ -11,8 +11,8 @@ from ruamel.yaml import YAML
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import RobertaConfig, RobertaModel
 
-from serve.classifier import Classifier
-from serve.locked import verify
+from locked.classifier import Classifier
+from locked.manifest import verify
 from tests.conftest import Project, make_project
 
 STAGES = ["prepare", "teach", "train", "export", "evaluate"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serve.locked import verify
+from locked.manifest import verify
 from tests.conftest import ROOT, Project, copied, lend_environment
 from tests.experiments.conftest import commit
 from tests.serve.running import serving, wait_until

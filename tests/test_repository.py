@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,18 +51,46 @@ def test_a_stage_depends_on_every_module_it_runs(stage: str) -> None:
     assert declared == starter | modules_behind(ROOT / "stages" / f"{stage}.py")
 
 
-def test_the_server_needs_neither_stages_nor_torch() -> None:
-    foreign = {
+# What stands on what: a package imports of this project itself and those named here, no other.
+FLOORS: dict[str, set[str]] = {
+    "locked": set(),
+    "serve": {"locked"},
+    "stages": {"locked"},
+    "experiments": {"locked", "stages"},
+    "deploy": {"experiments", "locked", "stages"},
+}
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_a_package_stands_on_those_below(package: str) -> None:
+    used = {
         module.partition(".")[0]
-        for path in (ROOT / "serve").glob("*.py")
+        for path in (ROOT / package).rglob("*.py")
         for module in imports(path)
     }
-    assert not foreign & {"stages", "torch", "transformers", "pandas", "sklearn", "onnx"}
-    code = "import sys, serve.api, serve.__main__; print('torch' in sys.modules)"
+    assert used & FLOORS.keys() - {package} <= FLOORS[package]
+    assert "tests" not in used
+
+
+def test_every_package_has_a_floor() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert set(project["tool"]["setuptools"]["packages"]) == FLOORS.keys()
+    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"} == FLOORS.keys()
+
+
+@pytest.mark.parametrize(
+    ("modules", "foreign"),
+    [
+        (["locked.classifier", "locked.store"], ["torch", "transformers", "fastapi", "litserve"]),
+        (["serve.api", "serve.__main__"], ["torch", "transformers", "pandas", "sklearn", "onnx"]),
+    ],
+)
+def test_what_answers_loads_nothing_heavy(modules: list[str], foreign: list[str]) -> None:
+    code = f"import sys, {', '.join(modules)}; print([m for m in {foreign} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "[]"
 
 
 def test_the_lock_is_of_these_files() -> None:

@@ -27,7 +27,7 @@ import pandas as pd
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
-from serve.classifier import Classifier
+from locked.classifier import Classifier
 from stages import params
 from stages.checkpoints import Checkpoints
 from stages.evaluate import baseline_scores

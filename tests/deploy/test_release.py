@@ -10,7 +10,7 @@ from deploy import endpoint, release, smoke
 from deploy.endpoint import deploy
 from deploy.google import Place, gcloud
 from deploy.release import back, serving
-from serve.locked import MANIFEST, read_manifest
+from locked.manifest import MANIFEST, read_manifest
 from stages.io import InputError
 from tests.conftest import Project
 from tests.deploy.google_cloud import GoogleCloud

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.compare import difference
-from serve.locked import verify
+from locked.manifest import verify
 from tests.conftest import Project
 from tests.experiments.conftest import commit
 

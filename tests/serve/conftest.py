@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from serve.classifier import Classifier
+from locked.classifier import Classifier
 from tests.conftest import CORPUS, Project
 from tests.serve.running import Running, serving
 

@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from serve.classifier import Classifier
+from locked.classifier import Classifier
 from tests.serve.running import Running
 
 

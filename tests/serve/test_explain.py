@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from serve.classifier import Classifier
+from locked.classifier import Classifier
 from serve.explain import explain, variants
 from serve.schema import Prediction
 from tests.serve.running import Running

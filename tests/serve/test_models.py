@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serve.locked import verify
+from locked.manifest import verify
 from tests.conftest import HANG, Project
 from tests.serve.conftest import altered
 from tests.serve.running import Running, children, load, serving, wait_until

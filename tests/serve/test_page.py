@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from serve.classifier import Classifier
+from locked.classifier import Classifier
 from serve.routes import PAGE
 from tests.conftest import Project
 from tests.serve.running import Running, serving

@@ -3,7 +3,7 @@
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from serve.classifier import Classifier
+from locked.classifier import Classifier
 from tests.serve.running import Running
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.locked import sha256_of
+from locked.manifest import sha256_of
 from stages import params
 from stages.base_model import FILES, locate
 from stages.io import InputError

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serve.classifier import TOLERANCE, Classifier
+from locked.classifier import TOLERANCE, Classifier
 from stages import params, reference
 from stages.evaluate import MISTAKES, baseline_scores, evaluate, slice_metrics, worst_mistakes
 from stages.io import InputError

@@ -10,7 +10,7 @@ import onnx
 import pandas as pd
 import pytest
 
-from serve.locked import sha256_of, verify
+from locked.manifest import sha256_of, verify
 from stages import params, reference
 from stages.export import choose_threshold, export
 from stages.params import Compute

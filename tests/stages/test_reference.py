@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from serve.classifier import Classifier
+from locked.classifier import Classifier
 from stages import reference
 from stages.params import Compute
 from tests.conftest import Project

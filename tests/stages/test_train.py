@@ -16,7 +16,7 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from serve.locked import sha256_of
+from locked.manifest import sha256_of
 from stages import params
 from stages.io import InputError
 from stages.params import Params
@@ -168,7 +168,7 @@ class Killed:
 def project(pipeline: Project, tmp_path: Path) -> Project:
     """The prepared project, to be trained in."""
     folder = tmp_path / "project"
-    for name in ("stages", "serve", "deploy", "data"):
+    for name in ("stages", "locked", "deploy", "data"):
         shutil.copytree(pipeline.folder / name, folder / name)
     shutil.copy(pipeline.folder / "params.yaml", folder)
     return Project(folder, pipeline.site_cache)

@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from serve.classifier import Classifier
+from locked.classifier import Classifier
 
 BATCH = 64
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.locked import LockedModelError, verify
+from locked.manifest import LockedModelError, verify
 
 
 @pytest.mark.parametrize("name", ["network.onnx", "tokenizer.json"])

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from serve import locked
-from serve.cpus import cpus
-from serve.engines import ENGINES, Engine, Inputs, Name, fastest
+from locked.cpus import cpus
+from locked.engines import ENGINES, Engine, Inputs, Name, fastest
+from locked.manifest import MANIFEST, NETWORK, TOKENIZER, Label, LockedModelError, label, verify
 
 ROWS = (16, 4, 1)  # of one inference; see Classifier
 GRID = 16  # tokens; see Classifier
@@ -44,22 +44,20 @@ class Classifier:
             engine: what computes it; None takes the one that is faster here.
 
         Raises:
-            serve.locked.LockedModelError: a file is missing, altered, or no network.
+            locked.manifest.LockedModelError: a file is missing, altered, or no network.
 
         """
         self.folder = folder
-        self.manifest = locked.verify(folder)
-        self._tokenizer = Tokenizer.from_file(str(folder / locked.TOKENIZER))
+        self.manifest = verify(folder)
+        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         self._pad_id: int = dict(self._tokenizer.padding or {})["pad_id"]
         self._tokenizer.no_padding()
         load = engine if callable(engine) else ENGINES[engine or fastest()]
         try:
-            self._run = load(folder / locked.NETWORK, threads or cpus())
+            self._run = load(folder / NETWORK, threads or cpus())
         except Exception as error:  # each engine has kinds of its own
             reason = str(error).strip().splitlines()[-1]
-            raise locked.LockedModelError(
-                f"{folder / locked.NETWORK} cannot be loaded: {reason}"
-            ) from error
+            raise LockedModelError(f"{folder / NETWORK} cannot be loaded: {reason}") from error
 
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return P(disaster) of each text: (texts,), in 0..1."""
@@ -99,14 +97,14 @@ class Classifier:
         said = self.probabilities([example.text for example in self.manifest.golden])
         for example, probability in zip(self.manifest.golden, said, strict=True):
             if not abs(probability - example.probability) <= TOLERANCE:
-                raise locked.LockedModelError(
-                    f"{self.folder / locked.MANIFEST}: golden: {example.text!r} gives "
+                raise LockedModelError(
+                    f"{self.folder / MANIFEST}: golden: {example.text!r} gives "
                     f"{probability:.4f} instead of {example.probability:.4f}"
                 )
 
-    def label(self, probability: float) -> locked.Label:
+    def label(self, probability: float) -> Label:
         """Name the class that a probability stands for."""
-        return locked.label(probability, self.manifest.threshold)
+        return label(probability, self.manifest.threshold)
 
 
 def shares(rows: int, most: int) -> Iterator[tuple[int, int, int]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from google.cloud import storage
 
-from serve.locked import LockedModelError, verify
-from serve.store import ModelStore
+from locked.manifest import LockedModelError, verify
+from locked.store import ModelStore
 from tests.gcs import Cloud
 
 

@@ -13,8 +13,8 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 
-from serve.classifier import Classifier
-from serve.locked import LockedModelError
+from locked.classifier import Classifier
+from locked.manifest import LockedModelError
 from tests.conftest import CORPUS, ROOT, Project
 
 
@@ -94,6 +94,6 @@ def test_golden_answers_are_compared(classifier_folder: Path) -> None:
 
 def test_its_makers_are_told_nothing(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    command = [sys.executable, "-c", "import serve.classifier"]
+    command = [sys.executable, "-c", "import locked.classifier"]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
     assert list(tmp_path.iterdir()) == []  # no identity to report under

@@ -5,8 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from serve import locked
-from serve.locked import MANIFEST, LockedModelError, Manifest
+from locked.manifest import MANIFEST, LockedModelError, Manifest, read_manifest, verify
 
 GCS = "gs://"
 
@@ -30,9 +29,9 @@ class ModelStore:
 
         """
         if not self.uri.startswith(GCS):
-            return locked.read_manifest(Path(self.uri) / MANIFEST)
+            return read_manifest(Path(self.uri) / MANIFEST)
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
-            return locked.read_manifest(self._download(MANIFEST, Path(name)), self._at(MANIFEST))
+            return read_manifest(self._download(MANIFEST, Path(name)), self._at(MANIFEST))
 
     def fetch(self) -> Path:
         """Copy the model at the source unless it is here already; return the copy's folder.
@@ -54,7 +53,7 @@ class ModelStore:
                         self._download(file, draft)
                 else:
                     shutil.copytree(self.uri, draft)
-                if locked.verify(draft, self.uri) != manifest:
+                if verify(draft, self.uri) != manifest:
                     raise LockedModelError(f"{self._at(MANIFEST)} was changed meanwhile")
                 draft.rename(copy)
         except OSError as error:

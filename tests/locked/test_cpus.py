@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.cpus import cpus
+from locked.cpus import cpus
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_containers_limit_counts(
     (tmp_path / "cpu").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr("serve.cpus.CGROUP", tmp_path)
+    monkeypatch.setattr("locked.cpus.CGROUP", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert cpus() == expected
 
@@ -38,5 +38,5 @@ def test_a_platform_without_affinities_and_limits(
 ) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: seen)
-    monkeypatch.setattr("serve.cpus.CGROUP", tmp_path / "none")
+    monkeypatch.setattr("locked.cpus.CGROUP", tmp_path / "none")
     assert cpus() == expected

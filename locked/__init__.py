@@ -1,0 +1,6 @@
+"""The locked model: what it is, where it comes from, and what it answers."""
+
+import sys
+
+# Without it, OpenVINO sends nothing to its makers: it would at each import, unasked.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
