@@ -116,6 +116,7 @@ def page(base: str | None) -> str:
         changed_params=changed_params(this, other) if other else [],
         plots=list(plots(base)),
         slices=this.table(EVALUATION / "slices.csv"),
+        robustness=this.table(EVALUATION / "robustness.csv"),
         mistakes=this.table(EVALUATION / "mistakes.csv"),
         data=list(flat(this.json(REPORT)["data"])),
         outputs=outputs(this),

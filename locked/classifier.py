@@ -10,12 +10,22 @@ from tokenizers import Tokenizer
 
 from locked.cpus import cpus
 from locked.engines import ENGINES, Engine, Inputs, Name, fastest
-from locked.manifest import MANIFEST, NETWORK, TOKENIZER, Label, LockedModelError, label, verify
+from locked.manifest import (
+    MANIFEST,
+    NETWORK,
+    TOKENIZER,
+    Calibration,
+    Label,
+    LockedModelError,
+    label,
+    verify,
+)
 
 ROWS = (16, 4, 1)  # of one inference; see Classifier
 GRID = 16  # tokens; see Classifier
 TOKENS = 512  # of one inference, at most: more of them take more memory
-TOLERANCE = 0.05  # of an answer: engines and kinds of CPU round each in their way
+TOLERANCE = 0.05  # of a network's answer: engines and kinds of CPU round each in their way
+SURE = 1e-6  # so near to 0 and 1 can a network's answer still be told from them
 
 
 class Classifier:
@@ -61,6 +71,10 @@ class Classifier:
 
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return P(disaster) of each text: (texts,), in 0..1."""
+        return calibrate(self.uncalibrated(texts), self.manifest.calibration)
+
+    def uncalibrated(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return what the network itself says of each text: (texts,), in 0..1."""
         places, batches = [], []
         for rows, batch in self._batches(texts):
             places.append(rows)
@@ -95,8 +109,9 @@ class Classifier:
 
         """
         said = self.probabilities([example.text for example in self.manifest.golden])
+        most = TOLERANCE * max(1, self.manifest.calibration.scale)  # by which it is stretched
         for example, probability in zip(self.manifest.golden, said, strict=True):
-            if not abs(probability - example.probability) <= TOLERANCE:
+            if not abs(probability - example.probability) <= most:
                 raise LockedModelError(
                     f"{self.folder / MANIFEST}: golden: {example.text!r} gives "
                     f"{probability:.4f} instead of {example.probability:.4f}"
@@ -105,6 +120,20 @@ class Classifier:
     def label(self, probability: float) -> Label:
         """Name the class that a probability stands for."""
         return label(probability, self.manifest.threshold)
+
+
+def calibrate(
+    probabilities: npt.NDArray[np.floating], calibration: Calibration
+) -> npt.NDArray[np.float32]:
+    """Return what a network's answers stand for: the same shape, in the same order of size."""
+    odds = calibration.scale * log_odds(probabilities) + calibration.shift
+    return (1 / (1 + np.exp(-odds))).astype(np.float32)
+
+
+def log_odds(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Return the logarithm of P to 1 - P, finite at 0 and 1 too: the same shape."""
+    p = np.clip(probabilities.astype(np.float64), SURE, 1 - SURE)
+    return np.log(p / (1 - p))
 
 
 def shares(rows: int, most: int) -> Iterator[tuple[int, int, int]]:

@@ -30,6 +30,19 @@ class BaseWeights(BaseModel):
     sha256: Sha256
 
 
+class Calibration(BaseModel):
+    """What makes of a network's answer the probability that it stands for.
+
+    Platt scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599): the log-odds, times a scale,
+    plus a shift.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    shift: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+
+
 class Golden(BaseModel):
     """A text and what the model said of it when it was locked."""
 
@@ -45,6 +58,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     labels: tuple[Literal["not_disaster"], Literal["disaster"]]
+    calibration: Calibration
     threshold: Annotated[float, Field(ge=0, le=1)]  # P(disaster) from which the label is disaster
     max_length: Annotated[int, Field(ge=1)]  # tokens
     base_model: BaseWeights

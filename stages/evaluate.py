@@ -12,17 +12,20 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve, roc_curve
 from sklearn.pipeline import make_pipeline
 
+from locked.classifier import calibrate
 from locked.manifest import LABELS, LockedModelError
 from stages import exact, model_card, params, reference
 from stages.io import InputError, new_folder, write_json
-from stages.metrics import Scores, Truth, calibration_bins, compute, intervals
+from stages.metrics import Scores, Truth, compute, intervals, reliability
 from stages.params import Params
 from stages.paths import CLASSIFIER, EVALUATION, METRICS, PREPARED, REPORT
+from stages.robustness import robustness
 from stages.text import URL
 
 MISTAKES = 20  # rows of the table of worst mistakes
 COMPARED = ("accuracy", "f1", "roc_auc", "log_loss")  # between experiments, on the test split
 CHOSEN_BY = "log_loss"  # of the validation split: what chooses is no longer a fair judge
+CALIBRATED = ("log_loss", "calibration_error")  # what calibration is for
 MIN_SLICE = 10  # tweets; a smaller slice's accuracy says little
 
 
@@ -32,7 +35,8 @@ def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str,
     Args:
         classifier: folder of the locked model.
         data: folder of {train,test}.parquet and report.json.
-        output: folder to make of plots/, {predictions,mistakes,slices}.csv and model_card.md.
+        output: folder to make of plots/, {predictions,mistakes,robustness,slices}.csv and
+            model_card.md.
         p: all params; `compute` and `evaluate` are read, the rest is for the model card.
 
     Raises:
@@ -46,7 +50,8 @@ def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str,
         raise InputError(str(error)) from error
     test = pd.read_parquet(data / "test.parquet")
     truth = test["target"].to_numpy()
-    scores = model.probabilities(test["text"].tolist())
+    bare = model.uncalibrated(test["text"].tolist())
+    scores = calibrate(bare, model.manifest.calibration)
     threshold = model.manifest.threshold
     baseline = baseline_scores(pd.read_parquet(data / "train.parquet"), test["text"])
     figures = compute(truth, scores, threshold)
@@ -59,18 +64,34 @@ def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str,
         "test": figures,
         "interval_95": intervals(truth, scores, threshold, p.evaluate.bootstrap, p.evaluate.seed),
         "baseline": compute(truth, baseline, 0.5),
+        "uncalibrated": uncalibrated(truth, bare, p),
     }
+    before_after = reliability(truth, bare), reliability(truth, scores)
+    steadiness = robustness(model, test["text"], scores)
     slices = pd.DataFrame(slice_metrics(test, scores, threshold))
     with new_folder(output) as folder:
         _write_plots(folder / "plots", truth, scores, threshold)
+        for name, table in zip(("uncalibrated", "calibrated"), before_after, strict=True):
+            table.to_csv(folder / "plots" / f"{name}.csv", index=False)
+        steadiness.to_csv(folder / "robustness.csv", index=False)
         predictions = test[["id", "target"]].assign(probability=scores)
         predictions.to_csv(folder / "predictions.csv", index=False)
         slices.to_csv(folder / "slices.csv", index=False)
         worst = worst_mistakes(test, scores, threshold)
         worst.to_csv(folder / "mistakes.csv", index=False)
-        card = model_card.render(model.manifest, report, slices, p)
+        card = model_card.render(model.manifest, report, slices, before_after, steadiness, p)
         (folder / "model_card.md").write_text(card, encoding="utf-8")
     return report
+
+
+def uncalibrated(truth: Truth, scores: Scores, p: Params) -> dict[str, Any]:
+    """Return what calibration changes, as it was before: figures and their 95 % intervals."""
+    figures = compute(truth, scores, 0.5)
+    spread = intervals(truth, scores, 0.5, p.evaluate.bootstrap, p.evaluate.seed)
+    return {
+        "test": {name: figures[name] for name in CALIBRATED},
+        "interval_95": {name: spread[name] for name in CALIBRATED},
+    }
 
 
 def baseline_scores(train: pd.DataFrame, texts: pd.Series) -> Scores:
@@ -131,13 +152,10 @@ def _write_plots(folder: Path, truth: Truth, scores: Scores, threshold: float) -
     confusion = {"actual": names[truth], "predicted": names[(scores >= threshold).astype(int)]}
     fpr, tpr, _ = roc_curve(truth, scores)
     precision, recall, _ = precision_recall_curve(truth, scores)
-    bins = calibration_bins(scores)
-    calibration = pd.DataFrame({"bin": bins, "predicted": scores, "observed": truth})
     tables = {
         "confusion": pd.DataFrame(confusion),
         "roc": pd.DataFrame({"false_positive_rate": fpr, "true_positive_rate": tpr}),
         "precision_recall": pd.DataFrame({"recall": recall, "precision": precision}),
-        "calibration": calibration.groupby("bin").mean(),
     }
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)

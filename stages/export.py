@@ -14,17 +14,20 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from locked.classifier import calibrate
 from locked.manifest import (
     LABELS,
     MANIFEST,
     NETWORK,
     TOKENIZER,
     BaseWeights,
+    Calibration,
     Golden,
     Manifest,
     sha256_of,
 )
 from stages import base_model, exact, params, reference
+from stages.calibration import fit
 from stages.io import new_folder, write_json
 from stages.metrics import compute
 from stages.params import Params
@@ -61,7 +64,7 @@ class Probability(torch.nn.Module):
 
 
 def export(checkpoint: Path, data: Path, output: Path, p: Params) -> dict[str, Any]:
-    """Quantise a checkpoint, choose its threshold, lock it; return how it differs from fp32.
+    """Quantise a checkpoint, calibrate and lock it; return how it differs from fp32.
 
     The network is written as ONNX, which more than one engine reads, and judged as the standard
     defines it (stages/reference.py).
@@ -93,24 +96,27 @@ def export(checkpoint: Path, data: Path, output: Path, p: Params) -> dict[str, A
     with new_folder(output) as folder:
         shutil.copyfile(checkpoint / TOKENIZER, folder / TOKENIZER)
         write_network(model, folder / NETWORK)
-        _write_manifest(folder, data, p, threshold=0.5, metrics={}, golden=[])
+        _write_manifest(folder, data, p, Calibration(), threshold=0.5, metrics={}, golden=[])
         classifier = reference.classifier(folder, p.compute)
-        scores = classifier.probabilities(validation["text"].tolist())
+        said = classifier.uncalibrated(validation["text"].tolist())
+        calibration = fit(truth, said)
+        scores = calibrate(said, calibration)
         threshold = choose_threshold(scores, truth)
         figures = compute(truth, scores, threshold)
+        answers = calibrate(classifier.uncalibrated(GOLDEN), calibration)
         golden = [
             Golden(text=text, probability=float(probability))
-            for text, probability in zip(GOLDEN, classifier.probabilities(GOLDEN), strict=True)
+            for text, probability in zip(GOLDEN, answers, strict=True)
         ]
-        _write_manifest(folder, data, p, threshold, figures, golden)
-    exactly = compute(truth, before, threshold)
+        _write_manifest(folder, data, p, calibration, threshold, figures, golden)
+    exactly = compute(truth, calibrate(before, calibration), threshold)
     return {
         "rows": len(truth),
         "accuracy_fp32": exactly["accuracy"],
         "accuracy_int8": figures["accuracy"],
         "accuracy_difference": figures["accuracy"] - exactly["accuracy"],
-        "probability_difference_largest": float(np.abs(scores - before).max()),
-        "probability_difference_mean": float(np.abs(scores - before).mean()),
+        "probability_difference_largest": float(np.abs(said - before).max()),
+        "probability_difference_mean": float(np.abs(said - before).mean()),
     }
 
 
@@ -161,6 +167,7 @@ def _write_manifest(
     folder: Path,
     data: Path,
     p: Params,
+    calibration: Calibration,
     threshold: float,
     metrics: dict[str, float],
     golden: list[Golden],
@@ -168,6 +175,7 @@ def _write_manifest(
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
     manifest = Manifest(
         labels=LABELS,
+        calibration=calibration,
         threshold=threshold,
         max_length=p.model.max_length,
         base_model=BaseWeights(

@@ -2,6 +2,8 @@
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from stages.progress import Progress
@@ -40,6 +42,20 @@ def calibration_error(truth: Truth, scores: Scores) -> float:
 def calibration_bins(scores: Scores) -> npt.NDArray[np.intp]:
     """Return the bin of each probability: (rows,), from 0 to CALIBRATION_BINS - 1."""
     return np.minimum((scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
+
+
+def reliability(truth: Truth, scores: Scores) -> pd.DataFrame:
+    """Compare what is said with what is seen: a row for each bin that holds tweets."""
+    table = pd.DataFrame({"bin": calibration_bins(scores), "said": scores, "seen": truth})
+    bins = table.groupby("bin")
+    means = bins.mean().assign(tweets=bins.size()).reset_index()
+    return means.rename(columns={"said": "predicted", "seen": "observed"})
+
+
+def wilson(count: int, total: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson 1927)."""
+    interval = binomtest(count, total).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def intervals(

@@ -5,7 +5,9 @@ from typing import Any
 import pandas as pd
 
 from locked.manifest import Manifest
+from stages.metrics import CALIBRATION_BINS
 from stages.params import Params
+from stages.robustness import TWEETS
 
 TEMPLATE = """\
 # Model card: disaster-tweets {version}
@@ -30,6 +32,29 @@ Intervals are 95 % bootstrap intervals; the baseline is TF-IDF with logistic reg
 
 It {verdict} the minimums of params.yaml: {minimum}.
 
+## Are its probabilities what they say?
+
+The network's answers are calibrated on the validation split: log-odds times {scale}, plus {shift}.
+
+{calibration}
+
+Of the test tweets with a probability in each range, the mean that is said and the share of
+disasters that is seen:
+
+{reliability}
+
+## Does it drift?
+
+Up to {most} tweets of the test split, changed in ways that should not matter: how many get another
+label.
+
+{steady}
+
+And up to {most} that it calls disasters, after words that should make that less likely: how many
+get a lower probability, and by how much it falls.
+
+{falling}
+
 ## Where it does better and worse
 
 {slices}
@@ -43,7 +68,14 @@ It {verdict} the minimums of params.yaml: {minimum}.
 """
 
 
-def render(manifest: Manifest, report: dict[str, Any], slices: pd.DataFrame, p: Params) -> str:
+def render(
+    manifest: Manifest,
+    report: dict[str, Any],
+    slices: pd.DataFrame,
+    before_after: tuple[pd.DataFrame, pd.DataFrame],
+    steadiness: pd.DataFrame,
+    p: Params,
+) -> str:
     """Return the model card as Markdown."""
     return TEMPLATE.format(
         version=manifest.version,
@@ -61,6 +93,13 @@ def render(manifest: Manifest, report: dict[str, Any], slices: pd.DataFrame, p: 
         metrics=metrics_table(report),
         verdict="reaches" if report["passed"] else "**does not reach**",
         minimum=", ".join(f"{name} {least}" for name, least in p.evaluate.minimum),
+        scale=manifest.calibration.scale,
+        shift=manifest.calibration.shift,
+        calibration=calibration_table(report),
+        reliability=reliability_table(*before_after),
+        most=TWEETS,
+        steady=robustness_table(steadiness, "stay"),
+        falling=robustness_table(steadiness, "fall"),
         slices=_table(
             ["Slice", "Tweets", "Disasters", "Accuracy"],
             [
@@ -88,6 +127,61 @@ def metrics_table(report: dict[str, Any]) -> str:
                 f"{report['baseline'][name]:.3f}",
             ]
             for name, value in report["test"].items()
+        ],
+    )
+
+
+def calibration_table(report: dict[str, Any]) -> str:
+    """Return the figures that calibration is for, before and after it."""
+    before = report["uncalibrated"]
+    return _table(
+        ["", "Uncalibrated", "95 % interval", "Calibrated", "95 % interval"],
+        [
+            [
+                name.replace("_", " "),
+                f"{value:.3f}",
+                "{:.3f} to {:.3f}".format(*before["interval_95"][name]),
+                f"{report['test'][name]:.3f}",
+                "{:.3f} to {:.3f}".format(*report["interval_95"][name]),
+            ]
+            for name, value in before["test"].items()
+        ],
+    )
+
+
+def reliability_table(before: pd.DataFrame, after: pd.DataFrame) -> str:
+    """Return what is said and seen in each range of probability, before and after calibration."""
+    bins = range(CALIBRATION_BINS)
+    cells = [
+        [
+            f"{row.tweets:.0f} | {row.predicted:.2f} | {row.observed:.2f}"
+            if row.tweets
+            else "0 | |"
+            for row in side.set_index("bin").reindex(bins).fillna(0).itertuples()
+        ]
+        for side in (before, after)
+    ]
+    width = 1 / CALIBRATION_BINS
+    return _table(
+        ["P", "Uncalibrated: tweets", "said", "seen", "Calibrated: tweets", "said", "seen"],
+        [[f"{n * width:.1f} to {(n + 1) * width:.1f}", cells[0][n], cells[1][n]] for n in bins],
+    )
+
+
+def robustness_table(steadiness: pd.DataFrame, test: str) -> str:
+    """Return the tests of one kind, "stay" or "fall"."""
+    rows = steadiness[steadiness["test"] == test]
+    return _table(
+        ["Change", "Tweets", "Another label" if test == "stay" else "Lower", "95 %", "Mean change"],
+        [
+            [
+                row.change,
+                row.tweets,
+                f"{row.share:.1%}",
+                f"{row.low:.1%} to {row.high:.1%}",
+                f"{row.difference:+.3f}",
+            ]
+            for row in rows.itertuples()
         ],
     )
 

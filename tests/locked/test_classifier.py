@@ -80,6 +80,15 @@ def test_the_label_turns_at_the_threshold(classifier: Classifier) -> None:
     assert classifier.label(np.nextafter(threshold, 0)) == "not_disaster"
 
 
+def test_what_is_said_is_calibrated(classifier: Classifier) -> None:
+    texts = ["Flood in the valley, hundreds evacuated", "this album is fire", "!"]
+    bare = classifier.uncalibrated(texts).astype(np.float64)
+    by = classifier.manifest.calibration
+    assert (by.scale, by.shift) != (1, 0)
+    expected = 1 / (1 + ((1 - bare) / bare) ** by.scale * np.exp(-by.shift))
+    assert np.abs(classifier.probabilities(texts) - expected).max() < 1e-6
+
+
 def test_golden_answers_are_compared(classifier_folder: Path) -> None:
     Classifier(classifier_folder).check()
     path = classifier_folder / "manifest.json"

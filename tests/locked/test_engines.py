@@ -26,7 +26,7 @@ def test_an_engine_answers_as_the_reference(pipeline: Project, engine: Name) -> 
     model = Classifier(folder, 2, engine)
     model.check()
     difference = np.abs(
-        model.probabilities(texts) - Classifier(folder, 2, evaluator).probabilities(texts)
+        model.uncalibrated(texts) - Classifier(folder, 2, evaluator).uncalibrated(texts)
     )
     assert difference.mean() < MEAN
     assert difference.max() < TOLERANCE

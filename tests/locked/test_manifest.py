@@ -38,6 +38,9 @@ def test_a_manifest_with_a_wrong_field_is_named(classifier_folder: Path) -> None
     path.write_text(json.dumps(manifest | {"threshold": 2}))
     with pytest.raises(LockedModelError, match=r"manifest.json: threshold: "):
         verify(classifier_folder)
+    path.write_text(json.dumps(manifest | {"calibration": {"scale": 0, "shift": 0}}))
+    with pytest.raises(LockedModelError, match=r"manifest.json: calibration.scale: "):
+        verify(classifier_folder)
 
 
 def test_a_path_out_of_the_folder_is_refused(classifier_folder: Path) -> None:

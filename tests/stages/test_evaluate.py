@@ -12,6 +12,7 @@ from locked.classifier import TOLERANCE, Classifier
 from stages import params, reference
 from stages.evaluate import MISTAKES, baseline_scores, evaluate, slice_metrics, worst_mistakes
 from stages.io import InputError
+from stages.metrics import calibration_error
 from stages.params import Compute
 from tests.conftest import Project
 
@@ -55,7 +56,8 @@ def test_the_predictions_are_kept(pipeline: Project, test_split: pd.DataFrame) -
     served = Classifier(pipeline.folder / "models/classifier").probabilities(
         test_split["text"].tolist()
     )
-    assert np.abs(kept["probability"] - served).max() < TOLERANCE
+    stretched = max(1, classifier.manifest.calibration.scale)
+    assert np.abs(kept["probability"] - served).max() < TOLERANCE * stretched
 
 
 def test_every_figure_has_an_interval_and_a_baseline(report: dict[str, Any]) -> None:
@@ -65,6 +67,29 @@ def test_every_figure_has_an_interval_and_a_baseline(report: dict[str, Any]) -> 
         assert low < high
         assert low - 0.1 < value < high + 0.1
         assert name in report["baseline"]
+
+
+def test_calibration_is_shown_before_and_after(
+    pipeline: Project, test_split: pd.DataFrame, report: dict[str, Any]
+) -> None:
+    classifier = reference.classifier(pipeline.folder / "models/classifier", EXACT)
+    bare = classifier.uncalibrated(test_split["text"].tolist())
+    plots = pipeline.folder / "models/evaluation/plots"
+    for name, scores in (("uncalibrated", bare), ("calibrated", None)):
+        table = pd.read_csv(plots / f"{name}.csv")
+        assert table["tweets"].sum() == len(test_split)
+        gap = (table["predicted"] - table["observed"]).abs() * table["tweets"]
+        figures = report["uncalibrated" if scores is not None else "test"]
+        figures = figures["test"] if scores is not None else figures
+        assert gap.sum() / len(test_split) == pytest.approx(figures["calibration_error"], abs=1e-6)
+    error = calibration_error(test_split["target"].to_numpy(), bare)
+    assert report["uncalibrated"]["test"]["calibration_error"] == pytest.approx(error)
+    card = (pipeline.folder / "models/evaluation/model_card.md").read_text()
+    last = pd.read_csv(plots / "calibrated.csv").iloc[-1]
+    row = next(line for line in card.splitlines() if line.startswith("| 0.9 to 1.0 |"))
+    assert last["bin"] != 9 or row.endswith(
+        f"| {last.tweets:.0f} | {last.predicted:.2f} | {last.observed:.2f} |"
+    )
 
 
 def test_the_baseline_learns_words() -> None:
