@@ -67,7 +67,7 @@ def test_the_answers_follow_the_checkpoint(
             torch.softmax(model(torch.tensor([tokenizer.encode(text).ids])).logits, -1)[0, 1].item()
             for text in texts
         ]
-    assert np.abs(classifier.probabilities(texts) - exact).mean() < 0.02
+    assert np.abs(classifier.uncalibrated(texts) - exact).mean() < 0.02
 
 
 def test_nothing_asked_is_nothing_answered(classifier: Classifier) -> None:
