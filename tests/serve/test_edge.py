@@ -97,13 +97,19 @@ def test_bodies_do_not_fill_the_memory(server: Running) -> None:
         return httpx.post(f"{server.url}/predict", json={"text": "fire"})
 
     head = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % MAX_BODY
-    with contextlib.ExitStack() as stack:
-        for _ in range(MAX_HELD // MAX_BODY):
-            connection = socket.create_connection(("127.0.0.1", server.port), timeout=HANG)
-            stack.enter_context(connection).sendall(head + b" " * (MAX_BODY - 1))
-        assert wait_until(lambda: answer().status_code == 429)
-        assert answer().headers["retry-after"] == "1"
-        assert server.health() == 200
+
+    def refused_when_full() -> bool:
+        with contextlib.ExitStack() as stack:
+            for _ in range(MAX_HELD // MAX_BODY):
+                connection = socket.create_connection(("127.0.0.1", server.port), timeout=HANG)
+                with contextlib.suppress(ConnectionError):  # given up as too slow
+                    stack.enter_context(connection).sendall(head + b" " * (MAX_BODY - 1))
+            said = answer()
+            assert server.health() == 200
+        return said.status_code == 429 and said.headers["retry-after"] == "1"
+
+    # on a busy machine the first may be given up before the last is there
+    assert wait_until(refused_when_full)
     assert wait_until(lambda: answer().status_code == 200)
 
 
