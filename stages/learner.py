@@ -270,6 +270,12 @@ def _model(base: Path, recipe: Train) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(
         base, id2label=dict(enumerate(LABELS)), local_files_only=True
     )
+    if recipe.layers:  # the lowest, as Sajjad et al. 2020 (https://arxiv.org/abs/2004.03844) keep
+        if recipe.layers > config.num_hidden_layers:
+            raise InputError(
+                f"train.layers: {recipe.layers}, but the base model has {config.num_hidden_layers}"
+            )
+        config.num_hidden_layers = recipe.layers
     for name, value in config.to_dict().items():
         if "dropout" in name and isinstance(value, int | float):
             setattr(config, name, recipe.dropout)

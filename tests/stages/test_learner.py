@@ -55,6 +55,22 @@ def batch(tweets: Tweets) -> Batch:
     return collate([tweets[i] for i in range(ROWS)], pad_id=0)
 
 
+def test_the_lowest_layers_are_kept(base: Path, recipe: Train) -> None:
+    whole = Learner(base, 10, recipe, COMPUTE).model.state_dict()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    lower = Learner(base, 10, recipe.model_copy(update={"layers": 1}), COMPUTE).model.state_dict()
+    left_out = whole.keys() - lower.keys()
+    assert left_out
+    assert all(".layer.1." in name for name in left_out)
+    assert lower.keys() < whole.keys()
+    assert all(torch.equal(lower[name], whole[name]) for name in lower if "classifier" not in name)
+
+
+def test_more_layers_than_there_are_is_named(base: Path, recipe: Train) -> None:
+    with pytest.raises(InputError, match=r"train.layers: 3, but the base model has 2"):
+        Learner(base, 10, recipe.model_copy(update={"layers": 3}), COMPUTE)
+
+
 def gradient(learner: Learner, batch: Batch) -> torch.Tensor:
     learner.optimizer.zero_grad()
     learner._backward(batch)
