@@ -246,7 +246,7 @@ def test_soft_targets_pull_between_the_labels(base: Path, recipe: Train, batch: 
 def test_fp16_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(InputError, match=r"train.precision: fp16 needs a GPU"):
-        precision("fp16", exact=False)
+        precision("fp16", exact=False, config={})
 
 
 def test_bf16_on_a_cpu_is_refused_where_results_are_to_be_exact(
@@ -254,8 +254,8 @@ def test_bf16_on_a_cpu_is_refused_where_results_are_to_be_exact(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(InputError, match=r"train.precision: bf16 .* take fp32, or compute.exact"):
-        precision("bf16", exact=True)
-    assert precision("bf16", exact=False) == "bf16"
+        precision("bf16", exact=True, config={})
+    assert precision("bf16", exact=False, config={}) == "bf16"
 
 
 @pytest.mark.parametrize(
@@ -279,4 +279,4 @@ def test_auto_takes_what_the_hardware_has(
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda: capability)
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: cpu)
-    assert precision("auto", exact) == chosen
+    assert precision("auto", exact, {}) == chosen
