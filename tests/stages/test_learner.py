@@ -280,3 +280,5 @@ def test_auto_takes_what_the_hardware_has(
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda: capability)
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: cpu)
     assert precision("auto", exact, {}) == chosen
+    if chosen == "fp16":
+        assert precision("auto", exact, {"model_type": "deberta-v2"}) == "no"
