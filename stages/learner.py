@@ -4,6 +4,7 @@ import gc
 import os
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from transformers.utils import logging
 
 from locked.manifest import LABELS
 from stages import exact
-from stages.base_model import WEIGHTS
+from stages.base_model import WEIGHTS, configuration
 from stages.batches import Batch, Tweets, collate
 from stages.io import InputError
 from stages.params import Compute, Train
@@ -59,7 +60,7 @@ class Learner:
         # Only shows up reads of memory that was never written, at a tenth of the time.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.accelerator = Accelerator(
-            mixed_precision=precision(recipe.precision, compute.exact),
+            mixed_precision=precision(recipe.precision, compute.exact, configuration(base)),
             # Without this, each of several processes on CPUs would train alone, and a Mac would
             # take its GPU, where sums are not repeatable.
             cpu=not torch.cuda.is_available(),
@@ -241,8 +242,8 @@ class Learner:
         self.part = state["part"]
 
 
-def precision(wanted: str, exact: bool) -> str:
-    """Name the fastest precision that this hardware computes in, unless one is asked for.
+def precision(wanted: str, exact: bool, config: Mapping[str, Any]) -> str:
+    """Name the fastest precision that hardware and base model allow, unless one is asked for.
 
     Raises:
         InputError: the precision asked for is not to be had here.
@@ -250,7 +251,9 @@ def precision(wanted: str, exact: bool) -> str:
     """
     if wanted == "auto":
         if torch.cuda.is_available():
-            wanted = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
+            # DeBERTa's attention overflows in fp16.
+            half = "fp32" if "deberta" in config.get("model_type", "") else "fp16"
+            wanted = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else half
         else:
             capabilities = torch.cpu.get_capabilities()
             fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
@@ -270,19 +273,38 @@ def _model(base: Path, recipe: Train) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(
         base, id2label=dict(enumerate(LABELS)), local_files_only=True
     )
+    if recipe.layers:  # the lowest, as Sajjad et al. 2020 (https://arxiv.org/abs/2004.03844) keep
+        if recipe.layers > config.num_hidden_layers:
+            raise InputError(
+                f"train.layers: {recipe.layers}, but the base model has {config.num_hidden_layers}"
+            )
+        config.num_hidden_layers = recipe.layers
     for name, value in config.to_dict().items():
         if "dropout" in name and isinstance(value, int | float):
             setattr(config, name, recipe.dropout)
     try:
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
             base,
             config=config,
             dtype=torch.float32,
             local_files_only=True,
             attn_implementation="eager",  # faster than the fused ones on texts this short
+            ignore_mismatched_sizes=True,  # another head's labels; the body is checked below
+            output_loading_info=True,
         )
     except SafetensorError as error:
         raise InputError(f"{base / WEIGHTS} is damaged: {error}") from error
+    lacking = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
+    body = sorted(
+        name
+        for name in lacking
+        if name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in name
+    )
+    if body:
+        raise InputError(
+            f"{base / WEIGHTS} lacks {len(body)} of the weights that config.json speaks of, or has "
+            f"them in another size: {body[0]}, ..."
+        )
     model.get_input_embeddings().requires_grad_(not recipe.freeze_embeddings)
     return model
 

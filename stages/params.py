@@ -75,6 +75,7 @@ class Train(Section):
     """The fine-tuning recipe."""
 
     seed: Seed
+    layers: Positive | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     epochs: Positive
     patience: Positive

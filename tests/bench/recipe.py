@@ -33,6 +33,7 @@ from stages.checkpoints import Checkpoints
 from stages.evaluate import baseline_scores
 from stages.export import export
 from stages.io import write_json
+from stages.metrics import calibration_error
 from stages.params import Params
 from stages.prepare import SPLITS, prepare
 from stages.progress import Progress
@@ -63,6 +64,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "without-layer-decay": {"train": {"layer_decay": 1.0, "lr": 5e-5}},
     "without-freezing": {"train": {"freeze_embeddings": False}},
     "with-dropout": {"train": {"dropout": 0.1}},
+    "4-layers": {"train": {"layers": 4}},
+    "3-layers": {"train": {"layers": 3}},
 }
 
 Answers = tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]  # P(disaster), said disaster
@@ -199,13 +202,17 @@ def print_table(
     scores: dict[str, list[npt.NDArray[np.float64]]],
     said: dict[str, list[npt.NDArray[np.bool_]]],
 ) -> None:
-    """Print accuracy and log loss, means over seeds, and the difference to the first network."""
+    """Print the figures, means over seeds, and the difference to the first network."""
     first = next((name for name in said if name != "tf-idf"), None)
-    print(f"{'':22}{'seeds':>6}{'accuracy':>10}{'log loss':>10}{f'to {first}':>12}{'± error':>9}")
+    print(
+        f"{'':22}{'seeds':>6}{'accuracy':>10}{'log loss':>10}{'calibration':>13}"
+        f"{f'to {first}':>12}{'± error':>9}"
+    )
     right = {name: np.mean([a == truth for a in runs], axis=0) for name, runs in said.items()}
     for name, runs in scores.items():
         loss = np.mean([log_loss(truth, of_seed) for of_seed in runs])
-        line = f"{name:22}{len(runs):6}{right[name].mean():10.4f}{loss:10.4f}"
+        gap = np.mean([calibration_error(truth, of_seed) for of_seed in runs])
+        line = f"{name:22}{len(runs):6}{right[name].mean():10.4f}{loss:10.4f}{gap:13.4f}"
         if first is not None and name != first:
             difference = right[name] - right[first]
             error = difference.std() / np.sqrt(len(truth))

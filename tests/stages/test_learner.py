@@ -55,6 +55,22 @@ def batch(tweets: Tweets) -> Batch:
     return collate([tweets[i] for i in range(ROWS)], pad_id=0)
 
 
+def test_the_lowest_layers_are_kept(base: Path, recipe: Train) -> None:
+    whole = Learner(base, 10, recipe, COMPUTE).model.state_dict()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    lower = Learner(base, 10, recipe.model_copy(update={"layers": 1}), COMPUTE).model.state_dict()
+    left_out = whole.keys() - lower.keys()
+    assert left_out
+    assert all(".layer.1." in name for name in left_out)
+    assert lower.keys() < whole.keys()
+    assert all(torch.equal(lower[name], whole[name]) for name in lower if "classifier" not in name)
+
+
+def test_more_layers_than_there_are_is_named(base: Path, recipe: Train) -> None:
+    with pytest.raises(InputError, match=r"train.layers: 3, but the base model has 2"):
+        Learner(base, 10, recipe.model_copy(update={"layers": 3}), COMPUTE)
+
+
 def gradient(learner: Learner, batch: Batch) -> torch.Tensor:
     learner.optimizer.zero_grad()
     learner._backward(batch)
@@ -230,7 +246,7 @@ def test_soft_targets_pull_between_the_labels(base: Path, recipe: Train, batch: 
 def test_fp16_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(InputError, match=r"train.precision: fp16 needs a GPU"):
-        precision("fp16", exact=False)
+        precision("fp16", exact=False, config={})
 
 
 def test_bf16_on_a_cpu_is_refused_where_results_are_to_be_exact(
@@ -238,8 +254,8 @@ def test_bf16_on_a_cpu_is_refused_where_results_are_to_be_exact(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(InputError, match=r"train.precision: bf16 .* take fp32, or compute.exact"):
-        precision("bf16", exact=True)
-    assert precision("bf16", exact=False) == "bf16"
+        precision("bf16", exact=True, config={})
+    assert precision("bf16", exact=False, config={}) == "bf16"
 
 
 @pytest.mark.parametrize(
@@ -263,4 +279,6 @@ def test_auto_takes_what_the_hardware_has(
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda: capability)
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: cpu)
-    assert precision("auto", exact) == chosen
+    assert precision("auto", exact, {}) == chosen
+    if chosen == "fp16":
+        assert precision("auto", exact, {"model_type": "deberta-v2"}) == "no"
