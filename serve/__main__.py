@@ -48,6 +48,7 @@ def main() -> None:
                 proxy_headers=False,
                 server_header=False,
                 http=Protocol,
+                timeout_keep_alive=options.keep_alive,
             )
     if server.broken:
         sys.exit(1)

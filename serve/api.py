@@ -16,7 +16,15 @@ from locked.engines import Name
 from serve import metrics
 from serve.dispatcher import Dispatcher, Job
 from serve.edge import REQUEST_ID
-from serve.schema import PredictAnswer, PredictRequest, Tweet, TweetAnswer, TweetsAnswer
+from serve.schema import (
+    InstanceAnswer,
+    PredictAnswer,
+    Prediction,
+    PredictRequest,
+    Tweet,
+    TweetAnswer,
+    TweetsAnswer,
+)
 from serve.worker import Worker
 
 if TYPE_CHECKING:
@@ -72,6 +80,23 @@ class DisasterAPI(ls.LitAPI):
         return output
 
 
+def counted(job: Job) -> list[Prediction]:
+    """Return what the model says of a job's texts, counted in the metrics."""
+    predictions = job.predictions()
+    for said in predictions:
+        metrics.PREDICTIONS.labels(said.label).inc()
+        metrics.PROBABILITY.observe(said.probability)
+    return predictions
+
+
+def tweet_answer(job: Job, request_id: str) -> TweetAnswer:
+    """Return the answer to a job of one text."""
+    (said,) = counted(job)
+    return TweetAnswer.model_construct(
+        label=said.label, probability=said.probability, model=job.model, id=request_id
+    )
+
+
 class Transport(MessageTransport):
     """What LitServe takes for its request queue and for the way back, in the HTTP process.
 
@@ -105,19 +130,18 @@ class Transport(MessageTransport):
     @staticmethod
     def answer(request: PredictRequest, request_id: str, job: Job) -> Response:
         """Return the answer to a request."""
-        predictions = job.predictions()
-        for said in predictions:
-            metrics.PREDICTIONS.labels(said.label).inc()
-            metrics.PROBABILITY.observe(said.probability)
-        answer: PredictAnswer = (
-            TweetAnswer.model_construct(
-                label=predictions[0].label,
-                probability=predictions[0].probability,
-                model=job.model,
-                id=request_id,
+        if isinstance(request, Tweet):
+            return Response(
+                tweet_answer(job, request_id).model_dump_json(), media_type="application/json"
             )
-            if isinstance(request, Tweet)
-            else TweetsAnswer.model_construct(predictions=predictions, model=job.model)
+        answer = TweetsAnswer.model_construct(
+            predictions=[
+                InstanceAnswer.model_construct(
+                    label=said.label, probability=said.probability, id=f"{request_id}-{number}"
+                )
+                for number, said in enumerate(counted(job))
+            ],
+            model=job.model,
         )
         return Response(answer.model_dump_json(), media_type="application/json")
 

@@ -78,7 +78,13 @@ class Edge:
     """ASGI middleware around the whole application."""
 
     def __init__(
-        self, app: ASGIApp, *, guarded: dict[str, Keys], routes: set[str], project: str | None
+        self,
+        app: ASGIApp,
+        *,
+        guarded: dict[str, Keys],
+        routes: set[str],
+        project: str | None,
+        root_path: str = "",
     ) -> None:
         """Wrap an application.
 
@@ -87,12 +93,14 @@ class Edge:
             guarded: the keys that open a route, for each route that needs one.
             routes: the paths that metrics name; all others are "other".
             project: the Google Cloud project that traces belong to.
+            root_path: what a proxy puts before every path, whether it takes it off again or not.
 
         """
         self.app = app
         self.guarded = guarded
         self.routes = routes
         self.project = project
+        self.root_path = root_path
         self.held = 0  # bytes of bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,6 +109,8 @@ class Edge:
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
+        method = scope["method"]
+        scope = self._plain(scope)
         headers: dict[bytes, bytes] = dict(scope["headers"])
         path = scope["path"]
         request_id = _request_id(headers)
@@ -139,23 +149,41 @@ class Edge:
             self.held -= body.size
             seconds = time.perf_counter() - began
             route = path if path in self.routes else "other"
-            metrics.REQUESTS.labels(scope["method"], route, status).inc()
+            metrics.REQUESTS.labels(method, route, status).inc()
             metrics.LATENCY.labels(route).observe(seconds)
             if logger.isEnabledFor(logging.INFO):
-                self._log(scope, headers, route, request_id, status, size, seconds)
+                self._log(
+                    {**scope, "method": method}, headers, route, request_id, status, size, seconds
+                )
+
+    def _plain(self, scope: Scope) -> Scope:
+        """Return the request as the routes know it: what clients and proxies vary is undone."""
+        headers = scope["headers"]
+        names = {name for name, _ in headers}
+        # As `curl --data` sends it, and many an HTTP library. Pages of others must say what they
+        # send, so that browsers ask first (CORS).
+        if scope["method"] == "POST" and b"origin" not in names:
+            headers = [(n, value) for n, value in headers if n != b"content-type"]
+            headers.append((b"content-type", b"application/json"))
+        path = scope["path"]
+        if self.root_path and path.startswith(f"{self.root_path}/"):
+            path = path.removeprefix(self.root_path)
+        path = path.rstrip("/") or "/"
+        # Without a body's length uvicorn, which knows better, sends none.
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        return {**scope, "headers": headers, "method": method, "path": path}
 
     def _check_key(self, path: str, headers: dict[bytes, bytes]) -> None:
         if (keys := self.guarded.get(path)) is None:
             return
-        given = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(
-            b"Bearer "
-        )
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        given = headers.get(b"x-api-key") or (token.strip() if scheme.lower() == b"bearer" else b"")
         if not keys.admit(given):
             raise RefusedError(401, "a key is needed: X-API-Key, or Authorization: Bearer", "key")
 
     def _log(
         self,
-        scope: Scope,
+        method: str,
         headers: dict[bytes, bytes],
         route: str,
         request_id: str,
@@ -166,7 +194,7 @@ class Edge:
         fields: dict[str, Any] = {
             "request_id": request_id,
             "httpRequest": {
-                "requestMethod": scope["method"],
+                "requestMethod": method,
                 "requestUrl": route,  # not what was asked for: that may be anything
                 "status": status,
                 "responseSize": str(size),
@@ -181,7 +209,7 @@ class Edge:
         level = logging.INFO if status < 500 else logging.ERROR
         if status == 503:  # said on purpose: not ready, draining or too late
             level = logging.WARNING
-        logger.log(level, "%s %s %d", scope["method"], route, status, extra={"fields": fields})
+        logger.log(level, "%s %s %d", method, route, status, extra={"fields": fields})
 
 
 class _Body:

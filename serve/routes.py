@@ -5,9 +5,9 @@ import mimetypes
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
@@ -16,12 +16,22 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from locked.engines import fastest
 from locked.manifest import LockedModelError
 from serve import metrics
+from serve.api import tweet_answer
 from serve.dispatcher import RETRY, Dispatcher, ModelRejectedError, NoWorkerError
 from serve.edge import REQUEST_ID, Keys
 from serve.explain import explain, variants
 from serve.feedback import FileRecorder, NotRecordedError
 from serve.models import Models, NoPreviousError
-from serve.schema import ExplainAnswer, Feedback, Problem, Reload, ReloadAnswer, Tweet
+from serve.schema import (
+    ExplainAnswer,
+    Feedback,
+    Problem,
+    Reload,
+    ReloadAnswer,
+    Text,
+    Tweet,
+    TweetAnswer,
+)
 from serve.settings import Settings
 
 PAGE = Path(__file__).with_name("page")
@@ -78,6 +88,12 @@ def register(
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     app.router.responses = RESPONSES  # of all that follow, LitServe's /predict among them
+
+    @app.get(options.predict_route)
+    async def predict_one(text: Annotated[Text, Query()], response: Response) -> TweetAnswer:
+        """Answer for one tweet in the URL, which proxies may log: for trying out."""
+        response.headers["Cache-Control"] = "no-store"
+        return tweet_answer(await dispatcher.classify([text]), REQUEST_ID.get())
 
     @app.post("/explain")
     async def explained(tweet: Tweet) -> ExplainAnswer:

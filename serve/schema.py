@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+)
 
 from locked.manifest import Label
 
@@ -15,27 +23,41 @@ Text = Annotated[
 
 
 class Tweet(BaseModel):
-    """One tweet."""
+    """One tweet; what else is said of it is left alone, as the other columns of a table."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"text": "Evacuations as flood nears"}]}
+        json_schema_extra={"examples": [{"text": "Evacuations as flood nears"}]}
     )
 
     text: Text
 
 
+def _tweet(instance: object) -> object:
+    if isinstance(instance, list) and len(instance) == 1:
+        instance = instance[0]
+    return {"text": instance} if isinstance(instance, str) else instance
+
+
+# Vertex AI sends bare strings from files of text, and arrays of one from BigQuery and CSV.
+Instance = Annotated[
+    Tweet,
+    BeforeValidator(
+        _tweet,
+        json_schema_input_type=Tweet
+        | Text
+        | Annotated[list[Text], Field(min_length=1, max_length=1)],
+    ),
+]
+
+
 class Tweets(BaseModel):
-    """Many tweets, in the request format of Vertex AI."""
+    """Many tweets, in the request format of Vertex AI; what else it sends is left alone."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"instances": [{"text": "Evacuations as flood nears"}]}]},
+        json_schema_extra={"examples": [{"instances": [{"text": "Evacuations as flood nears"}]}]}
     )
 
-    instances: Annotated[list[Tweet], Field(min_length=1, max_length=MAX_INSTANCES)]
-    parameters: Annotated[
-        dict[str, Any] | None, Field(description="Vertex AI may send it; it is not used.")
-    ] = None
+    instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_INSTANCES)]
 
 
 def _form(body: object) -> str:
@@ -61,10 +83,16 @@ class TweetAnswer(Prediction):
     id: Annotated[str, Field(description="The request's id.")]
 
 
+class InstanceAnswer(Prediction):
+    """The answer to one of many tweets."""
+
+    id: Annotated[str, Field(description="The request's id, and the instance's number from 0.")]
+
+
 class TweetsAnswer(BaseModel):
     """The answers to many tweets, in their order."""
 
-    predictions: list[Prediction]
+    predictions: list[InstanceAnswer]
     model: Annotated[str, Field(description="The version of the model that answered.")]
 
 
@@ -108,7 +136,7 @@ class Feedback(BaseModel):
         },
     )
 
-    id: Annotated[str, Field(min_length=1, max_length=64, description="Of the answer.")]
+    id: Annotated[str, Field(min_length=1, max_length=80, description="Of the answer.")]
     text: Text
     label: Annotated[Label, Field(description="What the answer said.")]
     probability: Annotated[float, Field(ge=0, le=1)]

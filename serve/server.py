@@ -68,6 +68,7 @@ class Server(ls.LitServer):
 
     def _register_internal_endpoints(self) -> None:
         self.app.title = "disaster-tweets"
+        self.app.root_path = self.options.root_path
         self.app.add_exception_handler(RequestValidationError, routes.refuse)
         guarded = routes.register(self.app, self.options, self.dispatcher, self.models, self.state)
         if self.options.api_keys:
@@ -80,6 +81,7 @@ class Server(ls.LitServer):
             guarded=self.guarded,
             routes={route.path for route in self.app.routes},
             project=self.options.google_cloud_project,
+            root_path=self.options.root_path,
         )
         if self.options.cors_origins:
             self.app.add_middleware(

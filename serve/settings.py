@@ -22,7 +22,12 @@ SECRETS_DIR = "SECRETS_DIR"  # a folder with a file for each secret, named after
 
 
 def _split(text: object) -> object:
-    return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
+    return [_clean(part) for part in text.split(",")] if isinstance(text, str) else text
+
+
+def _clean(text: object) -> object:
+    # An editor's byte order mark and last newline are no part of a key.
+    return text.strip("\ufeff \t\r\n") if isinstance(text, str) else text
 
 
 def _bind(host: object) -> object:
@@ -44,7 +49,8 @@ def _long_enough(key: SecretStr) -> SecretStr:
 Host = Literal["127.0.0.1", "0.0.0.0", "::"]  # noqa: S104 - a container's choice
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Route = Annotated[str, Field(pattern="^/")]
-Key = Annotated[SecretStr, AfterValidator(_long_enough)]
+Prefix = Annotated[str, StringConstraints(pattern=r"^(/[\w.~-]+)*$")]
+Key = Annotated[SecretStr, BeforeValidator(_clean), AfterValidator(_long_enough)]
 Level = Literal["debug", "info", "warning", "error"]
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^/]+$")]
 
@@ -70,6 +76,10 @@ class Settings(BaseSettings):
     engine: Annotated[Name | None, BeforeValidator(lambda name: name or None)] = None
     max_queue: Annotated[int, Field(ge=1)] = 2000  # tweets
     request_timeout: Annotated[float, Field(gt=0)] = 10  # seconds
+    # Seconds without a request: longer than the proxies in front keep theirs (Google's 600), which
+    # would else send into a connection that is just being closed, and answer 502.
+    keep_alive: Annotated[int, Field(ge=1)] = 620
+    root_path: Prefix = ""  # what a proxy puts before every path
     api_keys: Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_split)] = ()
     admin_key: Key | None = None
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = ()

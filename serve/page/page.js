@@ -121,7 +121,7 @@ function showCommand(texts) {
     : { text: texts[0] ?? $("text").placeholder };
   const json = JSON.stringify(body).replaceAll("'", "'\\''");
   const key = $("key").value ? " -H \"X-API-Key: $KEY\"" : "";
-  $("curl").textContent = `curl ${new URL(route, location.href)}${key} --json '${json}'`;
+  $("curl").textContent = `curl ${new URL(route, location.href)}${key} -d '${json}'`;
 }
 
 async function copy() {

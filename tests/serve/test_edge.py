@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import http.client
 import os
 import random
 import socket
@@ -42,16 +43,58 @@ def test_a_key_opens_what_is_guarded(guarded: Running, route: str) -> None:
     assert refused.status_code == 401
     assert refused.headers["WWW-Authenticate"] == "Bearer"
     wrong = [{"X-API-Key": "wrong"}, {"X-API-Key": KEYS[0][:-1]}, {"Authorization": "Bearer no"}]
-    assert [ask(**headers).status_code for headers in wrong] == [401] * 3
+    wrong.append({"Authorization": f"Basic {KEYS[0]}"})
+    assert [ask(**headers).status_code for headers in wrong] == [401] * 4
+    post = httpx.get if route == "/metrics" else httpx.post
+    assert post(f"{guarded.url}{route}/").status_code == 401  # a slash is no way around
+    assert httpx.head(f"{guarded.url}{route}").status_code in (401, 405)
     for key in KEYS:
         assert ask(**{"X-API-Key": key}).status_code != 401
-        assert ask(Authorization=f"Bearer {key}").status_code != 401
+        for scheme in ("Bearer", "bearer", "BEARER"):
+            assert ask(Authorization=f"{scheme} {key}").status_code != 401
     assert not any(key in guarded.output() for key in KEYS)
 
 
 def test_health_and_page_need_no_key(guarded: Running) -> None:
     for route in ("/health", "/", "/page.js", "/info", "/docs"):
         assert httpx.get(f"{guarded.url}{route}").status_code == 200
+
+
+@pytest.mark.parametrize("route", ["/health", "/", "/info", "/docs", "/metrics", "/predict?text=x"])
+def test_head_answers_where_get_does(server: Running, route: str) -> None:
+    got, head = httpx.get(f"{server.url}{route}"), httpx.head(f"{server.url}{route}")
+    assert head.status_code == got.status_code == 200
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert head.content == b""
+
+
+@pytest.mark.parametrize("route", ["/predict/", "/predict//"])
+def test_a_slash_at_the_end_is_no_other_place(server: Running, route: str) -> None:
+    answer = httpx.post(f"{server.url}{route}", json={"text": "fire"})
+    assert answer.status_code == 200  # no redirect, which would forget https
+
+
+@pytest.mark.parametrize("prefix", ["/tweets", ""])
+def test_a_prefix_may_stay_or_be_taken_off(pipeline: Project, tmp_path: Path, prefix: str) -> None:
+    with serving(pipeline, tmp_path, ROOT_PATH="/tweets") as server:
+        url = f"{server.url}{prefix}"
+        assert httpx.post(f"{url}/predict", json={"text": "fire"}).status_code == 200
+        assert "page.js" in httpx.get(f"{url}/").text
+        assert "/tweets/openapi.json" in httpx.get(f"{url}/docs").text
+        assert httpx.get(f"{url}/openapi.json").status_code == 200
+        assert httpx.get(f"{server.url}/other/info").status_code == 404
+
+
+def test_an_idle_connection_is_kept(server: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=HANG)
+    with contextlib.closing(connection):
+        connection.connect()
+        first = connection.sock
+        for pause in (6, 0):  # uvicorn itself would wait 5 seconds
+            connection.request("GET", "/health")
+            assert connection.getresponse().read() == b"ready"
+            time.sleep(pause)
+        assert connection.sock is first
 
 
 def test_other_origins_are_let_in_by_name_only(guarded: Running, server: Running) -> None:
