@@ -22,6 +22,7 @@ from serve.logs import trace_fields
 MAX_BODY = 16 * 2**20  # bytes
 MAX_HELD = 3 * MAX_BODY  # of all requests at once: a container's memory is small
 BODY_TIME = 5  # seconds for the whole body to come in
+LEAVE_TIME = 1  # seconds for the first request of a connection, when the server leaves
 HEAD_TIME = 5  # seconds for a request's head; uvicorn's own limit of 5 is for the wait between two
 
 REQUEST_ID: ContextVar[str] = ContextVar("REQUEST_ID", default="")
@@ -152,9 +153,7 @@ class Edge:
             metrics.REQUESTS.labels(method, route, status).inc()
             metrics.LATENCY.labels(route).observe(seconds)
             if logger.isEnabledFor(logging.INFO):
-                self._log(
-                    {**scope, "method": method}, headers, route, request_id, status, size, seconds
-                )
+                self._log(method, headers, route, request_id, status, size, seconds)
 
     def _plain(self, scope: Scope) -> Scope:
         """Return the request as the routes know it: what clients and proxies vary is undone."""
@@ -257,6 +256,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401
         """Wait for the first request."""
         super().connection_made(transport)
+        self._leaving = False
         self._patience = self.loop.call_later(HEAD_TIME, transport.close)
 
     def on_message_begin(self) -> None:
@@ -269,6 +269,17 @@ class Protocol(HttpToolsProtocol):
         """Wait no longer for the head."""
         self._patience.cancel()
         super().on_headers_complete()
+        if self._leaving:
+            super().shutdown()
+
+    def shutdown(self) -> None:
+        """End after the request under way, or after the first one, if that is still to come."""
+        if self.cycle is None and not self.transport.is_closing():
+            self._leaving = True
+            self._patience.cancel()
+            self._patience = self.loop.call_later(LEAVE_TIME, self.transport.close)
+        else:
+            super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer at all."""

@@ -1,5 +1,6 @@
 """The processes: a supervisor, the HTTP process and its workers."""
 
+import asyncio
 import contextlib
 import logging
 import multiprocessing
@@ -22,7 +23,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from locked.cpus import cpus
 from locked.store import ModelStore
-from serve import logs, metrics, routes
+from serve import listener, logs, metrics, routes
 from serve.api import DisasterAPI, Transport
 from serve.dispatcher import Dispatcher
 from serve.edge import Edge, Keys
@@ -31,6 +32,7 @@ from serve.settings import Settings
 from serve.worker import become_worker
 
 DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
+LAST = 0.3  # seconds for those in the queue of connections
 REVIVAL = 0.1  # seconds between two looks for dead workers
 MOST_THREADS = 8  # of a worker, unless THREADS says more: each takes memory
 
@@ -132,7 +134,14 @@ class Server(ls.LitServer):
         """Run what belongs to the HTTP process as long as it does."""
         end = signal.getsignal(signal.SIGTERM)  # uvicorn's handler
 
+        loop = asyncio.get_running_loop()
+
         def drain(number: int, frame: Any) -> None:  # noqa: ANN401
+            if not self.draining:
+                for socket in self.listeners:
+                    listener.let_nobody_in(socket)
+                    # when uvicorn, which looks each tenth of a second, has emptied its queue
+                    loop.call_soon_threadsafe(loop.call_later, LAST, listener.end, socket)
             self.draining = True
             if callable(end):
                 end(number, frame)
@@ -149,6 +158,14 @@ class Server(ls.LitServer):
         metrics.WORKERS.set_function(lambda: sum(r.ready for r in self.dispatcher.remotes))
         async with self.dispatcher.running(), self.models.polling(), super().lifespan(app):
             yield
+
+    def _start_server(self, *args: Any, **others: Any) -> dict[int, Any]:  # noqa: ANN401
+        sockets = args[3]
+        self.listeners = [socket.dup() for socket in sockets]  # uvicorn closes its own
+        started: dict[int, Any] = super()._start_server(*args, **others)
+        for socket in (*sockets, *self.listeners):  # the HTTP process has copies
+            socket.close()
+        return started
 
     def _start_worker_monitoring(self, manager: Any, uvicorn_workers: dict[int, Any]) -> None:  # noqa: ANN401
         def watch() -> None:

@@ -154,10 +154,13 @@ def reliability_table(before: pd.DataFrame, after: pd.DataFrame) -> str:
     bins = range(CALIBRATION_BINS)
     cells = [
         [
-            f"{row.tweets:.0f} | {row.predicted:.2f} | {row.observed:.2f}"
-            if row.tweets
-            else "0 | |"
-            for row in side.set_index("bin").reindex(bins).fillna(0).itertuples()
+            f"{tweets:.0f} | {predicted:.2f} | {observed:.2f}" if tweets else "0 | |"
+            for predicted, observed, tweets in (
+                side.set_index("bin")[["predicted", "observed", "tweets"]]
+                .reindex(bins)
+                .fillna(0)
+                .to_numpy()
+            )
         ]
         for side in (before, after)
     ]

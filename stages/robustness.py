@@ -96,7 +96,8 @@ def robustness(model: Classifier, texts: pd.Series, before: Scores) -> pd.DataFr
     rows_of: list[list[int]] = []
     for _, _, change, chosen in tests:
         chance = np.random.default_rng(SEED)
-        rows, changed = [], []
+        rows: list[int] = []
+        changed: list[str] = []
         for row, text in enumerate(texts):
             if len(rows) < TWEETS and chosen[row] and (other := change(text, chance)) != text:
                 rows.append(row)

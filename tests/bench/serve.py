@@ -40,10 +40,10 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging
 
+from locked import engines
 from locked.classifier import Classifier
 from locked.cpus import cpus
 from locked.engines import Engine
-from serve import engines
 from stages import exact
 from stages.export import Probability, write_network
 from stages.machine import processor

@@ -55,7 +55,7 @@ def tweets_model(tmp_path: Path) -> Path:
 def test_pickled_weights_are_the_same_weights(
     pickled: Path, base_model: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "experiments.convert", pickled, tmp_path / "out"]
+    command = [sys.executable, "-m", "experiments.convert", str(pickled), str(tmp_path / "out")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = YAML(typ="safe").load(done.stdout)["model"]

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from locked import engines
 from locked.classifier import TOLERANCE, Classifier
 from locked.engines import ENGINES, Name
 from locked.manifest import MANIFEST, NETWORK, LockedModelError, sha256_of
-from serve import engines
 from tests.conftest import CORPUS, Project
 
 MEAN = 0.02  # of the differences, at most

@@ -221,3 +221,48 @@ def test_threads_of_a_worker(
 ) -> None:
     monkeypatch.setattr("serve.server.cpus", lambda: seen)
     assert threads(Settings.model_validate(settings)) == expected
+
+
+@pytest.mark.alone
+def test_an_end_resets_no_new_connection(pipeline: Project, tmp_path: Path) -> None:
+    """Who connects anew for each request is answered or refused, as long as others are answered."""
+
+    def ask_anew(url: str, outcomes: list[str]) -> None:
+        while "refused" not in outcomes:
+            try:
+                outcomes.append(str(httpx.post(url, json={"text": "fire"}).status_code))
+            except httpx.ConnectError:
+                outcomes.append("refused")
+            except httpx.TransportError as error:
+                outcomes.append(type(error).__name__)
+
+    def refused(port: int) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except ConnectionRefusedError:
+            return True
+        except TimeoutError:  # tries again within the kernel
+            pass
+        return False
+
+    with (
+        serving(pipeline, tmp_path) as server,
+        concurrent.futures.ThreadPoolExecutor(17) as pool,
+    ):
+        (worker,) = server.workers()
+        outcomes: list[list[str]] = [[] for _ in range(16)]
+        url = f"{server.url}/predict"
+        for each in outcomes:
+            pool.submit(ask_anew, url, each)
+        assert wait_until(lambda: all(len(each) > 5 for each in outcomes))
+        with stopped([worker]):
+            long = pool.submit(httpx.post, url, json={"instances": ["fire " * 100] * 120})
+            assert wait_until(lambda: server.metric("queued_tweets") > 60)
+            server.process.send_signal(signal.SIGTERM)
+            assert wait_until(lambda: refused(server.port), 3)
+            assert not long.done()  # those in flight are still waited for
+        assert long.result().status_code == 200
+        assert wait_until(lambda: all("refused" in each for each in outcomes), LEAVE)
+        server.stop()
+    said = {outcome for each in outcomes for outcome in each}
+    assert said == {"200", "refused"}

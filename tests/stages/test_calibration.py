@@ -1,18 +1,20 @@
 """Probabilities that are what they say."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from locked.classifier import calibrate
 from locked.manifest import Calibration
 from stages.calibration import SCALES, fit
-from stages.metrics import calibration_error
+from stages.metrics import Truth, calibration_error
 
 
-def drawn(odds: np.ndarray) -> np.ndarray:
+def drawn(odds: npt.NDArray[np.float64]) -> Truth:
     """Draw labels that are disasters with these log-odds."""
     chance = np.random.default_rng(0)
-    return (chance.random(len(odds)) < 1 / (1 + np.exp(-odds))).astype(np.int8)
+    labels: Truth = (chance.random(len(odds)) < 1 / (1 + np.exp(-odds))).astype(np.int8)
+    return labels
 
 
 def test_what_was_bent_is_found_again() -> None:
