@@ -16,7 +16,16 @@ from locked.engines import Name
 from serve import metrics
 from serve.dispatcher import Dispatcher, Job
 from serve.edge import REQUEST_ID
-from serve.schema import PredictAnswer, PredictRequest, Tweet, TweetAnswer, TweetsAnswer
+from serve.schema import (
+    InstanceAnswer,
+    InstanceProblem,
+    PredictAnswer,
+    PredictRequest,
+    Tweet,
+    TweetAnswer,
+    TweetsAnswer,
+    WrongTweet,
+)
 from serve.worker import Worker
 
 if TYPE_CHECKING:
@@ -90,9 +99,8 @@ class Transport(MessageTransport):
 
         """
         _, uid, _, request = item
-        texts = (
-            [request.text] if isinstance(request, Tweet) else [t.text for t in request.instances]
-        )
+        tweets = [request] if isinstance(request, Tweet) else request.instances
+        texts = [tweet.text for tweet in tweets if not isinstance(tweet, WrongTweet)]
         request_id = REQUEST_ID.get()
 
         def done(job: Job) -> None:
@@ -100,23 +108,34 @@ class Transport(MessageTransport):
             answer = job.error or self.answer(request, request_id, job)
             self.answers.put_nowait((uid, (answer, status, LoopResponseType.REGULAR, None)))
 
-        self.dispatcher.submit(texts, done)
+        self.dispatcher.submit(texts or [""], done)  # all wrong: the answer names a model too
 
     @staticmethod
     def answer(request: PredictRequest, request_id: str, job: Job) -> Response:
         """Return the answer to a request."""
-        predictions = job.predictions()
-        for said in predictions:
+        scored = iter(job.predictions())
+        tweets = [request] if isinstance(request, Tweet) else request.instances
+        predictions: list[InstanceAnswer | InstanceProblem] = []
+        for index, tweet in enumerate(tweets):
+            own_id = f"{request_id}-{index}"
+            if isinstance(tweet, WrongTweet):
+                problem = f"instances[{index}]: {tweet.error}"
+                predictions.append(InstanceProblem.model_construct(error=problem, id=own_id))
+                continue
+            said = next(scored)
             metrics.PREDICTIONS.labels(said.label).inc()
             metrics.PROBABILITY.observe(said.probability)
+            predictions.append(
+                InstanceAnswer.model_construct(
+                    label=said.label, probability=said.probability, id=own_id
+                )
+            )
+        only = predictions[0]
         answer: PredictAnswer = (
             TweetAnswer.model_construct(
-                label=predictions[0].label,
-                probability=predictions[0].probability,
-                model=job.model,
-                id=request_id,
+                label=only.label, probability=only.probability, model=job.model, id=request_id
             )
-            if isinstance(request, Tweet)
+            if isinstance(request, Tweet) and isinstance(only, InstanceAnswer)
             else TweetsAnswer.model_construct(predictions=predictions, model=job.model)
         )
         return Response(answer.model_dump_json(), media_type="application/json")

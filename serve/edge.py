@@ -102,7 +102,10 @@ class Edge:
             return
         began = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        path = scope["path"]
+        path = self._known(scope["path"])
+        scope = {**scope, "path": path, "headers": _as_json(headers)}
+        if scope["method"] == "HEAD":  # uvicorn, which has the scope as it came, sends no body
+            scope["method"] = "GET"
         request_id = _request_id(headers)
         REQUEST_ID.set(request_id)
         status, size = 0, 0
@@ -127,6 +130,7 @@ class Edge:
         try:
             self._check_key(path, headers)
             _check_length(headers)
+            _check_origin(scope["method"], headers)
             await self.app(scope, body.receive, send_unless_refused)
         except RefusedError as refused:
             if not status:
@@ -144,12 +148,18 @@ class Edge:
             if logger.isEnabledFor(logging.INFO):
                 self._log(scope, headers, route, request_id, status, size, seconds)
 
+    def _known(self, path: str) -> str:
+        """Return the route that is meant, with or without a slash at its end."""
+        stripped = path.rstrip("/")
+        meant = (path, stripped, f"{stripped}/")
+        return next((known for known in meant if known in self.routes), path)
+
     def _check_key(self, path: str, headers: dict[bytes, bytes]) -> None:
         if (keys := self.guarded.get(path)) is None:
             return
-        given = headers.get(b"x-api-key") or headers.get(b"authorization", b"").removeprefix(
-            b"Bearer "
-        )
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        bearer = token.strip() if scheme.lower() == b"bearer" else b""
+        given = headers.get(b"x-api-key") or bearer
         if not keys.admit(given):
             raise RefusedError(401, "a key is needed: X-API-Key, or Authorization: Bearer", "key")
 
@@ -264,6 +274,22 @@ def _check_length(headers: dict[bytes, bytes]) -> None:
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length) > MAX_BODY:
         raise RefusedError(413, f"the body is over {MAX_BODY} bytes", "too_large")
+
+
+def _check_origin(method: str, headers: dict[bytes, bytes]) -> None:
+    # any other content type may be sent by a foreign page without asking first (CORS)
+    if method == "POST" and b"origin" in headers and not _says_json(headers):
+        raise RefusedError(415, "a web page sends Content-Type: application/json", "origin")
+
+
+def _says_json(headers: dict[bytes, bytes]) -> bool:
+    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    return kind == b"application/json"
+
+
+def _as_json(headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """Return headers with the one content type that there is, as curl -d names another."""
+    return list({**headers, b"content-type": b"application/json"}.items())
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:

@@ -5,9 +5,9 @@ import mimetypes
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
@@ -16,12 +16,22 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from locked.engines import fastest
 from locked.manifest import LockedModelError
 from serve import metrics
+from serve.api import Transport
 from serve.dispatcher import RETRY, Dispatcher, ModelRejectedError, NoWorkerError
 from serve.edge import REQUEST_ID, Keys
 from serve.explain import explain, variants
 from serve.feedback import FileRecorder, NotRecordedError
 from serve.models import Models, NoPreviousError
-from serve.schema import ExplainAnswer, Feedback, Problem, Reload, ReloadAnswer, Tweet
+from serve.schema import (
+    ExplainAnswer,
+    Feedback,
+    Problem,
+    Reload,
+    ReloadAnswer,
+    Text,
+    Tweet,
+    TweetAnswer,
+)
 from serve.settings import Settings
 
 PAGE = Path(__file__).with_name("page")
@@ -32,6 +42,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         401: "A key is needed.",
         408: "The body took too long.",
         413: "The body is too large.",
+        415: "A page of another origin sends no JSON.",
         422: "A field is wrong.",
         429: "More is asked than can be answered.",
         500: "The model failed.",
@@ -98,6 +109,14 @@ def register(
 
     for file in PAGE.iterdir():
         _add_file(app, "/" if file.name == "index.html" else f"/{file.name}", file)
+
+    @app.get(options.predict_route)
+    async def predict_query(text: Annotated[Text, Query()]) -> TweetAnswer:
+        """Answer one tweet, as POST does, where a client can only follow a link."""
+        job = await dispatcher.classify([text])
+        answer = Transport.answer(Tweet.model_construct(text=text), REQUEST_ID.get(), job)
+        answer.headers["cache-control"] = "no-store"
+        return answer  # type: ignore[return-value]  # FastAPI sends a Response as it is
 
     keys = Keys(options.api_keys)
     guarded = dict.fromkeys(["/explain", "/feedback", "/metrics"], keys) if keys.digests else {}

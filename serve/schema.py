@@ -1,8 +1,24 @@
 """What goes over HTTP, as pydantic models; FastAPI makes /docs of them."""
 
+import difflib
+from itertools import islice
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from locked.manifest import Label
 
@@ -15,27 +31,79 @@ Text = Annotated[
 
 
 class Tweet(BaseModel):
-    """One tweet."""
+    """One tweet; what else is beside its text is left alone."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"text": "Evacuations as flood nears"}]}
+        json_schema_extra={"examples": [{"text": "Evacuations as flood nears"}]}
     )
 
     text: Text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_misspelt(cls, given: object) -> object:
+        if isinstance(given, dict) and "text" not in given:
+            names = [
+                name for name in islice(given, 20) if len(name) in (3, 4, 5, 6) and name.isascii()
+            ]
+            if similar := difflib.get_close_matches("text", names, 1):
+                raise PydanticCustomError(
+                    "missing", "text is required, and {name} is not it", {"name": similar[0]}
+                )
+        return given
+
+
+class WrongTweet(Tweet):
+    """What stands in a partial request for an instance that cannot be answered."""
+
+    error: str
+
+
+class Parameters(BaseModel):
+    """How to answer many; what else Vertex AI may send is left alone."""
+
+    partial: Annotated[
+        bool,
+        Field(description="Answer the others of a wrong instance, instead of refusing them all."),
+    ] = False
+
+
+def _instance(given: object) -> object:
+    """Take the forms that Vertex AI makes of a table with one column."""
+    if isinstance(given, list) and len(given) == 1:
+        given = given[0]
+    return {"text": given} if isinstance(given, str) else given
+
+
+def _or_wrong(given: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Tweet:
+    try:
+        tweet: Tweet = check(given)
+    except ValidationError as error:
+        parameters = info.data.get("parameters")
+        if not (parameters and parameters.partial):
+            raise
+        first = error.errors(include_input=False, include_url=False)[0]
+        said = ": ".join([*map(str, first["loc"]), first["msg"]])
+        return WrongTweet.model_construct(text="", error=said)
+    return tweet
+
+
+Instance = Annotated[
+    Tweet,
+    BeforeValidator(_instance, json_schema_input_type=Tweet | Text | tuple[Text]),
+    WrapValidator(_or_wrong, json_schema_input_type=Tweet | Text | tuple[Text]),
+]
 
 
 class Tweets(BaseModel):
     """Many tweets, in the request format of Vertex AI."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"examples": [{"instances": [{"text": "Evacuations as flood nears"}]}]},
     )
 
-    instances: Annotated[list[Tweet], Field(min_length=1, max_length=MAX_INSTANCES)]
-    parameters: Annotated[
-        dict[str, Any] | None, Field(description="Vertex AI may send it; it is not used.")
-    ] = None
+    parameters: Parameters | None = None  # first: the instances are checked by it
+    instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_INSTANCES)]
 
 
 def _form(body: object) -> str:
@@ -61,10 +129,23 @@ class TweetAnswer(Prediction):
     id: Annotated[str, Field(description="The request's id.")]
 
 
+class InstanceAnswer(Prediction):
+    """The answer to one of many tweets."""
+
+    id: Annotated[str, Field(description="The request's id, and the instance's index.")]
+
+
+class InstanceProblem(BaseModel):
+    """Why one of many tweets was not answered, where `partial` asked for the others."""
+
+    error: Annotated[str, Field(description="It names the instance's index.")]
+    id: Annotated[str, Field(description="The request's id, and the instance's index.")]
+
+
 class TweetsAnswer(BaseModel):
     """The answers to many tweets, in their order."""
 
-    predictions: list[Prediction]
+    predictions: list[InstanceAnswer | InstanceProblem]
     model: Annotated[str, Field(description="The version of the model that answered.")]
 
 

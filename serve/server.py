@@ -68,6 +68,7 @@ class Server(ls.LitServer):
 
     def _register_internal_endpoints(self) -> None:
         self.app.title = "disaster-tweets"
+        self.app.router.redirect_slashes = False
         self.app.add_exception_handler(RequestValidationError, routes.refuse)
         guarded = routes.register(self.app, self.options, self.dispatcher, self.models, self.state)
         if self.options.api_keys:

@@ -45,8 +45,28 @@ def test_a_key_opens_what_is_guarded(guarded: Running, route: str) -> None:
     assert [ask(**headers).status_code for headers in wrong] == [401] * 3
     for key in KEYS:
         assert ask(**{"X-API-Key": key}).status_code != 401
-        assert ask(Authorization=f"Bearer {key}").status_code != 401
+        for scheme in ("Bearer", "bearer", "BEARER"):
+            assert ask(Authorization=f"{scheme} {key}").status_code != 401
     assert not any(key in guarded.output() for key in KEYS)
+
+
+def test_a_slash_at_the_end_changes_nothing(guarded: Running) -> None:
+    def ask(**headers: str) -> int:
+        return httpx.post(
+            f"{guarded.url}/predict/", json={"text": "fire"}, headers=headers
+        ).status_code
+
+    assert ask() == 401
+    assert ask(**{"X-API-Key": KEYS[0]}) == 200
+    assert httpx.get(f"{guarded.url}/health/").status_code == 200
+
+
+@pytest.mark.parametrize("route", ["/", "/health", "/info", "/page.js", "/docs"])
+def test_head_says_what_get_would(guarded: Running, route: str) -> None:
+    head, got = httpx.head(f"{guarded.url}{route}"), httpx.get(f"{guarded.url}{route}")
+    assert head.status_code == got.status_code == 200
+    assert head.headers["Content-Length"] == got.headers["Content-Length"]
+    assert not head.content
 
 
 def test_health_and_page_need_no_key(guarded: Running) -> None:

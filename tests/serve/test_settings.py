@@ -70,13 +70,14 @@ def test_a_bad_one_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: s
 
 
 def test_secrets_may_lie_in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "ADMIN_KEY").write_text("a-secret-of-some-length\n")
-    (tmp_path / "api_keys").write_text("the-first-of-two-keys,the-second-of-two-keys\n")
+    (tmp_path / "ADMIN_KEY").write_bytes(b"\xef\xbb\xbfa-secret-of-some-length\r\n")
+    (tmp_path / "api_keys").write_text("\ufeffthe-first-of-two-keys,the-second-of-two-keys\n")
     monkeypatch.setenv("SECRETS_DIR", str(tmp_path))
     admin = load().admin_key
     assert admin
     assert admin.get_secret_value() == "a-secret-of-some-length"
-    assert len(load().api_keys) == 2
+    keys = [key.get_secret_value() for key in load().api_keys]
+    assert keys == ["the-first-of-two-keys", "the-second-of-two-keys"]
     assert "secret" not in repr(load())
 
 
