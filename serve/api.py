@@ -18,12 +18,13 @@ from serve.dispatcher import Dispatcher, Job
 from serve.edge import REQUEST_ID
 from serve.schema import (
     InstanceAnswer,
+    InstanceProblem,
     PredictAnswer,
-    Prediction,
     PredictRequest,
     Tweet,
     TweetAnswer,
     TweetsAnswer,
+    WrongTweet,
 )
 from serve.worker import Worker
 
@@ -80,23 +81,6 @@ class DisasterAPI(ls.LitAPI):
         return output
 
 
-def counted(job: Job) -> list[Prediction]:
-    """Return what the model says of a job's texts, counted in the metrics."""
-    predictions = job.predictions()
-    for said in predictions:
-        metrics.PREDICTIONS.labels(said.label).inc()
-        metrics.PROBABILITY.observe(said.probability)
-    return predictions
-
-
-def tweet_answer(job: Job, request_id: str) -> TweetAnswer:
-    """Return the answer to a job of one text."""
-    (said,) = counted(job)
-    return TweetAnswer.model_construct(
-        label=said.label, probability=said.probability, model=job.model, id=request_id
-    )
-
-
 class Transport(MessageTransport):
     """What LitServe takes for its request queue and for the way back, in the HTTP process.
 
@@ -115,9 +99,8 @@ class Transport(MessageTransport):
 
         """
         _, uid, _, request = item
-        texts = (
-            [request.text] if isinstance(request, Tweet) else [t.text for t in request.instances]
-        )
+        tweets = [request] if isinstance(request, Tweet) else request.instances
+        texts = [tweet.text for tweet in tweets if not isinstance(tweet, WrongTweet)]
         request_id = REQUEST_ID.get()
 
         def done(job: Job) -> None:
@@ -125,23 +108,35 @@ class Transport(MessageTransport):
             answer = job.error or self.answer(request, request_id, job)
             self.answers.put_nowait((uid, (answer, status, LoopResponseType.REGULAR, None)))
 
-        self.dispatcher.submit(texts, done)
+        self.dispatcher.submit(texts or [""], done)  # all wrong: the answer names a model too
 
     @staticmethod
     def answer(request: PredictRequest, request_id: str, job: Job) -> Response:
         """Return the answer to a request."""
-        if isinstance(request, Tweet):
-            return Response(
-                tweet_answer(job, request_id).model_dump_json(), media_type="application/json"
-            )
-        answer = TweetsAnswer.model_construct(
-            predictions=[
+        scored = iter(job.predictions())
+        tweets = [request] if isinstance(request, Tweet) else request.instances
+        predictions: list[InstanceAnswer | InstanceProblem] = []
+        for index, tweet in enumerate(tweets):
+            own_id = f"{request_id}-{index}"
+            if isinstance(tweet, WrongTweet):
+                problem = f"instances[{index}]: {tweet.error}"
+                predictions.append(InstanceProblem.model_construct(error=problem, id=own_id))
+                continue
+            said = next(scored)
+            metrics.PREDICTIONS.labels(said.label).inc()
+            metrics.PROBABILITY.observe(said.probability)
+            predictions.append(
                 InstanceAnswer.model_construct(
-                    label=said.label, probability=said.probability, id=f"{request_id}-{number}"
+                    label=said.label, probability=said.probability, id=own_id
                 )
-                for number, said in enumerate(counted(job))
-            ],
-            model=job.model,
+            )
+        only = predictions[0]
+        answer: PredictAnswer = (
+            TweetAnswer.model_construct(
+                label=only.label, probability=only.probability, model=job.model, id=request_id
+            )
+            if isinstance(request, Tweet) and isinstance(only, InstanceAnswer)
+            else TweetsAnswer.model_construct(predictions=predictions, model=job.model)
         )
         return Response(answer.model_dump_json(), media_type="application/json")
 

@@ -138,6 +138,7 @@ class Edge:
         try:
             self._check_key(path, headers)
             _check_length(headers)
+            _check_origin(method, headers)
             await self.app(scope, body.receive, send_unless_refused)
         except RefusedError as refused:
             if not status:
@@ -303,6 +304,13 @@ def _check_length(headers: dict[bytes, bytes]) -> None:
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length) > MAX_BODY:
         raise RefusedError(413, f"the body is over {MAX_BODY} bytes", "too_large")
+
+
+def _check_origin(method: str, headers: dict[bytes, bytes]) -> None:
+    # any other content type may be sent by a foreign page without asking first (CORS)
+    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    if method == "POST" and b"origin" in headers and kind != b"application/json":
+        raise RefusedError(415, "a web page sends Content-Type: application/json", "origin")
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:

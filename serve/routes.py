@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from locked.engines import fastest
 from locked.manifest import LockedModelError
 from serve import metrics
-from serve.api import tweet_answer
+from serve.api import Transport
 from serve.dispatcher import RETRY, Dispatcher, ModelRejectedError, NoWorkerError
 from serve.edge import REQUEST_ID, Keys
 from serve.explain import explain, variants
@@ -42,6 +42,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         401: "A key is needed.",
         408: "The body took too long.",
         413: "The body is too large.",
+        415: "A page of another origin sends no JSON.",
         422: "A field is wrong.",
         429: "More is asked than can be answered.",
         500: "The model failed.",
@@ -89,12 +90,6 @@ def register(
 
     app.router.responses = RESPONSES  # of all that follow, LitServe's /predict among them
 
-    @app.get(options.predict_route)
-    async def predict_one(text: Annotated[Text, Query()], response: Response) -> TweetAnswer:
-        """Answer for one tweet in the URL, which proxies may log: for trying out."""
-        response.headers["Cache-Control"] = "no-store"
-        return tweet_answer(await dispatcher.classify([text]), REQUEST_ID.get())
-
     @app.post("/explain")
     async def explained(tweet: Tweet) -> ExplainAnswer:
         """Say how much each word pushed the answer."""
@@ -114,6 +109,14 @@ def register(
 
     for file in PAGE.iterdir():
         _add_file(app, "/" if file.name == "index.html" else f"/{file.name}", file)
+
+    @app.get(options.predict_route)
+    async def predict_query(text: Annotated[Text, Query()]) -> TweetAnswer:
+        """Answer one tweet, as POST does, where a client can only follow a link."""
+        job = await dispatcher.classify([text])
+        answer = Transport.answer(Tweet.model_construct(text=text), REQUEST_ID.get(), job)
+        answer.headers["cache-control"] = "no-store"
+        return answer  # type: ignore[return-value]  # FastAPI sends a Response as it is
 
     keys = Keys(options.api_keys)
     guarded = dict.fromkeys(["/explain", "/feedback", "/metrics"], keys) if keys.digests else {}

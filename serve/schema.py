@@ -1,5 +1,7 @@
 """What goes over HTTP, as pydantic models; FastAPI makes /docs of them."""
 
+import difflib
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import (
@@ -10,7 +12,13 @@ from pydantic import (
     Field,
     StringConstraints,
     Tag,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from locked.manifest import Label
 
@@ -23,7 +31,7 @@ Text = Annotated[
 
 
 class Tweet(BaseModel):
-    """One tweet; what else is said of it is left alone, as the other columns of a table."""
+    """One tweet; what else is beside its text is left alone."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"text": "Evacuations as flood nears"}]}
@@ -31,32 +39,70 @@ class Tweet(BaseModel):
 
     text: Text
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_misspelt(cls, given: object) -> object:
+        if isinstance(given, dict) and "text" not in given:
+            names = [
+                name for name in islice(given, 20) if len(name) in (3, 4, 5, 6) and name.isascii()
+            ]
+            if similar := difflib.get_close_matches("text", names, 1):
+                raise PydanticCustomError(
+                    "missing", "text is required, and {name} is not it", {"name": similar[0]}
+                )
+        return given
 
-def _tweet(instance: object) -> object:
-    if isinstance(instance, list) and len(instance) == 1:
-        instance = instance[0]
-    return {"text": instance} if isinstance(instance, str) else instance
+
+class WrongTweet(Tweet):
+    """What stands in a partial request for an instance that cannot be answered."""
+
+    error: str
 
 
-# Vertex AI sends bare strings from files of text, and arrays of one from BigQuery and CSV.
+class Parameters(BaseModel):
+    """How to answer many; what else Vertex AI may send is left alone."""
+
+    partial: Annotated[
+        bool,
+        Field(description="Answer the others of a wrong instance, instead of refusing them all."),
+    ] = False
+
+
+def _instance(given: object) -> object:
+    """Take the forms that Vertex AI makes of a table with one column."""
+    if isinstance(given, list) and len(given) == 1:
+        given = given[0]
+    return {"text": given} if isinstance(given, str) else given
+
+
+def _or_wrong(given: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Tweet:
+    try:
+        tweet: Tweet = check(given)
+    except ValidationError as error:
+        parameters = info.data.get("parameters")
+        if not (parameters and parameters.partial):
+            raise
+        first = error.errors(include_input=False, include_url=False)[0]
+        said = ": ".join([*map(str, first["loc"]), first["msg"]])
+        return WrongTweet.model_construct(text="", error=said)
+    return tweet
+
+
 Instance = Annotated[
     Tweet,
-    BeforeValidator(
-        _tweet,
-        json_schema_input_type=Tweet
-        | Text
-        | Annotated[list[Text], Field(min_length=1, max_length=1)],
-    ),
+    BeforeValidator(_instance, json_schema_input_type=Tweet | Text | tuple[Text]),
+    WrapValidator(_or_wrong, json_schema_input_type=Tweet | Text | tuple[Text]),
 ]
 
 
 class Tweets(BaseModel):
-    """Many tweets, in the request format of Vertex AI; what else it sends is left alone."""
+    """Many tweets, in the request format of Vertex AI."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"instances": [{"text": "Evacuations as flood nears"}]}]}
+        json_schema_extra={"examples": [{"instances": [{"text": "Evacuations as flood nears"}]}]},
     )
 
+    parameters: Parameters | None = None  # first: the instances are checked by it
     instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_INSTANCES)]
 
 
@@ -86,13 +132,20 @@ class TweetAnswer(Prediction):
 class InstanceAnswer(Prediction):
     """The answer to one of many tweets."""
 
-    id: Annotated[str, Field(description="The request's id, and the instance's number from 0.")]
+    id: Annotated[str, Field(description="The request's id, and the instance's index.")]
+
+
+class InstanceProblem(BaseModel):
+    """Why one of many tweets was not answered, where `partial` asked for the others."""
+
+    error: Annotated[str, Field(description="It names the instance's index.")]
+    id: Annotated[str, Field(description="The request's id, and the instance's index.")]
 
 
 class TweetsAnswer(BaseModel):
     """The answers to many tweets, in their order."""
 
-    predictions: list[InstanceAnswer]
+    predictions: list[InstanceAnswer | InstanceProblem]
     model: Annotated[str, Field(description="The version of the model that answered.")]
 
 
@@ -136,7 +189,7 @@ class Feedback(BaseModel):
         },
     )
 
-    id: Annotated[str, Field(min_length=1, max_length=80, description="Of the answer.")]
+    id: Annotated[str, Field(min_length=1, max_length=64, description="Of the answer.")]
     text: Text
     label: Annotated[Label, Field(description="What the answer said.")]
     probability: Annotated[float, Field(ge=0, le=1)]

@@ -13,6 +13,7 @@ from pydantic import (
     SecretStr,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
@@ -59,6 +60,15 @@ class Settings(BaseSettings):
     """Each field is read from the environment variable of its name, or from Vertex AI's own."""
 
     model_config = SettingsConfigDict(frozen=True, loc_by_alias=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strip(cls, given: dict[str, object]) -> dict[str, object]:
+        # a mounted file may begin with a byte order mark and end with a newline
+        return {
+            name: value.strip("\ufeff\r\n") if isinstance(value, str) else value
+            for name, value in given.items()
+        }
 
     host: Annotated[Host, BeforeValidator(_bind)] = "127.0.0.1"
     port: Port = Field(default=8080, validation_alias=AliasChoices("AIP_HTTP_PORT", "PORT"))

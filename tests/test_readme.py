@@ -18,7 +18,9 @@ LEFT_OUT = ("make test",)
 
 
 def commands() -> list[str]:
-    text = "".join((ROOT / name).read_text() for name in ("README.md", "deploy/README.md"))
+    text = "".join(
+        (ROOT / name).read_text() for name in ("README.md", "docs/http.md", "deploy/README.md")
+    )
     blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
     lines = [line for block in blocks for line in block.splitlines()]
     return [line for line in lines if not line.startswith(LEFT_OUT)]

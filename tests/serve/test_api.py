@@ -34,53 +34,6 @@ def test_many_tweets_in_the_form_of_vertex(
     assert [p["label"] for p in answer["predictions"]] == [classifier.label(p) for p in expected]
 
 
-KAGGLE = {"id": 7, "keyword": "", "location": None, "text": "fire downtown"}
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        KAGGLE,
-        {"instances": [KAGGLE], "jobId": "x", "parameters": {"confidence": 0.5}},
-        {"instances": ["fire downtown"]},
-        {"instances": [["fire downtown"]]},
-        {"instances": [[{"text": "fire downtown"}]]},
-    ],
-)
-def test_what_clients_send_is_understood(
-    server: Running, classifier: Classifier, body: dict[str, object]
-) -> None:
-    answer = httpx.post(f"{server.url}/predict", json=body).raise_for_status().json()
-    said = answer["predictions"][0] if "predictions" in answer else answer
-    expected = classifier.probabilities(["fire downtown"])[0]
-    assert said["probability"] == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "text/plain"])
-def test_json_needs_no_content_type(server: Running, kind: str | None) -> None:
-    headers = {} if kind is None else {"Content-Type": kind}
-    content = b'{"text": "fire"}'
-    answer = httpx.post(f"{server.url}/predict", content=content, headers=headers)
-    assert answer.status_code == 200
-    # a page of somebody else's could send this without the browser asking first
-    headers["Origin"] = "https://evil.example"
-    answer = httpx.post(f"{server.url}/predict", content=content, headers=headers)
-    assert answer.status_code == 422
-
-
-def test_a_tweet_may_stand_in_the_url(server: Running, classifier: Classifier) -> None:
-    text = "Evacuations ordered & the river bursts its banks"
-    answer = httpx.get(f"{server.url}/predict", params={"text": text})
-    expected = classifier.probabilities([text])[0]
-    assert answer.json()["probability"] == pytest.approx(expected, abs=1e-6)
-    assert set(answer.json()) == {"label", "probability", "model", "id"}
-    assert answer.headers["Cache-Control"] == "no-store"
-    for params in ({}, {"text": " "}, {"text": "x" * 4_001}, {"txt": "fire"}):
-        refused = httpx.get(f"{server.url}/predict", params=params)
-        assert refused.status_code == 422
-        assert "text" in refused.json()["detail"][0]["loc"]
-
-
 def test_the_answer_is_the_same_under_load(
     server: Running, classifier: Classifier, texts: list[str]
 ) -> None:
@@ -107,6 +60,9 @@ def test_the_answer_is_the_same_under_load(
         (b'{"text": "   "}', "text"),
         (b'{"text": 5}', "text"),
         (b'{"txt": "fire"}', "text"),
+        (b'{"tetx": "fire"}', "tetx"),
+        (b'{"te\\ud800t": "fire"}', "text"),
+        (b'{"instances": [["fire", "flood"]]}', "instances"),
         (b'{"instances": []}', "instances"),
         (b'{"instances": [{"text": "fire"}, {"text": null}]}', "instances"),
         (b'{"instances": "fire"}', "instances"),
@@ -143,3 +99,65 @@ def test_mistakes_harm_no_neighbour(server: Running) -> None:
     ):
         codes = list(pool.map(lambda b: client.post("/predict", json=b).status_code, bodies))
     assert codes == [200, 422, 422] * 30
+
+
+def test_any_content_type_is_read_as_json_unless_a_foreign_page_sends_it(server: Running) -> None:
+    def ask(**headers: str) -> int:
+        return httpx.post(
+            f"{server.url}/predict", content=b'{"text": "fire"}', headers=headers
+        ).status_code
+
+    kinds = ["application/x-www-form-urlencoded", "text/plain", "nonsense"]
+    assert ask() == 200
+    assert [ask(**{"Content-Type": kind}) for kind in kinds] == [200] * 3
+    page = {"Origin": "https://evil.example"}
+    assert ask(**page) == 415
+    assert [ask(**page, **{"Content-Type": kind}) for kind in kinds] == [415] * 3
+    assert ask(**page, **{"Content-Type": "Application/JSON; charset=utf-8"}) == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"text": "fire", "id": 7, "keyword": None, "location": "Rome"},
+        {"instances": [{"text": "fire", "key": 1}], "key": 2, "parameters": {"other": 1}},
+        {"instances": ["fire"]},
+        {"instances": [["fire"]], "parameters": None},
+    ],
+)
+def test_what_clients_have_at_hand_is_accepted(server: Running, body: dict[str, object]) -> None:
+    expected = httpx.post(f"{server.url}/predict", json={"text": "fire"}).json()["probability"]
+    answer = httpx.post(f"{server.url}/predict", json=body).raise_for_status().json()
+    (said,) = answer.get("predictions", [answer])
+    assert said["probability"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_others_of_a_wrong_instance_are_answered_if_asked(server: Running) -> None:
+    body = {"instances": ["fire", {"txt": "fire"}, {"text": ""}, 5, "flood"]}
+    refused = httpx.post(f"{server.url}/predict", json=body)
+    assert refused.status_code == 422
+    assert [d["loc"][3] for d in refused.json()["detail"]] == [1, 2, 3]
+    body["parameters"] = {"partial": True}  # type: ignore[assignment]
+    answer = httpx.post(f"{server.url}/predict", json=body).raise_for_status().json()
+    said = answer["predictions"]
+    assert [p["id"].rpartition("-")[2] for p in said] == ["0", "1", "2", "3", "4"]
+    for index in (1, 2, 3):
+        assert said[index]["error"].startswith(f"instances[{index}]: ")
+    assert "txt" in said[1]["error"]
+    others = httpx.post(f"{server.url}/predict", json={"instances": ["fire", "flood"]}).json()
+    expected = [p["probability"] for p in others["predictions"]]
+    assert [said[n]["probability"] for n in (0, 4)] == pytest.approx(expected, abs=1e-6)
+    only = {"instances": [5], "parameters": {"partial": True}}
+    answer = httpx.post(f"{server.url}/predict", json=only).raise_for_status().json()
+    assert ["error" in p for p in answer["predictions"]] == [True]
+
+
+def test_a_link_is_answered_as_a_body_is(server: Running) -> None:
+    posted = httpx.post(f"{server.url}/predict", json={"text": "fire & flood"}).json()
+    got = httpx.get(f"{server.url}/predict", params={"text": "fire & flood"})
+    assert got.headers["Cache-Control"] == "no-store"
+    assert {**got.json(), "id": ""} == {**posted, "id": ""}
+    for params in ({}, {"text": " "}, {"text": "x" * 4_001}):
+        refused = httpx.get(f"{server.url}/predict", params=params)
+        assert refused.status_code == 422
+        assert refused.json()["detail"][0]["loc"] == ["query", "text"]
