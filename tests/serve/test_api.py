@@ -69,7 +69,7 @@ def test_the_answer_is_the_same_under_load(
         (b'{"instances": [["fire", "water"]]}', "instances"),
         (b'{"instances": [[]]}', "instances"),
         (b'{"instances": ["fire", " "]}', '"instances", 1, "text"'),
-        (b'{"instances": [{"text": "fire"}, {"txt": "fire"}]}', '"instances", 1, "text"'),
+        (b'{"instances": [{"text": "fire"}, {"txt": "fire"}]}', '"instances", 1'),
         (json.dumps({"text": "x" * 4_001}).encode(), "text"),
         (json.dumps({"instances": [{"text": "x"}] * 1001}).encode(), "instances"),
         (b"[]", "body"),
