@@ -73,7 +73,7 @@ def _check(url: str, model: str, key: str) -> None:
 def right(said: Any) -> bool:  # noqa: ANN401 - whatever JSON can hold
     """Say whether this is an answer to TEXTS."""
     answers = said.get("predictions") if isinstance(said, dict) else None
-    keys = {"label", "probability"}
+    keys = {"label", "probability"}  # a revision before this one, asked too, may give no more
     return (
         isinstance(answers, list)
         and len(answers) == len(TEXTS)

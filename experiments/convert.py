@@ -12,14 +12,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from locked.manifest import sha256_of
-from stages.base_model import FILES
+from stages.base_model import FILES, download
 from stages.io import InputError, new_folder, run
 
 WEIGHTS = ("*.safetensors", "*.bin")
@@ -51,11 +50,7 @@ def _fetch(source: str, revision: str | None) -> Path:
         return Path(source)
     if revision is None:
         raise InputError(f"{source} is no folder here; of a hub name, give --revision COMMIT")
-    try:
-        names = [*WEIGHTS, *TEXTS]
-        return Path(snapshot_download(source, revision=revision, allow_patterns=names))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{source} cannot be fetched at {revision}: {error}") from error
+    return download(source, revision, [*WEIGHTS, *TEXTS])
 
 
 def _write_tokenizer(folder: Path, path: Path) -> None:
@@ -86,7 +81,7 @@ def bertweet(folder: Path) -> Tokenizer:
     vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
     for line in (folder / "vocab.txt").read_text(encoding="utf-8").splitlines():
         word = line.rpartition(" ")[0]
-        piece = word.removesuffix("@@") if word.endswith("@@") else f"{word}</w>"
+        piece = word[:-2] if word.endswith("@@") else f"{word}</w>"
         vocabulary.setdefault(piece, len(vocabulary))
     vocabulary["<mask>"] = len(vocabulary)
     merges = []

@@ -108,13 +108,15 @@ class Classifier:
             LockedModelError: an answer is not what it was when the model was locked.
 
         """
-        said = self.probabilities([example.text for example in self.manifest.golden])
-        most = TOLERANCE * max(1, self.manifest.calibration.scale)  # by which it is stretched
-        for example, probability in zip(self.manifest.golden, said, strict=True):
-            if not abs(probability - example.probability) <= most:
+        golden, by = self.manifest.golden, self.manifest.calibration
+        said = self.uncalibrated([example.text for example in golden])
+        back = Calibration(scale=1 / by.scale, shift=-by.shift / by.scale)
+        locked = calibrate(np.array([example.probability for example in golden]), back)
+        for example, probability, expected in zip(golden, said, locked, strict=True):
+            if not abs(probability - expected) <= TOLERANCE:
                 raise LockedModelError(
                     f"{self.folder / MANIFEST}: golden: {example.text!r} gives "
-                    f"{probability:.4f} instead of {example.probability:.4f}"
+                    f"{probability:.4f} instead of {expected:.4f}, before calibration"
                 )
 
     def label(self, probability: float) -> Label:

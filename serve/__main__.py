@@ -13,7 +13,7 @@ from types import FrameType
 from locked.manifest import LockedModelError
 from locked.store import ModelStore
 from serve import settings
-from serve.edge import Protocol
+from serve.connections import Protocol
 from serve.server import Server, leave_with_parent
 
 FORKS = "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"

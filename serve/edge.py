@@ -14,7 +14,6 @@ from typing import Any
 
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serve import metrics
 from serve.logs import trace_fields
@@ -22,8 +21,6 @@ from serve.logs import trace_fields
 MAX_BODY = 16 * 2**20  # bytes
 MAX_HELD = 3 * MAX_BODY  # of all requests at once: a container's memory is small
 BODY_TIME = 5  # seconds for the whole body to come in
-LEAVE_TIME = 1  # seconds for the first request of a connection, when the server leaves
-HEAD_TIME = 5  # seconds for a request's head; uvicorn's own limit of 5 is for the wait between two
 
 REQUEST_ID: ContextVar[str] = ContextVar("REQUEST_ID", default="")
 SAFE_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -85,7 +82,7 @@ class Edge:
         guarded: dict[str, Keys],
         routes: set[str],
         project: str | None,
-        root_path: str = "",
+        root_path: str,
     ) -> None:
         """Wrap an application.
 
@@ -111,8 +108,8 @@ class Edge:
             return
         began = time.perf_counter()
         method = scope["method"]
-        scope = self._plain(scope)
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        scope = self._plain(scope)
         path = scope["path"]
         request_id = _request_id(headers)
         REQUEST_ID.set(request_id)
@@ -159,17 +156,14 @@ class Edge:
     def _plain(self, scope: Scope) -> Scope:
         """Return the request as the routes know it: what clients and proxies vary is undone."""
         headers = scope["headers"]
-        names = {name for name, _ in headers}
-        # As `curl --data` sends it, and many an HTTP library. Pages of others must say what they
-        # send, so that browsers ask first (CORS).
-        if scope["method"] == "POST" and b"origin" not in names:
-            headers = [(n, value) for n, value in headers if n != b"content-type"]
+        if scope["method"] == "POST":  # JSON, whatever `curl --data` and HTTP libraries call it
+            headers = [(name, value) for name, value in headers if name != b"content-type"]
             headers.append((b"content-type", b"application/json"))
         path = scope["path"]
         if self.root_path and path.startswith(f"{self.root_path}/"):
             path = path.removeprefix(self.root_path)
         path = path.rstrip("/") or "/"
-        # Without a body's length uvicorn, which knows better, sends none.
+        # uvicorn, which has the request as it came, sends no body
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         return {**scope, "headers": headers, "method": method, "path": path}
 
@@ -249,43 +243,6 @@ class _Body:
         if size and self._edge.held > MAX_HELD:
             raise RefusedError(429, "more is sent than can be held; try again", "held")
         return message
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, which would wait for a request's head for ever."""
-
-    def connection_made(self, transport: Any) -> None:  # noqa: ANN401
-        """Wait for the first request."""
-        super().connection_made(transport)
-        self._leaving = False
-        self._patience = self.loop.call_later(HEAD_TIME, transport.close)
-
-    def on_message_begin(self) -> None:
-        """Wait for the rest of a request's head."""
-        super().on_message_begin()
-        self._patience.cancel()
-        self._patience = self.loop.call_later(HEAD_TIME, self.transport.close)
-
-    def on_headers_complete(self) -> None:
-        """Wait no longer for the head."""
-        self._patience.cancel()
-        super().on_headers_complete()
-        if self._leaving:
-            super().shutdown()
-
-    def shutdown(self) -> None:
-        """End after the request under way, or after the first one, if that is still to come."""
-        if self.cycle is None and not self.transport.is_closing():
-            self._leaving = True
-            self._patience.cancel()
-            self._patience = self.loop.call_later(LEAVE_TIME, self.transport.close)
-        else:
-            super().shutdown()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer at all."""
-        self._patience.cancel()
-        super().connection_lost(exc)
 
 
 async def _refuse(status: int, detail: str, send: Send) -> None:

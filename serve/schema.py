@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -77,7 +76,7 @@ def _instance(given: object) -> object:
 
 def _or_wrong(given: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Tweet:
     try:
-        tweet: Tweet = check(given)
+        tweet: Tweet = check(_instance(given))
     except ValidationError as error:
         parameters = info.data.get("parameters")
         if not (parameters and parameters.partial):
@@ -90,7 +89,6 @@ def _or_wrong(given: object, check: ValidatorFunctionWrapHandler, info: Validati
 
 Instance = Annotated[
     Tweet,
-    BeforeValidator(_instance, json_schema_input_type=Tweet | Text | tuple[Text]),
     WrapValidator(_or_wrong, json_schema_input_type=Tweet | Text | tuple[Text]),
 ]
 

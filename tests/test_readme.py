@@ -18,9 +18,8 @@ LEFT_OUT = ("make test",)
 
 
 def commands() -> list[str]:
-    text = "".join(
-        (ROOT / name).read_text() for name in ("README.md", "docs/http.md", "deploy/README.md")
-    )
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy/README.md"]
+    text = "".join(page.read_text() for page in pages)
     blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
     lines = [line for block in blocks for line in block.splitlines()]
     return [line for line in lines if not line.startswith(LEFT_OUT)]

@@ -17,7 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serve.edge import BODY_TIME, HEAD_TIME, MAX_BODY, MAX_HELD
+from serve.connections import HEAD_TIME
+from serve.edge import BODY_TIME, MAX_BODY, MAX_HELD
 from tests.conftest import HANG, Project
 from tests.serve.running import Running, serving, wait_until
 

@@ -52,7 +52,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     for each in ("tokenizer.json", "config.json"):
         (tmp_path / each).write_bytes((BASE / each).read_bytes())
     (tmp_path / name).write_bytes((BASE / name).read_bytes()[:100])
-    with pytest.raises(InputError, match=f"{tmp_path}: .*{name}.* is damaged"):
+    with pytest.raises(InputError, match=f"{tmp_path / name} is damaged"):
         tokenizer.build(tmp_path, 64)
 
 
