@@ -90,4 +90,4 @@ bench: $(READY) ## Measure preparation, training and serving beside usual ways o
 
 clean: ## Remove the environment and caches; data and models stay
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache
-	find deploy experiments locked serve stages tests -name __pycache__ -type d -exec rm -rf {} +
+	find deploy experiments locked monitor reader score serve stages tests -name __pycache__ -type d -exec rm -rf {} +

@@ -16,7 +16,7 @@ from deploy.google import NAME, Place, ask, gcloud, place
 from deploy.images import built, commit, locked_model
 from deploy.release import SHARE
 from deploy.smoke import TEXTS, right
-from stages.io import InputError, run
+from reader.io import InputError, run
 
 MACHINE = "n1-standard-2"
 SERVER = (

@@ -14,7 +14,7 @@ import tempfile
 
 from deploy.google import Place, ask, place, watch
 from experiments.repository import changed_files, git, named
-from stages.io import InputError, run
+from reader.io import InputError, run
 
 
 def commit() -> str:

@@ -32,8 +32,8 @@ from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
 
 from deploy.google import NAMING, WANDB_KEY
+from reader.io import InputError, new_file, run
 from stages import params
-from stages.io import InputError, new_file, run
 
 EXTRAS = ("dvc.lock", "models/speed", "models/wandb")  # wanted though no stage's output
 GRACE = 25  # seconds; Google gives 30

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from deploy.google import API_KEYS, NAME, Place, ask, gcloud, place
 from deploy.images import built, commit, locked_model
 from deploy.smoke import SmokeError, smoke
-from stages.io import InputError, run
+from reader.io import InputError, run
 
 MANIFEST = Path("deploy/service.yaml")
 CANDIDATE = "candidate"  # the tag by which a revision without traffic is reached

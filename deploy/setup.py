@@ -16,7 +16,7 @@ from typing import Any
 from deploy.google import NAME, NAMING, GcloudError, Place, ask, gcloud, number, place, shown
 from deploy.resources import Command, Thing, things
 from experiments.repository import git
-from stages.io import InputError, run
+from reader.io import InputError, run
 
 PATIENCE = 12  # times SECONDS that a new account may take to be known everywhere
 SECONDS = 5

@@ -19,7 +19,7 @@ from string import Template
 
 from deploy.google import NAME, GcloudError, Place, ask, gcloud, place, shown, watch
 from deploy.images import built, commit
-from stages.io import InputError, run
+from reader.io import InputError, run
 
 JOB = Path("deploy/vertex-job.yaml")
 SCRIPT = "deploy/vm.sh"

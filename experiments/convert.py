@@ -18,8 +18,8 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from locked.manifest import sha256_of
+from reader.io import InputError, new_folder, run
 from stages.base_model import FILES, download
-from stages.io import InputError, new_folder, run
 
 WEIGHTS = ("*.safetensors", "*.bin")
 VOCABULARIES = ("vocab.*", "*.model")

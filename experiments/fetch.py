@@ -19,7 +19,7 @@ from scmrepo.exceptions import SCMError
 
 from experiments.repository import git
 from locked.manifest import MANIFEST, LockedModelError, verify
-from stages.io import InputError, new_folder, run
+from reader.io import InputError, new_folder, run
 from stages.paths import CLASSIFIER
 
 ARTIFACT = "classifier"  # of dvc.yaml

@@ -23,8 +23,8 @@ from experiments.fetch import ARTIFACT, UNUSABLE, fetch, resolve, versions
 from experiments.repository import changed_files, git, lacking, named, stale_stages
 from locked.classifier import Classifier
 from locked.manifest import LockedModelError
+from reader.io import InputError, run
 from stages import params
-from stages.io import InputError, run
 from stages.paths import CLASSIFIER, METRICS, PREPARED
 
 
@@ -64,7 +64,7 @@ def _check_sound() -> None:
     if lack := lacking():  # versions, so that one might be given twice
         raise InputError(lack)
     others = ("ls-files", "--others", "--exclude-standard", "--")  # what a clone would lack
-    parts = ("dvc.lock", "dvc.yaml", "params.yaml", "models", "locked", "stages")
+    parts = ("dvc.lock", "dvc.yaml", "params.yaml", "models", "locked", "reader", "stages")
     if changed := changed_files() + git(*others, *parts).splitlines():
         raise InputError(f"not committed yet: {named(changed)}; commit, then promote")
     if stale := stale_stages(missing=True):

@@ -22,8 +22,8 @@ from markdown_it import MarkdownIt
 
 from experiments.compare import Difference, difference
 from experiments.repository import Run, changed_files, flat, git, lacking, named, stale_stages
+from reader.io import InputError, new_file, run
 from stages import params
-from stages.io import InputError, new_file, run
 from stages.paths import EVALUATION, HISTORY, MACHINE, REPORT
 
 PAGE = Path("models/report.html")

@@ -12,7 +12,7 @@ import pandas as pd
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from stages.io import InputError
+from reader.io import InputError
 
 
 def git(*arguments: str) -> str:

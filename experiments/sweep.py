@@ -32,11 +32,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from experiments.repository import Run, changed_files, flat, git, named
+from reader.io import InputError, new_file, run
+from reader.progress import Progress
 from stages import params
-from stages.io import InputError, new_file, run
 from stages.params import Params
 from stages.paths import METRICS
-from stages.progress import Progress
 
 OBJECTIVE = "validation_log_loss"  # the lower the better
 FOLDER = Path("models/sweeps")  # pictures and logs; the trials themselves are DVC's

@@ -3,8 +3,8 @@
 import importlib
 import sys
 
+from reader.io import run
 from stages import exact, params
-from stages.io import run
 
 NAMES = ("prepare", "teach", "train", "export", "evaluate")
 

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from torch.utils.data import Dataset
 
-from stages.progress import Progress
+from reader.progress import Progress
 
 POOL = 50  # batches sorted by length together: enough for little padding, few enough for chance
 GRID = 4  # tokens; little padding, yet few different lengths, since a CPU prepares for each

@@ -107,7 +107,7 @@ def _own_modules() -> dict[str, Path]:
     return {
         str(file.relative_to(root)): file
         for file in sorted(files)
-        if file.is_relative_to(root / "stages") or file.is_relative_to(root / "locked")
+        if any(file.is_relative_to(root / name) for name in ("locked", "reader", "stages"))
     }
 
 

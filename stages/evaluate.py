@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 
 from locked.classifier import calibrate
 from locked.manifest import LABELS, LockedModelError
+from reader.io import InputError, new_folder, write_json
 from stages import exact, model_card, params, reference
-from stages.io import InputError, new_folder, write_json
 from stages.metrics import Scores, Truth, compute, intervals, reliability
 from stages.params import Params
 from stages.paths import CLASSIFIER, EVALUATION, METRICS, PREPARED, REPORT

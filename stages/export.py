@@ -26,13 +26,13 @@ from locked.manifest import (
     Manifest,
     sha256_of,
 )
+from reader.io import new_folder, write_json
+from reader.progress import Progress
 from stages import base_model, exact, params, reference
 from stages.calibration import fit
-from stages.io import new_folder, write_json
 from stages.metrics import compute
 from stages.params import Params
 from stages.paths import CHECKPOINT, CLASSIFIER, PARITY, PREPARED
-from stages.progress import Progress
 from stages.quantise import Ids, quantise
 
 OPSET = 20  # of ONNX; the first with Gelu

@@ -27,10 +27,10 @@ from transformers import (
 from transformers.utils import logging
 
 from locked.manifest import LABELS
+from reader.io import InputError
 from stages import exact
 from stages.base_model import WEIGHTS, configuration
 from stages.batches import Batch, Tweets, collate
-from stages.io import InputError
 from stages.params import Compute, Train
 
 LAYER = re.compile(r"\blayers?\.(\d+)\.")  # in the name of a weight

@@ -6,7 +6,7 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
-from stages.progress import Progress
+from reader.progress import Progress
 
 CALIBRATION_BINS = 10
 

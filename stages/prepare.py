@@ -19,10 +19,10 @@ import pyarrow
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from reader.io import InputError, new_folder, write_json
+from reader.progress import Progress
 from stages import params
-from stages.io import InputError, new_folder, write_json
 from stages.paths import PREPARED
-from stages.progress import Progress
 from stages.text import ENTITIES, MENTION, URL
 
 SPLITS = ("train", "validation", "test")

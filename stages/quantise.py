@@ -22,7 +22,7 @@ import torch
 from torch.ao.quantization.fx import _decomposed  # noqa: F401 - registers the operators below
 from transformers import PreTrainedModel
 
-from stages.progress import Progress
+from reader.progress import Progress
 
 INPUT_TOP = 255
 WEIGHT_TOP = 63

@@ -20,8 +20,8 @@ from scipy.special import erf
 
 from locked.classifier import Classifier
 from locked.engines import Engine, Inputs
+from reader.progress import Progress
 from stages.params import Compute
-from stages.progress import Progress
 
 Array = npt.NDArray[Any]
 

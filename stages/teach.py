@@ -21,12 +21,12 @@ from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from transformers import AutoModel
 from transformers.utils import logging
 
+from reader.io import InputError, new_file
+from reader.progress import Progress
 from stages import base_model, exact, params, tokenizer
 from stages.batches import Tweets, collate
-from stages.io import InputError, new_file
 from stages.params import Params
 from stages.paths import PREPARED, TARGETS
-from stages.progress import Progress
 
 BATCH = 64
 LANDMARKS = 1000  # of the kernel map: enough for some ten thousand tweets

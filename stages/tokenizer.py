@@ -5,8 +5,8 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer
 from tokenizers.normalizers import Normalizer, Replace, Sequence, Strip
 
+from reader.io import InputError
 from stages.base_model import configuration
-from stages.io import InputError
 from stages.text import ENTITIES, MENTION, URL
 
 

@@ -17,16 +17,16 @@ from accelerate.utils import broadcast_object_list
 from torch.profiler import profile, schedule
 
 from locked.manifest import TOKENIZER
+from reader.io import InputError, new_file, new_folder, write_json
+from reader.progress import Progress
 from stages import base_model, params, tokenizer
 from stages.batches import Tweets, batches_of, collate
 from stages.checkpoints import Checkpoints, noted_signals
 from stages.curves import Curves
-from stages.io import InputError, new_file, new_folder, write_json
 from stages.learner import Learner
 from stages.machine import machine
 from stages.params import Params, Train
 from stages.paths import CHECKPOINT, CHECKPOINTS, HISTORY, MACHINE, PREPARED, TARGETS
-from stages.progress import Progress
 
 EXPLODED = 5.0  # mean cross-entropy of RECENT steps, in nats; a guess has 0.69
 RECENT = 10

@@ -227,7 +227,9 @@ def test_only_what_images_need_is_sent(context: Path) -> None:
     stages = YAML(typ="safe").load(context / "dvc.lock")["stages"].values()
     read = {dep["path"] for stage in stages for dep in stage["deps"]} & tracked
     code = {
-        n for n in tracked if n.startswith(("locked/", "serve/", "stages/", "deploy/accelerate/"))
+        n
+        for n in tracked
+        if n.startswith(("locked/", "reader/", "serve/", "stages/", "deploy/accelerate/"))
     }
     assert names >= model | read | code | {"dvc.yaml", "dvc.lock", "params.yaml", ".dvc/config"}
 
@@ -316,7 +318,7 @@ def test_layers_of_a_job_hold_nothing_else(train_image: str, tmp_path: Path) -> 
     assert tops == {"home", "venv"}
     assert marked == []
     assert not own & {".git", "models", "tests", ".venv"}
-    assert {"dvc.yaml", "locked", "stages", "data"} <= own
+    assert {"dvc.yaml", "locked", "reader", "stages", "data"} <= own
 
 
 def test_the_server_says_what_it_is(serve_image: str, context: Path) -> None:

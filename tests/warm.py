@@ -23,7 +23,16 @@ from functools import cache
 from pathlib import Path
 
 LEFT_OUT = {
-    *("deploy", "experiments", "locked", "serve", "stages"),  # the call's folder has its own
+    *(
+        "deploy",
+        "experiments",
+        "locked",
+        "monitor",
+        "reader",
+        "score",
+        "serve",
+        "stages",
+    ),  # the call's folder has its own
     "openvino",  # starts a process as it is loaded
     *("gcsfs", "google", "grpc"),  # read the environment then
 }

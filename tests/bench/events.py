@@ -20,11 +20,11 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
+from reader.progress import Progress
 from stages import params
 from stages.metrics import calibration_error, wilson
 from stages.paths import PREPARED
 from stages.prepare import SPLITS
-from stages.progress import Progress
 from tests.bench.recipe import FOLD_SEED, Answers, answer, varied
 
 KINDS = {  # what its keywords hold

@@ -28,15 +28,15 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from locked.classifier import Classifier
+from reader.io import write_json
+from reader.progress import Progress
 from stages import params
 from stages.checkpoints import Checkpoints
 from stages.evaluate import baseline_scores
 from stages.export import export
-from stages.io import write_json
 from stages.metrics import calibration_error
 from stages.params import Params
 from stages.prepare import SPLITS, prepare
-from stages.progress import Progress
 from stages.teach import teach
 from stages.train import train
 

@@ -44,11 +44,11 @@ from locked import engines
 from locked.classifier import Classifier
 from locked.cpus import cpus
 from locked.engines import Engine
+from reader.progress import Progress
 from stages import exact
 from stages.export import Probability, write_network
 from stages.machine import processor
 from stages.params import Compute
-from stages.progress import Progress
 from stages.reference import evaluator
 
 Answers = npt.NDArray[np.float32]

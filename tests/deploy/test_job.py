@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from deploy import job
 from deploy.job import commands, join
-from stages.io import InputError
+from reader.io import InputError
 from tests.conftest import HANG, Project, copied, make_project, quick
 from tests.gcs import Cloud
 from tests.serve.running import free_port, wait_until

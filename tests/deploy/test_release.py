@@ -11,7 +11,7 @@ from deploy.endpoint import deploy
 from deploy.google import Place, gcloud
 from deploy.release import back, serving
 from locked.manifest import MANIFEST, read_manifest
-from stages.io import InputError
+from reader.io import InputError
 from tests.conftest import Project
 from tests.deploy.google_cloud import GoogleCloud
 from tests.serve.running import Running, free_port

@@ -10,7 +10,7 @@ from deploy import setup
 from deploy.google import GcloudError, Place
 from deploy.resources import ACCOUNTS, Thing, things
 from deploy.setup import answers, down, service, status, up
-from stages.io import InputError
+from reader.io import InputError
 from tests.deploy.google_cloud import NUMBER, GoogleCloud
 
 AT = Place("my-project")

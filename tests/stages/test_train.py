@@ -17,8 +17,8 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from locked.manifest import sha256_of
+from reader.io import InputError
 from stages import params
-from stages.io import InputError
 from stages.params import Params
 from stages.train import train
 from tests.conftest import HANG, Project
@@ -169,7 +169,7 @@ class Killed:
 def project(pipeline: Project, tmp_path: Path) -> Project:
     """The prepared project, to be trained in."""
     folder = tmp_path / "project"
-    for name in ("stages", "locked", "deploy", "data"):
+    for name in ("stages", "locked", "reader", "deploy", "data"):
         shutil.copytree(pipeline.folder / name, folder / name)
     shutil.copy(pipeline.folder / "params.yaml", folder)
     return Project(folder, pipeline.site_cache)

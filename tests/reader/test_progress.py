@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from reader.progress import Progress
 from stages import progress
-from stages.progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.io import InputError, new_folder, run, write_json
+from reader.io import InputError, new_folder, run, write_json
 
 
 def test_a_folder_appears_only_when_complete(tmp_path: Path) -> None:

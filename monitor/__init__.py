@@ -1,0 +1,1 @@
+"""Compares what was answered with what the model learnt from."""

@@ -1,0 +1,1 @@
+"""Any table of tweets: read, checked row by row, whatever its form."""

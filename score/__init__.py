@@ -1,0 +1,1 @@
+"""Answers files of tweets, on one machine or on Beam."""
