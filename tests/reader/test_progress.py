@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from reader import progress
 from reader.progress import Progress
-from stages import progress
 
 
 class Terminal(io.StringIO):
