@@ -3,13 +3,16 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+from reader.format import Format, Quotes, fold
 from reader.io import InputError
-from reader.table import Chunk, Format, Open, Quotes, Refuse, Row, Table, chunked, encoding_of, fold
+from reader.table import Chunk, Open, Refuse, Row, Table, chunked, encoding_of
 
-SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
+ALONE = "\x1f"  # what no text has, where there is one column
+SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", ALONE: "none"}
 SAMPLE = 20_000  # rows that show how quotes are meant
 DIALECTS: dict[Quotes, dict[str, Any]] = {
     "double": {"quotechar": '"', "doublequote": True},
@@ -25,9 +28,7 @@ class Delimited(Table):
     def __init__(self, opened: Open, name: str, form: Format) -> None:
         """Find out the form; see encoding_of for errors."""
         self.opened, self.form, self.name = opened, form, name
-        self.encoding, remark = form.encoding, ""
-        if self.encoding is None:
-            self.encoding, remark = encoding_of(opened, name, f"{form.prefix}encoding")
+        self.encoding, remark = encoding_of(opened, name, form)
         with self._lines() as lines:
             header = next(lines, "")
             ending = header[len(header.rstrip("\r\n")) :]
@@ -35,12 +36,10 @@ class Delimited(Table):
             raise InputError(f"{name}: the file is empty")
         self.separator = form.separator or _separator(header, form)
         self.indented = f"{self.separator} " in header
-        self.quotes: Quotes = "double"
-        columns = next(self._parsed(iter([header])))
-        self.quotes = form.quotes or self._find_quotes(columns)
-        self.labelled = next(
-            (i for i, c in enumerate(columns) if form.label and fold(c) == fold(form.label)), None
-        )
+        columns = next(self._parsed(iter([header]), "double"))
+        self.width, label = len(columns), fold(form.label or "")
+        self.label = next((i for i, c in enumerate(columns) if label and fold(c) == label), None)
+        self.quotes = form.quotes or self._find_quotes()
         about = {
             "format": "TSV" if self.separator == "\t" else "CSV",
             "encoding": f"{self.encoding} ({remark})" if remark else self.encoding,
@@ -57,11 +56,10 @@ class Delimited(Table):
         yield from chunked(rows, columns)
 
     def _rows(self, refuse: Refuse | None) -> Iterator[Row]:
-        width = len(self.columns)
         self.repeated_headers = []
         with self._lines() as stream:
             lines = _Remembering(stream)
-            records = self._parsed(lines)
+            records = self._parsed(lines, self.quotes)
             header = next(records)
             number = 0
             while True:
@@ -69,41 +67,40 @@ class Delimited(Table):
                 try:
                     record = next(records, None)
                 except csv.Error as error:
-                    if lines.taken and len(lines.taken[0]) > csv.field_size_limit():
-                        number += 1
-                        self.refused(refuse, number, "a field is longer than 16 MB")
-                        records = self._parsed(lines)
-                        continue
-                    raise InputError(self._misquoted(number + 1, lines.taken, error)) from error
+                    number += 1
+                    reason = self._misquoted(lines.taken, error)
+                    self.refused(refuse if len(lines.taken) == 1 else None, number, reason)
+                    continue
                 if record is None:
                     return
                 if not record:  # a blank line
                     continue
                 number += 1
                 if len(lines.taken) > 1 and self._swallowed(lines.taken):
-                    raise InputError(self._misquoted(number, lines.taken))
+                    self.refused(None, number, self._misquoted(lines.taken))
                 if record == header:
                     self.repeated_headers.append(number)
-                elif len(record) != width:
-                    reason = f"it has {len(record)} fields, the header {width}"
+                elif len(record) != self.width:
+                    reason = f"it has {len(record)} fields, the header {self.width}"
                     self.refused(refuse, number, f"{reason} ({lines.taken[0].strip()[:60]!r})")
                 else:
                     yield number, record
 
-    def _lines(self) -> "_Text":
-        assert self.encoding
-        return _Text(self.opened, self.encoding, self.name, f"{self.form.prefix}encoding")
+    @contextmanager
+    def _lines(self) -> Iterator[Iterator[str]]:
+        with self.opened() as file:
+            yield iter(io.TextIOWrapper(file, self.encoding, newline=""))
 
-    def _parsed(self, lines: Iterator[str], quotes: Quotes | None = None) -> Iterator[list[str]]:
+    def _parsed(self, lines: Iterator[str], quotes: Quotes) -> Iterator[list[str]]:
         return csv.reader(
             lines,
             delimiter=self.separator,
             skipinitialspace=self.indented,
             strict=True,
-            **DIALECTS[quotes or self.quotes],
+            **DIALECTS[quotes],
         )
 
-    def _find_quotes(self, columns: list[str]) -> Quotes:
+    def _find_quotes(self) -> Quotes:
         """Return the first way to read quotes that gives each of the first rows all its fields."""
         with self._lines() as lines:
             sample = list(islice(lines, SAMPLE))
@@ -112,19 +109,16 @@ class Delimited(Table):
         escaped = any('\\"' in line for line in sample)
         whole = len(sample) < SAMPLE
         for quotes in DIALECTS:
-            if (quotes != "backslash" or escaped) and self._fits(sample, quotes, columns, whole):
+            if (quotes != "backslash" or escaped) and self._fits(sample, quotes, whole):
                 return quotes
         return "double"
 
-    def _fits(self, sample: list[str], quotes: Quotes, columns: list[str], whole: bool) -> bool:
-        label = fold(self.form.label) if self.form.label else None
-        self.labelled = next((i for i, c in enumerate(columns) if fold(c) == label), None)
-        self.columns = columns
+    def _fits(self, sample: list[str], quotes: Quotes, whole: bool) -> bool:
         lines = _Remembering(iter(sample))
         records = self._parsed(lines, quotes)
         try:
             for record in records:
-                if record and len(record) != len(columns):
+                if record and len(record) != self.width:
                     return False
                 if len(lines.taken) > 1 and self._swallowed(lines.taken):
                     return False
@@ -135,41 +129,23 @@ class Delimited(Table):
 
     def _swallowed(self, lines: list[str]) -> bool:
         """Tell a record of several rows from a text of several lines: each line is a row."""
-        if self.labelled is None and len(lines) < 3:
+        if self.label is None and len(lines) < 3:
             return False
         for fields in self._parsed(iter(lines), "none"):
-            if len(fields) != len(self.columns):
+            if len(fields) != self.width:
                 return False
-            if self.labelled is not None and fold(fields[self.labelled]) not in self.form.labels:
+            if self.label is not None and fold(fields[self.label]) not in self.form.labels:
                 return False
         return True
 
-    def _misquoted(self, number: int, lines: list[str], error: object = "") -> str:
+    def _misquoted(self, lines: list[str], error: object = "") -> str:
         what = "a quote swallows the rows below" if len(lines) > 1 else "a quote is out of place"
         if "unexpected end" in str(error):
             what = "a quote is never closed"
         return (
-            f"{self.name}: data row {number}: {what} ({''.join(lines)[:60].strip()!r}); mend it, "
-            f"or set {self.form.prefix}quotes to none where quotes are ordinary characters"
+            f"{what} ({''.join(lines)[:60].strip()!r}); mend it, or set {self.form.prefix}quotes "
+            "to none if quotes are ordinary characters here"
         )
-
-
-class _Text:
-    """A context of the lines of a file, split as Python's csv module wants them."""
-
-    def __init__(self, opened: Open, encoding: str, name: str, setting: str) -> None:
-        self.context, self.encoding, self.name, self.setting = opened(), encoding, name, setting
-
-    def __enter__(self) -> Iterator[str]:
-        try:
-            return iter(io.TextIOWrapper(self.context.__enter__(), self.encoding, newline=""))
-        except LookupError as error:
-            raise InputError(f"{self.setting}: {self.encoding} is no encoding") from error
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:  # noqa: ANN401
-        self.context.__exit__(kind, error, trace)
-        if isinstance(error, UnicodeError):
-            raise InputError(f"{self.name}: not {self.encoding} ({error}); set {self.setting}")
 
 
 class _Remembering(Iterator[str]):
@@ -186,6 +162,8 @@ class _Remembering(Iterator[str]):
 
 def _separator(header: str, form: Format) -> str:
     """Return what divides the header so that the text's column is found, else into most parts."""
+    if not any(separator in header for separator in SEPARATORS):
+        return ALONE
 
     def rank(separator: str) -> tuple[bool, int]:
         names = [fold(name) for name in header.split(separator)]

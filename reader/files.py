@@ -60,7 +60,7 @@ def _local(source: str, pattern: str) -> list[str]:
         if not files:
             raise InputError(f"{source}: the folder has no file {pattern}")
         return files
-    return [str(path)] if path.exists() else sorted(glob.glob(str(path), recursive=True))
+    return [str(path)] if path.exists() else sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path's takes no absolute ones
 
 
 def _remote(source: str, pattern: str) -> list[str]:

@@ -6,38 +6,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow
 
+from reader.format import Format, fold
 from reader.io import InputError
 
 CHUNK_ROWS = 50_000
 SHOWN = 30  # columns named in an error
-Quotes = Literal["double", "backslash", "none"]
 Open = Callable[[], AbstractContextManager[BinaryIO]]  # the bytes, from their beginning
 Row = tuple[int, Sequence[str | None]]  # its number, counted from 1 below the header; its fields
 Refuse = Callable[[int, str], None]  # told of a row that cannot be read, and why
 
 
 @dataclass(frozen=True)
-class Format:
-    """What the table is to hold and how it is written; what is None is found out."""
-
-    text: str = "text"  # the column
-    label: str | None = None
-    labels: frozenset[str] = frozenset()  # its values, folded
-    encoding: str | None = None
-    separator: str | None = None
-    quotes: Quotes | None = None
-    prefix: str = "--"  # of these settings, where an error names one
-
-
-@dataclass(frozen=True)
 class Chunk:
-    """Rows that follow each other in a file, and their numbers: those refused are not among them."""
+    """Rows that follow each other in a file, without those refused, and their numbers."""
 
     numbers: npt.NDArray[np.int64]
     table: pyarrow.Table
@@ -88,11 +75,6 @@ class Table(ABC):
         refuse(number, reason)
 
 
-def fold(name: str) -> str:
-    """Return a name or value without case, quotes and white space around it."""
-    return name.strip().strip("'\"").strip().casefold()
-
-
 def chunked(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[Chunk]:
     """Gather rows, all fields of which are text."""
     rows = iter(rows)
@@ -102,8 +84,8 @@ def chunked(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[Chunk]:
         yield Chunk(np.array(numbers, dtype=np.int64), pyarrow.table(arrays, names=[*columns]))
 
 
-def encoding_of(opened: Open, name: str, setting: str) -> tuple[str, str]:
-    """Find out an encoding: by its mark, as UTF-8, or else as what Windows writes in the West.
+def encoding_of(opened: Open, name: str, form: Format) -> tuple[str, str]:
+    """Find out the encoding: as set, by its mark, UTF-8, or else what Windows writes in the West.
 
     Returns:
         Python's name of it, and a remark where it is not certain.
@@ -112,6 +94,12 @@ def encoding_of(opened: Open, name: str, setting: str) -> tuple[str, str]:
         InputError: it is UTF-8 but for some bytes.
 
     """
+    setting = f"{form.prefix}encoding"
+    if form.encoding:
+        try:
+            return codecs.lookup(form.encoding).name, ""
+        except LookupError as error:
+            raise InputError(f"{setting}: {form.encoding} is no encoding") from error
     with opened() as file:
         head = file.read(4096)
     for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
@@ -148,11 +136,11 @@ UNDEFINED = frozenset(b"\x81\x8d\x8f\x90\x9d")  # in Windows-1252
 
 
 @contextmanager
-def as_input(name: str) -> Iterator[None]:
+def as_input(name: str, setting: str = "") -> Iterator[None]:
     """Turn what a library says of a broken file into an InputError that names it."""
     try:
         yield
     except UnicodeError as error:
-        raise InputError(f"{name}: {error}") from error
+        raise InputError(f"{name}: {error}" + (f"; set {setting}" if setting else "")) from error
     except (OSError, EOFError, ValueError, pyarrow.ArrowException) as error:
         raise InputError(f"{name}: cannot be read: {str(error).strip()}") from error

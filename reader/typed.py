@@ -7,13 +7,14 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pyarrow.parquet as pq
 
+from reader.format import Format
 from reader.io import InputError
 from reader.table import (
     CHUNK_ROWS,
     Chunk,
-    Format,
     Open,
     Refuse,
     Row,
@@ -31,11 +32,7 @@ class JsonLines(Table):
 
     def __init__(self, opened: Open, name: str, form: Format) -> None:
         self.opened, self.name = opened, name
-        self.encoding, _ = (
-            (form.encoding, "")
-            if form.encoding
-            else encoding_of(opened, name, f"{form.prefix}encoding")
-        )
+        self.encoding, _ = encoding_of(opened, name, form)
         head = islice(self._objects(lambda _number, _reason: None), HEAD)
         columns = list(dict.fromkeys(key for _, found in head for key in found))
         if not columns:
@@ -77,20 +74,15 @@ class Parquet(Table):
             columns = pq.read_schema(path).names
         super().__init__(name, columns, {"format": "Parquet"})
 
-    def chunks(self, columns: Sequence[str], refuse: Refuse | None = None) -> Iterator[Chunk]:  # noqa: ARG002
+    def chunks(self, columns: Sequence[str], refuse: Refuse | None = None) -> Iterator[Chunk]:
         """Yield the rows of these columns; all can be read."""
         done = 0
         with as_input(self.name), pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(CHUNK_ROWS, columns=[*columns]):
                 numbers = np.arange(done + 1, done + 1 + len(batch))
-                yield Chunk(numbers, _table(batch, columns))
+                table = pyarrow.Table.from_batches([batch]).select([*columns])
+                yield Chunk(numbers, table)
                 done += len(batch)
-
-
-def _table(batch, columns):  # type: ignore[no-untyped-def]
-    import pyarrow
-
-    return pyarrow.Table.from_batches([batch]).select([*columns])
 
 
 def _text(value: object) -> str | None:

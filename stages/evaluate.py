@@ -14,13 +14,13 @@ from sklearn.pipeline import make_pipeline
 
 from locked.classifier import calibrate
 from locked.manifest import LABELS, LockedModelError
+from locked.text import URL
 from reader.io import InputError, new_folder, write_json
 from stages import exact, model_card, params, reference
 from stages.metrics import Scores, Truth, compute, intervals, reliability
 from stages.params import Params
 from stages.paths import CLASSIFIER, EVALUATION, METRICS, PREPARED, REPORT
 from stages.robustness import robustness
-from stages.text import URL
 
 MISTAKES = 20  # rows of the table of worst mistakes
 COMPARED = ("accuracy", "f1", "roc_auc", "log_loss")  # between experiments, on the test split

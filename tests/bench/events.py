@@ -24,7 +24,7 @@ from reader.progress import Progress
 from stages import params
 from stages.metrics import calibration_error, wilson
 from stages.paths import PREPARED
-from stages.prepare import SPLITS
+from stages.splits import SPLITS
 from tests.bench.recipe import FOLD_SEED, Answers, answer, varied
 
 KINDS = {  # what its keywords hold

@@ -36,7 +36,8 @@ from stages.evaluate import baseline_scores
 from stages.export import export
 from stages.metrics import calibration_error
 from stages.params import Params
-from stages.prepare import SPLITS, prepare
+from stages.prepare import prepare
+from stages.splits import SPLITS
 from stages.teach import teach
 from stages.train import train
 
@@ -143,7 +144,7 @@ def main() -> None:
     chosen = arguments.parse_args()
     p = params.load()
     data = chosen.results / "data"
-    prepare(chosen.source, data, p.prepare.seed, p.prepare.validation, p.prepare.test)
+    prepare(p.prepare.model_copy(update={"source": chosen.source}), data)
     tweets = pd.concat([pd.read_parquet(data / f"{split}.parquet") for split in SPLITS])
     tweets = tweets.sort_values("text").reset_index(drop=True)
     tweets.to_parquet(data / "all.parquet")
