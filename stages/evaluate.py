@@ -120,18 +120,17 @@ def slice_metrics(test: pd.DataFrame, scores: Scores, threshold: float) -> Itera
         ("length", "100 and more"): length >= 100,
         ("keyword", "none"): test["keyword"] == "",
         ("keyword", "any"): test["keyword"] != "",
-        **{
-            ("keyword", word): test["keyword"] == word
-            for word in test.loc[test["keyword"] != "", "keyword"].value_counts().index
-        },
     }
-    for (name, value), rows in parts.items():
-        chosen = rows.to_numpy(dtype=bool)
-        if chosen.sum() >= MIN_SLICE:
+    places = {part: np.flatnonzero(rows) for part, rows in parts.items()}
+    words = test[test["keyword"] != ""].groupby("keyword").indices
+    by_size = sorted(words, key=lambda word: (-len(words[word]), word))
+    places |= {("keyword", word): words[word] for word in by_size}
+    for (name, value), chosen in places.items():
+        if len(chosen) >= MIN_SLICE:
             yield {
                 "slice": name,
                 "value": value,
-                "rows": int(chosen.sum()),
+                "rows": len(chosen),
                 "positive_share": float(test["target"].to_numpy()[chosen].mean()),
                 "accuracy": float(right[chosen].mean()),
             }

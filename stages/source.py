@@ -111,7 +111,7 @@ class _Columns:
             said = (
                 f"{self.label} is %r, which neither prepare.disaster nor prepare.not_disaster has; "
                 "put it into one of them, or drop such rows by prepare.drop_others: true. "
-                f"Here it is: {_values(Counter(label.to_pylist()))}"
+                f"Values here: {_values(Counter(label.to_pylist()))}"
             )
             self._refuse(chunk, other, label, said, most=1)
         blank = pc.equal(pc.utf8_trim_whitespace(text), "")

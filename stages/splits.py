@@ -18,7 +18,9 @@ def by_hash(kin: Kin, validation: float, test: float) -> Split:
     """Split at random, stably: what is alike goes together, and moves only with its kin."""
     lowest = np.full(kin.near.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
     np.minimum.at(lowest, kin.near, kin.hashes)
-    return _cut(lowest[kin.near] / 2.0**64, validation, test)
+    # Multiplied, for the lowest of many is low, and one split would get all that are much repeated.
+    place = lowest * np.uint64(0x9E3779B97F4A7C15) / 2.0**64
+    return _cut(place[kin.near], validation, test)
 
 
 def by_group(

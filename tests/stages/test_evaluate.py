@@ -124,6 +124,13 @@ def test_a_slice_counts_its_own_rows() -> None:
     assert found["keyword", "fire"]["accuracy"] == pytest.approx(7 / 12)
 
 
+def test_keywords_of_one_tweet_each_are_no_slices() -> None:
+    count = 100_000
+    test = pd.DataFrame({"text": "a", "keyword": [f"tag {i}" for i in range(count)], "target": 1})
+    found = [(s["slice"], s["value"]) for s in slice_metrics(test, np.ones(count), 0.5)]
+    assert [value for name, value in found if name == "keyword"] == ["any"]
+
+
 def test_the_worst_mistakes_come_first() -> None:
     test = pd.DataFrame({"text": list("abcd"), "target": [1, 1, 0, 0]})
     worst = worst_mistakes(test, np.array([0.4, 0.05, 0.9, 0.2]), 0.5)

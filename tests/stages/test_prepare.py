@@ -177,7 +177,7 @@ BAD = {
     ),
     "target of yes": (
         HEADER + "1,,,a,yes\n",
-        "data row 1: target is 'yes', which .*prepare.drop_others: true. Here it is: 'yes' .1.",
+        "data row 1: target is 'yes', which .*prepare.drop_others: true. Values here: 'yes' .1.",
     ),
     "blank target": (HEADER + "1,,,a,\n", "data row 1: target is ''"),
     "blank text": (HEADER + "1,,,a,1\n2,,,  ,1\n", "data row 2: text is blank"),
@@ -273,3 +273,74 @@ def test_no_reading_is_in_two_splits_of_the_corpus(tmp_path: Path) -> None:
     }
     for one, other in itertools.combinations(SPLITS, 2):
         assert not bare[one] & bare[other]
+
+
+CLASSES = "id\ttweet\tclass\tevent\n" + "".join(
+    f"{10**18 + i}\tthing {i} says {i * 7919}\t{('rescue', 'damage', 'other', 'unsure')[i % 4]}\t"
+    f"event {i % 5}\n"
+    for i in range(400)
+)
+NAMED = {
+    "text": "tweet",
+    "label": "Class",
+    "disaster": ["rescue", "Damage"],
+    "not_disaster": ["other"],
+}
+
+
+def test_columns_and_labels_of_another_name(tmp_path: Path) -> None:
+    (tmp_path / "in.tsv").write_text(CLASSES)
+    with pytest.raises(InputError, match=r"row 4: class is 'unsure', .* 'unsure' \(100\)"):
+        run(tmp_path / "in.tsv", tmp_path / "out", **NAMED)
+    p = settings(tmp_path / "in.tsv", **NAMED, drop_others=True)
+    report = prepare(p, tmp_path / "out")
+    assert report["other_labels"] == {"unsure": 100}
+    assert (report["rows"]["read"], report["rows"]["kept"]) == (400, 300)
+    kept = pd.concat(pd.read_parquet(file) for file in (tmp_path / "out").glob("*.parquet"))
+    assert kept["target"].sum() == 200
+    assert str(10**18 + 4) in set(kept["id"])
+
+
+def test_events_are_kept_apart(tmp_path: Path) -> None:
+    (tmp_path / "in.tsv").write_text(CLASSES)
+    p = settings(tmp_path / "in.tsv", **NAMED, drop_others=True, group="event")
+    held = p.model_copy(update={"held_out": ["event 3"]})
+    report = prepare(held, tmp_path / "out")
+    assert report["split"]["test"] == ["event 3"]
+    test = pd.read_parquet(tmp_path / "out/test.parquet")
+    assert {int(number) % 5 for number in test["id"]} == {(10**18 + 3) % 5}
+
+
+def test_files_are_groups_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        lines = [f"{i},,,thing {i} of {number},{i % 2}\n" for i in range(50)]
+        write(tmp_path / "in" / f"{number}.csv", lines)
+    report = prepare(settings(tmp_path / "in", group="file"), tmp_path / "out")
+    assert [file["rows"] for file in report["files"]] == [50] * 4
+    files = [file for split in SPLITS for file in report["split"][split]]
+    assert sorted(files) == [f"{number}.csv" for number in range(4)]
+
+
+def test_time_splits_and_copies_stay_in_the_past(tmp_path: Path) -> None:
+    lines = [
+        f"{i},thing {i} says {i * 7919},{i % 2},2020-01-01T00:{i // 60:02}:{i % 60:02}\n"
+        for i in range(300)
+    ]
+    words = "the river broke its banks at the old mill and took the bridge"
+    lines += [f"900,{words} today,1,2019-01-01\n", f"901,{words} again,1,2021-01-01\n"]
+    source = write(tmp_path / "in.csv", lines, "id,text,target,when\n")
+    splits = run(source, tmp_path / "out", time="when")
+    assert splits["train"]["id"].astype(int).max() == 900
+    assert splits["test"]["id"].astype(int).min() > splits["validation"]["id"].astype(int).max()
+    assert "901" not in set(splits["test"]["id"])
+    write(source, [*lines, "902,no,0,soon\n"], "id,text,target,when\n")
+    with pytest.raises(InputError, match=r"data row 303: when is no time \(got 'soon'\)"):
+        run(source, tmp_path / "out", time="when")
+
+
+def test_ids_that_lost_their_digits_are_named(tmp_path: Path) -> None:
+    table = pd.DataFrame({"id": [1.2e18, 7.0], "text": ["a", "b"], "target": [1, 0]})
+    table.to_parquet(tmp_path / "in.parquet")
+    with pytest.raises(InputError, match=r"in.parquet: id is stored as a float, which has lost"):
+        run(tmp_path / "in.parquet", tmp_path / "out")
