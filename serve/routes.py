@@ -4,13 +4,15 @@ import json
 import mimetypes
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from locked.engines import fastest
@@ -35,6 +37,7 @@ from serve.schema import (
 from serve.settings import Settings
 
 PAGE = Path(__file__).with_name("page")
+SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")  # which FastAPI would have from a CDN
 RESPONSES: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "description": why}
     for code, why in {
@@ -109,6 +112,7 @@ def register(
 
     for file in PAGE.iterdir():
         _add_file(app, "/" if file.name == "index.html" else f"/{file.name}", file)
+    _add_docs(app)
 
     @app.get(options.predict_route)
     async def predict_query(text: Annotated[Text, Query()]) -> TweetAnswer:
@@ -139,6 +143,26 @@ def _add_admin(app: FastAPI, models: Models) -> None:
         except NoWorkerError as error:
             raise HTTPException(503, str(error), RETRY) from error
         return ReloadAnswer(model=models.manifest.version, previous=models.previous_version)
+
+
+def _add_docs(app: FastAPI) -> None:
+    """Describe the routes on a page that needs no internet."""
+    own = ("/docs", "/docs/oauth2-redirect", "/redoc")
+    app.router.routes = [r for r in app.router.routes if getattr(r, "path", "") not in own]
+    folder = files("fastapi_offline") / "static"
+    for name in SWAGGER:
+        _add_file(app, f"/{name}", Path(str(folder / name)))
+    script, style = (f"{app.root_path}/{name}" for name in SWAGGER)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url=f"{app.root_path}{app.openapi_url}",
+            title=app.title,
+            swagger_js_url=script,
+            swagger_css_url=style,
+            swagger_favicon_url="data:,",
+        )
 
 
 def _add_file(app: FastAPI, path: str, file: Path) -> None:

@@ -122,7 +122,7 @@ def slice_metrics(test: pd.DataFrame, scores: Scores, threshold: float) -> Itera
         ("keyword", "any"): test["keyword"] != "",
     }
     places = {part: np.flatnonzero(rows) for part, rows in parts.items()}
-    words = test[test["keyword"] != ""].groupby("keyword").indices
+    words = {str(w): np.asarray(rows) for w, rows in test.groupby("keyword").indices.items() if w}
     by_size = sorted(words, key=lambda word: (-len(words[word]), word))
     places |= {("keyword", word): words[word] for word in by_size}
     for (name, value), chosen in places.items():

@@ -111,7 +111,7 @@ def test_a_slice_counts_its_own_rows() -> None:
     test = pd.DataFrame(
         {
             "text": ["see https://t.example/1"] * 10 + ["#tag"] * 20,
-            "keyword": ["fire"] * 12 + [""] * 18,
+            "keyword": [""] * 10 + ["fire"] * 12 + [""] * 8,
             "target": [1] * 10 + [0] * 20,
         }
     )
@@ -121,7 +121,8 @@ def test_a_slice_counts_its_own_rows() -> None:
     assert found["link", "without"]["accuracy"] == 1
     assert found["hashtag", "with"]["rows"] == 20
     assert found["keyword", "fire"]["rows"] == 12
-    assert found["keyword", "fire"]["accuracy"] == pytest.approx(7 / 12)
+    assert found["keyword", "fire"]["accuracy"] == 1
+    assert found["keyword", "any"] == found["keyword", "fire"] | {"value": "any"}
 
 
 def test_keywords_of_one_tweet_each_are_no_slices() -> None:
