@@ -9,7 +9,7 @@ from typing import Any
 
 from reader.format import Format, Quotes, fold
 from reader.io import InputError
-from reader.table import Chunk, Open, Refuse, Row, Table, chunked, encoding_of
+from reader.table import Open, Refuse, Row, TextTable, encoding_of
 
 ALONE = "\x1f"  # what no text has, where there is one column
 SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", ALONE: "none"}
@@ -22,7 +22,7 @@ DIALECTS: dict[Quotes, dict[str, Any]] = {
 csv.field_size_limit(2**24)  # characters; what a quote that is never closed may take
 
 
-class Delimited(Table):
+class Delimited(TextTable):
     """A table of lines, its form found out from its header and its first rows."""
 
     def __init__(self, opened: Open, name: str, form: Format) -> None:
@@ -49,13 +49,9 @@ class Delimited(Table):
         }
         super().__init__(name, [column.strip() for column in columns], about)
 
-    def chunks(self, columns: Sequence[str], refuse: Refuse | None = None) -> Iterator[Chunk]:
-        """Yield the rows of these columns."""
+    def rows(self, columns: Sequence[str], refuse: Refuse | None) -> Iterator[Row]:
+        """Yield each row's number and its fields."""
         places = [self.columns.index(column) for column in columns]
-        rows = ((n, [fields[i] for i in places]) for n, fields in self._rows(refuse))
-        yield from chunked(rows, columns)
-
-    def _rows(self, refuse: Refuse | None) -> Iterator[Row]:
         self.repeated_headers = []
         with self._lines() as stream:
             lines = _Remembering(stream)
@@ -84,7 +80,7 @@ class Delimited(Table):
                     reason = f"it has {len(record)} fields, the header {self.width}"
                     self.refused(refuse, number, f"{reason} ({lines.taken[0].strip()[:60]!r})")
                 else:
-                    yield number, record
+                    yield number, [record[i] for i in places]
 
     @contextmanager
     def _lines(self) -> Iterator[Iterator[str]]:

@@ -1,6 +1,7 @@
 """Where tables lie: a file, a folder, a glob or an fsspec URL of one; plain, gz, zst or zip."""
 
 import glob
+import hashlib
 import io
 import logging
 import tempfile
@@ -112,28 +113,27 @@ def local(file: str) -> Iterator[Path]:
 
 
 @contextmanager
-def unpacked(path: Path, name: str) -> Iterator[tuple[BinaryIO, str]]:
+def unpacked(raw: BinaryIO, name: str) -> Iterator[tuple[BinaryIO, str]]:
     """Yield a file's bytes without their compression, and the compression's name or "none".
 
     Raises:
         InputError: it is no table by its first bytes, or a zip of several files.
 
     """
-    with path.open("rb") as file:
-        head = file.read(32)
+    head = raw.read(32)
+    raw.seek(0)
     for sign, what in NO_TABLES.items():
         if head.lower().startswith(sign):
             raise InputError(f"{name}: this is {what}")
     if head.startswith(ZIP):
-        with zipfile.ZipFile(path) as archive, archive.open(_member(archive, name)) as inside:
+        with zipfile.ZipFile(raw) as archive, archive.open(_member(archive, name)) as inside:
             yield io.BufferedReader(inside), "zip"  # type: ignore[type-var]
         return
     kind = next((kind for sign, kind in COMPRESSED.items() if head.startswith(sign)), None)
     if kind is None:
-        with path.open("rb") as file:
-            yield file, "none"
+        yield raw, "none"
         return
-    with pyarrow.input_stream(str(path), compression=kind) as stream:
+    with pyarrow.CompressedInputStream(raw, kind) as stream:
         yield io.BufferedReader(stream), kind
 
 
@@ -151,3 +151,25 @@ def _member(archive: zipfile.ZipFile, name: str) -> str:
             "and name the one to read"
         )
     return members[0]
+
+
+def fingerprint(file: str) -> str:
+    """Return what changes when the file does: of its name, its size and its time or checksum.
+
+    Raises:
+        InputError: it is not there.
+
+    """
+    if "://" in file:
+        try:
+            system, path = fsspec.core.url_to_fs(file)
+            known = f"{file} {system.ukey(path)}"
+        except Exception as error:
+            raise InputError(f"{file}: cannot be read: {error}") from error
+    else:
+        try:
+            about = Path(file).stat()
+        except OSError as error:
+            raise InputError(f"{file}: {error.strerror}") from error
+        known = f"{file} {about.st_size} {about.st_mtime_ns}"
+    return hashlib.blake2b(known.encode(), digest_size=8).hexdigest()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 from reader.delimited import Delimited
@@ -26,30 +27,40 @@ def opened(file: str, form: Format | None = None) -> Iterator[Table]:
     """
     form = form or Format()
     with local(file) as path:
-        with as_input(file), unpacked(path, file) as (content, packed):
-            head = content.read(4096)
+        content = _Content(path, file, f"{form.prefix}encoding")
+        with content() as unpacked_file:
+            head = unpacked_file.read(4096)
         if not head:
             raise InputError(f"{file}: the file is empty")
         start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
         table: Table
         if head.startswith(b"PAR1"):
-            if packed != "none":
-                raise InputError(f"{file}: a Parquet file inside {packed}; unpack it")
+            if content.packed != "none":
+                raise InputError(f"{file}: a Parquet file inside {content.packed}; unpack it")
             table = Parquet(path, file)
         elif start == b"[":
             raise InputError(f"{file}: a JSON array; write one object a line: jq -c '.[]'")
         else:
-            kind = JsonLines if start == b"{" else Delimited
-
-            @contextmanager
-            def again() -> Iterator[BinaryIO]:
-                with (
-                    as_input(file, f"{form.prefix}encoding"),
-                    unpacked(path, file) as (content, _),
-                ):
-                    yield content
-
-            table = kind(again, file, form)
-        if packed != "none":
-            table.about["compression"] = packed
+            table = (JsonLines if start == b"{" else Delimited)(content, file, form)
+            table.position = content.position
+        if content.packed != "none":
+            table.about["compression"] = content.packed
         yield table
+
+
+class _Content:
+    """Opens a file, as often as need be, and knows how far it is read."""
+
+    def __init__(self, path: Path, name: str, setting: str) -> None:
+        self.path, self.name, self.setting = path, name, setting
+        self.packed = "none"
+
+    @contextmanager
+    def __call__(self) -> Iterator[BinaryIO]:
+        with as_input(self.name, self.setting), self.path.open("rb") as raw:
+            self.raw = raw
+            with unpacked(raw, self.name) as (content, self.packed):
+                yield content
+
+    def position(self) -> int:
+        return 0 if self.raw.closed else self.raw.tell()

@@ -2,10 +2,9 @@
 
 import codecs
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import BinaryIO
 
 import numpy as np
@@ -16,6 +15,7 @@ from reader.format import Format, fold
 from reader.io import InputError
 
 CHUNK_ROWS = 50_000
+CHUNK_CHARACTERS = 2**26
 SHOWN = 30  # columns named in an error
 Open = Callable[[], AbstractContextManager[BinaryIO]]  # the bytes, from their beginning
 Row = tuple[int, Sequence[str | None]]  # its number, counted from 1 below the header; its fields
@@ -36,10 +36,13 @@ class Table(ABC):
     def __init__(self, name: str, columns: list[str], about: dict[str, str]) -> None:
         self.name, self.columns, self.about = name, columns, about
         self.repeated_headers: list[int] = []  # rows that were left out, once they are read
+        self.position: Callable[[], int] = lambda: 0  # bytes of the file that are read
 
     @abstractmethod
-    def chunks(self, columns: Sequence[str], refuse: Refuse | None = None) -> Iterator[Chunk]:
-        """Yield the rows, of these columns alone.
+    def chunks(
+        self, columns: Sequence[str], refuse: Refuse | None = None, most: int | None = None
+    ) -> Iterator[Chunk]:
+        """Yield the rows, of these columns alone, at most so many at a time.
 
         A row that cannot be read goes to `refuse`, or is an InputError where that is None.
         """
@@ -75,13 +78,32 @@ class Table(ABC):
         refuse(number, reason)
 
 
-def chunked(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[Chunk]:
-    """Gather rows, all fields of which are text."""
-    rows = iter(rows)
-    while part := list(islice(rows, CHUNK_ROWS)):
-        numbers, fields = zip(*part, strict=True)
-        arrays = [pyarrow.array(column, pyarrow.string()) for column in zip(*fields, strict=True)]
-        yield Chunk(np.array(numbers, dtype=np.int64), pyarrow.table(arrays, names=[*columns]))
+class TextTable(Table):
+    """A table all fields of which are text."""
+
+    @abstractmethod
+    def rows(self, columns: Sequence[str], refuse: Refuse | None) -> Iterator[Row]:
+        """Yield each row's number and its fields."""
+
+    def chunks(
+        self, columns: Sequence[str], refuse: Refuse | None = None, most: int | None = None
+    ) -> Iterator[Chunk]:
+        """Yield the rows; fewer at a time where they are long."""
+        part, size, most = list[Row](), 0, most or CHUNK_ROWS
+        for row in self.rows(columns, refuse):
+            part.append(row)
+            size += sum(len(field) for field in row[1] if field)
+            if len(part) == most or size >= CHUNK_CHARACTERS:
+                yield _chunk(part, columns)
+                part, size = [], 0
+        if part:
+            yield _chunk(part, columns)
+
+
+def _chunk(rows: list[Row], columns: Sequence[str]) -> Chunk:
+    numbers, fields = zip(*rows, strict=True)
+    arrays = [pyarrow.array(column, pyarrow.string()) for column in zip(*fields, strict=True)]
+    return Chunk(np.array(numbers, dtype=np.int64), pyarrow.table(arrays, names=[*columns]))
 
 
 def encoding_of(opened: Open, name: str, form: Format) -> tuple[str, str]:

@@ -19,15 +19,15 @@ from reader.table import (
     Refuse,
     Row,
     Table,
+    TextTable,
     as_input,
-    chunked,
     encoding_of,
 )
 
 HEAD = 1000  # objects whose keys are the columns
 
 
-class JsonLines(Table):
+class JsonLines(TextTable):
     """A JSON object a line; the columns are the keys of the first of them."""
 
     def __init__(self, opened: Open, name: str, form: Format) -> None:
@@ -39,13 +39,16 @@ class JsonLines(Table):
             raise InputError(f"{name}: no line is a JSON object")
         super().__init__(name, columns, {"format": "JSON lines", "encoding": self.encoding})
 
-    def chunks(self, columns: Sequence[str], refuse: Refuse | None = None) -> Iterator[Chunk]:
-        """Yield the rows of these columns; what is no text is written as JSON."""
-        rows: Iterator[Row] = (
-            (number, [_text(found.get(column)) for column in columns])
-            for number, found in self._objects(refuse)
-        )
-        yield from chunked(rows, columns)
+    def rows(self, columns: Sequence[str], refuse: Refuse | None) -> Iterator[Row]:
+        """Yield each row's number and its fields; what is no text is written as JSON."""
+        for number, found in self._objects(refuse):
+            fields = [_text(found.get(column)) for column in columns]
+            try:
+                "".join(field for field in fields if field).encode()
+            except UnicodeEncodeError:
+                self.refused(refuse, number, "half a character (a lone surrogate)")
+                continue
+            yield number, fields
 
     def _objects(self, refuse: Refuse | None) -> Iterator[tuple[int, dict[str, object]]]:
         with as_input(self.name), self.opened() as file:
@@ -74,14 +77,17 @@ class Parquet(Table):
             columns = pq.read_schema(path).names
         super().__init__(name, columns, {"format": "Parquet"})
 
-    def chunks(self, columns: Sequence[str], refuse: Refuse | None = None) -> Iterator[Chunk]:
-        """Yield the rows of these columns; all can be read."""
+    def chunks(
+        self, columns: Sequence[str], refuse: Refuse | None = None, most: int | None = None
+    ) -> Iterator[Chunk]:
+        """Yield the rows, none of which is refused."""
         done = 0
         with as_input(self.name), pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(CHUNK_ROWS, columns=[*columns]):
+            size = self.path.stat().st_size
+            self.position = lambda: size * done // max(1, file.metadata.num_rows)
+            for batch in file.iter_batches(most or CHUNK_ROWS, columns=[*columns]):
                 numbers = np.arange(done + 1, done + 1 + len(batch))
-                table = pyarrow.Table.from_batches([batch]).select([*columns])
-                yield Chunk(numbers, table)
+                yield Chunk(numbers, pyarrow.Table.from_batches([batch]).select([*columns]))
                 done += len(batch)
 
 

@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from locked.engines import fastest
 from locked.manifest import LockedModelError
+from locked.text import Text
 from serve import metrics
 from serve.api import Transport
 from serve.dispatcher import RETRY, Dispatcher, ModelRejectedError, NoWorkerError
@@ -30,7 +31,6 @@ from serve.schema import (
     Problem,
     Reload,
     ReloadAnswer,
-    Text,
     Tweet,
     TweetAnswer,
 )
