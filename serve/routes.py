@@ -19,12 +19,13 @@ from locked.engines import fastest
 from locked.manifest import LockedModelError
 from locked.text import Text
 from serve import metrics
-from serve.api import Transport
+from serve.api import answer
 from serve.dispatcher import RETRY, Dispatcher, ModelRejectedError, NoWorkerError
 from serve.edge import REQUEST_ID, Keys
 from serve.explain import explain, variants
-from serve.feedback import FileRecorder, NotRecordedError
+from serve.feedback import NotRecordedError, recorder_of
 from serve.models import Models, NoPreviousError
+from serve.prediction_log import PredictionLog
 from serve.schema import (
     ExplainAnswer,
     Feedback,
@@ -59,10 +60,11 @@ def register(
     options: Settings,
     dispatcher: Dispatcher,
     models: Models,
+    log: PredictionLog,
     state: Callable[[], str],
 ) -> dict[str, Keys]:
     """Add the routes; return the keys of those that need one."""
-    recorder = FileRecorder(options.feedback_file)
+    recorder = recorder_of(options.feedback_file)
 
     @app.get(
         options.health_route,
@@ -102,7 +104,11 @@ def register(
     @app.post("/feedback", status_code=202)
     async def feedback(verdict: Feedback) -> dict[str, str]:
         """Record a reader's verdict on an answer."""
-        line = {"time": datetime.now(UTC).isoformat(), **verdict.model_dump()}
+        line = {
+            "message": "feedback",
+            "time": datetime.now(UTC).isoformat(),
+            **verdict.model_dump(),
+        }
         try:
             await run_in_threadpool(recorder.record, line)
         except NotRecordedError as error:
@@ -118,9 +124,9 @@ def register(
     async def predict_query(text: Annotated[Text, Query()]) -> TweetAnswer:
         """Answer one tweet, as POST does, where a client can only follow a link."""
         job = await dispatcher.classify([text])
-        answer = Transport.answer(Tweet.model_construct(text=text), REQUEST_ID.get(), job)
-        answer.headers["cache-control"] = "no-store"
-        return answer  # type: ignore[return-value]  # FastAPI sends a Response as it is
+        said = answer(Tweet.model_construct(text=text), REQUEST_ID.get(), job, log)
+        said.headers["cache-control"] = "no-store"
+        return said  # type: ignore[return-value]  # FastAPI sends a Response as it is
 
     keys = Keys(options.api_keys)
     guarded = dict.fromkeys(["/explain", "/feedback", "/metrics"], keys) if keys.digests else {}

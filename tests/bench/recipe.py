@@ -94,6 +94,7 @@ def answer(tweets: pd.DataFrame, unseen: list[int], variant: str, p: Params, wor
     )
     kept.to_parquet(work / "train.parquet", index=False)
     held_out.to_parquet(work / "validation.parquet", index=False)
+    tweets.loc[unseen].to_parquet(work / "test.parquet", index=False)
     targets = taught(work, p)
     train(work, targets, work / "model", work / "history", work / "checkpoints", p)
     export(work / "model", work, work / "classifier", p)
