@@ -3,10 +3,11 @@
     python -m tests.bench.serve [SOURCE] [--rounds N] [--seconds S]
 
 - ours: `python -m serve`.
+- logging: the same with a log of predictions.
 - replaced: FastAPI and transformers, fp32, padded to 128 tokens, one tweet at a time.
 - by hand: FastAPI that batches in its own process, with this project's engine.
 
-All three answer from the same trained weights. Each round starts them one after another, so that a
+All answer from the same trained weights. Each round starts them one after another, so that a
 slower minute of the machine meets all alike; wrk asks. The engines are measured alone, in process,
 beside the other ways to compute these weights, each with its differences to the reference.
 """
@@ -55,6 +56,7 @@ Answers = npt.NDArray[np.float32]
 
 SERVERS = {
     "ours": "serve",
+    "logging": "serve",
     "replaced": "tests.bench.rivals.replaced",
     "by hand": "tests.bench.rivals.batching",
 }
@@ -133,7 +135,7 @@ def first_answer(port: int, body: bytes, process: subprocess.Popen[bytes]) -> No
 
 
 def measure(
-    module: str, scripts: dict[str, Path], body: bytes, seconds: int
+    module: str, scripts: dict[str, Path], body: bytes, seconds: int, **settings: str
 ) -> tuple[Started, list[Load]]:
     """Start a server and ask it in every way."""
     with socket.socket() as s:
@@ -146,6 +148,7 @@ def measure(
         "CHECKPOINT": "models/checkpoint",
         "LOG_LEVEL": "warning",
         "MAX_QUEUE": "100000",
+        **settings,
     }
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -273,7 +276,11 @@ def main() -> None:
             for _ in range(chosen.rounds):
                 for label, module in SERVERS.items():
                     first = bodies[0].encode()
-                    servers[label].append(measure(module, scripts, first, chosen.seconds))
+                    log = {"PREDICTION_LOG": str(folder / "log"), "PREDICTION_LOG_KEY": "k" * 16}
+                    settings = log if label == "logging" else {}
+                    servers[label].append(
+                        measure(module, scripts, first, chosen.seconds, **settings)
+                    )
                     bar.update()
                 for label, classify in classifiers.items():
                     speeds[label].append(alone(classify, texts, chosen.seconds))
@@ -317,6 +324,7 @@ def print_tables(
         )
     print("* an answer depends on what is asked along with it\n")
     at_64 = {n: [r[1][2].rate for r in rounds] for n, rounds in servers.items()}
+    print(f"logging at 64 connections: {ratio(at_64['logging'], at_64['ours'])} ours")
     for rival in ("replaced", "by hand"):
         print(f"ours at 64 connections: {ratio(at_64['ours'], at_64[rival])} {rival}")
     bulk = [r[1][-1].rate * BULK for r in servers["ours"]]
