@@ -46,7 +46,7 @@ def prepare(p: Prepare, output: Path) -> dict[str, Any]:
         source = stage(p, staged)
         keep, counts = _resolve(source.kin.same, source.targets)
         split, drawn = _split(p, source)
-        leaks = leaking(split, source.kin.near) & keep
+        leaks = leaking(split, source.kin.near, keep)
         keep &= ~leaks
         sizes = _write_splits(staged, folder, keep, split, source.targets)
         staged.unlink()

@@ -147,17 +147,15 @@ class _Columns:
 
     def _strings(self, chunk: Chunk, name: str, exact: bool = False) -> pyarrow.Array:
         values = chunk.table[name].combine_chunks()
-        if (
-            exact
-            and pyarrow.types.is_floating(values.type)
-            and pc.max(pc.abs(values)).as_py() > 2**53
-        ):
-            raise InputError(
-                f"{self.table.name}: {name} is stored as a float, which has lost digits of it"
-            )
         try:
-            if pyarrow.types.is_floating(values.type) and exact:
-                values = pc.cast(values, pyarrow.int64(), safe=False)
+            if exact and pyarrow.types.is_floating(values.type):
+                if (pc.max(pc.abs(values)).as_py() or 0) > 2**53:
+                    raise InputError(
+                        f"{self.table.name}: {name} is stored as a float, which has lost digits"
+                    )
+                whole = pc.equal(values, pc.floor(values))
+                if pc.all(whole).as_py():
+                    values = pc.cast(values, pyarrow.int64())
             return pc.fill_null(pc.cast(values, pyarrow.string()), "")
         except pyarrow.ArrowException as error:
             raise InputError(f"{self.table.name}: {name} is no text but {values.type}") from error

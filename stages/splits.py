@@ -79,11 +79,11 @@ def by_time(times: Rows, validation: float, test: float) -> Split:
     return np.searchsorted(cuts, times, side="right").astype(np.int8)
 
 
-def leaking(split: Split, near: Rows) -> npt.NDArray[np.bool_]:
-    """Tell which rows are much like one that an earlier split holds."""
+def leaking(split: Split, near: Rows, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Tell which of the kept rows are much like a kept one of an earlier split."""
     earliest = np.full(near.max() + 1, len(SPLITS), dtype=np.int8)
-    np.minimum.at(earliest, near, split)
-    return split > earliest[near]
+    np.minimum.at(earliest, near[kept], split[kept])
+    return kept & (split > earliest[near])
 
 
 def milliseconds(values: "pd.Series[str]") -> Rows:

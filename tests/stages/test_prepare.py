@@ -344,3 +344,10 @@ def test_ids_that_lost_their_digits_are_named(tmp_path: Path) -> None:
     table.to_parquet(tmp_path / "in.parquet")
     with pytest.raises(InputError, match=r"in.parquet: id is stored as a float, which has lost"):
         run(tmp_path / "in.parquet", tmp_path / "out")
+
+
+def test_short_ids_and_labels_may_be_floats(tmp_path: Path) -> None:
+    rows = [(float(i) if i else None, f"thing {i} says {i * 7919}", i % 2 > 0) for i in range(300)]
+    pd.DataFrame(rows, columns=["id", "text", "target"]).to_parquet(tmp_path / "in.parquet")
+    kept = pd.concat(run(tmp_path / "in.parquet", tmp_path / "out").values())
+    assert {"", "1", "299"} <= set(kept["id"])

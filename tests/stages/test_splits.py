@@ -24,7 +24,7 @@ def test_shares_are_as_asked_however_many_are_alike(size: int) -> None:
     near = np.arange(20_000) // size
     split = by_hash(kin(near), validation=0.1, test=0.2)
     assert shares(split) == pytest.approx([0.7, 0.1, 0.2], abs=0.01 * size**0.5)
-    assert not leaking(split, near).any()
+    assert not leaking(split, near, np.ones(20_000, bool)).any()
 
 
 def test_a_new_row_moves_its_kin_alone() -> None:
@@ -80,7 +80,10 @@ def test_the_past_learns_and_the_future_judges() -> None:
 def test_what_an_earlier_split_has_alike_leaks() -> None:
     split = np.array([0, 2, 1, 2, 2], dtype=np.int8)
     near = np.array([5, 5, 3, 3, 1])
-    assert leaking(split, near).tolist() == [False, True, False, True, False]
+    kept = np.ones(5, bool)
+    assert leaking(split, near, kept).tolist() == [False, True, False, True, False]
+    kept[0] = False  # then the other is nowhere else
+    assert leaking(split, near, kept).tolist() == [False, False, False, True, False]
 
 
 @pytest.mark.parametrize(
