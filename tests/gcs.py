@@ -61,6 +61,7 @@ class Cloud:
     # What to answer instead of the emulator, by method and a part of the path.
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     clock_ahead: float = 0
+    ill: int = 0  # how many uploads fail before the next succeeds
 
     def refuse(self, method: str, path: str, status: int, message: str) -> None:
         self.answers[method, path] = status, {"error": {"code": status, "message": message}}
@@ -85,6 +86,9 @@ class Handler(server.RequestHandler):  # type: ignore[misc]
         for (method, path), answer in self.cloud.answers.items():
             if method == self.command and path in self.path:
                 return self.reply(*answer)
+        if self.cloud.ill and self.command == "POST":
+            self.cloud.ill -= 1
+            return self.reply(503, {"error": {"code": 503, "message": "try again"}})
         server.Router(self).handle(self.command)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
