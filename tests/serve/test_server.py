@@ -1,6 +1,7 @@
 """Start, end and orphans of the server's processes."""
 
 import concurrent.futures
+import inspect
 import os
 import shutil
 import signal
@@ -13,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import litserve as ls
 import pytest
 
-from serve.server import threads
+from serve.server import Server, threads
 from serve.settings import Settings
 from tests.conftest import HANG, Project
 from tests.serve.running import (
@@ -266,3 +268,24 @@ def test_an_end_resets_no_new_connection(pipeline: Project, tmp_path: Path) -> N
         server.stop()
     said = {outcome for each in outcomes for outcome in each}
     assert said == {"200", "refused"}
+
+
+def test_litserve_has_what_is_leant_on() -> None:
+    """An upgrade that changes it fails here, and not in the dark."""
+    leant_on = {
+        "_register_internal_endpoints": "self",
+        "_register_middleware": "self",
+        "_init_manager": "self num_api_servers",
+        "launch_inference_worker": "self lit_api",
+        "launch_single_inference_worker": "self lit_api worker_id",
+        "verify_worker_status": "self",
+        "lifespan": "self app",
+        "_start_server": "self port num_uvicorn_servers log_level sockets uvicorn_worker_type kwargs",
+        "_start_worker_monitoring": "self manager uvicorn_workers",
+        "_perform_graceful_shutdown": "self manager uvicorn_workers shutdown_reason",
+    }
+    overridden = {name for name in vars(Server) if hasattr(ls.LitServer, name)}
+    assert {name for name in overridden if not name.startswith("__")} == leant_on.keys()
+    for name, parameters in leant_on.items():
+        found = " ".join(inspect.signature(getattr(ls.LitServer, name)).parameters)
+        assert found == parameters, f"LitServe {ls.__version__} has another {name}: serve/server.py"
