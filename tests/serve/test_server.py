@@ -280,7 +280,9 @@ def test_litserve_has_what_is_leant_on() -> None:
         "launch_single_inference_worker": "self lit_api worker_id",
         "verify_worker_status": "self",
         "lifespan": "self app",
-        "_start_server": "self port num_uvicorn_servers log_level sockets uvicorn_worker_type kwargs",
+        "_start_server": (
+            "self port num_uvicorn_servers log_level sockets uvicorn_worker_type kwargs"
+        ),
         "_start_worker_monitoring": "self manager uvicorn_workers",
         "_perform_graceful_shutdown": "self manager uvicorn_workers shutdown_reason",
     }
