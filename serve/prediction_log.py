@@ -3,6 +3,7 @@
 No request waits for it. What cannot be written is dropped and counted.
 """
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -27,6 +28,8 @@ SCHEMA = 1
 STDOUT = "stdout"
 WAITING = 10_000  # lines, beyond which they are dropped
 TOGETHER = 200  # lines of one write
+PAUSE = 0.1  # seconds that lines gather: to wake and to write for each costs more than they do
+MODELS = 2  # in use at once, while one follows another
 FILE_SIZE, FILE_AGE = 64 * 2**20, 3600  # bytes, seconds; then another file is begun
 FOLDER_SIZE = 2**30  # bytes of all its files; whoever collects them makes room
 CLOSING = 2  # seconds for what waits, at the end
@@ -104,6 +107,8 @@ class PredictionLog:
     def _work(self) -> None:
         while True:
             said = [self.waiting.get()]
+            if said[0] is not None and self.waiting.qsize() < TOGETHER:
+                time.sleep(PAUSE)
             while len(said) < TOGETHER and said[-1] is not None:
                 try:
                     said.append(self.waiting.get_nowait())
@@ -147,6 +152,8 @@ class PredictionLog:
 
     def _features(self, said: Said) -> dict[str, float | None]:
         if said.model not in self.vocabularies:
+            while len(self.vocabularies) >= MODELS:
+                del self.vocabularies[next(iter(self.vocabularies))]  # the first that came
             self.vocabularies[said.model] = self._vocabulary(said.model)
         known = self.vocabularies[said.model]
         found: dict[str, float | None] = {**features(said.text, known or ())}
@@ -207,7 +214,11 @@ class Folder:
         self.size, self.born, self.used = 0, time.monotonic(), self._total()
 
     def _total(self) -> int:
-        return sum(file.stat().st_size for file in self.path.glob("predictions-*.jsonl"))
+        total = 0
+        for file in self.path.glob("predictions-*.jsonl"):
+            with contextlib.suppress(FileNotFoundError):  # collected meanwhile
+                total += file.stat().st_size
+        return total
 
 
 def _draw(name: str) -> float:

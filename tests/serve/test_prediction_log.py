@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from locked.manifest import MANIFEST
+from locked.reference import REFERENCE
 from serve import metrics, prediction_log
 from serve.prediction_log import Folder, FullError, PredictionLog, Said
 from serve.settings import Settings
@@ -161,6 +163,46 @@ def test_files_are_rotated_and_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path
         file.unlink()
     folder.write(b'{"id": 11}\n')
     assert lines(tmp_path)[-1]["id"] == 11
+
+
+def test_a_file_that_is_collected_meanwhile_costs_no_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "predictions-gone.jsonl"
+    listed = [gone]  # by a glob that another process's removal overtakes
+    monkeypatch.setattr(Path, "glob", lambda *_args: iter(listed))
+    Folder(tmp_path).write(b'{"id": 1}\n')
+    monkeypatch.undo()
+    assert [line["id"] for line in lines(tmp_path)] == [1]
+
+
+def test_the_vocabularies_of_models_out_of_use_are_dropped(
+    pipeline: Project, tmp_path: Path
+) -> None:
+    log = made(tmp_path / "log")
+    log.models = tmp_path
+    for version in ("v1", "v2", "v3", "v1"):
+        if not (tmp_path / version).exists():
+            (tmp_path / version).symlink_to(pipeline.folder / "models/classifier")
+        line = json.loads(log._line(said("a")._replace(model=version)))
+        assert line["features"]["unknown"] is not None
+    assert list(log.vocabularies) == ["v3", "v1"]
+
+
+def test_a_model_older_than_monitoring_is_served(classifier_folder: Path, tmp_path: Path) -> None:
+    (classifier_folder / REFERENCE).unlink()
+    manifest = json.loads((classifier_folder / MANIFEST).read_text())
+    del manifest["files"][REFERENCE]
+    (classifier_folder / MANIFEST).write_text(json.dumps(manifest))
+    project, log = Project(tmp_path, tmp_path), tmp_path / "log"
+    settings = {"MODEL_URI": str(classifier_folder), "PREDICTION_LOG": str(log)}
+    with serving(project, tmp_path, **settings) as server:
+        answer = ask(server)
+        server.stop()
+    (line,) = lines(log)
+    assert line["id"] == answer["id"]
+    assert line["features"]["unknown"] is None
+    assert line["features"]["words"] == 4
 
 
 def test_a_kill_tears_no_line_and_the_next_process_begins_a_file(
