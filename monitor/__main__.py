@@ -1,7 +1,7 @@
 """What a deployed model was asked, and whether it still answers as well as it did.
 
     python -m monitor LOGS [--feedback FILE ...] [--reviewed FILE ...] [--since DATE] [--until DATE]
-    python -m monitor review LOGS --n 50 --output sample.csv
+    python -m monitor review LOGS --n 100 --output sample.csv
     python -m monitor harvest LOGS --reviewed FILE ... [--feedback FILE ...] --output harvest.csv
 
 LOGS and FILEs are paths or fsspec URLs (gs://...). The status is 0 where the verdict is ok, and
@@ -49,7 +49,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         default = {"report": "monitor-report", "review": "sample.csv", "harvest": "harvest.csv"}
         one.add_argument("--output", type=Path, default=Path(default[name]))
         if name == "review":
-            one.add_argument("--n", type=_positive, default=50, help="tweets to draw")
+            one.add_argument("--n", type=_positive, default=100, help="tweets to draw")
     if arguments and arguments[0] not in (*COMMANDS, "-h", "--help"):
         arguments = ["report", *arguments]
     return parser.parse_args(arguments)

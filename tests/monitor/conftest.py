@@ -1,6 +1,10 @@
 """A world whose truth is known: tweets with labels, a model that answers them, its reference."""
 
+import contextlib
+import io
 import json
+import sys
+import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +18,8 @@ from scipy.special import expit, logit
 from locked.features import FEATURES
 from locked.manifest import LABELS, MANIFEST, NETWORK, TOKENIZER, BaseWeights, Calibration, Manifest
 from locked.reference import Reference
+from monitor.__main__ import main
+from reader.io import run
 
 SHARE = 0.44  # of disasters where the model learnt
 SPREAD = 0.72  # of a score within a class, at -1 and 1: the model is right on 92 %
@@ -98,7 +104,7 @@ def lines_of(
             "label": LABELS[int(given.disaster[i])],
             "features": dict(zip(FEATURES, map(float, given.features[i]), strict=True)),
             "rate": 1.0,
-            "hash": f"{hash((prefix, i)) & (2**64 - 1):016x}",
+            "hash": f"{zlib.crc32(prefix.encode()):08x}{i:08x}",
         }
         | ({"text": texts[i]} if texts else {})
         for i in range(len(given.labels))
@@ -144,3 +150,19 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
+
+
+def command(*arguments: object) -> tuple[int, str]:
+    """Run `python -m monitor` in this process; return its status and what it said."""
+    said = io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+    ):
+        patch.setattr(sys, "argv", ["monitor", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            run(main)
+    if isinstance(end.value.code, str):
+        return 1, end.value.code
+    return int(end.value.code or 0), said.getvalue()

@@ -14,7 +14,7 @@ def test_a_known_share(now: float) -> None:
     given = tweets(1, 20_000, now)
     cells = count(given.probabilities, given.disaster)
     assert cells.counts.sum() == 20_000
-    found = share(cells.odds[None], cells.counts, np.array([SHARE]))
+    found = share(cells.odds[None], cells.counts.astype(float), np.array([SHARE]))
     assert found[0] == pytest.approx(given.labels.mean(), abs=0.01)
     # and with it, what a probability stands for
     true = shifted(cells.odds[None], np.array([SHARE]), found)[0]
