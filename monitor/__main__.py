@@ -58,10 +58,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def write_report(chosen: argparse.Namespace) -> int:
     """Write report.json and report.html; return the exit status."""
     models = [report.load(folder) for folder in chosen.model]
-    log, lines = _log(chosen)
+    logs, lines = read(chosen.logs, chosen.since, chosen.until)
     verdicts = read_feedback(chosen.feedback, lines)
     made = report.build(
-        log, lines, models, verdicts, read_reviewed(chosen.reviewed), chosen.prepared
+        logs, lines, models, verdicts, read_reviewed(chosen.reviewed), chosen.prepared
     )
     chosen.output.mkdir(parents=True, exist_ok=True)
     write_json(chosen.output / "report.json", made)
@@ -76,10 +76,7 @@ def write_report(chosen: argparse.Namespace) -> int:
 def write_sample(chosen: argparse.Namespace) -> int:
     """Write a sample to be labelled."""
     log, _ = _log(chosen)
-    version = report.load(chosen.model[0]).version
-    if version not in log.versions:
-        raise InputError(f"the log is of model {', '.join(log.versions)}, not of {version}")
-    drawn = review.draw(chosen.logs, log.of(version), chosen.n, chosen.output)
+    drawn = review.draw(chosen.logs, log, chosen.n, chosen.output)
     print(f"{chosen.output}: {drawn} tweets; fill in `label` (1 reports a disaster, 0 does not)")
     return 0
 
@@ -98,8 +95,12 @@ def write_harvest(chosen: argparse.Namespace) -> int:
 
 
 def _log(chosen: argparse.Namespace) -> tuple[Log, Lines]:
-    log, lines = read(chosen.logs)
-    return log.days(chosen.since, chosen.until), lines
+    """Read what the first model named answered."""
+    version = report.load(chosen.model[0]).version
+    logs, lines = read(chosen.logs, chosen.since, chosen.until)
+    if version not in logs:
+        raise InputError(f"the log is of model {', '.join(logs)}, not of {version}")
+    return logs[version], lines
 
 
 def _day(text: str) -> date:

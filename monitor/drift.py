@@ -24,6 +24,7 @@ from reader.reading import reading
 NEGLIGIBLE = 0.147  # Cliff's delta up to there is no effect (Romano et al. 2006)
 DRIFTED = 0.6  # an AUC from there tells live tweets from others
 POWER = 0.8  # with which the least change is found
+LIVE = 200_000  # live tweets, at most: beside some hundred held-out ones, more tell no more
 SAMPLE = 4000  # tweets a side that a classifier learns from, at most
 FOLDS = 5
 FEW = 50  # tweets a side, below which nothing is learnt
@@ -132,12 +133,12 @@ def told_by_features(reference: Floats, live: Floats) -> Told | None:
         StandardScaler(),
         LogisticRegression(C=0.1, class_weight="balanced", max_iter=500),
     )
-    return _told(model, _some(reference), _some(live))
+    return _told(model, some(reference, SAMPLE), some(live, SAMPLE))
 
 
 def told_by_words(known: Sequence[str], live: Sequence[str]) -> tuple[Told | None, list[Word]]:
     """Let a classifier tell live texts from known ones by their words; if it can, name them."""
-    sides = [_some(_readings(texts)) for texts in (known, live)]
+    sides = [some(_readings(texts), SAMPLE) for texts in (known, live)]
     counter = CountVectorizer(binary=True, min_df=SEEN, max_features=20_000)
     try:
         counts = counter.fit_transform(np.concatenate(sides)).astype(np.float64)
@@ -157,14 +158,15 @@ def told_by_words(known: Sequence[str], live: Sequence[str]) -> tuple[Told | Non
 
 
 def _readings(texts: Sequence[str]) -> npt.NDArray[np.object_]:
-    return np.asarray(reading(pyarrow.array(texts, pyarrow.string())), dtype=object)
+    """Return what texts say, (different ones,)."""
+    return np.unique(np.asarray(reading(pyarrow.array(texts, pyarrow.string())), dtype=object))
 
 
-def _some(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a sample of the rows, in their order."""
-    if len(rows) <= SAMPLE:
+def some(rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
+    """Return a sample of so many rows at most, in their order."""
+    if len(rows) <= most:
         return rows
-    chosen = np.random.default_rng(SEED).choice(len(rows), SAMPLE, replace=False)
+    chosen = np.random.default_rng(SEED).choice(len(rows), most, replace=False, shuffle=False)
     return rows[np.sort(chosen)]
 
 

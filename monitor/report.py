@@ -2,11 +2,11 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,7 @@ def load(folder: Path) -> Model:
 
 
 def build(
-    log: Log,
+    logs: Mapping[str, Log],
     lines: Lines,
     models: Sequence[Model],
     feedback: pd.DataFrame,
@@ -75,25 +75,21 @@ def build(
 
     """
     known = {model.version: model for model in models}
-    last = {version: log.times[log.models == n].max() for n, version in _present(log)}
-    if not last.keys() & known.keys():
+    if not logs.keys() & known.keys():
         raise InputError(
-            f"the log is of model {', '.join(last)}, and {models[0].folder} is "
+            f"the log is of model {', '.join(logs)}, and {models[0].folder} is "
             f"{models[0].version}: name its folder with --model"
         )
-    latest = sorted(last, key=last.__getitem__, reverse=True)
-    in_use = next(version for version in latest if version in known)
+    latest = sorted(logs, key=lambda version: logs[version].times.max(), reverse=True)
     texts = _texts(prepared / KNOWN)
     return {
         "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "since": str(log.times.min().astype("datetime64[s]")),
-        "until": str(log.times.max().astype("datetime64[s]")),
         "lines": asdict(lines),
-        "in_use": in_use,
+        "in_use": next(version for version in latest if version in known),
         "versions": [
             {"version": version}
-            | _traffic(log.of(version))
-            | _judged(log.of(version), known.get(version), feedback, reviewed, texts)
+            | _traffic(logs[version])
+            | _judged(logs[version], known.get(version), feedback, reviewed, texts)
             for version in latest
         ],
     }
@@ -115,10 +111,6 @@ def top(report: Report) -> Report:
     return next(one for one in report["versions"] if one["version"] == report["in_use"])
 
 
-def _present(log: Log) -> list[tuple[int, str]]:
-    return [(int(number), log.versions[number]) for number in np.unique(log.models)]
-
-
 def _texts(path: Path) -> list[str]:
     """Return the texts that the model learnt from, or none where they are not at hand."""
     return pq.read_table(path, columns=["text"])["text"].to_pylist() if path.exists() else []
@@ -126,12 +118,19 @@ def _texts(path: Path) -> list[str]:
 
 def _traffic(log: Log) -> Report:
     """Describe what was asked, whatever the answers are worth."""
-    weights = 1 / log.rates.astype(np.float64)
-    unit = "h" if np.ptp(log.times) <= np.timedelta64(HOURS, "h") else "D"
-    frame = pd.DataFrame({"time": log.times.astype(f"datetime64[{unit}]").astype("datetime64[s]")})
-    frame = frame.assign(whose=np.where(log.disaster, LABELS[1], LABELS[0]), tweets=weights)
-    hours = frame.groupby(["time", "whose"])["tweets"].sum().round().reset_index()
-    hours["time"] = hours["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    unit: Literal["h", "D"] = "h" if np.ptp(log.times) <= np.timedelta64(HOURS, "h") else "D"
+    first = log.times.min().astype(f"datetime64[{unit}]")
+    places = (log.times - first) // np.timedelta64(1, unit)
+    sums = np.bincount(2 * places + log.disaster, 1 / log.rates)
+    used = np.flatnonzero(sums)
+    hours = [
+        {
+            "time": f"{(first + place // 2).astype('datetime64[s]')}Z",
+            "whose": LABELS[place % 2],
+            "tweets": round(float(sums[place])),
+        }
+        for place in used
+    ]
     hashed = log.tweets[log.tweets != 0]
     counts = np.unique_counts(hashed).counts
     scripts = Counter(_script(text) for text in log.texts)
@@ -139,12 +138,12 @@ def _traffic(log: Log) -> Report:
         "first": str(log.times.min().astype("datetime64[s]")),
         "last": str(log.times.max().astype("datetime64[s]")),
         "predictions": len(log),
-        "asked": round(float(weights.sum())),  # logged or not
-        "disasters": float(weights[log.disaster].sum() / weights.sum()),
+        "asked": round(float(sums.sum())),  # logged or not
+        "disasters": float(sums[1::2].sum() / sums.sum()),
         "different": len(counts) if len(hashed) else None,
         "most_repeated": int(counts.max()) if len(hashed) else None,
         "unit": "hour" if unit == "h" else "day",
-        "hours": hours.to_dict("records"),
+        "hours": hours,
         "texts": len(log.texts),
         "scripts": {name: n / len(log.texts) for name, n in scripts.most_common(5)},
     }
@@ -162,12 +161,13 @@ def _judged(
     log: Log, model: Model | None, feedback: pd.DataFrame, reviewed: pd.DataFrame, known: list[str]
 ) -> Report:
     """Judge what one model answered; without its reference, say what was measured alone."""
-    once = log.distinct()
+    once = log.once()
+    probabilities = log.probabilities[once]
     given = join_feedback(log, feedback)
     labelled = join_reviewed(log, reviewed[reviewed["drawn"] == "random"])
     measured = quality.reviewed(labelled.right(log))
     volunteered = quality.volunteered(
-        once.probabilities, log.probabilities[given.rows], given.right(log)
+        probabilities, log.probabilities[given.rows], given.right(log)
     )
     found: Report = {
         "reviewed": _plain(measured) | {"given": labelled.given, "unknown": labelled.unknown},
@@ -176,16 +176,14 @@ def _judged(
     }
     if model is None:
         return found
-    reference = model.reference
-    effects = drift.effects(
-        np.asarray(reference.features),
-        once.features,
-        np.asarray(reference.probabilities, dtype=np.float32),
-        once.probabilities,
-    )
-    told = {"features": drift.told_by_features(np.asarray(reference.features), once.features)}
-    told["words"], words = drift.told_by_words(known, once.texts.tolist())
-    figures = quality.estimate(reference, prevalence.count(once.probabilities, once.disaster))
+    reference, some = model.reference, drift.some(once, drift.LIVE)
+    held_out = np.asarray(reference.features)
+    features, scores = log.features[some], log.probabilities[some]
+    said = np.asarray(reference.probabilities, dtype=np.float32)
+    effects = drift.effects(held_out, features, said, scores)
+    told = {"features": drift.told_by_features(held_out, features)}
+    told["words"], words = drift.told_by_words(known, log.texts)
+    figures = quality.estimate(reference, prevalence.count(probabilities, log.disaster[once]))
     sure = {name: one for name, one in told.items() if one}
     verdict = decide(model.accuracy, len(once), figures, effects, sure, measured)
     return found | {
@@ -198,8 +196,8 @@ def _judged(
         "told": {name: asdict(one) | {"drifted": one.drifted} for name, one in sure.items()},
         "words": [asdict(one) for one in words],
         "probabilities": [
-            *_histogram("live", once.probabilities),
-            *_histogram("held out", np.asarray(reference.probabilities)),
+            *_histogram("live", probabilities),
+            *_histogram("held out", said),
         ],
     }
 

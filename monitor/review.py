@@ -23,9 +23,8 @@ def draw(places: list[str], log: Log, number: int, output: Path) -> int:
         InputError: the output exists, for it may hold labels.
 
     """
-    once = log.distinct()
-    chosen = np.random.default_rng(SEED).permutation(len(once))[:number]
-    return write(places, once.ids[chosen], "random", output)
+    chosen = np.random.default_rng(SEED).permutation(log.once())[:number]
+    return write(places, log.ids[chosen], "random", output)
 
 
 def write(places: list[str], ids: npt.NDArray[np.uint64], drawn: str, output: Path) -> int:

@@ -4,7 +4,7 @@ What stays of a prediction is numbers, and no text or id; of the texts, a bounde
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
@@ -19,113 +19,104 @@ from locked.manifest import LABELS
 from monitor.logs import Lines, scan
 from reader.io import InputError
 
-TEXTS = 20_000  # kept of a log, at most, to count words
+TEXTS = 3000  # kept of a day and model, at most, to count words
 DAYS = 7  # of the log's last, where nothing else is asked for
 DAY = np.timedelta64(1, "D")
 
 Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.intp]
+Time = np.datetime64
 
 
 @dataclass(frozen=True)
-class Log:
-    """Predictions as arrays of equal length; `texts` are a sample of theirs."""
+class Arrays:
+    """Predictions of one model, as arrays of equal length."""
 
     ids: Hashes  # of the id
     times: npt.NDArray[np.datetime64]  # milliseconds, UTC
-    models: npt.NDArray[np.int16]  # an index into `versions`
     probabilities: npt.NDArray[np.float32]
     disaster: npt.NDArray[np.bool_]  # what was answered
     features: npt.NDArray[np.float32]  # (n, features); NaN where a line has none
     rates: npt.NDArray[np.float32]  # the share of the tweets that is logged
     tweets: Hashes  # of the text; 0 where the log does not say
-    versions: list[str]
-    texts: pd.Series  # by the row of the arrays
 
     def __len__(self) -> int:
         """Count the predictions."""
         return len(self.ids)
 
-    def select(self, chosen: npt.NDArray[np.bool_]) -> "Log":
-        """Return the rows of a mask."""
-        places = np.cumsum(chosen) - 1
-        rows = self.texts.index.to_numpy(dtype=np.intp)
-        kept = self.texts[chosen[rows]]
-        return replace(
-            self,
-            **{name: getattr(self, name)[chosen] for name in COLUMNS},
-            texts=kept.set_axis(places[kept.index.to_numpy(dtype=np.intp)]),
-        )
 
-    def of(self, version: str) -> "Log":
-        """Return what one model answered."""
-        return self.select(self.models == self.versions.index(version))
+@dataclass(frozen=True)
+class Log(Arrays):
+    """The predictions of some days, and a sample of their texts."""
 
-    def days(self, since: date | None, until: date | None) -> "Log":
-        """Return the predictions of some days in UTC, both included: of the last DAYS by default.
-
-        Raises:
-            InputError: there is none.
-
-        """
-        first, last = (self.times.min(), self.times.max())
-        end = np.datetime64(until or last, "D") + DAY
-        start = np.datetime64(since, "D") if since else end - DAYS * DAY
-        if start >= end:
-            raise InputError(f"--since {since} is later than --until {until or last}")
-        chosen = (self.times >= start) & (self.times < end)
-        if not chosen.any():
-            raise InputError(
-                f"no prediction from {start} to {end - DAY}: the log has them from "
-                f"{np.datetime64(first, 'D')} to {np.datetime64(last, 'D')}"
-            )
-        return self.select(chosen)
+    texts: list[str]
 
     def rows(self, ids: Collection[str]) -> Rows:
         """Return the row of each id, (ids,); -1 where no prediction has it, or more than one."""
         wanted = hashes(pyarrow.chunked_array([pyarrow.array(ids, pyarrow.string())]))
-        order = np.argsort(self.ids)
-        ranked = self.ids[order]
-        left, right = (np.searchsorted(ranked, wanted, side) for side in ("left", "right"))
-        return np.where(right - left == 1, order[np.minimum(left, len(order) - 1)], -1)
+        if not len(wanted):
+            return np.empty(0, dtype=np.intp)
+        known, places = np.unique(wanted, return_inverse=True)
+        near = np.minimum(np.searchsorted(known, self.ids), len(known) - 1)
+        hits = np.flatnonzero(known[near] == self.ids)
+        found = np.full(len(known), -1)
+        found[near[hits]] = hits
+        found[np.bincount(near[hits], minlength=len(known)) > 1] = -1
+        return np.asarray(found[places])
 
-    def distinct(self) -> "Log":
-        """Return each tweet once, as it first came: a reference holds no tweet twice either."""
+    def once(self) -> Rows:
+        """Return a row of each tweet, as it first came: a reference holds none twice either."""
         known = np.flatnonzero(self.tweets)
         _, first = np.unique(self.tweets[known], return_index=True)
-        chosen = self.tweets == 0
-        chosen[known[first]] = True
-        return self.select(chosen)
+        return np.sort(np.concatenate([known[first], np.flatnonzero(self.tweets == 0)]))
 
 
-COLUMNS = ("ids", "times", "models", "probabilities", "disaster", "features", "rates", "tweets")
+def read(
+    places: list[str], since: date | None = None, until: date | None = None
+) -> tuple[dict[str, Log], Lines]:
+    """Read the predictions of some days in UTC, both included: by default the log's last DAYS.
 
-
-def read(places: list[str]) -> tuple[Log, Lines]:
-    """Read all predictions of logs.
+    Returns:
+        the log of each model version.
 
     Raises:
-        InputError: there is none, or a file cannot be read.
+        InputError: there is no prediction, or a file cannot be read.
 
     """
+    if since and until and since > until:
+        raise InputError(f"--since {since} is later than --until {until}")
     lines = Lines()
-    parts: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    versions: dict[str, int] = {}
-    texts = pd.DataFrame({"rank": [], "text": []})
-    rows = 0
-    for table in scan(places, lines):
-        for name, values in _arrays(table, versions).items():
-            parts[name].append(values)
-        texts = _sampled(texts, table["text"], parts["ids"][-1], rows)
-        rows += len(table)
-    if not rows:
+    parts: dict[str, list[Arrays]] = {}
+    texts = pd.DataFrame({"model": [], "day": np.array([], "M8[ms]"), "rank": [], "text": []})
+    times: list[Time] = []
+    for table in filter(len, scan(places, lines)):
+        known = table["time"].to_numpy().astype("datetime64[ms]")
+        times = [min([known.min(), *times]), max([known.max(), *times])]
+        start, end = _bounds(since, until, times[1])
+        table = table.filter(pyarrow.array((known >= start) & (known < end)))
+        for version in table["model"].unique().to_pylist():
+            ours = table.filter(pc.equal(table["model"], version))
+            kept = [one for one in parts.get(version, []) if one.times.max() >= start]
+            parts[version] = [*kept, _arrays(ours)]
+        texts = _sampled(texts[texts["day"] >= start], table)
+    if not times:
         raise InputError(f"{', '.join(places)}: no prediction among {lines.read} lines")
-    joined = {name: np.concatenate(_taken(parts[name])) for name in COLUMNS}
-    return Log(**joined, versions=list(versions), texts=texts["text"].sort_index()), lines
+    start, end = _bounds(since, until, times[1])
+    found = {
+        version: Log(**_joined(own, start), texts=texts["text"][texts["model"] == version].tolist())
+        for version, own in parts.items()
+    }
+    found = {version: log for version, log in found.items() if len(log)}
+    if not found:
+        raise InputError(
+            f"no prediction of these days: the log has them from {times[0].astype('M8[D]')} to "
+            f"{times[1].astype('M8[D]')}"
+        )
+    return found, lines
 
 
 def find(places: list[str], ids: Hashes) -> pd.DataFrame:
-    """Read the ids and texts (None where not logged) of predictions: rows in the order of `ids`.
+    """Read predictions again, with id and text (None where not logged), in the order of `ids`.
 
     Raises:
         InputError: a file cannot be read.
@@ -150,37 +141,54 @@ def hashes(values: pyarrow.ChunkedArray) -> Hashes:
     return found
 
 
-def _taken(parts: list[Any]) -> list[Any]:
-    """Empty a list, so that the parts do not outlive what is made of them."""
-    return [parts.pop(0) for _ in range(len(parts))]
+def _bounds(since: date | None, until: date | None, newest: Time) -> tuple[Time, Time]:
+    """Return the first moment of the days asked for, and the first after them."""
+    end = (np.datetime64(until, "D") if until else newest.astype("M8[D]")) + DAY
+    start = np.datetime64(since, "D") if since else end - DAYS * DAY
+    return start.astype("M8[ms]"), end.astype("M8[ms]")
 
 
-def _arrays(table: pyarrow.Table, versions: dict[str, int]) -> dict[str, npt.NDArray[Any]]:
-    """Reduce a block to numbers; `versions` grows by the models that are new."""
-    models = table["model"].combine_chunks().dictionary_encode()
-    codes = [versions.setdefault(name, len(versions)) for name in models.dictionary.to_pylist()]
+def _joined(parts: list[Arrays], start: Time) -> dict[str, npt.NDArray[Any]]:
+    """Join parts from `start` on, a column at a time, so that no column is there twice for long."""
+    masks = [part.times >= start for part in parts]
+    size = sum(int(mask.sum()) for mask in masks)
+    joined = {}
+    for column in fields(Arrays):
+        arrays = [vars(part).pop(column.name) for part in parts]
+        joined[column.name] = np.empty((size, *arrays[0].shape[1:]), arrays[0].dtype)
+        done = 0
+        for mask in masks:
+            chosen = arrays.pop(0)[mask]
+            joined[column.name][done : done + len(chosen)] = chosen
+            done += len(chosen)
+    return joined
+
+
+def _arrays(table: pyarrow.Table) -> Arrays:
     structs = table["features"].combine_chunks()
     features = [pc.struct_field(structs, name).to_numpy(zero_copy_only=False) for name in FEATURES]
     rates = pc.fill_null(table["rate"], 1.0).to_numpy()
-    return {
-        "ids": hashes(table["id"]),
-        "times": table["time"].to_numpy().astype("datetime64[ms]"),
-        "models": np.array(codes, dtype=np.int16)[models.indices.to_numpy()],
-        "probabilities": table["probability"].to_numpy().astype(np.float32),
-        "disaster": pc.equal(table["label"], LABELS[1]).to_numpy(),
-        "features": np.column_stack(features).astype(np.float32),
-        "rates": np.where((rates > 0) & (rates <= 1), rates, 1).astype(np.float32),
-        "tweets": hashes(table["hash"]),
-    }
-
-
-def _sampled(known: pd.DataFrame, texts: Any, ids: Hashes, first: int) -> pd.DataFrame:  # noqa: ANN401
-    """Add a block's texts to a sample: those whose ids have the lowest hashes, at most TEXTS."""
-    rows = np.flatnonzero(texts.is_valid().to_numpy())
-    if len(known) == TEXTS:
-        rows = rows[ids[rows] < known["rank"].max()]
-    here = pd.DataFrame(
-        {"rank": ids[rows], "text": texts.take(rows).to_pylist()}, index=rows + first
+    return Arrays(
+        ids=hashes(table["id"]),
+        times=table["time"].to_numpy().astype("datetime64[ms]"),
+        probabilities=table["probability"].to_numpy().astype(np.float32),
+        disaster=pc.equal(table["label"], LABELS[1]).to_numpy(),
+        features=np.column_stack(features).astype(np.float32),
+        rates=np.where((rates > 0) & (rates <= 1), rates, 1).astype(np.float32),
+        tweets=hashes(table["hash"]),
     )
-    both = pd.concat([known, here]) if len(known) else here
-    return both.nsmallest(TEXTS, "rank") if len(both) > TEXTS else both
+
+
+def _sampled(known: pd.DataFrame, table: pyarrow.Table) -> pd.DataFrame:
+    """Add a block's texts to a sample: of each day and model those whose ids have low hashes."""
+    table = table.filter(table["text"].is_valid())
+    here = pd.DataFrame(
+        {
+            "model": table["model"].to_pandas(),
+            "day": table["time"].to_numpy().astype("datetime64[D]").astype("datetime64[ms]"),
+            "rank": hashes(table["id"]),
+            "text": table["text"].to_pandas(),
+        }
+    )
+    both = pd.concat([known, here], ignore_index=True) if len(known) else here
+    return both[both.groupby(["model", "day"])["rank"].rank(method="first") <= TEXTS]

@@ -106,7 +106,7 @@ def test_words_are_named_where_they_tell() -> None:
     assert told
     assert told.drifted
     assert words[0].word == "zorgblatt"
-    assert (round(words[0].live, 6), words[0].known) == (0.5, 0)
+    assert (round(words[0].live, 2), words[0].known) == (0.5, 0)
     assert told_by_words(known, live[:20]) == (None, [])
     assert told_by_words([], live) == (None, [])
 

@@ -22,7 +22,7 @@ def lines() -> list[Line]:
 
 @pytest.fixture
 def log(tmp_path: Path, lines: list[Line]) -> Log:
-    return read([str(write(tmp_path / "logs/a.jsonl", lines))])[0]
+    return read([str(write(tmp_path / "logs/a.jsonl", lines))])[0]["v1"]
 
 
 def joined(log: Log, path: Path, verdicts: list[Line]) -> Labelled:

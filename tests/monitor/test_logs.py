@@ -7,22 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monitor.window import read
+from monitor.logs import Lines
+from monitor.window import Log, read
 from reader.io import InputError
 from tests.monitor.conftest import Line, lines_of, tweets, write
 
 LINES = lines_of(tweets(0, 20), "v1")
 
 
+def of(places: list[str]) -> tuple[list[Log], Lines]:
+    logs, lines = read(places)
+    return list(logs.values()), lines
+
+
 def test_a_line_is_read_as_it_was_written(tmp_path: Path) -> None:
     lines = [line | {"text": f"tweet {i}"} for i, line in enumerate(LINES)]
-    log, counts = read([str(write(tmp_path / "one.jsonl", lines))])
+    (log,), counts = of([str(write(tmp_path / "one.jsonl", lines))])
     assert (len(log), counts.read, counts.broken) == (20, 20, 0)
     assert log.times[1] == np.datetime64("2026-11-20T06:10:00")
     assert log.probabilities == pytest.approx([line["probability"] for line in lines], abs=1e-6)
     assert log.disaster.tolist() == [line["label"] == "disaster" for line in lines]
     assert log.features[3] == pytest.approx(list(lines[3]["features"].values()), abs=1e-6)
-    assert log.texts.to_dict() == {i: f"tweet {i}" for i in range(20)}
+    assert sorted(log.texts) == sorted(f"tweet {i}" for i in range(20))
     assert log.rows(["r-7", "r-0", "nobody"]).tolist() == [7, 0, -1]
 
 
@@ -41,7 +47,7 @@ def test_files_of_all_kinds_in_a_folder(tmp_path: Path) -> None:
     exported.append({"timestamp": "2026-11-20T06:00:00Z", "jsonPayload": {"message": "ready"}})
     write(tmp_path / "logs/run/2026/c.json", exported)
     (tmp_path / "logs/notes.txt").write_text("not a log")
-    log, counts = read([str(tmp_path / "logs")])
+    (log,), counts = of([str(tmp_path / "logs")])
     assert len(log) == 15
     assert (counts.read, counts.others, counts.broken) == (16, 1, 0)
     assert (log.rows([line["id"] for line in LINES[:15]]) >= 0).all()
@@ -67,7 +73,7 @@ def test_a_broken_line_is_counted_and_named(tmp_path: Path) -> None:
     text = "\n".join([sound[0], "", *BROKEN, '{"message": "ready"}', *sound[1:], "\n"])
     path = tmp_path / "a.jsonl"
     path.write_text(text)
-    log, counts = read([str(path)])
+    (log,), counts = of([str(path)])
     assert len(log) == len(LINES)
     assert (counts.broken, counts.others) == (len(BROKEN), 1)
     assert counts.named == [f"{path}:{number}" for number in range(3, 8)]
@@ -76,7 +82,7 @@ def test_a_broken_line_is_counted_and_named(tmp_path: Path) -> None:
 def test_a_line_of_bytes_is_broken(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [LINES[0], LINES[1] | {"text": "XX"}])
     path.write_bytes(path.read_bytes().replace(b"XX", b"\xff\xfe"))
-    log, counts = read([str(path)])
+    (log,), counts = of([str(path)])
     assert (len(log), counts.named) == (1, [f"{path}:2"])
 
 

@@ -114,7 +114,7 @@ def test_two_versions(place: Place) -> None:
     output = place.folder / "both"
     both = (place.folder / "other", place.model)
     status, said = command(place.logs, "--model", *both, "--output", output)
-    assert (status, said.startswith("ok: ")) == (0, True)
+    assert (status, "ok: " in said) == (0, True)
     report = json.loads((output / "report.json").read_text())
     assert report["in_use"] == other
     assert [one["predictions"] for one in report["versions"]] == [250, 300]
@@ -132,8 +132,8 @@ def test_what_is_wrong_is_one_line(place: Place) -> None:
         ((place.logs, "--model", bare), "reference"),
         ((place.logs, "--model", place.folder / "nowhere"), "no locked model here"),
         ((place.folder / "empty", "--model", place.model), "holds no logs of predictions"),
-        ((place.logs, "--model", place.model, "--since", "2030-01-01"), "--since 2030-01-01"),
-        ((place.logs, "--model", place.model, "--until", "2020-01-01"), "no prediction from"),
+        ((place.logs, "--model", place.model, "--since", "2030-01-01"), "no prediction of these"),
+        ((place.logs, "--model", place.model, "--until", "2020-01-01"), "no prediction of these"),
         ((place.logs, "--model", place.model, "--feedback", "none.jsonl"), "none.jsonl"),
     ]:
         status, said = command(*arguments, *at)
