@@ -21,7 +21,7 @@ from locked.manifest import LABELS
 from reader.io import InputError
 from reader.progress import Progress
 
-BLOCK = 16 * 2**20  # bytes read at a time
+BLOCK = 8 * 2**20  # bytes read at a time
 NAMES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")  # of the files of a folder that are read
 SCHEMA_VERSION = 1
 NAMED = 5  # broken lines

@@ -119,17 +119,19 @@ def _texts(path: Path) -> list[str]:
 def _traffic(log: Log) -> Report:
     """Describe what was asked, whatever the answers are worth."""
     unit: Literal["h", "D"] = "h" if np.ptp(log.times) <= np.timedelta64(HOURS, "h") else "D"
-    first = log.times.min().astype(f"datetime64[{unit}]")
-    places = (log.times - first) // np.timedelta64(1, unit)
-    sums = np.bincount(2 * places + log.disaster, 1 / log.rates)
-    used = np.flatnonzero(sums)
+    step = np.timedelta64(1, unit)
+    first = log.times.min().astype(f"datetime64[{unit}]").astype(log.times.dtype)
+    edges = first + step * np.arange((log.times.max() - first) // step + 2)
+    stands_for = 1 / log.rates  # tweets, logged or not
+    all_of, called = (
+        np.histogram(log.times.view(np.int64), edges.view(np.int64), weights=weights)[0]
+        for weights in (stands_for, stands_for * log.disaster)
+    )
     hours = [
-        {
-            "time": f"{(first + place // 2).astype('datetime64[s]')}Z",
-            "whose": LABELS[place % 2],
-            "tweets": round(float(sums[place])),
-        }
-        for place in used
+        {"time": f"{start.astype('datetime64[s]')}Z", "whose": label, "tweets": round(float(one))}
+        for label, counts in zip(LABELS, (all_of - called, called), strict=True)
+        for start, one in zip(edges, counts, strict=False)
+        if one
     ]
     hashed = log.tweets[log.tweets != 0]
     counts = np.unique_counts(hashed).counts
@@ -138,8 +140,8 @@ def _traffic(log: Log) -> Report:
         "first": str(log.times.min().astype("datetime64[s]")),
         "last": str(log.times.max().astype("datetime64[s]")),
         "predictions": len(log),
-        "asked": round(float(sums.sum())),  # logged or not
-        "disasters": float(sums[1::2].sum() / sums.sum()),
+        "asked": round(float(all_of.sum())),
+        "disasters": float(called.sum() / all_of.sum()),
         "different": len(counts) if len(hashed) else None,
         "most_repeated": int(counts.max()) if len(hashed) else None,
         "unit": "hour" if unit == "h" else "day",

@@ -101,7 +101,8 @@ def read(
         texts = _sampled(texts[texts["day"] >= start], table)
     if not times:
         raise InputError(f"{', '.join(places)}: no prediction among {lines.read} lines")
-    start, end = _bounds(since, until, times[1])
+    start, _ = _bounds(since, until, times[1])
+    pyarrow.default_memory_pool().release_unused()
     found = {
         version: Log(**_joined(own, start), texts=texts["text"][texts["model"] == version].tolist())
         for version, own in parts.items()
