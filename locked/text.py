@@ -1,7 +1,16 @@
-"""What counts as a link, a mention or an entity in a tweet, for every stage that needs to know.
+"""What is a tweet that can be answered; what in it is a link, a mention or an entity.
 
-The patterns keep to the syntax that RE2 (prepare) and Oniguruma (the tokenizer) share.
+The patterns keep to the syntax that RE2 (the reader) and Oniguruma (the tokenizer) share.
 """
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+MAX_TEXT = 4_000  # characters
+Text = Annotated[
+    str, StringConstraints(max_length=MAX_TEXT, pattern=r"\S"), Field(description="One tweet.")
+]
 
 URL = r"https?://\S+|www\.\S+"
 MENTION = r"\B@\w+"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from locked.engines import Name
 from serve import metrics
 from serve.dispatcher import Dispatcher, Job
 from serve.edge import REQUEST_ID
+from serve.prediction_log import PredictionLog, Said
 from serve.schema import (
     InstanceAnswer,
     InstanceProblem,
@@ -87,8 +89,9 @@ class Transport(MessageTransport):
     Both ends are the dispatcher.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, log: PredictionLog) -> None:
         self.dispatcher = dispatcher
+        self.log = log
         self.answers: asyncio.Queue[Any] = asyncio.Queue()
 
     def put(self, item: tuple[int, str, float, PredictRequest]) -> None:
@@ -105,40 +108,10 @@ class Transport(MessageTransport):
 
         def done(job: Job) -> None:
             status = LitAPIStatus.ERROR if job.error else LitAPIStatus.OK
-            answer = job.error or self.answer(request, request_id, job)
-            self.answers.put_nowait((uid, (answer, status, LoopResponseType.REGULAR, None)))
+            response = job.error or answer(request, request_id, job, self.log)
+            self.answers.put_nowait((uid, (response, status, LoopResponseType.REGULAR, None)))
 
         self.dispatcher.submit(texts or [""], done)  # all wrong: the answer names a model too
-
-    @staticmethod
-    def answer(request: PredictRequest, request_id: str, job: Job) -> Response:
-        """Return the answer to a request."""
-        scored = iter(job.predictions())
-        tweets = [request] if isinstance(request, Tweet) else request.instances
-        predictions: list[InstanceAnswer | InstanceProblem] = []
-        for index, tweet in enumerate(tweets):
-            own_id = f"{request_id}-{index}"
-            if isinstance(tweet, WrongTweet):
-                problem = f"instances[{index}]: {tweet.error}"
-                predictions.append(InstanceProblem.model_construct(error=problem, id=own_id))
-                continue
-            said = next(scored)
-            metrics.PREDICTIONS.labels(said.label).inc()
-            metrics.PROBABILITY.observe(said.probability)
-            predictions.append(
-                InstanceAnswer.model_construct(
-                    label=said.label, probability=said.probability, id=own_id
-                )
-            )
-        only = predictions[0]
-        answer: PredictAnswer = (
-            TweetAnswer.model_construct(
-                label=only.label, probability=only.probability, model=job.model, id=request_id
-            )
-            if isinstance(request, Tweet) and isinstance(only, InstanceAnswer)
-            else TweetsAnswer.model_construct(predictions=predictions, model=job.model)
-        )
-        return Response(answer.model_dump_json(), media_type="application/json")
 
     def send(self, item: object, consumer_id: int) -> None:
         """Refuse: workers answer over their own socket."""
@@ -147,3 +120,36 @@ class Transport(MessageTransport):
     async def areceive(self, *_args: object, **_others: object) -> object:
         """Return the next answer."""
         return await self.answers.get()
+
+
+def answer(request: PredictRequest, request_id: str, job: Job, log: PredictionLog) -> Response:
+    """Return the answer to a request, and have it logged."""
+    scored, now = zip(job.texts, job.predictions(), strict=True), time.time()
+    tweets = [request] if isinstance(request, Tweet) else request.instances
+    predictions: list[InstanceAnswer | InstanceProblem] = []
+    logged: list[Said] = []
+    for index, tweet in enumerate(tweets):
+        own_id = request_id if isinstance(request, Tweet) else f"{request_id}-{index}"
+        if isinstance(tweet, WrongTweet):
+            problem = f"instances[{index}]: {tweet.error}"
+            predictions.append(InstanceProblem.model_construct(error=problem, id=own_id))
+            continue
+        text, said = next(scored)
+        metrics.PREDICTIONS.labels(said.label).inc()
+        metrics.PROBABILITY.observe(said.probability)
+        logged.append(Said(own_id, now, text, job.model, said.label, said.probability))
+        predictions.append(
+            InstanceAnswer.model_construct(
+                label=said.label, probability=said.probability, id=own_id
+            )
+        )
+    log.note(logged)
+    only = predictions[0]
+    body: PredictAnswer = (
+        TweetAnswer.model_construct(
+            label=only.label, probability=only.probability, model=job.model, id=own_id
+        )
+        if isinstance(request, Tweet) and isinstance(only, InstanceAnswer)
+        else TweetsAnswer.model_construct(predictions=predictions, model=job.model)
+    )
+    return Response(body.model_dump_json(), media_type="application/json")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +24,23 @@ class Recorder(Protocol):
             NotRecordedError: it is lost.
 
         """
+
+
+def recorder_of(place: Path) -> Recorder:
+    """Return what writes to a file, or to standard output where `place` is "stdout"."""
+    return StdoutRecorder() if str(place) == "stdout" else FileRecorder(place)
+
+
+class StdoutRecorder:
+    """Prints each verdict for Cloud Logging: what a container writes elsewhere ends with it."""
+
+    def record(self, verdict: dict[str, object]) -> None:
+        """Print a line."""
+        try:
+            sys.stdout.write(json.dumps(verdict) + "\n")
+            sys.stdout.flush()
+        except (OSError, ValueError) as error:
+            raise NotRecordedError(f"standard output: {error}") from error
 
 
 class FileRecorder:

@@ -20,6 +20,8 @@ MODEL = Gauge("model_info", "1 for the model in use.", ["version"])
 SWAPS = Counter("model_swaps", "Times that another model was asked for.", ["outcome"])
 REJECTED = Counter("rejected", "Requests that were turned away.", ["reason"])
 FEEDBACK = Counter("feedback", "Answers that a reader judged.", ["verdict"])
+LOG_LINES = Counter("prediction_log_lines", "Lines of the log of predictions.")
+LOG_DROPPED = Counter("prediction_log_dropped", "Lines that it lacks.", ["reason"])
 
 for outcome in ("done", "rejected"):
     SWAPS.labels(outcome)
@@ -27,3 +29,5 @@ for reason in ("queue", "timeout", "key", "too_large", "too_slow", "held"):
     REJECTED.labels(reason)
 for verdict in ("right", "wrong"):
     FEEDBACK.labels(verdict)
+for reason in ("queue", "full", "disk"):
+    LOG_DROPPED.labels(reason)

@@ -4,37 +4,41 @@ import json
 import mimetypes
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from locked.engines import fastest
 from locked.manifest import LockedModelError
+from locked.text import Text
 from serve import metrics
-from serve.api import Transport
+from serve.api import answer
 from serve.dispatcher import RETRY, Dispatcher, ModelRejectedError, NoWorkerError
 from serve.edge import REQUEST_ID, Keys
 from serve.explain import explain, variants
-from serve.feedback import FileRecorder, NotRecordedError
+from serve.feedback import NotRecordedError, recorder_of
 from serve.models import Models, NoPreviousError
+from serve.prediction_log import PredictionLog
 from serve.schema import (
     ExplainAnswer,
     Feedback,
     Problem,
     Reload,
     ReloadAnswer,
-    Text,
     Tweet,
     TweetAnswer,
 )
 from serve.settings import Settings
 
 PAGE = Path(__file__).with_name("page")
+SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")  # which FastAPI would have from a CDN
 RESPONSES: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "description": why}
     for code, why in {
@@ -56,10 +60,11 @@ def register(
     options: Settings,
     dispatcher: Dispatcher,
     models: Models,
+    log: PredictionLog,
     state: Callable[[], str],
 ) -> dict[str, Keys]:
     """Add the routes; return the keys of those that need one."""
-    recorder = FileRecorder(options.feedback_file)
+    recorder = recorder_of(options.feedback_file)
 
     @app.get(
         options.health_route,
@@ -99,7 +104,11 @@ def register(
     @app.post("/feedback", status_code=202)
     async def feedback(verdict: Feedback) -> dict[str, str]:
         """Record a reader's verdict on an answer."""
-        line = {"time": datetime.now(UTC).isoformat(), **verdict.model_dump()}
+        line = {
+            "message": "feedback",
+            "time": datetime.now(UTC).isoformat(),
+            **verdict.model_dump(),
+        }
         try:
             await run_in_threadpool(recorder.record, line)
         except NotRecordedError as error:
@@ -109,14 +118,15 @@ def register(
 
     for file in PAGE.iterdir():
         _add_file(app, "/" if file.name == "index.html" else f"/{file.name}", file)
+    _add_docs(app)
 
     @app.get(options.predict_route)
     async def predict_query(text: Annotated[Text, Query()]) -> TweetAnswer:
         """Answer one tweet, as POST does, where a client can only follow a link."""
         job = await dispatcher.classify([text])
-        answer = Transport.answer(Tweet.model_construct(text=text), REQUEST_ID.get(), job)
-        answer.headers["cache-control"] = "no-store"
-        return answer  # type: ignore[return-value]  # FastAPI sends a Response as it is
+        said = answer(Tweet.model_construct(text=text), REQUEST_ID.get(), job, log)
+        said.headers["cache-control"] = "no-store"
+        return said  # type: ignore[return-value]  # FastAPI sends a Response as it is
 
     keys = Keys(options.api_keys)
     guarded = dict.fromkeys(["/explain", "/feedback", "/metrics"], keys) if keys.digests else {}
@@ -139,6 +149,26 @@ def _add_admin(app: FastAPI, models: Models) -> None:
         except NoWorkerError as error:
             raise HTTPException(503, str(error), RETRY) from error
         return ReloadAnswer(model=models.manifest.version, previous=models.previous_version)
+
+
+def _add_docs(app: FastAPI) -> None:
+    """Describe the routes on a page that needs no internet."""
+    own = ("/docs", "/docs/oauth2-redirect", "/redoc")
+    app.router.routes = [r for r in app.router.routes if getattr(r, "path", "") not in own]
+    folder = files("fastapi_offline") / "static"
+    for name in SWAGGER:
+        _add_file(app, f"/{name}", Path(str(folder / name)))
+    script, style = (f"{app.root_path}/{name}" for name in SWAGGER)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url=f"{app.root_path}{app.openapi_url}",
+            title=app.title,
+            swagger_js_url=script,
+            swagger_css_url=style,
+            swagger_favicon_url="data:,",
+        )
 
 
 def _add_file(app: FastAPI, path: str, file: Path) -> None:

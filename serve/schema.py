@@ -9,7 +9,6 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    StringConstraints,
     Tag,
     ValidationError,
     ValidationInfo,
@@ -20,13 +19,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from locked.manifest import Label
+from locked.text import Text
 
-MAX_TEXT = 4_000  # characters
 MAX_INSTANCES = 1_000  # tweets in one call
-
-Text = Annotated[
-    str, StringConstraints(max_length=MAX_TEXT, pattern=r"\S"), Field(description="One tweet.")
-]
 
 
 class Tweet(BaseModel):

@@ -29,6 +29,7 @@ from serve.api import DisasterAPI, Transport
 from serve.dispatcher import Dispatcher
 from serve.edge import Edge, Keys
 from serve.models import Models
+from serve.prediction_log import PredictionLog
 from serve.settings import Settings
 from serve.worker import become_worker
 
@@ -57,6 +58,7 @@ class Server(ls.LitServer):
             store.folder / "workers.sock", folder, options.max_queue, options.request_timeout
         )
         self.models = Models(store, self.dispatcher, options.model_poll)
+        self.prediction_log = PredictionLog(options, store.folder)
         super().__init__(
             DisasterAPI(
                 self.dispatcher.path, options.predict_route, threads(options), options.engine
@@ -73,7 +75,14 @@ class Server(ls.LitServer):
         self.app.title = "disaster-tweets"
         self.app.root_path = self.options.root_path
         self.app.add_exception_handler(RequestValidationError, routes.refuse)
-        guarded = routes.register(self.app, self.options, self.dispatcher, self.models, self.state)
+        guarded = routes.register(
+            self.app,
+            self.options,
+            self.dispatcher,
+            self.models,
+            self.prediction_log,
+            self.state,
+        )
         if self.options.api_keys:
             guarded |= dict.fromkeys([self.options.predict_route], Keys(self.options.api_keys))
         self.guarded = guarded
@@ -105,7 +114,7 @@ class Server(ls.LitServer):
         self.dispatcher.listen()
         self._shutdown_event = threading.Event()
         self.workers_setup_status: dict[str, Any] = {}
-        self._transport = Transport(self.dispatcher)
+        self._transport = Transport(self.dispatcher, self.prediction_log)
         self.litapi_request_queues = dict.fromkeys([self.options.predict_route], self._transport)
         return SimpleNamespace(shutdown=lambda: None)
 
@@ -157,8 +166,10 @@ class Server(ls.LitServer):
         self.dispatcher.on_broken = stop
         metrics.QUEUED.set_function(lambda: self.dispatcher.queued)
         metrics.WORKERS.set_function(lambda: sum(r.ready for r in self.dispatcher.remotes))
+        self.prediction_log.start()
         async with self.dispatcher.running(), self.models.polling(), super().lifespan(app):
             yield
+        await asyncio.to_thread(self.prediction_log.close)
 
     def _start_server(
         self,

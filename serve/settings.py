@@ -93,7 +93,11 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_split)] = ()
     admin_key: Key | None = None
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = ()
-    feedback_file: Path = Path("data/feedback.jsonl")
+    feedback_file: Path = Path("data/feedback.jsonl")  # or "stdout"
+    prediction_log: str = ""  # a folder, or "stdout"; "" writes none
+    prediction_log_rate: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of the tweets
+    log_text: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of its lines with the text
+    prediction_log_key: Key | None = None  # of the hash that tells duplicates
     log_level: Annotated[Level, BeforeValidator(_lower)] = "info"
     google_cloud_project: str | None = None  # for the links from logs to traces
 

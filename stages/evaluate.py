@@ -14,13 +14,13 @@ from sklearn.pipeline import make_pipeline
 
 from locked.classifier import calibrate
 from locked.manifest import LABELS, LockedModelError
+from locked.text import URL
 from reader.io import InputError, new_folder, write_json
-from stages import exact, model_card, params, reference
+from stages import exact, model_card, params, standard
 from stages.metrics import Scores, Truth, compute, intervals, reliability
 from stages.params import Params
 from stages.paths import CLASSIFIER, EVALUATION, METRICS, PREPARED, REPORT
 from stages.robustness import robustness
-from stages.text import URL
 
 MISTAKES = 20  # rows of the table of worst mistakes
 COMPARED = ("accuracy", "f1", "roc_auc", "log_loss")  # between experiments, on the test split
@@ -45,7 +45,7 @@ def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str,
     """
     exact.use_threads(p.compute)
     try:
-        model = reference.classifier(classifier, p.compute)
+        model = standard.classifier(classifier, p.compute)
     except LockedModelError as error:
         raise InputError(str(error)) from error
     test = pd.read_parquet(data / "test.parquet")
@@ -120,18 +120,17 @@ def slice_metrics(test: pd.DataFrame, scores: Scores, threshold: float) -> Itera
         ("length", "100 and more"): length >= 100,
         ("keyword", "none"): test["keyword"] == "",
         ("keyword", "any"): test["keyword"] != "",
-        **{
-            ("keyword", word): test["keyword"] == word
-            for word in test.loc[test["keyword"] != "", "keyword"].value_counts().index
-        },
     }
-    for (name, value), rows in parts.items():
-        chosen = rows.to_numpy(dtype=bool)
-        if chosen.sum() >= MIN_SLICE:
+    places = {part: np.flatnonzero(rows) for part, rows in parts.items()}
+    words = {str(w): np.asarray(rows) for w, rows in test.groupby("keyword").indices.items() if w}
+    by_size = sorted(words, key=lambda word: (-len(words[word]), word))
+    places |= {("keyword", word): words[word] for word in by_size}
+    for (name, value), chosen in places.items():
+        if len(chosen) >= MIN_SLICE:
             yield {
                 "slice": name,
                 "value": value,
-                "rows": int(chosen.sum()),
+                "rows": len(chosen),
                 "positive_share": float(test["target"].to_numpy()[chosen].mean()),
                 "accuracy": float(right[chosen].mean()),
             }

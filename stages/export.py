@@ -1,5 +1,6 @@
 """Checkpoint -> the locked model: an int8 network, its tokenizer and a manifest of hashes."""
 
+import json
 import logging
 import shutil
 import warnings
@@ -26,9 +27,10 @@ from locked.manifest import (
     Manifest,
     sha256_of,
 )
+from locked.reference import HELD_OUT, REFERENCE, Reference
 from reader.io import new_folder, write_json
 from reader.progress import Progress
-from stages import base_model, exact, params, reference
+from stages import base_model, exact, params, standard
 from stages.calibration import fit
 from stages.metrics import compute
 from stages.params import Params
@@ -67,11 +69,11 @@ def export(checkpoint: Path, data: Path, output: Path, p: Params) -> dict[str, A
     """Quantise a checkpoint, calibrate and lock it; return how it differs from fp32.
 
     The network is written as ONNX, which more than one engine reads, and judged as the standard
-    defines it (stages/reference.py).
+    defines it (stages/standard.py).
 
     Args:
         checkpoint: folder that the training made.
-        data: folder of {train,validation}.parquet.
+        data: folder of {train,validation,test}.parquet.
         output: folder of the locked model to make; it appears only when complete.
         p: all params; `compute`, `model` and `export` are read.
 
@@ -97,13 +99,23 @@ def export(checkpoint: Path, data: Path, output: Path, p: Params) -> dict[str, A
         shutil.copyfile(checkpoint / TOKENIZER, folder / TOKENIZER)
         write_network(model, folder / NETWORK)
         _write_manifest(folder, data, p, Calibration(), threshold=0.5, metrics={}, golden=[])
-        classifier = reference.classifier(folder, p.compute)
+        classifier = standard.classifier(folder, p.compute)
         said = classifier.uncalibrated(validation["text"].tolist())
         calibration = fit(truth, said)
         scores = calibrate(said, calibration)
         threshold = choose_threshold(scores, truth)
         figures = compute(truth, scores, threshold)
         answers = calibrate(classifier.uncalibrated(GOLDEN), calibration)
+        # The test split is read to be carried along: nothing here is chosen by it.
+        test = pd.read_parquet(data / "test.parquet").head(HELD_OUT)
+        held_out = Reference.of(
+            train["text"],
+            float(train["target"].mean()),
+            test["text"].tolist(),
+            calibrate(classifier.uncalibrated(test["text"].tolist()), calibration),
+            test["target"].to_numpy(),
+        )
+        (folder / REFERENCE).write_text(json.dumps(held_out.dumped()))
         golden = [
             Golden(text=text, probability=float(probability))
             for text, probability in zip(GOLDEN, answers, strict=True)

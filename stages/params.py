@@ -6,15 +6,35 @@ Unknown keys and wrong types are errors that name the key (`train.lr: ...`).
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from reader.format import Quotes, fold
 from reader.io import InputError
+
+
+def _as_written(value: object) -> object:
+    """Take a number or a truth value of YAML as the text that a table has in its place."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(min_length=1)]
+Value = Annotated[str, BeforeValidator(_as_written)]  # of a column: 1 and true are text there
+Values = Annotated[list[Annotated[Value, AfterValidator(fold)]], Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -32,17 +52,36 @@ class Compute(Section):
 
 
 class Prepare(Section):
-    """Where the tweets come from and how they are split."""
+    """Where the tweets come from, what their columns mean and how they are split."""
 
-    source: Annotated[str, Field(min_length=1)]
+    source: Name
+    files: Name
+    text: Name
+    label: Name
+    id: Name
+    disaster: Values
+    not_disaster: Values
+    drop_others: bool
+    encoding: Name | None
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None
+    quotes: Quotes | None
+    group: Name | None
+    held_out: list[Value]
+    time: Name | None
     seed: Seed
     validation: Share
     test: Share
 
     @model_validator(mode="after")
-    def _leaves_training_rows(self) -> Self:
+    def _is_sound(self) -> Self:
         if self.validation + self.test >= 1:
             raise ValueError("validation + test must be below 1, to leave rows to train on")
+        if both := set(self.disaster) & set(self.not_disaster):
+            raise ValueError(f"disaster and not_disaster both have {', '.join(sorted(both))}")
+        if self.group and self.time:
+            raise ValueError("group and time both say how to split; one of them must be null")
+        if self.held_out and not self.group:
+            raise ValueError("held_out names groups, and group is null")
         return self
 
 

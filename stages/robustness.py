@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from locked.classifier import Classifier
+from locked.text import MENTION, URL
 from stages.metrics import Scores, wilson
-from stages.text import MENTION, URL
 
 TWEETS = 100  # at most, of each test
 SEED = 0

@@ -5,9 +5,9 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer
 from tokenizers.normalizers import Normalizer, Replace, Sequence, Strip
 
+from locked.text import ENTITIES, MENTION, URL
 from reader.io import InputError
 from stages.base_model import configuration
-from stages.text import ENTITIES, MENTION, URL
 
 
 def build(base: Path, max_length: int) -> Tokenizer:

@@ -221,7 +221,7 @@ def test_only_what_images_need_is_sent(context: Path) -> None:
     names = {name for name in files(context) if sent(name)}
     tracked = set(run("git", "ls-files", cwd=context).stdout.split())
     model = {name for name in files(context) if name.startswith("models/classifier/")}
-    assert len(model) == 3
+    assert len(model) == 4
     assert not names & set(SECRETS)
     assert names <= tracked | model
     stages = YAML(typ="safe").load(context / "dvc.lock")["stages"].values()

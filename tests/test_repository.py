@@ -54,7 +54,7 @@ def test_a_stage_depends_on_every_module_it_runs(stage: str) -> None:
 # What stands on what: a package imports of this project itself and those named here, no other.
 FLOORS: dict[str, set[str]] = {
     "locked": set(),
-    "reader": set(),
+    "reader": {"locked"},
     "serve": {"locked"},
     "stages": {"locked", "reader"},
     "score": {"locked", "reader"},

@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import trange
 
+from stages import params
 from stages.prepare import prepare
 
 ROWS = 5_000_000
@@ -45,6 +46,11 @@ def baseline(source: Path, output: Path) -> None:
     words = tweets["text"].str.lower().str.replace(r"https?://\S+|@\w+", " ", regex=True)
     tweets["words"] = words.str.replace(r"[^\w\s]", " ", regex=True).str.split().str.join(" ")
     tweets.drop_duplicates("words").to_parquet(output)
+
+
+def set_to(source: Path) -> params.Prepare:
+    """Return the shipped settings for another source."""
+    return params.load().prepare.model_copy(update={"source": str(source)})
 
 
 def measure(work: Callable[[], object]) -> tuple[float, float]:
@@ -77,7 +83,7 @@ def main() -> None:
             source, output = folder / file, folder / "out"
             results[f"prepare, {label}"] = (
                 source.stat().st_size / 2**30,
-                *measure(lambda s=source, o=output: prepare(str(s), o, 1, 0.1, 0.15)),  # type: ignore[misc]
+                *measure(lambda s=source, o=output: prepare(set_to(s), o)),  # type: ignore[misc]
             )
         source = folder / "all.csv"
         results["baseline, all"] = (

@@ -36,7 +36,8 @@ from stages.evaluate import baseline_scores
 from stages.export import export
 from stages.metrics import calibration_error
 from stages.params import Params
-from stages.prepare import SPLITS, prepare
+from stages.prepare import prepare
+from stages.splits import SPLITS
 from stages.teach import teach
 from stages.train import train
 
@@ -93,6 +94,7 @@ def answer(tweets: pd.DataFrame, unseen: list[int], variant: str, p: Params, wor
     )
     kept.to_parquet(work / "train.parquet", index=False)
     held_out.to_parquet(work / "validation.parquet", index=False)
+    tweets.loc[unseen].to_parquet(work / "test.parquet", index=False)
     targets = taught(work, p)
     train(work, targets, work / "model", work / "history", work / "checkpoints", p)
     export(work / "model", work, work / "classifier", p)
@@ -143,7 +145,7 @@ def main() -> None:
     chosen = arguments.parse_args()
     p = params.load()
     data = chosen.results / "data"
-    prepare(chosen.source, data, p.prepare.seed, p.prepare.validation, p.prepare.test)
+    prepare(p.prepare.model_copy(update={"source": chosen.source}), data)
     tweets = pd.concat([pd.read_parquet(data / f"{split}.parquet") for split in SPLITS])
     tweets = tweets.sort_values("text").reset_index(drop=True)
     tweets.to_parquet(data / "all.parquet")

@@ -49,7 +49,7 @@ from stages import exact
 from stages.export import Probability, write_network
 from stages.machine import processor
 from stages.params import Compute
-from stages.reference import evaluator
+from stages.standard import evaluator
 
 Answers = npt.NDArray[np.float32]
 

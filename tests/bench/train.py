@@ -119,7 +119,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as name:
         data = Path(name) / "data"
-        prepare(chosen.source, data, p.prepare.seed, p.prepare.validation, p.prepare.test)
+        prepare(p.prepare.model_copy(update={"source": chosen.source}), data)
         tweets = pd.read_parquet(data / "train.parquet")
         tweets.head(chosen.rows).to_parquet(data / "train.parquet")
         for seed in range(chosen.seeds):

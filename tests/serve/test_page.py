@@ -19,8 +19,8 @@ TWEET = "Wildfire forces hundreds from their homes near the lake"
 
 
 @pytest.fixture
-def page(browser: Browser, server: Running) -> Iterator[Page]:
-    """The page on a phone; whatever it complains of fails the test."""
+def page(browser: Browser, server: Running, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page (or another route) on a phone; whatever it complains of fails the test."""
     opened = browser.new_page(viewport=PHONE)
     complaints: list[str] = []
     foreign: list[str] = []
@@ -30,7 +30,7 @@ def page(browser: Browser, server: Running) -> Iterator[Page]:
         "request",
         lambda r: None if r.url.startswith((server.url, "data:")) else foreign.append(r.url),
     )
-    opened.goto(server.url)
+    opened.goto(server.url + getattr(request, "param", ""))
     yield opened
     opened.close()
     assert complaints == []
@@ -187,3 +187,9 @@ def test_it_asks_for_a_key_where_one_is_needed(
         page.get_by_label("Tweets, one a line").fill("fire")
         expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
         page.close()
+
+
+@pytest.mark.parametrize("page", ["/docs"], indirect=True)
+def test_the_docs_need_no_internet(page: Page) -> None:
+    expect(page.get_by_role("heading", name="disaster-tweets")).to_be_visible()
+    expect(page.get_by_text("/predict").first).to_be_visible()

@@ -10,7 +10,7 @@ import pytest
 
 from locked.classifier import TOLERANCE, Classifier
 from reader.io import InputError
-from stages import params, reference
+from stages import params, standard
 from stages.evaluate import MISTAKES, baseline_scores, evaluate, slice_metrics, worst_mistakes
 from stages.metrics import calibration_error
 from stages.params import Compute
@@ -32,7 +32,7 @@ def report(pipeline: Project) -> dict[str, Any]:
 def test_the_report_is_of_the_answers_that_define_the_model(
     pipeline: Project, test_split: pd.DataFrame, report: dict[str, Any]
 ) -> None:
-    classifier = reference.classifier(pipeline.folder / "models/classifier", EXACT)
+    classifier = standard.classifier(pipeline.folder / "models/classifier", EXACT)
     said = classifier.probabilities(test_split["text"].tolist()) >= classifier.manifest.threshold
     assert report["test"]["accuracy"] == (said == test_split["target"]).mean()
     assert report["rows"] == len(test_split)
@@ -49,7 +49,7 @@ def test_the_predictions_are_kept(pipeline: Project, test_split: pd.DataFrame) -
     pd.testing.assert_frame_equal(
         kept[["id", "target"]], test_split[["id", "target"]], check_dtype=False
     )
-    classifier = reference.classifier(pipeline.folder / "models/classifier", EXACT)
+    classifier = standard.classifier(pipeline.folder / "models/classifier", EXACT)
     said = classifier.probabilities(test_split["text"].tolist())
     assert np.abs(kept["probability"] - said).max() < 1e-6
     # each engine is held to them elsewhere; here the one that serves
@@ -70,7 +70,7 @@ def test_every_figure_has_an_interval_and_a_baseline(report: dict[str, Any]) -> 
 def test_calibration_is_shown_before_and_after(
     pipeline: Project, test_split: pd.DataFrame, report: dict[str, Any]
 ) -> None:
-    classifier = reference.classifier(pipeline.folder / "models/classifier", EXACT)
+    classifier = standard.classifier(pipeline.folder / "models/classifier", EXACT)
     bare = classifier.uncalibrated(test_split["text"].tolist())
     plots = pipeline.folder / "models/evaluation/plots"
     for name, scores in (("uncalibrated", bare), ("calibrated", None)):
@@ -111,7 +111,7 @@ def test_a_slice_counts_its_own_rows() -> None:
     test = pd.DataFrame(
         {
             "text": ["see https://t.example/1"] * 10 + ["#tag"] * 20,
-            "keyword": ["fire"] * 12 + [""] * 18,
+            "keyword": [""] * 10 + ["fire"] * 12 + [""] * 8,
             "target": [1] * 10 + [0] * 20,
         }
     )
@@ -121,7 +121,15 @@ def test_a_slice_counts_its_own_rows() -> None:
     assert found["link", "without"]["accuracy"] == 1
     assert found["hashtag", "with"]["rows"] == 20
     assert found["keyword", "fire"]["rows"] == 12
-    assert found["keyword", "fire"]["accuracy"] == pytest.approx(7 / 12)
+    assert found["keyword", "fire"]["accuracy"] == 1
+    assert found["keyword", "any"] == found["keyword", "fire"] | {"value": "any"}
+
+
+def test_keywords_of_one_tweet_each_are_no_slices() -> None:
+    count = 100_000
+    test = pd.DataFrame({"text": "a", "keyword": [f"tag {i}" for i in range(count)], "target": 1})
+    found = [(s["slice"], s["value"]) for s in slice_metrics(test, np.ones(count), 0.5)]
+    assert [value for name, value in found if name == "keyword"] == ["any"]
 
 
 def test_the_worst_mistakes_come_first() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from locked.manifest import sha256_of, verify
-from stages import params, reference
+from stages import params, standard
 from stages.export import choose_threshold, export
 from stages.params import Compute
 from tests.conftest import Project
@@ -24,7 +24,7 @@ def test_the_manifest_says_where_the_model_comes_from(pipeline: Project, base_mo
     assert manifest.base_model.sha256 == sha256_of(base_model / "model.safetensors")
     train = pipeline.folder / "data/prepared/train.parquet"
     assert manifest.training_data_sha256 == sha256_of(train)
-    assert set(manifest.files) == {"network.onnx", "tokenizer.json"}
+    assert set(manifest.files) == {"network.onnx", "reference.json", "tokenizer.json"}
     assert 0.5 < manifest.metrics["accuracy"] <= 1
 
 
@@ -52,7 +52,7 @@ def test_the_network_names_no_place(pipeline: Project) -> None:
 
 
 def test_golden_answers_are_the_reference(pipeline: Project) -> None:
-    model = reference.classifier(pipeline.folder / "models/classifier", EXACT)
+    model = standard.classifier(pipeline.folder / "models/classifier", EXACT)
     said = model.probabilities([golden.text for golden in model.manifest.golden])
     assert said.tolist() == [golden.probability for golden in model.manifest.golden]
 
@@ -60,9 +60,9 @@ def test_golden_answers_are_the_reference(pipeline: Project) -> None:
 def test_only_training_tweets_calibrate(pipeline: Project, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    for split in ("train", "validation"):
+    for split in ("train", "validation", "test"):
         table = pd.read_parquet(pipeline.folder / f"data/prepared/{split}.parquet")
-        if split == "validation":
+        if split != "train":
             table["text"] = "something else " + table["text"]
         table.to_parquet(data / f"{split}.parquet")
     p = params.load(pipeline.folder / "params.yaml")

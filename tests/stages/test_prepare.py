@@ -13,7 +13,10 @@ import pandas as pd
 import pytest
 
 from reader.io import InputError
-from stages.prepare import SPLITS, prepare
+from stages import params
+from stages.params import Prepare
+from stages.prepare import prepare
+from stages.splits import SPLITS
 from tests.conftest import CORPUS, ROOT
 
 SHIPPED = (ROOT / "params.yaml").read_text()
@@ -33,8 +36,14 @@ def run_stage(folder: Path, params: str, **environment: str) -> subprocess.Compl
     )
 
 
-def run(source: Path | str, output: Path, seed: int = 1) -> dict[str, pd.DataFrame]:
-    prepare(str(source), output, seed, validation=0.2, test=0.2)
+def settings(source: Path | str, **others: object) -> Prepare:
+    shipped = params.load(ROOT / "params.yaml").prepare.model_dump()
+    shipped |= {"source": str(source), "seed": 1, "validation": 0.2, "test": 0.2}
+    return Prepare.model_validate(shipped | others)
+
+
+def run(source: Path | str, output: Path, **others: object) -> dict[str, pd.DataFrame]:
+    prepare(settings(source, **others), output)
     return {split: pd.read_parquet(output / f"{split}.parquet") for split in SPLITS}
 
 
@@ -94,19 +103,22 @@ def test_near_duplicates_become_one_and_conflicts_are_decided(tmp_path: Path) ->
     ]
     output = tmp_path / "out"
     source = write(tmp_path / "in.csv", rows(300) + lines)
-    report = prepare(str(source), output, 1, validation=0.2, test=0.2)
+    report = prepare(settings(source), output)
     kept = pd.concat(pd.read_parquet(file) for file in output.glob("*.parquet")).set_index("id")
     assert kept.loc["900", "target"] == 1
     assert not {"901", "902", "903", "904"} & set(kept.index)
     assert {"905", "906"} <= set(kept.index)
     assert report["rows"] == {
         "read": 307,
+        "dropped_other_label": 0,
         "kept": 303,
         "merged_near_duplicates": 2,
         "dropped_label_tie": 2,
         "groups_of_near_duplicates": 2,
         "groups_decided_by_majority": 1,
         "groups_dropped_on_a_tie": 1,
+        "dropped_like_an_earlier_split": 0,
+        "much_alike_in_one_split": 0,
     }
 
 
@@ -142,7 +154,7 @@ def test_any_fsspec_url_is_a_source(tmp_path: Path) -> None:
 
 def test_chunks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(CORPUS, tmp_path / "whole")
-    monkeypatch.setattr("stages.prepare.CHUNK_ROWS", 97)
+    monkeypatch.setattr("reader.table.CHUNK_ROWS", 97)
     parts = run(CORPUS, tmp_path / "parts")
     for split in SPLITS:
         pd.testing.assert_frame_equal(whole[split], parts[split])
@@ -150,20 +162,34 @@ def test_chunks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 BAD = {
     "missing text column": ("id,target\n1,0\n", "lacks the column text"),
-    "missing both columns": ("id,words\n1,a\n", "lacks the column text and target"),
+    "missing both columns": (
+        "id,words\n1,a\n",
+        "lacks the column text; it has: id, words. .*set prepare.text",
+    ),
     "empty file": ("", "the file is empty"),
     "header only": (HEADER, "no rows"),
-    "one class only": (HEADER + "".join(f"{i},,,w {i},1\n" for i in range(99)), "only target 1"),
-    "one row": (HEADER + "1,,,fire,1\n", "only target 1"),
+    "one class only": (HEADER + "".join(f"{i},,,w {i},1\n" for i in range(99)), "only disaster"),
+    "one row": (HEADER + "1,,,fire,1\n", "only disaster"),
     "too few rows": (HEADER + "1,,,fire,1\n2,,,cake,0\n", "too few rows"),
-    "target of 2": (HEADER + "1,,,a,0\n2,,,b,2\n", "data row 2: target must be 0 or 1 .*'2'"),
-    "target of yes": (HEADER + "1,,,a,yes\n", "data row 1: target must be 0 or 1 .*'yes'"),
-    "blank target": (HEADER + "1,,,a,\n", "data row 1: target must be 0 or 1"),
+    "target of 2": (
+        HEADER + "1,,,a,0\n2,,,b,2\n",
+        "data row 2: target is '2', which neither prepare.disaster",
+    ),
+    "target of yes": (
+        HEADER + "1,,,a,yes\n",
+        "data row 1: target is 'yes', which .*prepare.drop_others: true. Values here: 'yes' .1.",
+    ),
+    "blank target": (HEADER + "1,,,a,\n", "data row 1: target is ''"),
     "blank text": (HEADER + "1,,,a,1\n2,,,  ,1\n", "data row 2: text is blank"),
-    "open quote": (HEADER + '1,,,"never closed,1\n2,,,b,0\n', "a quote is never closed"),
-    "too many fields": (HEADER + "1,,,a,1\n2,,,b,0,x,y\n", "line 3"),
-    "more fields than the header": (HEADER + "1,,,a,1,x\n2,,,b,0,y\n", "line 2 has more fields"),
-    "too few fields": (HEADER + "1,,,a,1\n2,,\n", "data row 2: "),
+    "too many fields": (
+        HEADER + "1,,,a,1\n2,,,b,0,x,y\n",
+        "data row 2: it has 7 fields, the header 5",
+    ),
+    "more fields than the header": (
+        HEADER + "1,,,a,1,x\n2,,,b,0,y\n",
+        "data row 1: it has 6 fields, the header 5",
+    ),
+    "too few fields": (HEADER + "1,,,a,1\n2,,\n", "data row 2: it has 3 fields"),
     "a text of 1 MB": (HEADER + f"1,,,{'a ' * 500_000},1\n", "data row 1: text is longer"),
 }
 
@@ -180,8 +206,9 @@ def test_bad_input_is_named_and_writes_nothing(tmp_path: Path, case: str) -> Non
 
 def test_broken_utf8_is_named_by_line(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
-    source.write_bytes(HEADER.encode() + b"1,,,fine,0\n2,,,caf\xe9 burnt,1\n")
-    with pytest.raises(InputError, match="line 3, byte 8: not UTF-8"):
+    good = "1,,,naïve… so fine,0\n".encode()
+    source.write_bytes(HEADER.encode() + good + b"2,,,caf\xe9 burnt,1\n" + good)
+    with pytest.raises(InputError, match=r"in.csv: line 3: not UTF-8, .* set prepare.encoding"):
         run(source, tmp_path / "out")
 
 
@@ -227,7 +254,7 @@ def test_the_command_ends_with_a_line_and_a_status(tmp_path: Path) -> None:
     write(tmp_path / "data" / "tweets.csv", ["1,,,a,maybe\n"])
     done = run_stage(tmp_path, SHIPPED)
     assert done.returncode == 1
-    assert "error: data/tweets.csv: data row 1: target must be 0 or 1" in done.stderr
+    assert "error: data/tweets.csv: data row 1: target is 'maybe', which neither" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["tweets.csv"]
 
@@ -246,3 +273,74 @@ def test_no_reading_is_in_two_splits_of_the_corpus(tmp_path: Path) -> None:
     }
     for one, other in itertools.combinations(SPLITS, 2):
         assert not bare[one] & bare[other]
+
+
+CLASSES = "id\ttweet\tclass\tevent\n" + "".join(
+    f"{10**18 + i}\tthing {i} says {i * 7919}\t{('rescue', 'damage', 'other', 'unsure')[i % 4]}\t"
+    f"event {i % 5}\n"
+    for i in range(400)
+)
+NAMED = {
+    "text": "tweet",
+    "label": "Class",
+    "disaster": ["rescue", "Damage"],
+    "not_disaster": ["other"],
+}
+
+
+def test_columns_and_labels_of_another_name(tmp_path: Path) -> None:
+    (tmp_path / "in.tsv").write_text(CLASSES)
+    with pytest.raises(InputError, match=r"row 4: class is 'unsure', .* 'unsure' \(100\)"):
+        run(tmp_path / "in.tsv", tmp_path / "out", **NAMED)
+    p = settings(tmp_path / "in.tsv", **NAMED, drop_others=True)
+    report = prepare(p, tmp_path / "out")
+    assert report["other_labels"] == {"unsure": 100}
+    assert (report["rows"]["read"], report["rows"]["kept"]) == (400, 300)
+    kept = pd.concat(pd.read_parquet(file) for file in (tmp_path / "out").glob("*.parquet"))
+    assert kept["target"].sum() == 200
+    assert str(10**18 + 4) in set(kept["id"])
+
+
+def test_events_are_kept_apart(tmp_path: Path) -> None:
+    (tmp_path / "in.tsv").write_text(CLASSES)
+    p = settings(tmp_path / "in.tsv", **NAMED, drop_others=True, group="event")
+    held = p.model_copy(update={"held_out": ["event 3"]})
+    report = prepare(held, tmp_path / "out")
+    assert report["split"]["test"] == ["event 3"]
+    test = pd.read_parquet(tmp_path / "out/test.parquet")
+    assert {int(number) % 5 for number in test["id"]} == {(10**18 + 3) % 5}
+
+
+def test_files_are_groups_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        lines = [f"{i},,,thing {i} of {number},{i % 2}\n" for i in range(50)]
+        write(tmp_path / "in" / f"{number}.csv", lines)
+    report = prepare(settings(tmp_path / "in", group="file"), tmp_path / "out")
+    assert [file["rows"] for file in report["files"]] == [50] * 4
+    files = [file for split in SPLITS for file in report["split"][split]]
+    assert sorted(files) == [f"{number}.csv" for number in range(4)]
+
+
+def test_time_splits_and_copies_stay_in_the_past(tmp_path: Path) -> None:
+    lines = [
+        f"{i},thing {i} says {i * 7919},{i % 2},2020-01-01T00:{i // 60:02}:{i % 60:02}\n"
+        for i in range(300)
+    ]
+    words = "the river broke its banks at the old mill and took the bridge"
+    lines += [f"900,{words} today,1,2019-01-01\n", f"901,{words} again,1,2021-01-01\n"]
+    source = write(tmp_path / "in.csv", lines, "id,text,target,when\n")
+    splits = run(source, tmp_path / "out", time="when")
+    assert splits["train"]["id"].astype(int).max() == 900
+    assert splits["test"]["id"].astype(int).min() > splits["validation"]["id"].astype(int).max()
+    assert "901" not in set(splits["test"]["id"])
+    write(source, [*lines, "902,no,0,soon\n"], "id,text,target,when\n")
+    with pytest.raises(InputError, match=r"data row 303: when is no time \(got 'soon'\)"):
+        run(source, tmp_path / "out", time="when")
+
+
+def test_ids_that_lost_their_digits_are_named(tmp_path: Path) -> None:
+    table = pd.DataFrame({"id": [1.2e18, 7.0], "text": ["a", "b"], "target": [1, 0]})
+    table.to_parquet(tmp_path / "in.parquet")
+    with pytest.raises(InputError, match=r"in.parquet: id is stored as a float, which has lost"):
+        run(tmp_path / "in.parquet", tmp_path / "out")

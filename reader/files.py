@@ -1,0 +1,175 @@
+"""Where tables lie: a file, a folder, a glob or an fsspec URL of one; plain, gz, zst or zip."""
+
+import glob
+import hashlib
+import io
+import logging
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import fsspec
+import pyarrow
+from fsspec.callbacks import TqdmCallback
+
+from reader.io import InputError
+from reader.progress import Progress
+
+COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
+ZIP = b"PK\x03\x04"
+NO_TABLES = {  # what is downloaded in a table's place
+    b"<!doctype": "a web page, not a table",
+    b"<html": "a web page, not a table",
+    b"version https://git-lfs": "a pointer of Git LFS; run `git lfs pull`",
+    b"%pdf": "a PDF, not a table",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save it as 'CSV UTF-8'",
+}
+
+
+def find(source: str | Sequence[str], pattern: str = "*") -> list[str]:
+    """Return the files that `source` names, in the order of their names.
+
+    Args:
+        source: a path, a glob or an fsspec URL (gs://bucket/folder), or several.
+        pattern: which files of a folder; `**/*.csv` looks into folders below too.
+
+    Raises:
+        InputError: there is none.
+
+    """
+    if not isinstance(source, str):
+        return [file for one in source for file in find(one, pattern)]
+    try:
+        found = _remote(source, pattern) if "://" in source else _local(source, pattern)
+    except FileNotFoundError:
+        found = []
+    except Exception as error:  # each file system behind a URL has errors of its own
+        raise InputError(f"{source}: cannot be read: {error}") from error
+    files = [file for file in found if _is_data(file)]
+    if not files:
+        raise InputError(f"{source}: no such file or bucket")
+    return files
+
+
+def _local(source: str, pattern: str) -> list[str]:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        files = sorted(str(file) for file in path.glob(pattern) if file.is_file())
+        if not files:
+            raise InputError(f"{source}: the folder has no file {pattern}")
+        return files
+    return [str(path)] if path.exists() else sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path's takes no absolute ones
+
+
+def _remote(source: str, pattern: str) -> list[str]:
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # its tracebacks say less than our line
+    system, path = fsspec.core.url_to_fs(source)
+    if system.isdir(path):
+        path = f"{path.rstrip('/')}/{pattern}"
+    elif not glob.has_magic(path):
+        return [source]
+    names = [name for name, about in system.glob(path, detail=True).items() if _is_file(about)]
+    return [system.unstrip_protocol(name) for name in sorted(names)]
+
+
+def _is_file(about: dict[str, object]) -> bool:
+    return about["type"] == "file"
+
+
+def _is_data(file: str) -> bool:
+    """Tell data from what tools leave beside it: .gitignore, tweets.csv.dvc, _SUCCESS."""
+    name = PurePosixPath(file).name
+    return not name.startswith((".", "_")) and not name.endswith(".dvc")
+
+
+@contextmanager
+def local(file: str) -> Iterator[Path]:
+    """Yield where `file` can be read more than once: a URL is copied to a temporary folder.
+
+    Raises:
+        InputError: it is not there or cannot be read.
+
+    """
+    if "://" not in file:
+        if not Path(file).is_file():
+            raise InputError(f"{file}: no such file")
+        yield Path(file)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "copy"
+        bar = {"desc": f"reading {file}", "unit": "B", "unit_scale": True}
+        try:
+            system, name = fsspec.core.url_to_fs(file)
+            with TqdmCallback(tqdm_kwargs=bar, tqdm_cls=Progress) as callback:
+                system.get_file(name, str(path), callback=callback)
+        except FileNotFoundError as error:
+            raise InputError(f"{file}: no such file or bucket") from error
+        except Exception as error:
+            raise InputError(f"{file}: cannot be read: {error}") from error
+        yield path
+
+
+@contextmanager
+def unpacked(raw: BinaryIO, name: str) -> Iterator[tuple[BinaryIO, str]]:
+    """Yield a file's bytes without their compression, and the compression's name or "none".
+
+    Raises:
+        InputError: it is no table by its first bytes, or a zip of several files.
+
+    """
+    head = raw.read(32)
+    raw.seek(0)
+    for sign, what in NO_TABLES.items():
+        if head.lower().startswith(sign):
+            raise InputError(f"{name}: this is {what}")
+    if head.startswith(ZIP):
+        with zipfile.ZipFile(raw) as archive, archive.open(_member(archive, name)) as inside:
+            yield io.BufferedReader(inside), "zip"  # type: ignore[type-var]
+        return
+    kind = next((kind for sign, kind in COMPRESSED.items() if head.startswith(sign)), None)
+    if kind is None:
+        yield raw, "none"
+        return
+    with pyarrow.CompressedInputStream(raw, kind) as stream:
+        yield io.BufferedReader(stream), kind
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> str:
+    members = [
+        member.filename
+        for member in archive.infolist()
+        if not member.is_dir() and not member.filename.startswith("__MACOSX/")
+    ]
+    if "[Content_Types].xml" in members:
+        raise InputError(f"{name}: this is an Excel workbook; save it as 'CSV UTF-8'")
+    if len(members) != 1:
+        raise InputError(
+            f"{name}: the zip holds {len(members)} files ({', '.join(members[:5])}); unpack it "
+            "and name the one to read"
+        )
+    return members[0]
+
+
+def fingerprint(file: str) -> str:
+    """Return what changes when the file does: of its name, its size and its time or checksum.
+
+    Raises:
+        InputError: it is not there.
+
+    """
+    if "://" in file:
+        try:
+            system, path = fsspec.core.url_to_fs(file)
+            known = f"{file} {system.ukey(path)}"
+        except Exception as error:
+            raise InputError(f"{file}: cannot be read: {error}") from error
+    else:
+        try:
+            about = Path(file).stat()
+        except OSError as error:
+            raise InputError(f"{file}: {error.strerror}") from error
+        known = f"{file} {about.st_size} {about.st_mtime_ns}"
+    return hashlib.blake2b(known.encode(), digest_size=8).hexdigest()

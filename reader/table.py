@@ -1,0 +1,168 @@
+"""A table of tweets, whatever it is written in: its columns, and its rows in chunks."""
+
+import codecs
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow
+
+from reader.format import Format, fold
+from reader.io import InputError
+
+CHUNK_ROWS = 50_000
+CHUNK_CHARACTERS = 2**26
+SHOWN = 30  # columns named in an error
+Open = Callable[[], AbstractContextManager[BinaryIO]]  # the bytes, from their beginning
+Row = tuple[int, Sequence[str | None]]  # its number, counted from 1 below the header; its fields
+Refuse = Callable[[int, str], None]  # told of a row that cannot be read, and why
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows that follow each other in a file, without those refused, and their numbers."""
+
+    numbers: npt.NDArray[np.int64]
+    table: pyarrow.Table
+
+
+class Table(ABC):
+    """One file of rows. `name` is what errors call it, `about` says what was found out."""
+
+    def __init__(self, name: str, columns: list[str], about: dict[str, str]) -> None:
+        self.name, self.columns, self.about = name, columns, about
+        self.repeated_headers: list[int] = []  # rows that were left out, once they are read
+        self.position: Callable[[], int] = lambda: 0  # bytes of the file that are read
+
+    @abstractmethod
+    def chunks(
+        self, columns: Sequence[str], refuse: Refuse | None = None, most: int | None = None
+    ) -> Iterator[Chunk]:
+        """Yield the rows, of these columns alone, at most so many at a time.
+
+        A row that cannot be read goes to `refuse`, or is an InputError where that is None.
+        """
+
+    def column(self, wanted: str, setting: str) -> str:
+        """Return the column's name as the file has it.
+
+        Raises:
+            InputError: there is none, or there are several.
+
+        """
+        if found := self.optional(wanted):
+            return found
+        names = ", ".join(self.columns[:SHOWN]) + (", …" if len(self.columns) > SHOWN else "")
+        raise InputError(
+            f"{self.name}: the header lacks the column {wanted}; it has: {names}. "
+            f"If another one is meant, set {setting}"
+        )
+
+    def optional(self, wanted: str) -> str | None:
+        """Return the column's name as the file has it, None where there is none."""
+        if wanted in self.columns:
+            return wanted
+        found = [name for name in self.columns if fold(name) == fold(wanted)]
+        if len(found) > 1:
+            raise InputError(f"{self.name}: several columns read as {wanted}: {', '.join(found)}")
+        return found[0] if found else None
+
+    def refused(self, refuse: Refuse | None, number: int, reason: str) -> None:
+        """Hand a row to `refuse`, or end the reading."""
+        if refuse is None:
+            raise InputError(f"{self.name}: data row {number}: {reason}")
+        refuse(number, reason)
+
+
+class TextTable(Table):
+    """A table all fields of which are text."""
+
+    @abstractmethod
+    def rows(self, columns: Sequence[str], refuse: Refuse | None) -> Iterator[Row]:
+        """Yield each row's number and its fields."""
+
+    def chunks(
+        self, columns: Sequence[str], refuse: Refuse | None = None, most: int | None = None
+    ) -> Iterator[Chunk]:
+        """Yield the rows; fewer at a time where they are long."""
+        part, size, most = list[Row](), 0, most or CHUNK_ROWS
+        for row in self.rows(columns, refuse):
+            part.append(row)
+            size += sum(len(field) for field in row[1] if field)
+            if len(part) == most or size >= CHUNK_CHARACTERS:
+                yield _chunk(part, columns)
+                part, size = [], 0
+        if part:
+            yield _chunk(part, columns)
+
+
+def _chunk(rows: list[Row], columns: Sequence[str]) -> Chunk:
+    numbers, fields = zip(*rows, strict=True)
+    arrays = [pyarrow.array(column, pyarrow.string()) for column in zip(*fields, strict=True)]
+    return Chunk(np.array(numbers, dtype=np.int64), pyarrow.table(arrays, names=[*columns]))
+
+
+def encoding_of(opened: Open, name: str, form: Format) -> tuple[str, str]:
+    """Find out the encoding: as set, by its mark, UTF-8, or else what Windows writes in the West.
+
+    Returns:
+        Python's name of it, and a remark where it is not certain.
+
+    Raises:
+        InputError: it is UTF-8 but for some bytes.
+
+    """
+    setting = f"{form.prefix}encoding"
+    if form.encoding:
+        try:
+            return codecs.lookup(form.encoding).name, ""
+        except LookupError as error:
+            raise InputError(f"{setting}: {form.encoding} is no encoding") from error
+    with opened() as file:
+        head = file.read(4096)
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if head.startswith(mark):
+            return encoding, ""
+    if head.count(b"\0") > len(head) // 4:
+        return ("utf-16-le" if head[1:2] == b"\0" else "utf-16-be"), "no byte order mark"
+    good = bad = 0
+    first = undefined = ""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+    line = 1
+    with opened() as file:
+        for block in iter(lambda: file.read(2**20), b""):
+            text = decoder.decode(block)
+            if not text.isascii():
+                wrong = [c for c in text if "\udc80" <= c <= "\udcff"]
+                good += sum(c > "\x7f" for c in text) - len(wrong)
+                bad += len(wrong)
+                undefined = undefined or "".join(c for c in wrong if ord(c) & 255 in UNDEFINED)
+                if wrong and not first:
+                    before = text[: text.index(wrong[0])]
+                    first = f"line {line + before.count(chr(10))}"
+            line += block.count(b"\n")
+    if not bad:
+        return ("utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8"), ""
+    if good > bad:
+        raise InputError(
+            f"{name}: {first}: not UTF-8, though the rest of the file is; mend it, or set {setting}"
+        )
+    return ("latin-1" if undefined else "cp1252"), f"{first} is not UTF-8"
+
+
+UNDEFINED = frozenset(b"\x81\x8d\x8f\x90\x9d")  # in Windows-1252
+
+
+@contextmanager
+def as_input(name: str, setting: str = "") -> Iterator[None]:
+    """Turn what a library says of a broken file into an InputError that names it."""
+    try:
+        yield
+    except UnicodeError as error:
+        raise InputError(f"{name}: {error}" + (f"; set {setting}" if setting else "")) from error
+    except (OSError, EOFError, ValueError, pyarrow.ArrowException) as error:
+        raise InputError(f"{name}: cannot be read: {str(error).strip()}") from error

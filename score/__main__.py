@@ -1,0 +1,133 @@
+"""Answer every tweet of a table: label and probability beside each row.
+
+    python -m score tweets.parquet out/
+    python -m score 'archive/*.csv.gz' gs://bucket/answers --text tweet --keep id
+
+Inputs are CSV, TSV, JSON lines or Parquet, packed or not, by path, folder, glob or URL. The answers
+are in OUTPUT/answers/, what has none in OUTPUT/refused.jsonl. Killed or stopped, the same call goes
+on where it was.
+
+exit status: 0 each row is answered; 1 an error; 2 a wrong call; 3 some rows are refused; 130 or 143
+stopped by Ctrl-C or SIGTERM
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from locked.classifier import Classifier
+from locked.engines import ENGINES, fastest
+from locked.manifest import LockedModelError
+from locked.store import GCS, ModelStore
+from reader.files import find
+from reader.format import Format
+from reader.io import InputError, run
+from score.blocks import Settings
+from score.run import Total, begin, score
+from score.sink import sink
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(prog="python -m score", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="a path, folder, glob or URL")
+    parser.add_argument("output", help="a folder or a gs:// prefix")
+    parser.add_argument("--model", default="models/classifier", help="a folder or a gs:// prefix")
+    parser.add_argument("--text", default="text", help="the column (default: text)")
+    parser.add_argument("--keep", nargs="*", metavar="COLUMN", help="columns to keep, not all")
+    parser.add_argument("--format", choices=("parquet", "csv", "jsonl"), default="parquet")
+    parser.add_argument("--files", default="*", help="which files of a folder (default: all)")
+    parser.add_argument("--encoding", help="of text files; found out if not given")
+    parser.add_argument("--separator", help="likewise")
+    parser.add_argument("--quotes", choices=("double", "backslash", "none"), help="likewise")
+    parser.add_argument("--engine", choices=[*ENGINES], help="the faster one if not given")
+    parser.add_argument("--threads", type=int, default=0, help="one a core if not given")
+    return parser
+
+
+def settings(chosen: argparse.Namespace, version: str) -> Settings:
+    """Return what the answers follow from."""
+    return Settings(
+        model=version,
+        engine=chosen.engine or fastest(),
+        text=chosen.text,
+        keep=None if chosen.keep is None else tuple(chosen.keep),
+        format=chosen.format,
+        form=Format(
+            chosen.text,
+            encoding=chosen.encoding,
+            separator=chosen.separator,
+            quotes=chosen.quotes,
+        ),
+    )
+
+
+def locked(uri: str, copies: Path, threads: int, engine: Any) -> Classifier:  # noqa: ANN401
+    """Return the model in a folder or a bucket, held to its golden examples.
+
+    Raises:
+        InputError: it is missing or altered, or answers otherwise here.
+
+    """
+    try:
+        folder = ModelStore(uri, copies).fetch() if uri.startswith(GCS) else Path(uri)
+        classifier = Classifier(folder, threads, engine)
+        classifier.check()
+    except LockedModelError as error:
+        if "://" not in uri and not Path(uri).exists():
+            raise InputError(
+                f"{error}; `python -m experiments.fetch NAME` has what has a stage or a version"
+            ) from error
+        raise InputError(str(error)) from error
+    return classifier
+
+
+def summary(total: Total) -> str:
+    """Say what became of the rows."""
+    answered = sum(total.labels.values())
+    labels = ", ".join(f"{label} {count}" for label, count in sorted(total.labels.items()))
+    if total.rows != answered + len(total.refused):
+        raise InputError(f"{total.rows} rows were read, {answered} answered: please report this")
+    refused = f"refused {len(total.refused)}"
+    return f"rows {total.rows} = answered {answered} ({labels or 'none'}) + {refused}"
+
+
+def main() -> None:
+    """Score the inputs."""
+    chosen = arguments().parse_args()
+    stopping, received = threading.Event(), list[int]()
+
+    def stop(number: int, _frame: object) -> None:
+        received.append(number)
+        if stopping.is_set():  # asked twice
+            sys.exit(128 + number)
+        stopping.set()
+        print("stopping after this block; once more stops at once", file=sys.stderr, flush=True)
+
+    files = find(chosen.inputs, chosen.files)
+    out = sink(chosen.output)
+    with tempfile.TemporaryDirectory() as copies:
+        classifier = locked(chosen.model, Path(copies), chosen.threads, chosen.engine)
+        asked = settings(chosen, classifier.manifest.version)
+        pins = begin(files, asked, out)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        total = score(pins, classifier, asked, out, stopping)
+    if total is None:
+        print("stopped; the same call goes on", file=sys.stderr)
+        sys.exit(128 + received[0])
+    print(summary(total))
+    if total.refused:
+        first = total.refused[0]
+        print(f"refused: {first['file']}: row {first['row']}: {first['reason']}", file=sys.stderr)
+        print(f"all of them: {chosen.output.rstrip('/')}/refused.jsonl", file=sys.stderr)
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    run(main)

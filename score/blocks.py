@@ -1,0 +1,200 @@
+"""Blocks: rows that follow each other in a file, answered and kept together."""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
+
+from locked.classifier import Classifier
+from locked.engines import Name
+from locked.text import Text
+from reader.files import fingerprint
+from reader.format import Format, fold
+from reader.io import InputError
+from reader.open import opened
+from reader.table import Table
+
+ROWS = 10_000  # of a block
+FIELDS = 2_000_000  # of a block, where columns are many
+Kind = Literal["parquet", "csv", "jsonl"]
+TEXT = TypeAdapter[str](Text)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What each block's content follows from, beside its file."""
+
+    model: str  # its version
+    engine: Name
+    text: str  # the column
+    keep: tuple[str, ...] | None  # columns that come along; None takes all
+    format: Kind
+    form: Format
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of a file, and those of its rows between them that could not be read."""
+
+    file: str
+    fingerprint: str
+    text: str  # the column
+    numbers: npt.NDArray[np.int64]
+    table: pyarrow.Table | None  # None where no row could be read
+    refused: list[tuple[int, str]]
+    position: int  # bytes of the file up to here
+
+    @property
+    def name(self) -> str:
+        """A name that only this block has, and has in each run."""
+        first = min([*self.numbers[:1].tolist(), *(number for number, _ in self.refused[:1])])
+        return f"{self.fingerprint}-{first:010d}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of the rows of a block."""
+
+    file: str
+    rows: int
+    labels: dict[str, int]
+    refused: list[tuple[int, str]]
+
+    def dumped(self) -> bytes:
+        """Return it as JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False).encode() + b"\n"
+
+
+def blocks(file: str, pinned: str, settings: Settings) -> Iterator[Block]:
+    """Read a file.
+
+    Args:
+        file: a path or an fsspec URL.
+        pinned: its fingerprint when the run was begun.
+        settings: which columns, and what is known of the file's form.
+
+    Raises:
+        InputError: it cannot be read, or is no longer what it was.
+
+    """
+    refused: list[tuple[int, str]] = []
+
+    def take() -> list[tuple[int, str]]:
+        _check_unchanged(file, pinned)
+        taken = refused[:]
+        refused.clear()
+        return taken
+
+    _check_unchanged(file, pinned)
+    try:
+        with opened(file, settings.form) as table:
+            text = table.column(settings.text, f"{settings.form.prefix}text")
+            read = list(dict.fromkeys([*_kept(table, settings), text]))
+            most = max(1, min(ROWS, FIELDS // len(read)))
+            for chunk in table.chunks(read, lambda *row: refused.append(row), most):
+                position = table.position()
+                yield Block(file, pinned, text, chunk.numbers, chunk.table, take(), position)
+    except InputError as error:
+        if str(error).endswith("the file is empty"):
+            return
+        raise
+    if last := take():
+        yield Block(file, pinned, text, np.empty(0, np.int64), None, last, 0)
+
+
+def answered(block: Block, classifier: Classifier, settings: Settings) -> tuple[bytes, Record]:
+    """Return a block's answers as a file's content, and what became of its rows.
+
+    Each distinct text is asked once.
+    """
+    refused, table = block.refused, block.table
+    if table is None:
+        table = pyarrow.table({block.text: pyarrow.array([], pyarrow.string())})
+    texts = _strings(table, block)
+    problems = [_problem(text) for text in texts]
+    refused = sorted(
+        refused + [(int(n), p) for n, p in zip(block.numbers, problems, strict=True) if p]
+    )
+    keep = np.array([problem is None for problem in problems], dtype=bool)
+    asked = [text for text, kept in zip(texts, keep, strict=True) if kept and text is not None]
+    distinct = list(dict.fromkeys(asked))
+    scores = dict(zip(distinct, classifier.probabilities(distinct), strict=True)) if asked else {}
+    probabilities = np.array([scores[text] for text in asked], dtype=np.float32)
+    labels = [classifier.label(float(p)) for p in probabilities]
+    rows = table.filter(pyarrow.array(keep))
+    if settings.keep is not None and block.text not in _folded(settings.keep, rows):
+        rows = rows.drop_columns([block.text])
+    added = {
+        "label": pyarrow.array(labels, pyarrow.string()),
+        "probability": pyarrow.array(probabilities),
+        "model": pyarrow.array([settings.model] * len(labels), pyarrow.string()),
+    }
+    for name, values in added.items():
+        free = f"predicted_{name}" if name in rows.column_names else name
+        rows = rows.append_column(free, values)
+    record = Record(block.file, len(keep) + len(block.refused), dict(Counter(labels)), refused)
+    return _written(rows, settings.format), record
+
+
+def _check_unchanged(file: str, pinned: str) -> None:
+    if fingerprint(file) != pinned:
+        raise InputError(f"{file} has changed since the run was begun; start with a new folder")
+
+
+def _kept(table: Table, settings: Settings) -> list[str]:
+    if settings.keep is None:
+        return table.columns
+    return [table.column(name, f"{settings.form.prefix}keep") for name in settings.keep]
+
+
+def _folded(keep: tuple[str, ...], rows: pyarrow.Table) -> set[str]:
+    wanted = {fold(name) for name in keep}
+    return {name for name in rows.column_names if fold(name) in wanted}
+
+
+def _strings(table: pyarrow.Table, block: Block) -> list[str | None]:
+    try:
+        texts: list[str | None] = pc.cast(table[block.text], pyarrow.string()).to_pylist()
+    except pyarrow.ArrowException as error:
+        raise InputError(
+            f"{block.file}: {block.text} is no text but {table[block.text].type}"
+        ) from error
+    return texts
+
+
+def _problem(text: str | None) -> str | None:
+    """Say why a text has no answer, by the server's own rules."""
+    if text is None:
+        return "the text is null"
+    try:
+        TEXT.validate_python(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        blank = problem["type"] == "string_pattern_mismatch"
+        return "the text is blank" if blank else problem["msg"]
+    return None
+
+
+def _written(rows: pyarrow.Table, kind: Kind) -> bytes:
+    """Return a table as a file's content; the same rows give the same bytes."""
+    content = io.BytesIO()
+    if kind == "parquet":
+        pq.write_table(rows, content, compression="zstd")
+        return content.getvalue()
+    at = rows.column_names.index(rows.column_names[-2])  # as /predict has it, in all digits
+    rows = rows.set_column(at, rows.column_names[at], rows.column(at).cast(pyarrow.float64()))
+    if kind == "csv":
+        pyarrow.csv.write_csv(rows, content)
+        return content.getvalue()
+    lines = (json.dumps(row, ensure_ascii=False, default=str) for row in rows.to_pylist())
+    return "".join(f"{line}\n" for line in lines).encode()

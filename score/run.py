@@ -1,0 +1,146 @@
+"""Scores all files, a block at a time; killed at any time, it goes on where it was."""
+
+import json
+import threading
+from collections import Counter, deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from locked.classifier import Classifier
+from reader.files import fingerprint
+from reader.io import InputError
+from reader.progress import Progress
+from score.blocks import Block, Record, Settings, answered, blocks
+from score.sink import Sink
+
+RUN = "run.json"
+REFUSED = "refused.jsonl"
+WAITING = 2  # blocks between reading and answering, and between that and writing
+
+
+@dataclass
+class Total:
+    """What became of all rows."""
+
+    rows: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, record: Record) -> None:
+        """Count a block's rows."""
+        self.rows += record.rows
+        self.labels.update(record.labels)
+        self.refused += [
+            {"file": record.file, "row": number, "reason": reason}
+            for number, reason in record.refused
+        ]
+
+
+def begin(files: list[str], settings: Settings, out: Sink) -> dict[str, str]:
+    """Pin what the run follows from, or check that it is as it was; return files' fingerprints.
+
+    Raises:
+        InputError: another run's answers are there.
+
+    """
+    pins = {file: fingerprint(file) for file in files}
+    form = {name: getattr(settings.form, name) for name in ("encoding", "separator", "quotes")}
+    wanted = asdict(settings) | {"form": form, "inputs": pins}
+    plain = json.loads(json.dumps(wanted))
+    if (there := out.get(RUN)) is None:
+        out.put(RUN, json.dumps(plain, indent=2, ensure_ascii=False).encode() + b"\n")
+        there = out.get(RUN)
+    known = json.loads(there or b"{}")
+    differing = [name for name in plain if plain[name] != known.get(name)]
+    if "inputs" in differing:
+        before, now = known.get("inputs", {}), plain["inputs"]
+        changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        differing[differing.index("inputs")] = f"inputs ({', '.join(sorted(changed)[:5])})"
+    if differing:
+        raise InputError(
+            f"{RUN} there is of another run: {', '.join(differing)} differ; name a new folder, or "
+            "take what it says"
+        )
+    return pins
+
+
+def score(
+    pins: dict[str, str],
+    classifier: Classifier,
+    settings: Settings,
+    out: Sink,
+    stopping: threading.Event,
+) -> Total | None:
+    """Answer all blocks that are not there yet; return what became of all rows.
+
+    Reading, answering and writing overlap. None is returned where `stopping` was set meanwhile:
+    then the block under way is finished.
+    """
+    total, done = Total(), out.names("blocks")
+    files = {file: _size(file) for file in pins}
+    ends = dict(zip(files, accumulate(files.values()), strict=True))
+    writing = deque[Future[Record]]()
+
+    def write(name: str, content: bytes, record: Record) -> Record:
+        out.put(f"answers/{name}.{settings.format}", content)
+        out.put(f"blocks/{name}.json", record.dumped())  # which says that the block is done
+        return record
+
+    with (
+        Progress(desc="score", total=sum(files.values()), unit="B", unit_scale=True) as progress,
+        closing(_ahead(_all_blocks(pins, settings, stopping))) as read,
+        ThreadPoolExecutor(1) as writer,
+    ):
+        for block in read:
+            if stopping.is_set():
+                break
+            if f"{block.name}.json" in done:
+                content = out.get(f"blocks/{block.name}.json") or b""
+                total.add(Record(**json.loads(content)))
+            else:
+                answers = answered(block, classifier, settings)
+                writing.append(writer.submit(write, block.name, *answers))
+            while len(writing) > WAITING:
+                total.add(writing.popleft().result())
+            progress.set_postfix(rows=total.rows, refresh=False)
+            progress.update(ends[block.file] - files[block.file] + block.position - progress.n)
+        for written in writing:
+            total.add(written.result())
+    if stopping.is_set():
+        return None
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in total.refused)
+    out.put(REFUSED, lines.encode())
+    return total
+
+
+def _all_blocks(
+    pins: dict[str, str], settings: Settings, stopping: threading.Event
+) -> Iterator[Block]:
+    for file, pinned in pins.items():
+        for block in blocks(file, pinned, settings):
+            if stopping.is_set():
+                return
+            yield block
+
+
+def _size(file: str) -> int:
+    if "://" not in file:
+        return Path(file).stat().st_size
+    system, path = fsspec.core.url_to_fs(file)
+    return int(system.size(path) or 0)
+
+
+def _ahead(items: Iterator[Block]) -> Generator[Block, None, None]:
+    """Yield blocks that another thread has read beforehand."""
+    with ThreadPoolExecutor(1) as reader:
+        pending = deque(reader.submit(next, items, None) for _ in range(WAITING))
+        while block := pending.popleft().result():
+            pending.append(reader.submit(next, items, None))
+            yield block

@@ -1,0 +1,118 @@
+"""Where answers go: a folder or a Cloud Storage prefix; a file is whole there, or not there."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any, Protocol
+
+from locked.store import GCS
+from reader.io import InputError
+
+
+class Sink(Protocol):
+    """A place of named files."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file at once; where it is already, it has the same content or is replaced.
+
+        Raises:
+            InputError: it cannot be written.
+
+        """
+
+    def get(self, name: str) -> bytes | None:
+        """Return a file's content, None where there is none."""
+
+    def names(self, folder: str) -> set[str]:
+        """Return the names of the files in a folder."""
+
+
+def sink(uri: str) -> Sink:
+    """Return the place that a path or a gs:// prefix names."""
+    return Bucket(uri) if uri.startswith(GCS) else Folder(Path(uri))
+
+
+class Folder:
+    """A folder of this machine, or of several that share it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write, sync, rename."""
+        path = self.path / name
+        # Two processes may write the same block at once.
+        draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+            directory = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; what is done is kept") from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def get(self, name: str) -> bytes | None:
+        """Read a file."""
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def names(self, folder: str) -> set[str]:
+        """List a folder; drafts that a killed process left are not of it."""
+        try:
+            return {p.name for p in (self.path / folder).iterdir() if p.name[0] != "."}
+        except FileNotFoundError:
+            return set()
+
+
+class Bucket:
+    """A prefix in Cloud Storage."""
+
+    def __init__(self, uri: str) -> None:
+        from google.cloud import storage
+
+        name, _, prefix = uri.removeprefix(GCS).partition("/")
+        self.uri, self.prefix = uri, f"{prefix.rstrip('/')}/" if prefix else ""
+        self.bucket: Any = storage.Client().bucket(name)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Upload, where it is not there yet: then it has been written by another, and is the same.
+
+        With that condition the library tries again what failed.
+        """
+        from google.api_core.exceptions import GoogleAPIError, PreconditionFailed
+
+        blob = self.bucket.blob(f"{self.prefix}{name}")
+        try:
+            blob.upload_from_string(
+                content, content_type="application/octet-stream", if_generation_match=0
+            )
+        except PreconditionFailed:
+            return
+        except (GoogleAPIError, OSError) as error:
+            raise InputError(f"{self.uri}: {error}; what is done is kept") from error
+
+    def get(self, name: str) -> bytes | None:
+        """Download a file."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            content: bytes = self.bucket.blob(f"{self.prefix}{name}").download_as_bytes()
+        except NotFound:
+            return None
+        return content
+
+    def names(self, folder: str) -> set[str]:
+        """List a folder."""
+        listed = self.bucket.client.list_blobs(self.bucket, prefix=f"{self.prefix}{folder}/")
+        return {blob.name.rpartition("/")[2] for blob in listed}

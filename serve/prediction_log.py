@@ -1,0 +1,215 @@
+"""The log of predictions: a line of JSON for each tweet, written once its answer is on its way.
+
+No request waits for it. What cannot be written is dropped and counted.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from locked.features import features, words
+from locked.manifest import LockedModelError
+from locked.reference import Reference
+from serve import metrics
+from serve.settings import Settings
+
+SCHEMA = 1
+STDOUT = "stdout"
+WAITING = 10_000  # lines, beyond which they are dropped
+TOGETHER = 200  # lines of one write
+FILE_SIZE, FILE_AGE = 64 * 2**20, 3600  # bytes, seconds; then another file is begun
+FOLDER_SIZE = 2**30  # bytes of all its files; whoever collects them makes room
+CLOSING = 2  # seconds for what waits, at the end
+
+
+class Said(NamedTuple):
+    """A tweet and its answer."""
+
+    id: str
+    time: float  # seconds since 1970
+    text: str
+    model: str
+    label: str
+    probability: float
+
+
+class Output(Protocol):
+    """Where lines go."""
+
+    def write(self, lines: bytes) -> None:
+        """Write whole lines, all or none.
+
+        Raises:
+            OSError: none is written.
+
+        """
+
+
+class PredictionLog:
+    """Takes answers from the event loop and writes them in a thread of its own."""
+
+    def __init__(self, options: Settings, models: Path) -> None:
+        """`models` has a folder for each version in use."""
+        self.rate, self.text_rate = options.prediction_log_rate, options.log_text
+        key = options.prediction_log_key
+        self.key = key.get_secret_value().encode() if key else None
+        self.models = models
+        self.vocabularies: dict[str, frozenset[int] | None] = {}
+        where = options.prediction_log
+        self.output: Output | None = None
+        if where:
+            self.output = Stdout() if where == STDOUT else Folder(Path(where))
+        self.waiting: queue.Queue[Said | None] = queue.Queue(WAITING)
+        self.thread = threading.Thread(target=self._work, name="prediction-log", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write, in this process."""
+        if self.output:
+            self.thread.start()
+
+    def note(self, said: Sequence[Said]) -> None:
+        """Take answers, or drop them where too many wait. It never blocks."""
+        if not self.output:
+            return
+        for one in said:
+            if self.rate < 1 and _draw(one.id) >= self.rate:
+                continue
+            try:
+                self.waiting.put_nowait(one)
+            except queue.Full:
+                metrics.LOG_DROPPED.labels("queue").inc()
+
+    def close(self) -> None:
+        """Write what waits, for a while."""
+        if self.output:
+            deadline = time.monotonic() + CLOSING
+            while time.monotonic() < deadline:
+                try:
+                    self.waiting.put(None, timeout=0.05)
+                    break
+                except queue.Full:
+                    continue
+            self.thread.join(max(0, deadline - time.monotonic()))
+
+    def _work(self) -> None:
+        while True:
+            said = [self.waiting.get()]
+            while len(said) < TOGETHER and said[-1] is not None:
+                try:
+                    said.append(self.waiting.get_nowait())
+                except queue.Empty:
+                    break
+            lines = [self._line(one) for one in said if one]
+            if lines:
+                self._write(lines)
+            if said[-1] is None:
+                return
+
+    def _write(self, lines: list[bytes]) -> None:
+        try:
+            self.output.write(b"".join(lines))  # type: ignore[union-attr]
+            metrics.LOG_LINES.inc(len(lines))
+        except FullError:
+            metrics.LOG_DROPPED.labels("full").inc(len(lines))
+        except (OSError, ValueError):  # a closed stream is a ValueError
+            metrics.LOG_DROPPED.labels("disk").inc(len(lines))
+
+    def _line(self, said: Said) -> bytes:
+        line: dict[str, object] = {
+            "message": "prediction",
+            "schema": SCHEMA,
+            "id": said.id,
+            "time": datetime.fromtimestamp(said.time, UTC).isoformat(timespec="milliseconds"),
+            "model": said.model,
+            "probability": said.probability,
+            "label": said.label,
+            "features": self._features(said),
+            "rate": self.rate,
+            "hash": None,
+        }
+        if self.key:
+            bare = " ".join(words(said.text)).encode("utf-8", "surrogatepass")
+            line["hash"] = hmac.new(self.key, bare, hashlib.sha256).hexdigest()[:16]
+        # Another draw than that of the line, or a rate of a tenth would give all of them.
+        if self.text_rate and _draw(f"{said.id} text") < self.text_rate:
+            line["text"] = said.text
+        return json.dumps(line).encode() + b"\n"
+
+    def _features(self, said: Said) -> dict[str, float | None]:
+        if said.model not in self.vocabularies:
+            self.vocabularies[said.model] = self._vocabulary(said.model)
+        known = self.vocabularies[said.model]
+        found: dict[str, float | None] = {**features(said.text, known or ())}
+        if known is None:
+            found["unknown"] = None
+        return found
+
+    def _vocabulary(self, version: str) -> frozenset[int] | None:
+        try:
+            return frozenset(Reference.load(self.models / version).vocabulary.tolist())
+        except LockedModelError:  # older than monitoring
+            return None
+
+
+class FullError(OSError):
+    """There is no room for more by the log's own limit."""
+
+
+class Stdout:
+    """Standard output, from where Cloud Logging takes lines."""
+
+    def write(self, lines: bytes) -> None:
+        """Write lines between those of the other log."""
+        sys.stdout.write(lines.decode())
+        sys.stdout.flush()
+
+
+class Folder:
+    """Files of a folder, each begun by one process and never appended to by another."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file, self.size, self.born, self.used = -1, 0, 0.0, 0
+
+    def write(self, lines: bytes) -> None:
+        """Append lines, to another file where this one is large or old."""
+        if self.file < 0 or self.size >= FILE_SIZE or time.monotonic() - self.born >= FILE_AGE:
+            self._begin()
+        if self.used + len(lines) > FOLDER_SIZE:
+            self.used = self._total()  # somebody may have made room
+            if self.used + len(lines) > FOLDER_SIZE:
+                raise FullError
+        written = os.write(self.file, lines)
+        if written < len(lines):
+            os.ftruncate(self.file, self.size)
+            raise OSError("no space left")
+        self.size += written
+        self.used += written
+
+    def _begin(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        name = self.path / f"predictions-{now}-{os.getpid()}.jsonl"
+        self.file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
+        self.size, self.born, self.used = 0, time.monotonic(), self._total()
+
+    def _total(self) -> int:
+        return sum(file.stat().st_size for file in self.path.glob("predictions-*.jsonl"))
+
+
+def _draw(name: str) -> float:
+    """Return a number from 0 to below 1 that the id decides, so that all who draw agree."""
+    return zlib.crc32(name.encode()) / 2**32

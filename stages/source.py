@@ -1,0 +1,187 @@
+"""The source's rows, checked and brought to the columns of the prepared data."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from reader.files import find
+from reader.format import Format
+from reader.io import InputError
+from reader.open import opened
+from reader.progress import Progress
+from reader.table import Chunk, Table
+from stages.duplicates import Kin, Readings
+from stages.params import Prepare
+from stages.splits import milliseconds
+
+MAX_TEXT = 10_000  # characters; far beyond any tweet, so a longer field is a broken file
+MAX_SHOWN = 5  # faulty rows named in one error
+OUTPUT_SCHEMA = pyarrow.schema(
+    [("id", "string"), ("text", "string"), ("keyword", "string"), ("target", "int8")]
+)
+
+
+class Source(NamedTuple):
+    """What is known of the rows that were staged."""
+
+    files: list[dict[str, Any]]
+    kin: Kin
+    targets: npt.NDArray[np.int8]
+    sides: "pd.Series[str]"  # of the column that splits, else empty
+    others: Counter[str]  # labels that were dropped
+
+
+def stage(p: Prepare, staged: Path) -> Source:
+    """Copy the checked rows of all files to a Parquet file.
+
+    Raises:
+        InputError: a file cannot be read or used; the message names the place.
+
+    """
+    files, targets, sides = [], [np.empty(0, np.int8)], [pd.Series(dtype=str)]
+    readings, others = Readings(p.seed), Counter[str]()
+    done = 0
+    labels = frozenset(p.disaster + p.not_disaster)
+    form = Format(p.text, p.label, labels, p.encoding, p.separator, p.quotes, "prepare.")
+    with (
+        pq.ParquetWriter(staged, OUTPUT_SCHEMA) as writer,
+        Progress(desc="prepare: reading", unit=" rows", unit_scale=True) as progress,
+    ):
+        for file in find(p.source, p.files):
+            with opened(file, form) as table:
+                columns = _Columns(table, p)
+                rows = 0
+                for chunk in table.chunks(columns.all):
+                    tweets, side, dropped = columns.checked(chunk, done)
+                    writer.write_table(tweets)
+                    readings.add(tweets["text"].combine_chunks())
+                    targets.append(tweets["target"].to_numpy())
+                    sides.append(side)
+                    others += dropped
+                    rows, done = rows + len(chunk.table), done + len(chunk.table)
+                    progress.update(len(chunk.table))
+                about = {"name": Path(file).name, "rows": rows, **table.about}
+                if table.repeated_headers:
+                    about |= {"repeated_headers_at_rows": table.repeated_headers[:20]}
+                files.append(about)
+    if not done:
+        raise InputError(f"{p.source}: no rows below the header")
+    if sum(map(len, targets)) == 0:
+        raise InputError(
+            f"{p.source}: prepare.drop_others leaves no row; labels: {_values(others)}"
+        )
+    return Source(files, readings.kin(), np.concatenate(targets), pd.concat(sides), others)
+
+
+class _Columns:
+    """The columns of one file, as params.yaml names them."""
+
+    def __init__(self, table: Table, p: Prepare) -> None:
+        self.table, self.p = table, p
+        self.text = table.column(p.text, "prepare.text")
+        self.label = table.column(p.label, "prepare.label")
+        self.id, self.keyword = table.optional(p.id), table.optional("keyword")
+        self.side = None
+        if wanted := p.group or p.time:
+            of_file = p.group == "file" and not table.optional("file")
+            setting = f"prepare.{'group' if p.group else 'time'}"
+            self.side = None if of_file else table.column(wanted, setting)
+        names = (self.text, self.label, self.id, self.keyword, self.side)
+        self.all = list(dict.fromkeys(name for name in names if name))
+
+    def checked(
+        self, chunk: Chunk, done: int
+    ) -> tuple[pyarrow.Table, "pd.Series[str]", Counter[str]]:
+        """Return the rows as they are kept, what splits them, and the labels that are dropped."""
+        text, label = self._strings(chunk, self.text), self._strings(chunk, self.label)
+        folded = pc.utf8_lower(pc.utf8_trim(pc.utf8_trim_whitespace(label), " '\""))
+        disaster = np.asarray(pc.is_in(folded, value_set=pyarrow.array(self.p.disaster)))
+        other = ~(disaster | pc.is_in(folded, value_set=pyarrow.array(self.p.not_disaster)))
+        dropped = Counter(label.filter(pyarrow.array(other)).to_pylist())
+        keep = ~other if self.p.drop_others else np.ones(len(text), dtype=bool)
+        if dropped and not self.p.drop_others:
+            said = (
+                f"{self.label} is %r, which neither prepare.disaster nor prepare.not_disaster has; "
+                "put it into one of them, or drop such rows by prepare.drop_others: true. "
+                f"Values here: {_values(Counter(label.to_pylist()))}"
+            )
+            self._refuse(chunk, other, label, said, most=1)
+        blank = pc.equal(pc.utf8_trim_whitespace(text), "")
+        self._refuse(chunk, np.asarray(blank) & keep, text, "text is blank (got %r)")
+        long = np.asarray(pc.greater(pc.utf8_length(text), MAX_TEXT))
+        said = f"text is longer than {MAX_TEXT} characters (is a quote never closed? got %r)"
+        self._refuse(chunk, long & keep, text, said)
+        ids = pyarrow.array([str(done + i) for i in range(1, len(text) + 1)])
+        if self.id:
+            ids = pc.utf8_trim(self._strings(chunk, self.id, exact=True), " '")
+        keyword = pyarrow.array([""] * len(text))
+        if self.keyword:
+            words = self._strings(chunk, self.keyword).to_pylist()
+            keyword = pyarrow.array([unquote(word).strip().lower() for word in words])
+        tweets = pyarrow.table([ids, text, keyword, disaster.astype("int8")], schema=OUTPUT_SCHEMA)
+        return tweets.filter(pyarrow.array(keep)), self._side(chunk)[keep], dropped
+
+    def _side(self, chunk: Chunk) -> "pd.Series[str]":
+        if not self.side:
+            name = Path(self.table.name).name if self.p.group else ""
+            return pd.Series(np.full(len(chunk.table), name), dtype="category")
+        values = pc.utf8_trim(self._strings(chunk, self.side, exact=True), " '").to_pandas()
+        if not self.p.time:
+            return pd.Series(values, dtype=str)
+        try:
+            return pd.Series(milliseconds(values).astype(str), dtype=str)
+        except ValueError as error:
+            at = int(str(error))
+            raise InputError(
+                f"{self.table.name}: data row {chunk.numbers[at]}: {self.side} is no time "
+                f"(got {values[at]!r})"
+            ) from error
+
+    def _strings(self, chunk: Chunk, name: str, exact: bool = False) -> pyarrow.Array:
+        values = chunk.table[name].combine_chunks()
+        if (
+            exact
+            and pyarrow.types.is_floating(values.type)
+            and pc.max(pc.abs(values)).as_py() > 2**53
+        ):
+            raise InputError(
+                f"{self.table.name}: {name} is stored as a float, which has lost digits of it"
+            )
+        try:
+            if pyarrow.types.is_floating(values.type) and exact:
+                values = pc.cast(values, pyarrow.int64(), safe=False)
+            return pc.fill_null(pc.cast(values, pyarrow.string()), "")
+        except pyarrow.ArrowException as error:
+            raise InputError(f"{self.table.name}: {name} is no text but {values.type}") from error
+
+    def _refuse(
+        self,
+        chunk: Chunk,
+        wrong: npt.NDArray[np.bool_],
+        values: pyarrow.Array,
+        said: str,
+        most: int = MAX_SHOWN,
+    ) -> None:
+        at = np.flatnonzero(wrong)
+        if not len(at):
+            return
+        lines = [
+            f"{self.table.name}: data row {chunk.numbers[i]}: {said % values[int(i)].as_py()[:40]}"
+            for i in at[:most]
+        ]
+        if len(at) > most:
+            lines.append(f"... and {len(at) - most} more in the same part of the file")
+        raise InputError("\n".join(lines))
+
+
+def _values(counted: Counter[str]) -> str:
+    shown = ", ".join(f"{value!r} ({n})" for value, n in counted.most_common(MAX_SHOWN * 3))
+    return shown + (", …" if len(counted) > MAX_SHOWN * 3 else "")

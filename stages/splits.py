@@ -1,0 +1,109 @@
+"""Which tweets a model learns from, is chosen by and is judged on."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from reader.io import InputError
+from stages.duplicates import Kin, Rows
+
+SPLITS = ("train", "validation", "test")
+Split = npt.NDArray[np.int8]  # (rows,) index into SPLITS
+SNOWFLAKE = 2**54  # numbers above are ids of tweets, which hold their time: later than 2010
+EPOCH = 1_288_834_974_657  # ms, when Twitter's snowflakes began
+MILLISECONDS = 10**11  # numbers above, as seconds, are in the year 5138
+
+
+def by_hash(kin: Kin, validation: float, test: float) -> Split:
+    """Split at random, stably: what is alike goes together, and moves only with its kin."""
+    lowest = np.full(kin.near.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(lowest, kin.near, kin.hashes)
+    # Multiplied, for the lowest of many is low, and one split would get all that are much repeated.
+    place = lowest * np.uint64(0x9E3779B97F4A7C15) / 2.0**64
+    return _cut(place[kin.near], validation, test)
+
+
+def by_group(
+    groups: "pd.Series[str]",
+    kin: Kin,
+    seed: int,
+    held_out: list[str],
+    validation: float,
+    test: float,
+) -> Split:
+    """Keep each group in one split; a row without one is a group of its own.
+
+    Args:
+        groups: (rows,) of any spelling.
+        kin: of the rows.
+        seed: of the draw.
+        held_out: the groups of the test split; [] draws them.
+        validation: share of the groups.
+        test: likewise.
+
+    Raises:
+        InputError: a group to hold out does not occur, or there are fewer than three.
+
+    """
+    names = groups.astype("category").cat
+    categories = np.asarray(names.categories, dtype=object)
+    known = categories[categories != ""]
+    if lacking := sorted(set(held_out) - set(known)):
+        shown = ", ".join(map(str, known[:20]))
+        raise InputError(
+            f"prepare.held_out: there is no group {', '.join(lacking)}; there are: {shown}"
+        )
+    place = pd.util.hash_array(categories, hash_key=f"{seed:016d}", categorize=False) / 2.0**64
+    place = np.where(np.isin(categories, held_out), -1.0, place)
+    if held_out:
+        test = 0.0
+    ranked = np.argsort(np.where(categories == "", np.inf, place))
+    if len(known) < len(SPLITS):
+        raise InputError(f"prepare.group: {len(known)} groups are too few for three splits")
+    split = _cut(place, validation, test)
+    if not (split[ranked] == 2).any():  # of few groups none may lie there
+        split[ranked[0]] = 2
+    if not (split[ranked[: len(known)]] == 1).any():
+        split[ranked[np.flatnonzero(split[ranked] != 2)[0]]] = 1
+    alone = _cut(kin.hashes / 2.0**64, validation, test)
+    return np.where(groups.to_numpy() == "", alone, split[names.codes])
+
+
+def by_time(times: Rows, validation: float, test: float) -> Split:
+    """Let the past learn and the future judge; what happened at once stays together."""
+    ordered = np.sort(times)
+    cuts = [
+        ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+        for share in (1 - validation - test, 1 - test)
+    ]
+    return np.searchsorted(cuts, times, side="right").astype(np.int8)
+
+
+def leaking(split: Split, near: Rows) -> npt.NDArray[np.bool_]:
+    """Tell which rows are much like one that an earlier split holds."""
+    earliest = np.full(near.max() + 1, len(SPLITS), dtype=np.int8)
+    np.minimum.at(earliest, near, split)
+    return split > earliest[near]
+
+
+def milliseconds(values: "pd.Series[str]") -> Rows:
+    """Read times: of any usual spelling, seconds or milliseconds since 1970, or ids of tweets.
+
+    Raises:
+        ValueError: the first value that is none of these, by its place in `values`.
+
+    """
+    numbers = pd.to_numeric(values, errors="coerce")
+    if numbers.notna().all():
+        whole = values.str.partition(".")[0].astype("int64").to_numpy()
+        if (whole > SNOWFLAKE).all():
+            return np.asarray((whole >> 22) + EPOCH)
+        return np.asarray(whole if (whole > MILLISECONDS).all() else whole * 1000)
+    times = pd.to_datetime(values, errors="coerce", utc=True, format="mixed")
+    if times.isna().any():
+        raise ValueError(int(np.flatnonzero(times.isna())[0]))
+    return np.asarray(times.dt.as_unit("ms").astype("int64"))
+
+
+def _cut(place: npt.NDArray[np.float64], validation: float, test: float) -> Split:
+    return np.select([place < test, place < test + validation], [2, 1], 0).astype(np.int8)

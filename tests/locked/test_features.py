@@ -1,0 +1,36 @@
+"""What is said of a tweet in the place of its text."""
+
+import pytest
+
+from locked.features import FEATURES, features, hashed, words
+
+KNOWN = {hashed(word) for word in ("flood", "at", "gate")}
+
+
+def test_all_features_are_there_in_their_order() -> None:
+    assert tuple(features("x", set())) == FEATURES
+
+
+def test_a_tweet_is_described() -> None:
+    found = features("FLOOD at gate #seven https://t.example/a @you é", KNOWN)
+    assert found["characters"] == 47
+    assert found["words"] == 5
+    assert (found["link"], found["mention"], found["hashtag"]) == (1, 1, 1)
+    assert found["capitals"] == pytest.approx(5 / 34, abs=1e-4)
+    assert found["non_ascii"] == pytest.approx(1 / 47, abs=1e-4)
+    assert found["unknown"] == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize("text", ["a@b.example", "C# is fun", "mail me"])
+def test_what_only_looks_like_it_is_none(text: str) -> None:
+    found = features(text, KNOWN)
+    assert (found["link"], found["mention"], found["hashtag"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("text", ["!", "\ud800", "https://t.example/a"])
+def test_texts_without_words(text: str) -> None:
+    assert features(text, KNOWN)["unknown"] == 0
+
+
+def test_words_are_bare() -> None:
+    assert words("RT @you: Flood, at GATE! http://t.example/x") == ["rt", "flood", "at", "gate"]

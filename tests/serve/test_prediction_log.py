@@ -1,0 +1,189 @@
+"""Each answer has its line, or is counted as dropped; no request waits for it."""
+
+import errno
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from serve import metrics, prediction_log
+from serve.prediction_log import Folder, FullError, PredictionLog, Said
+from serve.settings import Settings
+from tests.conftest import HANG, Project
+from tests.serve.running import Running, load, serving, wait_until
+
+KEY = "a-key-of-sixteen-characters"
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    found = sorted(folder.glob("*.jsonl"))
+    return [json.loads(line) for file in found for line in file.read_text().splitlines()]
+
+
+def ask(server: Running, text: str = "Flood in the valley", **headers: str) -> dict[str, Any]:
+    answer = httpx.post(f"{server.url}/predict", json={"text": text}, headers=headers, timeout=HANG)
+    assert answer.status_code == 200
+    return dict(answer.json())
+
+
+def said(name: str, text: str = "Flood") -> Said:
+    return Said(name, 0.0, text, "v1", "disaster", 0.9)
+
+
+def made(folder: object, **settings: object) -> PredictionLog:
+    options = Settings.model_construct(prediction_log=str(folder), **settings)  # type: ignore[arg-type]
+    return PredictionLog(options, Path("nowhere"))
+
+
+def dropped(reason: str) -> float:
+    return float(metrics.LOG_DROPPED.labels(reason)._value.get())
+
+
+def test_each_answer_has_a_line(pipeline: Project, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    settings = {"PREDICTION_LOG": str(log), "PREDICTION_LOG_KEY": KEY}
+    with serving(pipeline, tmp_path, **settings) as server:
+        one = ask(server, "FLOOD in the @valley")
+        many = {"instances": ["Flood in the valley", {"txt": "x"}, "cake"]}
+        answer = httpx.post(
+            f"{server.url}/predict", json=many | {"parameters": {"partial": True}}
+        ).json()
+        linked = httpx.get(f"{server.url}/predict", params={"text": "cake"}).json()
+        httpx.post(f"{server.url}/explain", json={"text": "Flood"})
+        server.stop()
+    found = lines(log)
+    told = [one, *(p for p in answer["predictions"] if "label" in p), linked]
+    assert [line["id"] for line in found] == [a["id"] for a in told]
+    assert [line["probability"] for line in found] == [a["probability"] for a in told]
+    assert [line["label"] for line in found] == [a["label"] for a in told]
+    assert {line["model"] for line in found} == {one["model"]}
+    assert found[0]["features"]["mention"] == 1
+    assert 0 <= found[0]["features"]["unknown"] < 1
+    assert found[0]["hash"] != found[1]["hash"]
+    assert found[2]["hash"] == found[3]["hash"]
+    assert found[0]["time"] > "2026"
+    assert not any("text" in line for line in found)
+    assert KEY not in json.dumps(found)
+
+
+def test_standard_output_takes_lines_whatever_the_level(pipeline: Project, tmp_path: Path) -> None:
+    settings = {"PREDICTION_LOG": "stdout", "LOG_TEXT": "1", "LOG_LEVEL": "error"}
+    with serving(pipeline, tmp_path, FEEDBACK_FILE="stdout", **settings) as server:
+        answer = ask(server)
+        verdict = {"text": "Flood", "right": False, **answer}
+        assert httpx.post(f"{server.url}/feedback", json=verdict).status_code == 202
+        output = server.stop()
+    found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    texts = [line["text"] for line in found if line.get("message") == "prediction"]
+    assert texts == ["Flood in the valley"]
+    judged = [line["id"] for line in found if line.get("message") == "feedback"]
+    assert judged == [answer["id"]]
+
+
+def test_nothing_is_written_unless_asked(server: Running) -> None:
+    ask(server)
+    assert server.metric("prediction_log_lines_total") == 0
+
+
+def test_the_id_decides_who_is_logged(tmp_path: Path) -> None:
+    names = [f"id-{number}" for number in range(2000)]
+    chosen = []
+    for part in ("a", "b"):
+        log = made(tmp_path / part, prediction_log_rate=0.25, log_text=0.5)
+        log.start()
+        log.note([said(name) for name in names])
+        log.close()
+        chosen.append(lines(tmp_path / part))
+    assert [line["id"] for line in chosen[0]] == [line["id"] for line in chosen[1]]
+    assert len(chosen[0]) / 2000 == pytest.approx(0.25, abs=0.05)
+    with_text = [line for line in chosen[0] if "text" in line]
+    assert len(with_text) / len(chosen[0]) == pytest.approx(0.5, abs=0.1)
+    assert chosen[0][0]["rate"] == 0.25
+
+
+def test_a_full_queue_drops_and_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(prediction_log, "WAITING", 10)
+    log, go = made(tmp_path), threading.Event()
+    real = Folder(tmp_path)
+
+    class Slow:
+        def write(self, content: bytes) -> None:
+            go.wait(HANG)
+            real.write(content)
+
+    log.output = Slow()
+    log.start()
+    before = dropped("queue")
+    log.note([said(f"{number}") for number in range(500)])  # none of which blocks
+    go.set()
+    log.close()
+    lost = dropped("queue") - before
+    assert lost > 0
+    assert len(lines(tmp_path)) + lost == 500
+
+
+def test_a_full_disk_drops_and_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    real, room = os.write, [1000]
+
+    def little(file: int, content: bytes) -> int:
+        taken = min(len(content), room[0])
+        room[0] -= taken
+        if not taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(file, content[:taken])
+
+    monkeypatch.setattr(os, "write", little)
+    folder, before = Folder(tmp_path), b'{"id": 1}\n'
+    folder.write(before)
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"[Nn]o space left"):
+            folder.write(b"x" * 1200 + b"\n")
+    room[0] = 10_000
+    folder.write(b'{"id": 2}\n')
+    assert [line["id"] for line in lines(tmp_path)] == [1, 2]
+
+
+def test_files_are_rotated_and_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(prediction_log, "FILE_SIZE", 30)
+    monkeypatch.setattr(prediction_log, "FOLDER_SIZE", 100)
+    folder = Folder(tmp_path)
+    for number in range(10):
+        folder.write(b'{"id": %d}\n' % number)
+    assert len(list(tmp_path.glob("*.jsonl"))) == 4
+    with pytest.raises(FullError):
+        folder.write(b'{"id": 10}\n')
+    for file in sorted(tmp_path.glob("*.jsonl"))[:2]:  # they are collected
+        file.unlink()
+    folder.write(b'{"id": 11}\n')
+    assert lines(tmp_path)[-1]["id"] == 11
+
+
+def test_a_kill_tears_no_line_and_the_next_process_begins_a_file(
+    pipeline: Project, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        with serving(pipeline, tmp_path / str(number), PREDICTION_LOG=str(log)) as server:
+            with load(lambda s=server: ask(s), 2):  # type: ignore[misc]
+                assert wait_until(lambda n=number: len(list(log.glob("*"))) == n)  # type: ignore[misc]
+                assert wait_until(lambda s=server: s.metric("prediction_log_lines_total") > 20)  # type: ignore[misc]
+            os.kill(server.http_process(), signal.SIGKILL)
+            server.process.wait(timeout=HANG)
+    found = lines(log)
+    assert len(found) == len({line["id"] for line in found}) > 40
+
+
+def test_a_folder_that_cannot_be_written_hurts_no_request(
+    pipeline: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with serving(pipeline, tmp_path, PREDICTION_LOG=str(tmp_path / "file")) as server:
+        ask(server)
+        assert wait_until(lambda: server.metric('prediction_log_dropped_total{reason="disk"}') == 1)
+        ask(server)

@@ -1,0 +1,106 @@
+"""Random, by group or by time; never alike on both sides."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reader.io import InputError
+from stages.duplicates import Kin
+from stages.splits import by_group, by_hash, by_time, leaking, milliseconds
+
+HASHES = np.random.default_rng(1).integers(2**64, size=20_000, dtype=np.uint64)
+
+
+def kin(near: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Kin:
+    return Kin(HASHES[: len(near)], np.arange(len(near)), near)
+
+
+def shares(split: "np.ndarray[tuple[int], np.dtype[np.int8]]") -> list[float]:
+    return list(np.bincount(split, minlength=3) / len(split))
+
+
+@pytest.mark.parametrize("size", [1, 2, 10])
+def test_shares_are_as_asked_however_many_are_alike(size: int) -> None:
+    near = np.arange(20_000) // size
+    split = by_hash(kin(near), validation=0.1, test=0.2)
+    assert shares(split) == pytest.approx([0.7, 0.1, 0.2], abs=0.01 * size**0.5)
+    assert not leaking(split, near).any()
+
+
+def test_a_new_row_moves_its_kin_alone() -> None:
+    near = np.arange(1000)
+    before = by_hash(kin(near), 0.1, 0.2)
+    after = by_hash(kin(np.append(near, 7)), 0.1, 0.2)
+    moved = np.flatnonzero(before != after[:1000])
+    assert set(moved) <= {7}
+
+
+def groups(count: int, rows: int = 3000) -> "pd.Series[str]":
+    return pd.Series([f"group {i % count}" for i in range(rows)])
+
+
+@pytest.mark.parametrize("count", [3, 6, 1000])
+def test_a_group_is_in_one_split(count: int) -> None:
+    named = groups(count)
+    split = by_group(named, kin(np.arange(3000)), 1, [], validation=0.1, test=0.2)
+    assert pd.Series(split).groupby(named).nunique().max() == 1
+    assert set(split) == {0, 1, 2}
+    if count == 1000:
+        assert shares(split) == pytest.approx([0.7, 0.1, 0.2], abs=0.05)
+
+
+def test_the_groups_to_hold_out_judge() -> None:
+    named = groups(6)
+    split = by_group(named, kin(np.arange(3000)), 1, ["group 2", "group 5"], 0.1, 0.2)
+    assert set(named[split == 2]) == {"group 2", "group 5"}
+    assert {1, 0} < set(split)
+
+
+def test_rows_without_a_group_are_on_their_own() -> None:
+    named = groups(6).where(np.arange(3000) % 2 == 0, "")
+    split = by_group(named, kin(np.arange(3000)), 1, [], 0.1, 0.2)
+    assert shares(split[1::2]) == pytest.approx([0.7, 0.1, 0.2], abs=0.05)
+
+
+def test_groups_that_cannot_be_split_are_named() -> None:
+    with pytest.raises(InputError, match=r"prepare.group: 2 groups are too few"):
+        by_group(groups(2), kin(np.arange(3000)), 1, [], 0.1, 0.2)
+    with pytest.raises(InputError, match=r"no group flood; there are: group 0, group 1, group 2"):
+        by_group(groups(3), kin(np.arange(3000)), 1, ["flood"], 0.1, 0.2)
+
+
+def test_the_past_learns_and_the_future_judges() -> None:
+    times = np.random.default_rng(2).permutation(1000) // 4  # four at a time
+    split = by_time(times, 0.1, 0.2)
+    assert shares(split) == pytest.approx([0.7, 0.1, 0.2], abs=0.01)
+    assert times[split == 0].max() < times[split == 1].min()
+    assert times[split == 1].max() < times[split == 2].min()
+
+
+def test_what_an_earlier_split_has_alike_leaks() -> None:
+    split = np.array([0, 2, 1, 2, 2], dtype=np.int8)
+    near = np.array([5, 5, 3, 3, 1])
+    assert leaking(split, near).tolist() == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2013-06-22T01:03:54.743Z",
+        "2013-06-22 01:03:54.743+00:00",
+        "Sat Jun 22 01:03:54.743 +0000 2013",
+        "1371863034743",
+        "348244924530950144",  # an id of a tweet
+    ],
+)
+def test_times_of_any_spelling(value: str) -> None:
+    assert milliseconds(pd.Series([value, value])) == pytest.approx(1371863034743, abs=1)
+
+
+def test_seconds_and_what_is_no_time() -> None:
+    assert milliseconds(pd.Series(["1371863034", "1371863035.5"])).tolist() == [
+        1371863034000,
+        1371863035000,
+    ]
+    with pytest.raises(ValueError, match=r"^1$"):
+        milliseconds(pd.Series(["2013-06-22", "soon"]))
