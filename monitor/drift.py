@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow
 from scipy.sparse import issparse, vstack
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -151,10 +151,17 @@ def told_by_words(known: Sequence[str], live: Sequence[str]) -> tuple[Told | Non
         return told, []
     model.fit(counts, np.arange(counts.shape[0]) >= size)
     names = counter.get_feature_names_out()
-    shares = [np.asarray(part.mean(axis=0)).ravel() for part in (counts[size:], counts[:size])]
-    order = np.argsort(-model.coef_[0])[:WORDS]
-    found = [Word(str(names[i]), float(shares[0][i]), float(shares[1][i])) for i in order]
-    return told, [word for word in found if word.live > word.known]
+    seen = [np.asarray(part.sum(axis=0)).ravel() for part in (counts[size:], counts[:size])]
+    words = []
+    for place in np.argsort(-model.coef_[0])[: 10 * WORDS]:
+        live, known_to = (
+            binomtest(int(of[place]), total).proportion_ci(0.99, method="wilson")
+            for of, total in zip(seen, (counts.shape[0] - size, size), strict=True)
+        )
+        if live.low > known_to.high:
+            shares = seen[0][place] / (counts.shape[0] - size), seen[1][place] / size
+            words.append(Word(str(names[place]), *map(float, shares)))
+    return told, words[:WORDS]
 
 
 def _readings(texts: Sequence[str]) -> npt.NDArray[np.object_]:

@@ -17,6 +17,7 @@ from reader.io import InputError
 TARGETS = {"0": 0, "1": 1, LABELS[0]: 0, LABELS[1]: 1}  # what a reviewer may write
 DRAWN = ("random", "feedback")  # how a tweet came to be reviewed
 COLUMNS = ("id", "label", "drawn")
+VERDICT = "feedback"  # the message of a line of a reader's, among others on standard output
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,16 @@ def read_feedback(places: list[str], lines: Lines) -> pd.DataFrame:
             lines.read += 1
             try:
                 given = json.loads(line)
+                given = given.get("jsonPayload", given)  # as Cloud Logging exports it
+                if given.get("message", VERDICT) != VERDICT:
+                    lines.others += 1
+                    continue
                 time = datetime.fromisoformat(given["time"]).astimezone(UTC)
                 verdict = (str(given["id"]), time, given["label"], given["right"])
                 if verdict[2] not in LABELS or not isinstance(verdict[3], bool):
                     raise ValueError("no verdict")
                 found.append(verdict)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 lines.add_broken(f"{place}:{number}")
     table = pd.DataFrame(found, columns=["id", "time", "label", "right"])
     return table.sort_values("time", kind="stable").drop_duplicates("id", keep="last")

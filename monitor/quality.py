@@ -52,14 +52,14 @@ def estimate(reference: Reference, cells: Cells) -> dict[str, Figure]:
     share, and chance.
     """
     chance = np.random.default_rng(SEED)
-    labels = np.asarray(reference.labels, dtype=np.float64)
+    labels = reference.labels.astype(np.float64)
     size, live = len(labels), int(cells.counts.sum())
     drawn = chance.multinomial(size, np.full(size, 1 / size), RESAMPLES)
     counts = chance.multinomial(live, cells.counts / live, RESAMPLES)
     # the first row is what was seen itself
     weights = np.vstack([np.ones(size), drawn]).astype(np.float64)
     counts = np.vstack([cells.counts, counts])
-    scales, shifts = recalibrate(log_odds(np.asarray(reference.probabilities)), labels, weights)
+    scales, shifts = recalibrate(log_odds(reference.probabilities), labels, weights)
     before = np.clip(weights @ labels, 0.5, size - 0.5) / size
     odds = scales[:, None] * cells.odds + shifts[:, None]
     now = share(odds, counts.astype(np.float64), before)

@@ -18,7 +18,7 @@ from locked.reference import Reference
 from monitor import drift, prevalence, quality
 from monitor.labels import Labelled, join_feedback, join_reviewed
 from monitor.logs import Lines
-from monitor.verdict import STATUS, Word, decide
+from monitor.verdict import STATUS, Name, decide
 from monitor.window import Log
 from reader.io import InputError
 
@@ -41,8 +41,8 @@ class Model:
     @property
     def accuracy(self) -> float:
         """On the reference's held-out tweets."""
-        said = np.asarray(self.reference.probabilities) >= self.threshold
-        return float((said == np.asarray(self.reference.labels)).mean())
+        said = self.reference.probabilities >= self.threshold
+        return float((said == self.reference.labels).mean())
 
 
 def load(folder: Path) -> Model:
@@ -95,9 +95,9 @@ def build(
     }
 
 
-def word(report: Report) -> Word:
+def word(report: Report) -> Name:
     """Return the verdict on the model in use."""
-    found: Word = top(report)["verdict"]["word"]
+    found: Name = top(report)["verdict"]["word"]
     return found
 
 
@@ -179,15 +179,15 @@ def _judged(
     if model is None:
         return found
     reference, some = model.reference, drift.some(once, drift.LIVE)
-    held_out = np.asarray(reference.features)
+    held_out = reference.features.astype(np.float32)  # as the log is read: equal stays equal
     features, scores = log.features[some], log.probabilities[some]
-    said = np.asarray(reference.probabilities, dtype=np.float32)
+    said = reference.probabilities.astype(np.float32)
     effects = drift.effects(held_out, features, said, scores)
     told = {"features": drift.told_by_features(held_out, features)}
     told["words"], words = drift.told_by_words(known, log.texts)
     figures = quality.estimate(reference, prevalence.count(probabilities, log.disaster[once]))
     sure = {name: one for name, one in told.items() if one}
-    verdict = decide(model.accuracy, len(once), figures, effects, sure, measured)
+    verdict = decide(model.accuracy, len(once), figures, effects, sure, words, measured)
     return found | {
         "verdict": asdict(verdict),
         "reference": {"tweets": len(reference.labels), "accuracy": model.accuracy}

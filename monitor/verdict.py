@@ -1,25 +1,25 @@
 """One word on a model in use: ok, look, act, or too few."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from monitor.drift import Effect, Told
+from monitor.drift import Effect, Told, Word
 from monitor.quality import Figure, Measured, labels_needed
 
 MARGIN = 0.02  # of accuracy: below the reference's by more is worse
 FEWEST = 200  # tweets, fewer of which estimate nothing
 DROP = 0.05  # of accuracy, that a review is sized to find
 
-Word = Literal["ok", "look", "act", "too few"]
-STATUS: dict[Word, int] = {"ok": 0, "too few": 0, "look": 3, "act": 4}  # 1 and 2: no report
+Name = Literal["ok", "look", "act", "too few"]
+STATUS: dict[Name, int] = {"ok": 0, "too few": 0, "look": 3, "act": 4}  # 1 and 2: no report
 
 
 @dataclass(frozen=True)
 class Verdict:
     """The word, why, and what to do."""
 
-    word: Word
+    word: Name
     reason: str
     advice: str
 
@@ -30,6 +30,7 @@ def decide(
     estimated: Mapping[str, Figure],
     effects: Mapping[str, Effect],
     told: Mapping[str, Told],
+    words: Sequence[Word],
     reviewed: Measured,
 ) -> Verdict:
     """Judge a model.
@@ -43,6 +44,7 @@ def decide(
         estimated: quality without labels.
         effects: drift of each feature.
         told: how well features, and words, tell live tweets from known ones.
+        words: those that live tweets have more of.
         reviewed: accuracy on a random sample.
 
     """
@@ -57,6 +59,8 @@ def decide(
         )
     moved = [name for name, one in effects.items() if one.moved]
     drifted = [f"their {name}" for name, one in told.items() if one.drifted]
+    if words and drifted:
+        drifted[-1] += f" ({', '.join(word.word for word in words[:5])})"
     differ = "; ".join(
         filter(
             None,
@@ -74,6 +78,9 @@ def decide(
             f"less than {beside} by more than {MARGIN}{also}.",
             "Nothing to do.",
         )
+    undecided = ""
+    if reviewed.tweets:
+        undecided = f" A review of {reviewed.tweets}, {_range(reviewed.accuracy)}, does not decide."
     needed = labels_needed(reference - DROP, floor)
     advice = (
         f"Draw a sample and label it (python -m monitor review): {needed} labels show a drop of "
@@ -83,26 +90,28 @@ def decide(
     if tweets < FEWEST:
         return Verdict(
             "too few",
-            f"{tweets} different tweets are fewer than the {FEWEST} that estimates need, and no "
-            f"reviewed sample decides.",
+            f"{tweets} different tweets are fewer than the {FEWEST} that estimates need."
+            f"{undecided or ' Nobody has reviewed a sample.'}",
             advice,
         )
     accuracy = estimated["accuracy"]
     if accuracy.high < floor:
         return Verdict(
-            "look", f"Estimated accuracy is {_range(accuracy)}, less than {beside}.", advice
+            "look",
+            f"Estimated accuracy is {_range(accuracy)}, less than {beside}.{undecided}",
+            advice,
         )
     if differ:
         return Verdict(
             "look",
             f"{differ[0].upper()}{differ[1:]}. Estimated accuracy is {_range(accuracy)} beside "
-            f"{beside}; the estimate holds only as far as the words mean what they did.",
+            f"{beside}; the estimate holds only as far as the words mean what they did.{undecided}",
             advice,
         )
     return Verdict(
         "ok",
         f"Live tweets are like those it was judged on, and its estimated accuracy is "
-        f"{_range(accuracy)} beside {beside}.",
+        f"{_range(accuracy)} beside {beside}.{undecided}",
         f"Nothing to do. To be sure rather than confident: {advice[0].lower()}{advice[1:]}",
     )
 

@@ -17,7 +17,7 @@ from scipy.special import expit, logit
 
 from locked.features import FEATURES
 from locked.manifest import LABELS, MANIFEST, NETWORK, TOKENIZER, BaseWeights, Calibration, Manifest
-from locked.reference import Reference
+from locked.reference import REFERENCE, Reference
 from monitor.__main__ import main
 from reader.io import run
 
@@ -60,9 +60,9 @@ def reference(seed: int = 0, number: int = HELD_OUT) -> Reference:
     held_out = tweets(seed, number)
     return Reference(
         vocabulary=np.arange(10, dtype=np.uint32),
-        probabilities=held_out.probabilities,
+        probabilities=held_out.probabilities.astype(np.float64),
         labels=held_out.labels,
-        features=held_out.features,
+        features=held_out.features.astype(np.float64),
         positive_share=SHARE,
     )
 
@@ -81,7 +81,7 @@ def make_model(folder: Path, note: float = 0.0, seed: int = 0) -> str:
     )
     folder.mkdir(parents=True)
     (folder / MANIFEST).write_text(manifest.model_dump_json())
-    reference(seed).write(folder)
+    (folder / REFERENCE).write_text(json.dumps(reference(seed).dumped()))
     return manifest.version
 
 

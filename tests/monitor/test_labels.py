@@ -59,6 +59,16 @@ def test_the_last_verdict_counts_on_a_tweet_too(
     assert (found.rows.tolist(), found.right(log).tolist()) == ([7], [False])
 
 
+def test_verdicts_among_a_servers_other_lines(tmp_path: Path, lines: list[Line]) -> None:
+    given = verdict(lines[0], right=True, message="feedback")
+    exported = {"timestamp": given["time"], "jsonPayload": given | {"id": "other"}}
+    path = write(tmp_path / "f.jsonl", [{"message": "prediction"}, given, exported])
+    counts = Lines()
+    table = read_feedback([str(path)], counts)
+    assert table["id"].tolist() == [lines[0]["id"], "other"]
+    assert (counts.read, counts.others, counts.broken) == (3, 1, 0)
+
+
 def test_broken_verdicts_are_counted(tmp_path: Path, lines: list[Line]) -> None:
     path = write(tmp_path / "f.jsonl", [verdict(lines[0], right=True)])
     bad = ["{", "[]", '{"id": "a"}', '{"id": "a", "time": "x", "label": "disaster", "right": true}']

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from monitor.drift import Effect, Told
+from monitor.drift import Effect, Told, Word
 from monitor.quality import Figure, Measured, reviewed
 from monitor.verdict import FEWEST, STATUS, Verdict, decide
 from tests.monitor.conftest import reference, tweets
@@ -14,6 +14,7 @@ NOTHING = reviewed(np.zeros(0, dtype=bool))
 FINE = Figure(ACCURACY, ACCURACY - 0.02, ACCURACY + 0.02)
 WORSE = Figure(0.8, 0.78, 0.82)
 MOVED = Effect(0.4, 0.3, 0.5, 0.2, 1.0, 2.0)
+WORDS = [Word("zorg", 0.5, 0.0)]
 STILL = Effect(0.1, 0.0, 0.2, 0.2, 1.0, 2.0)
 
 
@@ -26,7 +27,9 @@ def verdict(
     auc: float = 0.5,
 ) -> Verdict:
     told = {"features": Told(auc, auc - 0.02, auc + 0.02, 0.64)}
-    return decide(ACCURACY, number, {"accuracy": accuracy}, {"characters": effect}, told, measured)
+    return decide(
+        ACCURACY, number, {"accuracy": accuracy}, {"characters": effect}, told, WORDS, measured
+    )
 
 
 def labelled(seed: int, number: int, drop: float = 0.0) -> Measured:
@@ -54,7 +57,7 @@ def test_estimates_and_drift_ask_for_a_look_alone() -> None:
     for found, reason in (
         (verdict(accuracy=WORSE), "Estimated accuracy is 0.800 (0.780 to 0.820)"),
         (verdict(effect=MOVED), "Live tweets differ in characters."),
-        (verdict(auc=0.9), "Their features tell them from known ones."),
+        (verdict(auc=0.9), "Their features (zorg) tell them from known ones."),
         (verdict(accuracy=WORSE, effect=MOVED, auc=0.99), "Estimated"),
     ):
         assert found.word == "look"
@@ -67,7 +70,8 @@ def test_a_review_that_is_sure_overrules_them() -> None:
     found = verdict(sure, accuracy=WORSE, effect=MOVED, auc=0.9)
     assert (found.word, "it copes" in found.reason) == ("ok", True)
     unsure = reviewed(np.arange(50) < ACCURACY * 50)
-    assert verdict(unsure, effect=MOVED).word == "look"
+    found = verdict(unsure, effect=MOVED)
+    assert (found.word, "A review of 50" in found.reason) == ("look", True)
 
 
 @pytest.mark.parametrize("number", [1, FEWEST - 1])
