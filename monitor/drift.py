@@ -154,11 +154,11 @@ def told_by_words(known: Sequence[str], live: Sequence[str]) -> tuple[Told | Non
     seen = [np.asarray(part.sum(axis=0)).ravel() for part in (counts[size:], counts[:size])]
     words = []
     for place in np.argsort(-model.coef_[0])[: 10 * WORDS]:
-        live, known_to = (
+        ours, theirs = (
             binomtest(int(of[place]), total).proportion_ci(0.99, method="wilson")
             for of, total in zip(seen, (counts.shape[0] - size, size), strict=True)
         )
-        if live.low > known_to.high:
+        if ours.low > theirs.high:
             shares = seen[0][place] / (counts.shape[0] - size), seen[1][place] / size
             words.append(Word(str(names[place]), *map(float, shares)))
     return told, words[:WORDS]
