@@ -302,7 +302,13 @@ def test_layers_of_the_server_hold_nothing_else(serve_image: str, tmp_path: Path
     assert {name.partition("/")[0] for name in found} == {"app", "venv"}
     assert [name for name, content in found.items() if MARK in content] == []
     own = {name for name in found if name.startswith("app/") and "/__pycache__" not in name}
-    assert {name.split("/")[1] for name in own} == {"locked", "models", "serve"}
+    assert {name.split("/")[1] for name in own} == {
+        "LICENSE",
+        "NOTICE",
+        "locked",
+        "models",
+        "serve",
+    }
     assert not [name for name in found if "/.cache" in name or "site-packages/torch/" in name]
     assert sum(map(len, found.values())) < 450e6
 

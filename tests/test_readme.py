@@ -1,4 +1,4 @@
-"""The commands of the READMEs, run as they stand."""
+"""The commands of the README and its pages, run as they stand."""
 
 import os
 import re
@@ -17,9 +17,33 @@ from tests.serve.running import Running, free_port, wait_until
 LEFT_OUT = ("make test",)
 
 
+def pages() -> list[Path]:
+    """Return the README and the pages that it leads to, in its order."""
+    readme = ROOT / "README.md"
+    linked = re.findall(r"\((docs/\w+\.md|CONTRIBUTING\.md)\)", readme.read_text())
+    return [readme, *(ROOT / name for name in dict.fromkeys(linked))]
+
+
+def test_every_page_is_found_from_the_readme() -> None:
+    assert {*(ROOT / "docs").glob("*.md")} < {*pages()}
+
+
+def test_links_lead_somewhere() -> None:
+    for page in pages():
+        text = page.read_text()
+        for link in re.findall(r"\]\(([^)]+)\)", text):
+            if "://" in link:
+                continue
+            path, _, anchor = link.partition("#")
+            target = page.parent / path if path else page
+            assert target.exists(), f"{page.name}: {link}"
+            heads = re.findall(r"^#+ (.*)", target.read_text(), re.M) if anchor else []
+            slugs = [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads]
+            assert not anchor or anchor in slugs, f"{page.name}: {link}"
+
+
 def commands() -> list[str]:
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "deploy/README.md"]
-    text = "".join(page.read_text() for page in pages)
+    text = "".join(page.read_text() for page in pages())
     blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
     lines = [line for block in blocks for line in block.splitlines()]
     return [line for line in lines if not line.startswith(LEFT_OUT)]

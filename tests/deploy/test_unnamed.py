@@ -86,8 +86,8 @@ def test_what_needs_a_bucket_says_so(project: Project, cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("file", "bucket"),
     [
-        ("README.md", "YOUR-BUCKET"),
-        ("deploy/README.md", "YOUR-PROJECT-disaster-tweets"),
+        ("docs/sharing.md", "YOUR-BUCKET"),
+        ("docs/cloud.md", "YOUR-PROJECT-disaster-tweets"),
         ("deploy/cloudbuild.yaml", "$PROJECT_ID-disaster-tweets"),
         (".github/actions/google-cloud/action.yml", "$PROJECT-disaster-tweets"),
     ],

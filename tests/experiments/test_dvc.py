@@ -83,7 +83,9 @@ def test_one_that_fails_says_why(lab: Project) -> None:
 
 def test_the_table_fits_a_terminal(lab: Project) -> None:
     here = r"|(teach|export|runtime|prepare|evaluate|promote)\..*"  # few vary them all at once
-    (command,) = re.findall(r"^dvc exp show .*(?=')", (ROOT / "README.md").read_text(), re.M)
+    (command,) = re.findall(
+        r"^dvc exp show .*(?=')", (ROOT / "docs/experiments.md").read_text(), re.M
+    )
     table = lab.run("bash", "-c", f"COLUMNS=100 {command}{here}'").stdout
     assert "…" not in table, table
     lines = table.splitlines()
