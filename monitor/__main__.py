@@ -43,7 +43,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             help="folder of a locked model whose answers are judged, or several",
         )
         if name != "review":
-            one.add_argument("--feedback", nargs="+", default=[], help="files of readers' verdicts")
+            one.add_argument(
+                "--feedback", nargs="+", default=[], help="files or folders with readers' verdicts"
+            )
             one.add_argument("--reviewed", nargs="+", default=[], help="samples with labels")
             one.add_argument("--prepared", type=Path, default=Path("data/prepared"))
         default = {"report": "monitor-report", "review": "sample.csv", "harvest": "harvest.csv"}
@@ -59,10 +61,9 @@ def write_report(chosen: argparse.Namespace) -> int:
     """Write report.json and report.html; return the exit status."""
     models = [report.load(folder) for folder in chosen.model]
     logs, lines = read(chosen.logs, chosen.since, chosen.until)
-    verdicts = read_feedback(chosen.feedback, lines)
-    made = report.build(
-        logs, lines, models, verdicts, read_reviewed(chosen.reviewed), chosen.prepared
-    )
+    judged, reviewed = Lines(), read_reviewed(chosen.reviewed)
+    verdicts = read_feedback(chosen.feedback, judged)
+    made = report.build(logs, lines, models, verdicts, judged, reviewed, chosen.prepared)
     chosen.output.mkdir(parents=True, exist_ok=True)
     write_json(chosen.output / "report.json", made)
     with new_file(chosen.output / "report.html") as draft:
@@ -75,7 +76,7 @@ def write_report(chosen: argparse.Namespace) -> int:
 
 def write_sample(chosen: argparse.Namespace) -> int:
     """Write a sample to be labelled."""
-    log, _ = _log(chosen)
+    log = _log(chosen)
     drawn = review.draw(chosen.logs, log, chosen.n, chosen.output)
     print(f"{chosen.output}: {drawn} tweets; fill in `label` (1 reports a disaster, 0 does not)")
     return 0
@@ -85,8 +86,8 @@ def write_harvest(chosen: argparse.Namespace) -> int:
     """Write labelled tweets as a source for the next training."""
     if not chosen.reviewed + chosen.feedback:
         raise InputError("name labels with --reviewed or --feedback")
-    log, lines = _log(chosen)
-    verdicts, reviewed = read_feedback(chosen.feedback, lines), read_reviewed(chosen.reviewed)
+    log = _log(chosen)
+    verdicts, reviewed = read_feedback(chosen.feedback, Lines()), read_reviewed(chosen.reviewed)
     counts = harvest.harvest(chosen.logs, log, verdicts, reviewed, chosen.prepared, chosen.output)
     print(f"{chosen.output}: {harvest.said(counts)}")
     if counts.to_review:
@@ -94,13 +95,13 @@ def write_harvest(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _log(chosen: argparse.Namespace) -> tuple[Log, Lines]:
+def _log(chosen: argparse.Namespace) -> Log:
     """Read what the first model named answered."""
     version = report.load(chosen.model[0]).version
-    logs, lines = read(chosen.logs, chosen.since, chosen.until)
+    logs, _ = read(chosen.logs, chosen.since, chosen.until)
     if version not in logs:
         raise InputError(f"the log is of model {', '.join(logs)}, not of {version}")
-    return logs[version], lines
+    return logs[version]
 
 
 def _day(text: str) -> date:

@@ -138,7 +138,7 @@ def told_by_features(reference: Floats, live: Floats) -> Told | None:
 
 def told_by_words(known: Sequence[str], live: Sequence[str]) -> tuple[Told | None, list[Word]]:
     """Let a classifier tell live texts from known ones by their words; if it can, name them."""
-    sides = [some(_readings(texts), SAMPLE) for texts in (known, live)]
+    sides = [_readings(texts) for texts in (known, live)]
     counter = CountVectorizer(binary=True, min_df=SEEN, max_features=20_000)
     try:
         counts = counter.fit_transform(np.concatenate(sides)).astype(np.float64)
@@ -165,8 +165,9 @@ def told_by_words(known: Sequence[str], live: Sequence[str]) -> tuple[Told | Non
 
 
 def _readings(texts: Sequence[str]) -> npt.NDArray[np.object_]:
-    """Return what texts say, (different ones,)."""
-    return np.unique(np.asarray(reading(pyarrow.array(texts, pyarrow.string())), dtype=object))
+    """Return what a sample of the texts says, (different ones,)."""
+    chosen = some(np.array(texts, dtype=object), SAMPLE)
+    return np.unique(np.asarray(reading(pyarrow.array(chosen, pyarrow.string())), dtype=object))
 
 
 def some(rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from locked.manifest import LABELS
-from monitor.logs import Lines
+from monitor.logs import Lines, blocks
 from monitor.window import Log, Rows
 from reader.io import InputError
 
@@ -38,31 +38,41 @@ class Labelled:
 def read_feedback(places: list[str], lines: Lines) -> pd.DataFrame:
     """Read verdicts: `right` and `label` (as the client had it) by id, the last of each.
 
+    Counts all lines in `lines`.
+
     Raises:
         InputError: a file cannot be read.
 
     """
     found = []
-    for place in places:
-        for number, line in enumerate(_open(place), start=1):
+    for path, first, block in blocks(places, "verdicts") if places else ():
+        for number, line in enumerate(block, first):
             if line.isspace():
                 continue
             lines.read += 1
             try:
-                given = json.loads(line)
-                given = given.get("jsonPayload", given)  # as Cloud Logging exports it
-                if given.get("message", VERDICT) != VERDICT:
+                if verdict := _verdict(line):
+                    found.append(verdict)
+                else:
                     lines.others += 1
-                    continue
-                time = datetime.fromisoformat(given["time"]).astimezone(UTC)
-                verdict = (str(given["id"]), time, given["label"], given["right"])
-                if verdict[2] not in LABELS or not isinstance(verdict[3], bool):
-                    raise ValueError("no verdict")
-                found.append(verdict)
             except (ValueError, KeyError, TypeError, AttributeError):
-                lines.add_broken(f"{place}:{number}")
+                lines.add_broken(f"{path}:{number}")
     table = pd.DataFrame(found, columns=["id", "time", "label", "right"])
     return table.sort_values("time", kind="stable").drop_duplicates("id", keep="last")
+
+
+def _verdict(line: bytes) -> tuple[str, datetime, str, bool] | None:
+    """Read a reader's verdict, or None where the line is of something else."""
+    if b'"right"' not in line and b'"message"' in line:  # of millions on standard output
+        return None
+    given = json.loads(line)
+    given = given.get("jsonPayload", given)  # as Cloud Logging exports it
+    if given.get("message", VERDICT) != VERDICT:
+        return None
+    time = datetime.fromisoformat(given["time"]).astimezone(UTC)
+    if given["label"] not in LABELS or not isinstance(given["right"], bool):
+        raise ValueError("no verdict")
+    return str(given["id"]), time, given["label"], given["right"]
 
 
 def read_reviewed(places: list[str]) -> pd.DataFrame:
@@ -123,11 +133,3 @@ def join_reviewed(log: Log, reviewed: pd.DataFrame) -> Labelled:
     known = rows >= 0
     targets = reviewed["target"].to_numpy(dtype=np.int8)
     return Labelled(rows[known], targets[known], len(reviewed), int((~known).sum()))
-
-
-def _open(place: str) -> list[bytes]:
-    try:
-        with fsspec.open(place, "rb", compression="infer") as file:
-            return list(file)
-    except Exception as error:  # each file system has errors of its own
-        raise InputError(f"{place}: cannot be read: {error}") from error

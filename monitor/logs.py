@@ -87,11 +87,36 @@ def files(places: list[str]) -> list[tuple[Any, str]]:
             inside = [name for name in sorted(system.find(path)) if name.endswith(NAMES)]
         except Exception as error:  # each file system has errors of its own
             raise InputError(f"{place}: cannot be read: {error}") from error
+        if not inside and not system.isdir(path):
+            raise InputError(f"{place} is missing: no file or folder of this name")
         if not inside:
-            there = "holds no" if system.isdir(path) else "is missing: no folder of"
-            raise InputError(f"{place} {there} logs of predictions ({', '.join(NAMES)})")
+            raise InputError(f"{place} holds no log: no file that ends in {', '.join(NAMES)}")
         found += [(system, name) for name in inside]
     return found
+
+
+def blocks(places: list[str], what: str) -> Iterator[tuple[str, int, list[bytes]]]:
+    """Yield some lines at a time: their file, the number of the first, and the lines.
+
+    Raises:
+        InputError: a file cannot be read.
+
+    """
+    found = files(places)
+    total = sum(system.size(path) or 0 for system, path in found)
+    with Progress(desc=f"monitor: {what}", total=total, unit="B", unit_scale=True) as progress:
+        for system, path in found:
+            try:
+                with system.open(path, "rb") as raw:
+                    opened = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
+                    number, done = 1, 0
+                    while block := opened.readlines(BLOCK):
+                        yield path, number, block
+                        number += len(block)
+                        progress.update(raw.tell() - done)
+                        done = raw.tell()
+            except (OSError, EOFError) as error:
+                raise InputError(f"{path}: cannot be read: {error}") from error
 
 
 def scan(places: list[str], lines: Lines) -> Iterator[pyarrow.Table]:
@@ -103,21 +128,8 @@ def scan(places: list[str], lines: Lines) -> Iterator[pyarrow.Table]:
         InputError: a file cannot be read.
 
     """
-    logs = files(places)
-    total = sum(system.size(path) or 0 for system, path in logs)
-    with Progress(desc="monitor: reading", total=total, unit="B", unit_scale=True) as progress:
-        for system, path in logs:
-            try:
-                with system.open(path, "rb") as raw:
-                    opened = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
-                    number, done = 1, 0
-                    while block := opened.readlines(BLOCK):
-                        yield _predictions(block, path, number, lines)
-                        number += len(block)
-                        progress.update(raw.tell() - done)
-                        done = raw.tell()
-            except (OSError, EOFError) as error:
-                raise InputError(f"{path}: cannot be read: {error}") from error
+    for path, number, block in blocks(places, "predictions"):
+        yield _predictions(block, path, number, lines)
 
 
 def _predictions(block: list[bytes], path: str, first: int, lines: Lines) -> pyarrow.Table:

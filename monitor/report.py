@@ -65,6 +65,7 @@ def build(
     lines: Lines,
     models: Sequence[Model],
     feedback: pd.DataFrame,
+    verdict_lines: Lines,
     reviewed: pd.DataFrame,
     prepared: Path,
 ) -> Report:
@@ -85,6 +86,7 @@ def build(
     return {
         "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "lines": asdict(lines),
+        "verdict_lines": asdict(verdict_lines),
         "in_use": next(version for version in latest if version in known),
         "versions": [
             {"version": version}

@@ -193,14 +193,14 @@ def main() -> None:
                     found: Measured = reviewed(known.right(rows) & ~lost)
                     acts[drop, size].append(found.accuracy.high < accuracy - MARGIN)
     print(
-        f"\n{'windows':24}{'held':>7}{'of':>6}{'width':>8}{'off':>8}{'drift in features':>19}{'in words':>10}"
+        f"\n{'windows':24}{'held':>7}{'of':>6}{'width':>8}{'off':>8}{'drift: features':>17}{'words':>7}"
     )
     for name, found_in in seen.items():
         held, width, off = (np.mean(values) for values in zip(*found_in, strict=True))
         line = f"{name:24}{held:7.1%}{len(found_in):6}{width:8.3f}{off:+8.3f}"
         if drifts[name]:
             in_features, in_words = np.mean(drifts[name], axis=0)
-            line += f"{in_features:19.0%}{in_words:10.0%}"
+            line += f"{in_features:17.0%}{in_words:7.0%}"
         print(line)
     print("\n`act`, by the drop of accuracy and the labels reviewed")
     print(f"{'drop':>6}" + "".join(f"{size:>8}" for size in REVIEWS))

@@ -13,7 +13,8 @@ def test_from_the_first_tweet_to_the_page(pipeline: Project) -> None:
     sent = one["predictions"]
     assert sent > 600
     assert one["different"] < sent  # the floods come again
-    assert (report["lines"]["broken"], report["lines"]["others"]) == (0, 0)
+    for lines in (report["lines"], report["verdict_lines"]):
+        assert lines["read"] > 0 == lines["broken"] == lines["others"]
     assert one["effects"]["capitals"]["low"] > 0
     assert one["texts"] == sent
     assert one["reviewed"]["tweets"] == 200

@@ -67,6 +67,8 @@ def test_verdicts_among_a_servers_other_lines(tmp_path: Path, lines: list[Line])
     table = read_feedback([str(path)], counts)
     assert table["id"].tolist() == [lines[0]["id"], "other"]
     assert (counts.read, counts.others, counts.broken) == (3, 1, 0)
+    whole = read_feedback([str(write(tmp_path / "all/a.jsonl", [given]).parent)], counts)
+    assert len(whole) == 1
 
 
 def test_broken_verdicts_are_counted(tmp_path: Path, lines: list[Line]) -> None:
@@ -76,7 +78,7 @@ def test_broken_verdicts_are_counted(tmp_path: Path, lines: list[Line]) -> None:
     counts = Lines()
     assert len(read_feedback([str(path)], counts)) == 1
     assert (counts.read, counts.broken, counts.named[0]) == (5, 4, f"{path}:2")
-    with pytest.raises(InputError, match=r"none.jsonl: cannot be read"):
+    with pytest.raises(InputError, match=r"none.jsonl is missing"):
         read_feedback([str(tmp_path / "none.jsonl")], counts)
     assert len(read_feedback([], counts)) == 0
 

@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     other = write(tmp_path / "other.jsonl", [{"message": "ready"}])
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"message": "ready"}\n' * 999)[:40])
     for place, message in {
-        "empty": "empty holds no logs of predictions",
+        "empty": "empty holds no log: no file that ends in .jsonl",
         "nowhere": "nowhere is missing",
         "other.jsonl": r"other.jsonl: no prediction among 1 lines",
         "cut.jsonl.gz": "cut.jsonl.gz: cannot be read: ",
