@@ -192,9 +192,8 @@ def main() -> None:
                     lost = chance.random(size) < drop / of_known
                     found: Measured = reviewed(known.right(rows) & ~lost)
                     acts[drop, size].append(found.accuracy.high < accuracy - MARGIN)
-    print(
-        f"\n{'windows':24}{'held':>7}{'of':>6}{'width':>8}{'off':>8}{'drift: features':>17}{'words':>7}"
-    )
+    header = f"{'windows':24}{'held':>7}{'of':>6}{'width':>8}{'off':>8}"
+    print(f"\n{header}{'drift: features':>17}{'words':>7}")
     for name, found_in in seen.items():
         held, width, off = (np.mean(values) for values in zip(*found_in, strict=True))
         line = f"{name:24}{held:7.1%}{len(found_in):6}{width:8.3f}{off:+8.3f}"
