@@ -27,6 +27,7 @@ POWER = 0.8  # with which the least change is found
 LIVE = 200_000  # live tweets, at most: beside some hundred held-out ones, more tell no more
 SAMPLE = 4000  # tweets a side that a classifier learns from, at most
 FOLDS = 5
+HEAVIEST = 10.0  # weight of a reference tweet
 FEW = 50  # tweets a side, below which nothing is learnt
 SEED = 0
 WORDS = 12  # named, at most
@@ -134,6 +135,23 @@ def told_by_features(reference: Floats, live: Floats) -> Told | None:
         LogisticRegression(C=0.1, class_weight="balanced", max_iter=500),
     )
     return _told(model, some(reference, SAMPLE), some(live, SAMPLE))
+
+
+def weights(reference: Floats, live: Floats) -> npt.NDArray[np.float64]:
+    """Weigh reference tweets as live ones are like them, by their features: (m,), about 1 if alike.
+
+    The ratio of densities by which a shift of what is asked is corrected (Shimodaira 2000,
+    https://doi.org/10.1016/S0378-3758(00)00115-4), from a cross-fitted classifier's odds.
+    """
+    live = some(live[np.isfinite(live).all(axis=1)], SAMPLE)
+    if min(len(reference), len(live)) < FEW:
+        return np.ones(len(reference))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced"))
+    rows, truth = np.vstack([reference, live]), np.repeat([0, 1], [len(reference), len(live)])
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
+    chance = cross_val_predict(model, rows, truth, cv=folds, method="predict_proba")
+    odds = chance[: len(reference), 1] / chance[: len(reference), 0]
+    return np.asarray(np.clip(odds, 1 / HEAVIEST, HEAVIEST), dtype=np.float64)
 
 
 def told_by_words(known: Sequence[str], live: Sequence[str]) -> tuple[Told | None, list[Word]]:

@@ -43,21 +43,29 @@ class Measured:
     covered: float = 1.0  # the share of the traffic that the labelled tweets are like
 
 
-def estimate(reference: Reference, cells: Cells) -> dict[str, Figure]:
+def estimate(reference: Reference, cells: Cells, alike: Floats) -> dict[str, Figure]:
     """Estimate prevalence, accuracy, precision and recall on live tweets without a label.
 
     The reference's held-out answers recalibrate the probabilities; the live ones give the share of
     disasters, and with it what each probability stands for now. Each resample draws both anew, and
     a label for each live tweet: so an interval holds the calibration's uncertainty, that of the
     share, and chance.
+
+    Args:
+        reference: of the model.
+        cells: live answers.
+        alike: (held-out tweets,) their weights, larger for those that live tweets are like; the
+            fewer they are in effect (Kish 1965), the wider the intervals.
+
     """
     chance = np.random.default_rng(SEED)
     labels = reference.labels.astype(np.float64)
-    size, live = len(labels), int(cells.counts.sum())
-    drawn = chance.multinomial(size, np.full(size, 1 / size), RESAMPLES)
+    live, size = int(cells.counts.sum()), int(alike.sum() ** 2 / (alike**2).sum())
+    shares = alike / alike.sum()
+    drawn = chance.multinomial(size, shares, RESAMPLES)
     counts = chance.multinomial(live, cells.counts / live, RESAMPLES)
     # the first row is what was seen itself
-    weights = np.vstack([np.ones(size), drawn]).astype(np.float64)
+    weights = np.vstack([size * shares, drawn]).astype(np.float64)
     counts = np.vstack([cells.counts, counts])
     scales, shifts = recalibrate(log_odds(reference.probabilities), labels, weights)
     before = np.clip(weights @ labels, 0.5, size - 0.5) / size

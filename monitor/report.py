@@ -187,7 +187,8 @@ def _judged(
     effects = drift.effects(held_out, features, said, scores)
     told = {"features": drift.told_by_features(held_out, features)}
     told["words"], words = drift.told_by_words(known, log.texts)
-    figures = quality.estimate(reference, prevalence.count(probabilities, log.disaster[once]))
+    cells = prevalence.count(probabilities, log.disaster[once])
+    figures = quality.estimate(reference, cells, drift.weights(held_out, features))
     sure = {name: one for name, one in told.items() if one}
     verdict = decide(model.accuracy, len(once), figures, effects, sure, words, measured)
     return found | {

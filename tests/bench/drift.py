@@ -109,9 +109,16 @@ def learn(tweets: pd.DataFrame, event: str) -> tuple[Reference, list[str], Answe
 def holds(reference: Reference, live: Answers, rows: Rows) -> tuple[bool, float, float]:
     """Tell whether the estimate's interval holds the accuracy; its width, and how far it is off."""
     said = live.probabilities[rows]
-    found = estimate(reference, count(said, said >= 0.5))["accuracy"]
+    alike = drift.weights(reference.features, described(reference, live.texts[rows]))
+    found = estimate(reference, count(said, said >= 0.5), alike)["accuracy"]
     true = float(live.right(rows).mean())
     return found.low <= true <= found.high, found.high - found.low, found.value - true
+
+
+def described(reference: Reference, texts: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
+    """Return what a log would hold of texts: (texts, features)."""
+    vocabulary = frozenset(reference.vocabulary.tolist())
+    return np.array([[*features(text, vocabulary).values()] for text in texts])
 
 
 def shifted(live: Answers, size: int, chance: np.random.Generator) -> Rows:
@@ -144,8 +151,7 @@ def windows(known: int, unseen: int, number: int) -> Iterator[tuple[str, Rows]]:
 
 def drifted(reference: Reference, learnt: list[str], texts: list[str]) -> tuple[bool, bool]:
     """Tell whether drift is seen in the features, and in the words."""
-    vocabulary = set(reference.vocabulary.tolist())
-    found = np.array([[*features(text, vocabulary).values()] for text in texts])
+    found = described(reference, np.array(texts, dtype=object))
     same = reference.probabilities
     effects = drift.effects(reference.features, found, same, same)
     told = drift.told_by_features(reference.features, found)

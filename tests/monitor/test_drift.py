@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from locked.features import FEATURES
-from monitor.drift import NEGLIGIBLE, effect, effects, told_by_features, told_by_words
+from monitor.drift import NEGLIGIBLE, effect, effects, told_by_features, told_by_words, weights
 from tests.conftest import CORPUS
 from tests.monitor.conftest import Tweets, reference, tweets
 
@@ -117,3 +117,13 @@ def test_links_and_mentions_are_no_words(tmp_path: Path) -> None:
     told, _ = told_by_words(known, [f"@someone {text} https://t.example/zorg" for text in other])
     assert told
     assert not told.drifted
+
+
+def test_weights_follow_what_live_tweets_are_like() -> None:
+    alike = weights(HELD_OUT.features, tweets(1, 2000).features)
+    assert np.median(np.abs(alike - 1)) < 0.25
+    shifted = weights(HELD_OUT.features, tweets(1, 2000, longer=0.3).features)
+    assert np.corrcoef(shifted, HELD_OUT.features[:, 0])[0, 1] > 0.7
+    assert shifted.max() <= 10
+    nothing = np.full((2000, len(FEATURES)), np.nan)
+    assert (weights(HELD_OUT.features, nothing) == 1).all()

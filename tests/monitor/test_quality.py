@@ -6,9 +6,10 @@ import pytest
 from monitor import quality
 from monitor.prevalence import count
 from monitor.quality import estimate, labels_needed, reviewed, volunteered
-from tests.monitor.conftest import reference, tweets
+from tests.monitor.conftest import HELD_OUT, reference, tweets
 
 WINDOWS = 60
+ALIKE = np.ones(HELD_OUT)
 
 
 def test_where_only_the_share_moves_the_estimate_holds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,7 +19,7 @@ def test_where_only_the_share_moves_the_estimate_holds(monkeypatch: pytest.Monke
     for seed in range(WINDOWS):
         now = np.random.default_rng(seed).uniform(0.05, 0.9)
         given = tweets(1000 + seed, (300, 1000, 3000)[seed % 3], now)
-        found = estimate(reference(seed), count(given.probabilities, given.disaster))
+        found = estimate(reference(seed), count(given.probabilities, given.disaster), ALIKE)
         for name, true in (("accuracy", given.accuracy), ("prevalence", given.labels.mean())):
             held[name] += found[name].low <= true <= found[name].high
         widest = max(widest, found["accuracy"].high - found["accuracy"].low)
@@ -29,16 +30,34 @@ def test_where_only_the_share_moves_the_estimate_holds(monkeypatch: pytest.Monke
 
 def test_precision_and_recall_move_with_the_share() -> None:
     rare = tweets(1, 5000, 0.05)
-    found = estimate(reference(), count(rare.probabilities, rare.disaster))
+    found = estimate(reference(), count(rare.probabilities, rare.disaster), ALIKE)
     precision = rare.labels[rare.disaster].mean()
     recall = rare.disaster[rare.labels == 1].mean()
     assert found["precision"].low <= precision <= found["precision"].high < 0.75
     assert found["recall"].low <= recall <= found["recall"].high
 
 
+def test_fewer_tweets_that_are_alike_tell_less() -> None:
+    given = tweets(1, 5000)
+    cells = count(given.probabilities, given.disaster)
+    few = np.where(np.arange(HELD_OUT) < 50, 10.0, 0.1)
+    one, other = (estimate(reference(), cells, of)["accuracy"] for of in (ALIKE, few))
+    assert other.high - other.low > 1.5 * (one.high - one.low)
+
+
+def test_held_out_tweets_that_are_alike_count_for_the_estimate() -> None:
+    """The model is timid where live tweets are, and right where the others are."""
+    given = tweets(1, 5000)
+    cells = count(given.probabilities, given.disaster)
+    held_out = reference()
+    wrong = (held_out.probabilities >= 0.5) != held_out.labels
+    found = estimate(held_out, cells, np.where(wrong, 4.0, 1.0))["accuracy"]
+    assert found.high < estimate(held_out, cells, ALIKE)["accuracy"].low
+
+
 def test_nothing_called_a_disaster_has_no_precision() -> None:
     cells = count(np.full(300, 0.01, dtype=np.float32), np.zeros(300, dtype=bool))
-    assert np.isnan(estimate(reference(), cells)["precision"].value)
+    assert np.isnan(estimate(reference(), cells, ALIKE)["precision"].value)
 
 
 def test_a_reviewed_sample() -> None:
