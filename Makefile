@@ -46,7 +46,7 @@ report: $(READY) ## Write models/report.html: this run, or its difference to BAS
 
 monitor: $(READY) ## Say of LOGS=folder (FEEDBACK=, REVIEWED=) whether a deployed model still answers well
 	$(RUN) monitor $(or $(LOGS),$(error say where the log is: make monitor LOGS=folder or gs://bucket/path)) \
-		$(if $(FEEDBACK),--feedback $(FEEDBACK)) $(if $(REVIEWED),--reviewed $(REVIEWED))
+		$(if $(FEEDBACK),--feedback $(FEEDBACK)) $(if $(REVIEWED),--reviewed $(REVIEWED)) || test $$? -ge 3 # a verdict, and no failure
 
 watch-demo: $(READY) ## Serve tweets that change half-way, and open the page that says so
 	$(RUN) monitor.demo

@@ -3,12 +3,9 @@
 A block that cannot be read is halved until the broken line is alone.
 """
 
-import gzip
 import io
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import fsspec
 import numpy as np
@@ -18,11 +15,12 @@ import pyarrow.json
 
 from locked.features import FEATURES
 from locked.manifest import LABELS
+from reader.files import find, unpacked
 from reader.io import InputError
 from reader.progress import Progress
 
 BLOCK = 8 * 2**20  # bytes read at a time
-NAMES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")  # of the files of a folder that are read
+PATTERN = "**/*.json*"  # the files of a folder that are read
 SCHEMA_VERSION = 1
 NAMED = 5  # broken lines
 
@@ -69,32 +67,6 @@ class Lines:
             self.named.append(place)
 
 
-def files(places: list[str]) -> list[tuple[Any, str]]:
-    """Find the logs of files and folders: (file system, path) each.
-
-    Raises:
-        InputError: a place does not exist, or holds no log.
-
-    """
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # its tracebacks say less than our line
-    found = []
-    for place in places:
-        try:
-            system, path = fsspec.core.url_to_fs(place)
-            if system.isfile(path):
-                found.append((system, path))
-                continue
-            inside = [name for name in sorted(system.find(path)) if name.endswith(NAMES)]
-        except Exception as error:  # each file system has errors of its own
-            raise InputError(f"{place}: cannot be read: {error}") from error
-        if not inside and not system.isdir(path):
-            raise InputError(f"{place} is missing: no file or folder of this name")
-        if not inside:
-            raise InputError(f"{place} holds no log: no file that ends in {', '.join(NAMES)}")
-        found += [(system, name) for name in inside]
-    return found
-
-
 def blocks(places: list[str], what: str) -> Iterator[tuple[str, int, list[bytes]]]:
     """Yield some lines at a time: their file, the number of the first, and the lines.
 
@@ -102,21 +74,21 @@ def blocks(places: list[str], what: str) -> Iterator[tuple[str, int, list[bytes]
         InputError: a file cannot be read.
 
     """
-    found = files(places)
-    total = sum(system.size(path) or 0 for system, path in found)
+    names = find(places, PATTERN)
+    total = sum(system.size(path) or 0 for system, path in map(fsspec.core.url_to_fs, names))
     with Progress(desc=f"monitor: {what}", total=total, unit="B", unit_scale=True) as progress:
-        for system, path in found:
+        for name in names:
             try:
-                with system.open(path, "rb") as raw:
-                    opened = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
+                with fsspec.open(name, "rb") as raw, unpacked(raw, name) as (opened, _):
+                    buffered = io.BufferedReader(opened)  # a bucket's file reads lines one by one
                     number, done = 1, 0
-                    while block := opened.readlines(BLOCK):
-                        yield path, number, block
+                    while block := buffered.readlines(BLOCK):
+                        yield name, number, block
                         number += len(block)
                         progress.update(raw.tell() - done)
                         done = raw.tell()
-            except (OSError, EOFError) as error:
-                raise InputError(f"{path}: cannot be read: {error}") from error
+            except OSError as error:
+                raise InputError(f"{name}: cannot be read: {error}") from error
 
 
 def scan(places: list[str], lines: Lines) -> Iterator[pyarrow.Table]:

@@ -48,6 +48,7 @@ class Answers:
     """Tweets with what is true and what the model says."""
 
     texts: npt.NDArray[np.object_]
+    features: npt.NDArray[np.float64]
     labels: npt.NDArray[np.int8]
     probabilities: npt.NDArray[np.float32]
 
@@ -90,35 +91,29 @@ def learn(tweets: pd.DataFrame, event: str) -> tuple[Reference, list[str], Answe
     ).fit(learnt["text"], learnt["target"])
     by = fit(calibrating["target"].to_numpy(), model.predict_proba(calibrating["text"])[:, 1])
 
-    def answers(some: pd.DataFrame) -> Answers:
-        said = calibrate(model.predict_proba(some["text"])[:, 1], by)
-        return Answers(some["text"].to_numpy(dtype=object), some["target"].to_numpy(), said)
+    def said(some: pd.DataFrame) -> npt.NDArray[np.float32]:
+        return calibrate(model.predict_proba(some["text"])[:, 1], by)
 
-    judged = answers(held_out)
-    reference = Reference.of(
-        learnt["text"],
-        float(learnt["target"].mean()),
-        judged.texts.tolist(),
-        judged.probabilities,
-        judged.labels,
-    )
     texts = learnt["text"].tolist()
+    share, of_them = float(learnt["target"].mean()), held_out["target"].to_numpy()
+    reference = Reference.of(texts, share, held_out["text"].tolist(), said(held_out), of_them)
+    vocabulary = frozenset(reference.vocabulary.tolist())
+
+    def answers(some: pd.DataFrame) -> Answers:
+        found = np.array([[*features(text, vocabulary).values()] for text in some["text"]])
+        labels = some["target"].to_numpy()
+        return Answers(some["text"].to_numpy(dtype=object), found, labels, said(some))
+
     return reference, texts, answers(live), answers(tweets[tweets["event"] == event])
 
 
 def holds(reference: Reference, live: Answers, rows: Rows) -> tuple[bool, float, float]:
     """Tell whether the estimate's interval holds the accuracy; its width, and how far it is off."""
     said = live.probabilities[rows]
-    alike = drift.weights(reference.features, described(reference, live.texts[rows]))
+    alike = drift.weights(reference.features, live.features[rows])
     found = estimate(reference, count(said, said >= 0.5), alike)["accuracy"]
     true = float(live.right(rows).mean())
     return found.low <= true <= found.high, found.high - found.low, found.value - true
-
-
-def described(reference: Reference, texts: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
-    """Return what a log would hold of texts: (texts, features)."""
-    vocabulary = frozenset(reference.vocabulary.tolist())
-    return np.array([[*features(text, vocabulary).values()] for text in texts])
 
 
 def shifted(live: Answers, size: int, chance: np.random.Generator) -> Rows:
@@ -149,13 +144,14 @@ def windows(known: int, unseen: int, number: int) -> Iterator[tuple[str, Rows]]:
             yield f"{share:.0%} unseen", np.concatenate([old, known + start + np.arange(new)])
 
 
-def drifted(reference: Reference, learnt: list[str], texts: list[str]) -> tuple[bool, bool]:
+def drifted(
+    reference: Reference, learnt: list[str], live: Answers, rows: Rows
+) -> tuple[bool, bool]:
     """Tell whether drift is seen in the features, and in the words."""
-    found = described(reference, np.array(texts, dtype=object))
-    same = reference.probabilities
+    found, same = live.features[rows], reference.probabilities
     effects = drift.effects(reference.features, found, same, same)
     told = drift.told_by_features(reference.features, found)
-    words, _ = drift.told_by_words(learnt, texts)
+    words, _ = drift.told_by_words(learnt, live.texts[rows].tolist())
     moved = any(one.moved for one in effects.values())
     return moved or bool(told and told.drifted), bool(words and words.drifted)
 
@@ -190,7 +186,7 @@ def main() -> None:
         ):
             seen[name].append(holds(reference, both, rows))
             if number % 6 == 1:
-                drifts[name].append(drifted(reference, learnt, both.texts[rows].tolist()))
+                drifts[name].append(drifted(reference, learnt, both, rows))
         for drop in (0.0, DROP, 0.15):
             for size in REVIEWS:
                 for _ in range(200):

@@ -78,7 +78,7 @@ def test_broken_verdicts_are_counted(tmp_path: Path, lines: list[Line]) -> None:
     counts = Lines()
     assert len(read_feedback([str(path)], counts)) == 1
     assert (counts.read, counts.broken, counts.named[0]) == (5, 4, f"{path}:2")
-    with pytest.raises(InputError, match=r"none.jsonl is missing"):
+    with pytest.raises(InputError, match=r"none.jsonl: no such file"):
         read_feedback([str(tmp_path / "none.jsonl")], counts)
     assert len(read_feedback([], counts)) == 0
 

@@ -10,6 +10,7 @@ import pytest
 from monitor.logs import Lines
 from monitor.window import Log, read
 from reader.io import InputError
+from tests.gcs import Cloud
 from tests.monitor.conftest import Line, lines_of, tweets, write
 
 LINES = lines_of(tweets(0, 20), "v1")
@@ -54,6 +55,18 @@ def test_files_of_all_kinds_in_a_folder(tmp_path: Path) -> None:
     assert log.times.max() == np.datetime64("2026-11-20T08:20:00.123")
 
 
+def test_a_bucket(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
+    bucket = cloud.client().create_bucket("logged")
+    text = "".join(json.dumps(line) + "\n" for line in LINES[:5])
+    bucket.blob("logs/a.jsonl").upload_from_string(text + "{\n")
+    bucket.blob("logs/2026/b.jsonl.gz").upload_from_string(gzip.compress(text.encode()))
+    (log,), counts = of(["gs://logged/logs"])
+    assert (len(log), counts.named) == (10, ["gs://logged/logs/a.jsonl:6"])
+    with pytest.raises(InputError, match="gs://logged/nothing: no such file or bucket"):
+        read(["gs://logged/nothing"])
+
+
 BROKEN = [
     "{",
     "[1, 2]",
@@ -91,8 +104,8 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     other = write(tmp_path / "other.jsonl", [{"message": "ready"}])
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"message": "ready"}\n' * 999)[:40])
     for place, message in {
-        "empty": "empty holds no log: no file that ends in .jsonl",
-        "nowhere": "nowhere is missing",
+        "empty": "empty: the folder has no file",
+        "nowhere": "nowhere: no such file or bucket",
         "other.jsonl": r"other.jsonl: no prediction among 1 lines",
         "cut.jsonl.gz": "cut.jsonl.gz: cannot be read: ",
     }.items():

@@ -131,10 +131,13 @@ def test_what_is_wrong_is_one_line(place: Place) -> None:
         ((place.logs, "--model", place.folder / "stranger"), f"is {stranger}: name its folder"),
         ((place.logs, "--model", bare), "reference"),
         ((place.logs, "--model", place.folder / "nowhere"), "no locked model here"),
-        ((place.folder / "empty", "--model", place.model), "holds no log"),
+        ((place.folder / "empty", "--model", place.model), "the folder has no file"),
         ((place.logs, "--model", place.model, "--since", "2030-01-01"), "no prediction of these"),
         ((place.logs, "--model", place.model, "--until", "2020-01-01"), "no prediction of these"),
-        ((place.logs, "--model", place.model, "--feedback", "none.jsonl"), "none.jsonl is missing"),
+        (
+            (place.logs, "--model", place.model, "--feedback", "none.jsonl"),
+            "none.jsonl: no such",
+        ),
     ]:
         status, said = command(*arguments, *at)
         assert (status, message in said) == (1, True), said
