@@ -75,12 +75,13 @@ def blocks(places: list[str], what: str) -> Iterator[tuple[str, int, list[bytes]
 
     """
     names = find(places, PATTERN)
-    total = sum(system.size(path) or 0 for system, path in map(fsspec.core.url_to_fs, names))
+    total = sum(map(_size, names))
     with Progress(desc=f"monitor: {what}", total=total, unit="B", unit_scale=True) as progress:
         for name in names:
             try:
                 with fsspec.open(name, "rb") as raw, unpacked(raw, name) as (opened, _):
-                    buffered = io.BufferedReader(opened)  # a bucket's file reads lines one by one
+                    # a bucket's file itself reads lines one by one
+                    buffered = io.BufferedReader(opened)  # type: ignore[type-var]
                     number, done = 1, 0
                     while block := buffered.readlines(BLOCK):
                         yield name, number, block
@@ -89,6 +90,16 @@ def blocks(places: list[str], what: str) -> Iterator[tuple[str, int, list[bytes]
                         done = raw.tell()
             except OSError as error:
                 raise InputError(f"{name}: cannot be read: {error}") from error
+
+
+def _size(name: str) -> int:
+    system, path = fsspec.core.url_to_fs(name)
+    try:
+        return system.size(path) or 0
+    except FileNotFoundError as error:
+        raise InputError(f"{name}: no such file or bucket") from error
+    except Exception as error:  # each file system has errors of its own
+        raise InputError(f"{name}: cannot be read: {error}") from error
 
 
 def scan(places: list[str], lines: Lines) -> Iterator[pyarrow.Table]:
