@@ -52,7 +52,7 @@ watch-demo: $(READY) ## Serve tweets that change half-way, and open the page tha
 	$(RUN) monitor.demo
 
 promote: $(READY) ## Give STAGE=prod to this commit's model, or to VERSION=v0.0.1
-	$(RUN) experiments.promote $(or $(STAGE),prod) $(if $(VERSION),--version $(VERSION))
+	$(RUN) experiments.promote $(or $(STAGE),prod) $(if $(VERSION),--version $(VERSION)) $(if $(FRESH),--fresh $(FRESH))
 
 cloud: $(READY) ## Make what Google Cloud needs to hold: bucket, accounts, roles, secrets
 	$(RUN) deploy.setup up

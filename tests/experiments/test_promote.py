@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments.compare import difference
@@ -40,9 +41,18 @@ def test_promote_refuse_a_worse_one_and_roll_back(project: Project, tmp_path: Pa
     project.set_params(params)
     project.run("dvc", "repro")
     commit(project, "as good")
-    code, said = promote(project)
+    fresh = tmp_path / "fresh.csv"
+    learnt = pd.read_parquet(project.folder / "data/prepared/train.parquet").head(3)
+    learnt[["text", "target"]].to_csv(fresh, index=False)
+    assert (
+        "fresh.csv: this model has learnt from each of"
+        in promote(project, "--fresh", str(fresh))[1]
+    )
+    fresh.write_text(fresh.read_text() + "A dam has burst above the town,1\nlovely cake,0\n")
+    code, said = promote(project, "--fresh", str(fresh))
     assert code == 0, said
-    assert "less that of v0.0.1: +0.00 points" in said
+    assert "on the test split, less that of v0.0.1: +0.00 points" in said
+    assert f"on {fresh}, less that of v0.0.1: +0.00 points" in said
     assert "v0.0.2 has prod now, after v0.0.1" in said
 
     # one that has learnt nothing
@@ -51,7 +61,8 @@ def test_promote_refuse_a_worse_one_and_roll_back(project: Project, tmp_path: Pa
     code, said = promote(project)
     assert code == 1
     assert (
-        "v0.0.2 keeps prod: this model is surely worse by more than promote.margin = 0.01" in said
+        "v0.0.2 keeps prod: this model is surely worse by more than promote.margin = 0.01 on the "
+        "test split" in said
     )
     assert len(tags(project)) == 4
     assert promote(project, "staging")[0] == 0  # nobody has that stage: nothing to be worse than
