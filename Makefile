@@ -10,7 +10,7 @@ export HOME ?= /tmp
 export LOGNAME ?= $(shell id -un 2> /dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repository repro verify serve report promote cloud doctor train-cloud images deploy back check-deploy test check lint bench clean
+.PHONY: help setup repository repro verify serve report monitor watch-demo promote cloud doctor train-cloud images deploy back check-deploy test check lint bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,13 @@ endif
 
 report: $(READY) ## Write models/report.html: this run, or its difference to BASE=main
 	$(RUN) experiments.report $(BASE)
+
+monitor: $(READY) ## Say of LOGS=folder (FEEDBACK=, REVIEWED=) whether a deployed model still answers well
+	$(RUN) monitor $(or $(LOGS),$(error say where the log is: make monitor LOGS=folder or gs://bucket/path)) \
+		$(if $(FEEDBACK),--feedback $(FEEDBACK)) $(if $(REVIEWED),--reviewed $(REVIEWED)) || test $$? -ge 3 # a verdict, and no failure
+
+watch-demo: $(READY) ## Serve tweets that change half-way, and open the page that says so
+	$(RUN) monitor.demo
 
 promote: $(READY) ## Give STAGE=prod to this commit's model, or to VERSION=v0.0.1
 	$(RUN) experiments.promote $(or $(STAGE),prod) $(if $(VERSION),--version $(VERSION))

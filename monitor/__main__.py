@@ -1,0 +1,128 @@
+"""What a deployed model was asked, and whether it still answers as well as it did.
+
+    python -m monitor LOGS [--feedback FILE ...] [--reviewed FILE ...] [--since DATE] [--until DATE]
+    python -m monitor review LOGS --n 100 --output sample.csv
+    python -m monitor harvest LOGS --reviewed FILE ... [--feedback FILE ...] --output harvest.csv
+
+LOGS and FILEs are paths or fsspec URLs (gs://...). The status is 0 where the verdict is ok, and
+where tweets are too few for one; 3 where somebody should look, 4 where somebody should act, and 1
+or 2 where there is no report since an input or the command line is wrong.
+"""
+
+import argparse
+import sys
+from datetime import date
+from pathlib import Path
+
+from monitor import harvest, report, review
+from monitor.labels import read_feedback, read_reviewed
+from monitor.logs import Lines
+from monitor.page import page
+from monitor.window import Log, read
+from reader.io import InputError, new_file, run, write_json
+
+COMMANDS = ("report", "review", "harvest")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line; a report is made where no command is named."""
+    parser = argparse.ArgumentParser(prog="python -m monitor", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in COMMANDS:
+        one = commands.add_parser(name, description=__doc__)
+        one.formatter_class = argparse.RawDescriptionHelpFormatter
+        one.add_argument("logs", nargs="+", help="files or folders with logs of predictions")
+        one.add_argument("--since", type=_day, help="first day, in UTC (2026-11-20)")
+        one.add_argument("--until", type=_day, help="last day; by default the log's last seven")
+        one.add_argument(
+            "--model",
+            nargs="+",
+            type=Path,
+            default=[Path("models/classifier")],
+            help="folder of a locked model whose answers are judged, or several",
+        )
+        if name != "review":
+            one.add_argument(
+                "--feedback", nargs="+", default=[], help="files or folders with readers' verdicts"
+            )
+            one.add_argument("--reviewed", nargs="+", default=[], help="samples with labels")
+            one.add_argument("--prepared", type=Path, default=Path("data/prepared"))
+        default = {"report": "monitor-report", "review": "sample.csv", "harvest": "harvest.csv"}
+        one.add_argument("--output", type=Path, default=Path(default[name]))
+        if name == "review":
+            one.add_argument("--n", type=_positive, default=100, help="tweets to draw")
+    if arguments and arguments[0] not in (*COMMANDS, "-h", "--help"):
+        arguments = ["report", *arguments]
+    return parser.parse_args(arguments)
+
+
+def write_report(chosen: argparse.Namespace) -> int:
+    """Write report.json and report.html; return the exit status."""
+    models = [report.load(folder) for folder in chosen.model]
+    logs, lines = read(chosen.logs, chosen.since, chosen.until)
+    judged, reviewed = Lines(), read_reviewed(chosen.reviewed)
+    verdicts = read_feedback(chosen.feedback, judged)
+    made = report.build(logs, lines, models, verdicts, judged, reviewed, chosen.prepared)
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    write_json(chosen.output / "report.json", made)
+    with new_file(chosen.output / "report.html") as draft:
+        draft.write_text(page(made), encoding="utf-8")
+    verdict = report.top(made)["verdict"]
+    print(f"{verdict['word']}: {verdict['reason']} {verdict['advice']}")
+    print(chosen.output / "report.html")
+    return report.status(made)
+
+
+def write_sample(chosen: argparse.Namespace) -> int:
+    """Write a sample to be labelled."""
+    log = _log(chosen)
+    drawn = review.draw(chosen.logs, log, chosen.n, chosen.output)
+    print(f"{chosen.output}: {drawn} tweets; fill in `label` (1 reports a disaster, 0 does not)")
+    return 0
+
+
+def write_harvest(chosen: argparse.Namespace) -> int:
+    """Write labelled tweets as a source for the next training."""
+    if not chosen.reviewed + chosen.feedback:
+        raise InputError("name labels with --reviewed or --feedback")
+    log = _log(chosen)
+    verdicts, reviewed = read_feedback(chosen.feedback, Lines()), read_reviewed(chosen.reviewed)
+    counts = harvest.harvest(chosen.logs, log, verdicts, reviewed, chosen.prepared, chosen.output)
+    print(f"{chosen.output}: {harvest.said(counts)}")
+    if counts.to_review:
+        print(f"{harvest.to_review(chosen.output)}: readers' tweets, to be labelled first")
+    return 0
+
+
+def _log(chosen: argparse.Namespace) -> Log:
+    """Read what the first model named answered."""
+    version = report.load(chosen.model[0]).version
+    logs, _ = read(chosen.logs, chosen.since, chosen.until)
+    if version not in logs:
+        raise InputError(f"the log is of model {', '.join(logs)}, not of {version}")
+    return logs[version]
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day such as 2026-11-20") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of tweets")
+    return int(text)
+
+
+def main() -> None:
+    """Run the command."""
+    chosen = parse(sys.argv[1:])
+    does = {"report": write_report, "review": write_sample, "harvest": write_harvest}
+    sys.exit(does[chosen.command](chosen))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,125 @@
+"""Labelled live tweets as a source for the next training.
+
+What readers say counts only once a reviewer has confirmed it: their tweets go to a file of their
+own, to be labelled. Nothing is trained from here.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.parquet as pq
+
+from monitor import review
+from monitor.labels import join_feedback, join_reviewed
+from monitor.window import Log, find
+from reader.io import InputError, new_file
+from reader.reading import reading
+
+SPLITS = ("train", "validation", "test")
+VOLUNTEERS = 0.1  # of all tweets then known: the most that readers have chosen
+COLUMNS = ("id", "text", "target", "time", "model", "probability", "labelled_by")
+SEED = 0
+
+
+@dataclass
+class Harvest:
+    """What became of the labelled tweets."""
+
+    taken: int = 0
+    to_review: int = 0
+    without_text: int = 0
+    in_test_split: int = 0
+    known: int = 0
+    over_cap: int = 0
+
+
+def harvest(
+    places: list[str],
+    log: Log,
+    feedback: pd.DataFrame,
+    reviewed: pd.DataFrame,
+    prepared: Path,
+    output: Path,
+) -> Harvest:
+    """Write reviewed tweets to `output`, and readers' tweets beside it to be reviewed.
+
+    A tweet that reads like one already known is left out, in the test split above all. Which of the
+    readers' tweets are within the cap, chance decides.
+
+    Raises:
+        InputError: there is no prepared data, or the file to be reviewed exists.
+
+    """
+    counts = Harvest()
+    known, tested = _known(prepared)
+    found = join_reviewed(log, reviewed)
+    rows = find(places, log.ids[found.rows]).assign(target=found.targets)
+    drawn = reviewed.set_index("id")["drawn"]
+    rows["labelled_by"] = "reviewer, drawn by " + rows["id"].map(drawn)
+    rows = _new(rows, known, tested, counts)
+    ours = rows["labelled_by"].str.endswith("random")
+    cap = _cap(len(known) + int(ours.sum()))
+    rest = rows[~ours].sample(frac=1, random_state=SEED)
+    counts.over_cap = max(0, len(rest) - cap)
+    rows = pd.concat([rows[ours], rest[:cap]])
+    counts.taken = len(rows)
+
+    verdicts = join_feedback(log, feedback[~feedback["id"].isin(reviewed["id"])])
+    waiting = find(places, log.ids[verdicts.rows])
+    waiting = _new(waiting, known | set(_readings(rows["text"])), tested, counts)
+    waiting = waiting.sample(frac=1, random_state=SEED)[: max(0, cap - len(rest))]
+    counts.to_review = len(waiting)
+    if len(waiting):
+        ids = waiting.index.to_numpy(dtype=np.uint64)
+        review.write(places, ids, "feedback", to_review(output))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with new_file(output) as draft:
+        rows[[*COLUMNS]].to_csv(draft, index=False)
+    return counts
+
+
+def to_review(output: Path) -> Path:
+    """Name the file of readers' tweets beside a harvest."""
+    return output.with_name(f"{output.stem}-to-review.csv")
+
+
+def said(counts: Harvest) -> str:
+    """Say what became of the labelled tweets."""
+    return " ".join(f"{name}={value}" for name, value in asdict(counts).items())
+
+
+def _cap(others: int) -> int:
+    """Return how many of the readers' tweets keep to their share beside so many others."""
+    return int(VOLUNTEERS / (1 - VOLUNTEERS) * others)
+
+
+def _known(prepared: Path) -> tuple[set[str], set[str]]:
+    """Return the readings of all prepared tweets, and those of the test split."""
+    found = {}
+    for split in SPLITS:
+        path = prepared / f"{split}.parquet"
+        try:
+            texts = pq.read_table(path, columns=["text"])["text"]
+        except (OSError, pyarrow.ArrowException) as error:
+            raise InputError(f"{path}: cannot be read (`make repro` writes it): {error}") from error
+        found[split] = set(_readings(texts.to_pandas()))
+    return set().union(*found.values()), found["test"]
+
+
+def _readings(texts: pd.Series) -> list[str]:
+    return [str(one) for one in reading(pyarrow.array(texts, pyarrow.string())).to_pylist()]
+
+
+def _new(rows: pd.DataFrame, known: set[str], tested: set[str], counts: Harvest) -> pd.DataFrame:
+    """Return the rows with a text that reads like no known one; count the others."""
+    counts.without_text += int(rows["text"].isna().sum())
+    rows = rows[rows["text"].notna()]
+    reads = pd.Series(_readings(rows["text"]), index=rows.index, dtype=object)
+    test = reads.isin(tested)
+    double = (reads.isin(known) | reads.duplicated()) & ~test
+    counts.in_test_split += int(test.sum())
+    counts.known += int(double.sum())
+    return rows[~(test | double)]

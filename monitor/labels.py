@@ -1,0 +1,135 @@
+"""What people said of answers: readers' verdicts, and tweets that were drawn and reviewed."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from locked.manifest import LABELS
+from monitor.logs import Lines, blocks
+from monitor.window import Log, Rows
+from reader.io import InputError
+
+TARGETS = {"0": 0, "1": 1, LABELS[0]: 0, LABELS[1]: 1}  # what a reviewer may write
+DRAWN = ("random", "feedback")  # how a tweet came to be reviewed
+COLUMNS = ("id", "label", "drawn")
+VERDICT = "feedback"  # the message of a line of a reader's, among others on standard output
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Predictions of a log whose answer is known: two arrays of equal length."""
+
+    rows: Rows
+    targets: npt.NDArray[np.int8]
+    given: int = 0  # labels, joined or not
+    unknown: int = 0  # no prediction of these days has their id, or more than one
+    contradicting: int = 0  # the client named another answer than the log does
+
+    def right(self, log: Log) -> npt.NDArray[np.bool_]:
+        """Tell which answers were right: (rows,)."""
+        return np.asarray(log.disaster[self.rows] == (self.targets == 1))
+
+
+def read_feedback(places: list[str], lines: Lines) -> pd.DataFrame:
+    """Read verdicts: `right` and `label` (as the client had it) by id, the last of each.
+
+    Counts all lines in `lines`.
+
+    Raises:
+        InputError: a file cannot be read.
+
+    """
+    found = []
+    for path, first, block in blocks(places, "verdicts") if places else ():
+        for number, line in enumerate(block, first):
+            if line.isspace():
+                continue
+            lines.read += 1
+            try:
+                if verdict := _verdict(line):
+                    found.append(verdict)
+                else:
+                    lines.others += 1
+            except (ValueError, KeyError, TypeError, AttributeError):
+                lines.add_broken(f"{path}:{number}")
+    table = pd.DataFrame(found, columns=["id", "time", "label", "right"])
+    return table.sort_values("time", kind="stable").drop_duplicates("id", keep="last")
+
+
+def _verdict(line: bytes) -> tuple[str, datetime, str, bool] | None:
+    """Read a reader's verdict, or None where the line is of something else."""
+    if b'"right"' not in line and b'"message"' in line:  # of millions on standard output
+        return None
+    given = json.loads(line)
+    given = given.get("jsonPayload", given)  # as Cloud Logging exports it
+    if given.get("message", VERDICT) != VERDICT:
+        return None
+    time = datetime.fromisoformat(given["time"]).astimezone(UTC)
+    if given["label"] not in LABELS or not isinstance(given["right"], bool):
+        raise ValueError("no verdict")
+    return str(given["id"]), time, given["label"], given["right"]
+
+
+def read_reviewed(places: list[str]) -> pd.DataFrame:
+    """Read reviewed samples: `target` and `drawn` by id; rows without a label are left out.
+
+    Raises:
+        InputError: a file cannot be read, lacks a column, or has another label; names the row.
+
+    """
+    tables = []
+    for place in places:
+        try:
+            with fsspec.open(place, "rb") as file:
+                table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        except Exception as error:  # each file system has errors of its own
+            raise InputError(f"{place}: cannot be read: {error}") from error
+        if missing := [name for name in COLUMNS if name not in table]:
+            raise InputError(f"{place}: the header lacks the column {' and '.join(missing)}")
+        table["label"] = table["label"].str.strip().str.lower()
+        for name, allowed in (("label", ("", *TARGETS)), ("drawn", DRAWN)):
+            wrong = table.index[~table[name].isin(allowed)]
+            if len(wrong):
+                said = ", ".join(filter(None, allowed))
+                raise InputError(
+                    f"{place}: data row {wrong[0] + 1}: {name} must be one of {said} "
+                    f"(got {table.loc[wrong[0], name][:40]!r})"
+                )
+        tables.append(table[table["label"] != ""])
+    table = pd.concat(tables) if tables else pd.DataFrame(columns=[*COLUMNS])
+    table = table.assign(target=table["label"].map(TARGETS).astype("int8"))
+    return table.drop_duplicates("id", keep="last")
+
+
+def join_feedback(log: Log, verdicts: pd.DataFrame) -> Labelled:
+    """Find what verdicts are of: the answer is the log's, whatever the client says it was.
+
+    Of several on one tweet the last counts, whichever request it came with.
+    """
+    rows = log.rows(verdicts["id"].tolist())
+    known = rows >= 0
+    said = (verdicts["label"] == LABELS[1]).to_numpy(dtype=bool)
+    right = verdicts["right"].to_numpy(dtype=bool)
+    same = known & (said == log.disaster[rows])
+    tweets = pd.Series(np.where(log.tweets[rows] == 0, log.ids[rows], log.tweets[rows]))
+    last = same & ~tweets.where(same).duplicated(keep="last").to_numpy()
+    return Labelled(
+        rows[last],
+        (said == right)[last].astype(np.int8),
+        len(verdicts),
+        int((~known).sum()),
+        int((known & ~same).sum()),
+    )
+
+
+def join_reviewed(log: Log, reviewed: pd.DataFrame) -> Labelled:
+    """Find what reviewed tweets were answered."""
+    rows = log.rows(reviewed["id"].tolist())
+    known = rows >= 0
+    targets = reviewed["target"].to_numpy(dtype=np.int8)
+    return Labelled(rows[known], targets[known], len(reviewed), int((~known).sum()))

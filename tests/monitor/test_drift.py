@@ -1,0 +1,129 @@
+"""Effects have the right size, whatever the sample; the right feature is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from locked.features import FEATURES
+from monitor.drift import NEGLIGIBLE, effect, effects, told_by_features, told_by_words, weights
+from tests.conftest import CORPUS
+from tests.monitor.conftest import Tweets, reference, tweets
+
+HELD_OUT = reference()
+
+
+def moved(live: Tweets) -> list[str]:
+    of = (HELD_OUT.features, live.features, HELD_OUT.probabilities, live.probabilities)
+    return [name for name, one in effects(*of).items() if one.moved]
+
+
+def test_an_effect_is_cliffs_delta_ties_and_all() -> None:
+    chance = np.random.default_rng(0)
+    one, other = (chance.integers(*at).astype(float) for at in ((0, 9, 300), (2, 11, 700)))
+    truth = np.repeat([0, 1], [300, 700])
+    found = effect(one, other)
+    assert found.delta == pytest.approx(2 * roc_auc_score(truth, np.concatenate([one, other])) - 1)
+    assert (found.reference, found.live) == (np.median(one), np.median(other))
+
+
+def test_the_interval_holds_the_true_effect() -> None:
+    chance = np.random.default_rng(0)
+    true = 0.5204998778  # of normals one deviation apart: 2 Phi(1 / sqrt 2) - 1
+    held = 0
+    for _ in range(1000):
+        found = effect(chance.standard_normal(200), 1 + chance.standard_normal(500))
+        held += found.low <= true <= found.high
+    assert 920 <= held <= 970
+
+
+def test_more_tweets_alone_alarm_nobody() -> None:
+    """The held-out tweets differ a little by chance: with a million live ones, that is certain."""
+    assert moved(tweets(1, 300)) == moved(tweets(2, 3000)) == moved(tweets(3, 1_000_000)) == []
+    slight = moved(tweets(4, 1_000_000, longer=0.03))
+    assert slight == []
+
+
+def test_the_feature_that_moved_is_named() -> None:
+    assert moved(tweets(1, 1000, longer=0.3)) == ["characters"]
+    assert moved(tweets(1, 1000, share=0.9)) == ["score"]
+
+
+def test_too_few_tweets_see_large_effects_alone() -> None:
+    few, many = (
+        effects(HELD_OUT.features, live.features, HELD_OUT.probabilities, live.probabilities)
+        for live in (tweets(1, 50), tweets(1, 5000))
+    )
+    assert NEGLIGIBLE < many["words"].least < few["words"].least
+    # what is called the least effect is found four times in five
+    least = effects(
+        HELD_OUT.features, tweets(1, 300).features, HELD_OUT.probabilities, HELD_OUT.probabilities
+    )["characters"].least
+    shift = 1 - np.sqrt(1 - least)  # of a uniform value, for an effect of this size
+    found = ["characters" in moved(tweets(seed, 300, longer=shift)) for seed in range(100, 160)]
+    assert 0.6 <= np.mean(found) <= 0.97
+
+
+def test_features_that_are_not_logged_are_not_compared() -> None:
+    live = tweets(1, 500)
+    live.features[:, FEATURES.index("words")] = np.nan
+    assert moved(live) == []
+    of = (HELD_OUT.features, live.features, HELD_OUT.probabilities, live.probabilities)
+    assert set(effects(*of)) == {*FEATURES, "score"} - {"words"}
+    assert told_by_features(HELD_OUT.features, live.features) is None
+
+
+def test_no_overlap_at_all_is_an_effect_of_one() -> None:
+    found = effect(np.zeros(100), np.ones(100))
+    assert (found.delta, found.high, found.moved) == (1, 1, True)
+    assert 0.9 < found.low < 1
+
+
+def test_a_classifier_tells_what_differs_in_pairs_alone() -> None:
+    alike = told_by_features(HELD_OUT.features, tweets(1, 2000).features)
+    assert alike
+    assert alike.low < 0.55
+    assert not alike.drifted
+    paired = tweets(1, 2000).features
+    paired[:, 1] = paired[:, 0]  # each on its own is as before
+    found = told_by_features(HELD_OUT.features, paired)
+    assert found
+    assert found.drifted
+    assert found.low < found.auc < found.high
+
+
+def test_words_are_named_where_they_tell() -> None:
+    texts = pd.read_csv(CORPUS)["text"].astype(str)
+    known, other = texts[0:2000:2].tolist(), texts[1:2000:2].tolist()
+    told, words = told_by_words(known, other)
+    assert told
+    assert not told.drifted
+    assert words == []
+    live = [f"{text} zorgblatt" if i % 2 else text for i, text in enumerate(other)]
+    told, words = told_by_words(known, live)
+    assert told
+    assert told.drifted
+    assert words[0].word == "zorgblatt"
+    assert (round(words[0].live, 2), words[0].known) == (0.5, 0)
+    assert told_by_words(known, live[:20]) == (None, [])
+    assert told_by_words([], live) == (None, [])
+
+
+def test_links_and_mentions_are_no_words(tmp_path: Path) -> None:
+    texts = pd.read_csv(CORPUS)["text"].astype(str)
+    known, other = texts[0:1200:2].tolist(), texts[1:1200:2].tolist()
+    told, _ = told_by_words(known, [f"@someone {text} https://t.example/zorg" for text in other])
+    assert told
+    assert not told.drifted
+
+
+def test_weights_follow_what_live_tweets_are_like() -> None:
+    alike = weights(HELD_OUT.features, tweets(1, 2000).features)
+    assert np.median(np.abs(alike - 1)) < 0.25
+    shifted = weights(HELD_OUT.features, tweets(1, 2000, longer=0.3).features)
+    assert np.corrcoef(shifted, HELD_OUT.features[:, 0])[0, 1] > 0.7
+    assert shifted.max() <= 10
+    nothing = np.full((2000, len(FEATURES)), np.nan)
+    assert (weights(HELD_OUT.features, nothing) == 1).all()

@@ -1,0 +1,179 @@
+"""The report: what it holds, and a page that opens anywhere."""
+
+import json
+import re
+import shutil
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from playwright.sync_api import Browser
+
+from tests.conftest import CORPUS
+from tests.monitor.conftest import (
+    START,
+    Place,
+    command,
+    lines_of,
+    make_model,
+    tweets,
+    verdict,
+    write,
+)
+
+TEXTS = pd.read_csv(CORPUS)["text"].astype(str).tolist()
+SHORT: dict[str, Any] = {"start": START + timedelta(days=2)}
+
+
+def reported(place: Place, *arguments: object) -> tuple[int, dict[str, Any]]:
+    output = place.folder / "report"
+    status, said = command(place.logs, "--model", place.model, "--output", output, *arguments)
+    assert status in (0, 3, 4), said
+    report: dict[str, Any] = json.loads((output / "report.json").read_text())
+    in_use = next(one for one in report["versions"] if one["version"] == report["in_use"])
+    assert f"{in_use['verdict']['word']}: {in_use['verdict']['reason']}" in said
+    return status, report
+
+
+def test_a_week_like_the_weeks_before(place: Place) -> None:
+    given = tweets(3, 900)
+    place.log(given)
+    status, report = reported(place)
+    (one,) = report["versions"]
+    assert (status, one["verdict"]["word"]) == (0, "ok")
+    assert one["version"] == report["in_use"] == place.version
+    assert (one["predictions"], one["asked"], one["different"]) == (900, 900, 900)
+    assert one["estimated"]["accuracy"]["low"] <= given.accuracy
+    assert one["estimated"]["accuracy"]["high"] >= given.accuracy
+    assert one["reviewed"]["accuracy"]["value"] is None
+    assert sum(hour["tweets"] for hour in one["hours"]) == 900
+    assert one["hours"][0]["time"] == "2026-11-20T06:00:00Z"
+    assert (one["texts"], one["scripts"]) == (0, {})
+
+
+def test_a_shift_and_labels(place: Place) -> None:
+    given = tweets(3, 900, longer=0.3)
+    lines = place.log(given, texts=TEXTS[:450] + ["наводнение 🌊"] * 450)
+    for line in lines[450:]:
+        line["rate"] = 0.5
+    write(place.logs / "predictions-1.jsonl", lines)
+    wrong = [line for i, line in enumerate(lines) if given.disaster[i] != given.labels[i]]
+    right = [line for i, line in enumerate(lines) if given.disaster[i] == given.labels[i]]
+    verdicts = [verdict(line, right=False) for line in wrong]
+    verdicts += [verdict(line, right=True) for line in right[::5]]
+    feedback = write(place.folder / "feedback.jsonl", verdicts)
+    status, report = reported(place, "--feedback", feedback)
+    (one,) = report["versions"]
+    assert (status, one["verdict"]["word"]) == (3, "look")
+    assert [name for name, e in one["effects"].items() if e["moved"]] == ["characters"]
+    assert one["asked"] == 450 + 2 * 450
+    assert one["scripts"] == {"latin": 0.5, "cyrillic": 0.5}
+    assert one["volunteered"]["tweets"] == len(verdicts)
+    assert one["volunteered"]["accuracy"]["high"] < given.accuracy  # people click on what is wrong
+
+
+def test_a_review_decides(place: Place) -> None:
+    given = tweets(3, 900)
+    place.log(given)
+    sample = place.folder / "sample.csv"
+    at = ("--model", place.model)
+    assert command("review", place.logs, *at, "--n", 200, "--output", sample)[0] == 0
+    table = pd.read_csv(sample, dtype=str, keep_default_na=False)
+    rows = table["id"].str.removeprefix("r-").astype(int)
+    table["label"] = given.labels[rows]
+    table.to_csv(sample, index=False)
+    status, report = reported(place, "--reviewed", sample)
+    found = report["versions"][0]["reviewed"]
+    right = given.disaster[rows] == given.labels[rows]
+    assert (status, found["tweets"], found["right"]) == (0, 200, int(right.sum()))
+    table["label"] = np.where(rows % 6 == 0, 1 - given.labels[rows], given.labels[rows])
+    table.to_csv(sample, index=False)
+    status, report = reported(place, "--reviewed", sample)
+    assert (status, report["versions"][0]["verdict"]["word"]) == (4, "act")
+    table.assign(drawn="feedback").to_csv(sample, index=False)  # chosen, not drawn
+    status, report = reported(place, "--reviewed", sample)
+    assert (status, report["versions"][0]["reviewed"]["tweets"]) == (0, 0)
+
+
+def test_too_few(place: Place) -> None:
+    place.log(tweets(3, 40))
+    status, report = reported(place)
+    assert (status, report["versions"][0]["verdict"]["word"]) == (0, "too few")
+    assert report["versions"][0]["told"] == {}
+
+
+def test_two_versions(place: Place) -> None:
+    other = make_model(place.folder / "other", note=0.5)
+    place.log(tweets(3, 300))
+    write(place.logs / "later.jsonl", lines_of(tweets(4, 250), other, prefix="o", **SHORT))
+    _, report = reported(place)
+    assert [one["version"] for one in report["versions"]] == [other, place.version]
+    assert report["in_use"] == place.version  # the other one's reference was not named
+    assert report["versions"][0]["verdict"] is None
+    output = place.folder / "both"
+    both = (place.folder / "other", place.model)
+    status, said = command(place.logs, "--model", *both, "--output", output)
+    assert (status, "ok: " in said) == (0, True)
+    report = json.loads((output / "report.json").read_text())
+    assert report["in_use"] == other
+    assert [one["predictions"] for one in report["versions"]] == [250, 300]
+
+
+def test_what_is_wrong_is_one_line(place: Place) -> None:
+    stranger = make_model(place.folder / "stranger", note=0.5)
+    (place.folder / "empty").mkdir()
+    place.log(tweets(3, 50))
+    bare = shutil.copytree(place.model, place.folder / "bare")
+    next(bare.glob("reference*")).unlink()
+    at = ("--output", place.folder / "never")
+    for arguments, message in [
+        ((place.logs, "--model", place.folder / "stranger"), f"is {stranger}: name its folder"),
+        ((place.logs, "--model", bare), "reference"),
+        ((place.logs, "--model", place.folder / "nowhere"), "no locked model here"),
+        ((place.folder / "empty", "--model", place.model), "the folder has no file"),
+        ((place.logs, "--model", place.model, "--since", "2030-01-01"), "no prediction of these"),
+        ((place.logs, "--model", place.model, "--until", "2020-01-01"), "no prediction of these"),
+        (
+            (place.logs, "--model", place.model, "--feedback", "none.jsonl"),
+            "none.jsonl: no such",
+        ),
+    ]:
+        status, said = command(*arguments, *at)
+        assert (status, message in said) == (1, True), said
+        assert "\n" not in said
+    status, said = command(place.logs, "--since", "last week")
+    assert (status, "'last week' is no day" in said) == (2, True)
+    assert not (place.folder / "never").exists()
+
+
+def test_the_page_opens_anywhere(place: Place, browser: Browser) -> None:
+    texts = [f"{text} <script>zorg()</script>" for text in TEXTS[:900]]
+    lines = place.log(tweets(3, 900, longer=0.3), texts=texts)
+    with (place.logs / "predictions-1.jsonl").open("a") as file:
+        file.write("{broken\n")
+    write(place.logs / "b.jsonl", lines_of(tweets(4, 20), "<b>other</b>", prefix="o"))
+    feedback = write(place.folder / "f.jsonl", [verdict(lines[0], right=True)])
+    reported(place, "--feedback", feedback)
+    html = (place.folder / "report/report.html").read_text()
+    assert not re.search(r"""(src|href)=["']?http""", html)
+    assert "<script" not in html
+    assert "<b>other" not in html
+    for words in ("Look", "characters", "predictions-1.jsonl:901", "changed meaning of the words"):
+        assert words in html
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"file://{place.folder}/report/report.html")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.locator("figure svg").count() == 4  # one of the other version's
+    colours = set()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        axis = page.locator("figure svg text").first
+        colours.add(axis.evaluate("e => getComputedStyle(e).fill"))
+        colours.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(colours) == 4
+    page.close()
+    assert complaints == []

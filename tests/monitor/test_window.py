@@ -1,0 +1,90 @@
+"""Which predictions are looked at."""
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monitor import window
+from monitor.window import Log, find, read
+from reader.io import InputError
+from tests.monitor.conftest import lines_of, tweets, write
+
+TEXTS = [f"tweet {i}" for i in range(2000)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Two weeks in many blocks, a tweet every ten minutes."""
+    monkeypatch.setattr("monitor.logs.BLOCK", 50_000)
+    lines = lines_of(tweets(0, 2000), "v1", texts=TEXTS)
+    for line in lines[:100]:
+        line["hash"] = lines[0]["hash"]
+    lines[1900]["id"] = lines[1901]["id"] = "twice"
+    lines[1902]["hash"] = lines[1903]["hash"] = None
+    for line in lines[1000:1100:2]:
+        line["model"] = "v2"
+    write(tmp_path / "a.jsonl", lines)
+    return str(tmp_path)
+
+
+def all_of(folder: str) -> Log:
+    return read([folder], date(2026, 11, 1))[0]["v1"]
+
+
+def test_the_last_week(folder: str) -> None:
+    logs, lines = read([folder])
+    assert logs.keys() == {"v1"}  # the other is of the week before
+    assert logs["v1"].times.min() == np.datetime64("2026-11-28T00:00")
+    assert logs["v1"].times.max() == np.datetime64("2026-12-04T03:10")
+    assert len(logs["v1"]) == 884
+    assert lines.read == 2000
+
+
+def test_days_that_are_named(folder: str) -> None:
+    day = date(2026, 11, 27)
+    logs, _ = read([folder], day, day)
+    assert [len(log) for log in logs.values()] == [94, 50]
+    assert logs["v1"].times.min() == np.datetime64("2026-11-27T00:00")
+    whole, _ = read([folder], date(2026, 11, 1))
+    assert [len(log) for log in whole.values()] == [1950, 50]
+    with pytest.raises(InputError, match="has them from 2026-11-20 to 2026-12-04"):
+        read([folder], date(2030, 1, 1), date(2030, 1, 2))
+    with pytest.raises(InputError, match="--since 2026-11-30 is later than --until 2026-11-29"):
+        read([folder], date(2026, 11, 30), date(2026, 11, 29))
+
+
+def test_columns_stay_together(folder: str) -> None:
+    log, given = all_of(folder), tweets(0, 2000)
+    rows = log.rows([f"r-{i}" for i in (3, 999, 1001, 1999)])
+    assert log.probabilities[rows] == pytest.approx(given.probabilities[[3, 999, 1001, 1999]])
+    assert log.features[rows] == pytest.approx(given.features[[3, 999, 1001, 1999]])
+    assert (np.diff(log.times) > np.timedelta64(0)).all()
+
+
+def test_a_tweet_counts_once(folder: str) -> None:
+    once = all_of(folder).once()
+    assert len(once) == 1950 - 99
+    assert once[:3].tolist() == [0, 100, 101]
+
+
+def test_an_id_that_came_twice_is_of_no_prediction(folder: str) -> None:
+    log = all_of(folder)
+    assert log.rows(["twice", "r-5", "r-1000"]).tolist() == [-1, 5, -1]
+    assert log.rows([]).tolist() == []
+
+
+def test_texts_are_found_again(folder: str) -> None:
+    log = all_of(folder)
+    found = find([folder], log.ids[[7, 3]])
+    assert found["id"].tolist() == ["r-7", "r-3"]
+    assert found["text"].tolist() == ["tweet 7", "tweet 3"]
+
+
+def test_texts_kept_are_so_many_of_each_day(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "TEXTS", 5)
+    logs, _ = read([folder], date(2026, 11, 20), date(2026, 11, 28))
+    assert [len(log.texts) for log in logs.values()] == [9 * 5, 5]
+    first = sum(text in TEXTS[:108] for text in logs["v1"].texts)
+    assert first == 5
