@@ -38,6 +38,11 @@ ACCOUNTS = {
 MODEL_TAG = "classifier#prod#"  # as GTO makes it
 GITHUB = "https://token.actions.githubusercontent.com"
 SELF_DELETE = "disasterTweetsSelfDelete"
+LOG = "run.googleapis.com/"  # the folder in which Cloud Logging puts it
+ANSWERS = (  # what the service says of its answers, and nothing else of its log
+    f'resource.type="cloud_run_revision" AND resource.labels.service_name="{NAME}" '
+    'AND jsonPayload.message=("prediction" OR "feedback")'
+)
 # A VM may delete those of its own kind; a bucket's role may be given to anybody who reads this.
 OWN_VMS = f"resource.name.extract('instances/{{name}}').startsWith('{NAME}-train')"
 
@@ -100,6 +105,7 @@ def things(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
         # It stays: who deletes one cannot make it again for 37 days, unless within 7.
         revive=("iam", "roles", "undelete", *role_of_vms),
     )
+    yield _sink(at)
     if repository:
         yield from _federation(at, repository)
     yield from _roles(at, repository, project_number)
@@ -127,10 +133,12 @@ def _stores(at: Place) -> Iterator[Thing]:
         is_data=True,
     )
     yield Thing(
-        "bucket: versions of objects, kept for 30 days; checkpoints, for 14",
+        "bucket: versions of objects, kept for 30 days; checkpoints, for 14; the log, for 90",
         ("storage", "buckets", "describe", url),
         lambda found: bool(
-            found and found.get("versioning_enabled") and "lifecycle_config" in found
+            found
+            and found.get("versioning_enabled")
+            and LOG in str(found.get("lifecycle_config"))  # an older bucket has other rules
         ),
         (
             (
@@ -167,6 +175,21 @@ def _stores(at: Place) -> Iterator[Thing]:
         bool,
         (("secrets", "versions", "add", API_KEYS, "--data-file=-", f"--project={at.project}"),),
         given=lambda: secrets.token_urlsafe(32),
+    )
+
+
+def _sink(at: Place) -> Thing:
+    """Return what copies the log of predictions to the bucket, in an object an hour."""
+    sinks, project = ("logging", "sinks"), f"--project={at.project}"
+    place = f"storage.googleapis.com/{at.bucket}"
+    what = (f"{NAME}-answers", place, f"--log-filter={ANSWERS}", project)
+    return Thing(
+        f"sink: the log of predictions goes to gs://{at.bucket}/{LOG}",
+        (*sinks, "describe", f"{NAME}-answers", project),
+        lambda found: bool(found) and (found["destination"], found["filter"]) == (place, ANSWERS),
+        ((*sinks, "create", *what),),
+        (*sinks, "delete", f"{NAME}-answers", project),
+        revive=(*sinks, "update", *what),
     )
 
 
@@ -240,6 +263,8 @@ def _roles(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
     for role, of_role in grants.items():
         for resource, name in of_role:
             yield _grant(at, resource, f"serviceAccount:{at.account(role)}", f"roles/{name}")
+    logging = f"serviceAccount:service-{project_number}@gcp-sa-logging.iam.gserviceaccount.com"
+    yield _grant(at, bucket, logging, "roles/storage.objectCreator")  # Google's own, of sinks
     robot = f"serviceAccount:{at.account('train')}"
     role_of_vms = f"projects/{at.project}/roles/{SELF_DELETE}"
     yield _grant(at, project, robot, role_of_vms, f"expression={OWN_VMS},title=own-vms")

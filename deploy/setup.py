@@ -128,7 +128,7 @@ def main() -> None:
     if chosen.delete_data and chosen.do != "down":
         parser.error("--delete-data goes with down")
     at, repository = place(), origin()
-    known = "PROJECT_NUMBER" if chosen.dry_run or not repository else number(at.project)
+    known = "PROJECT_NUMBER" if chosen.dry_run else number(at.project)
     wanted = list(things(at, repository, known))
     print(f"project {at.project}, region {at.region}, GitHub {repository or 'none'}", flush=True)
     if chosen.dry_run:

@@ -50,7 +50,10 @@ def test_each_account_has_the_least_roles() -> None:
         "storage.legacyBucketReader on gs://my-project-disaster-tweets",
         "artifactregistry.writer on disaster-tweets",
     }
-    assert set(roles) == {*ACCOUNTS, f"repository/{REPOSITORY}"}
+    assert roles["service-123456789"] == {
+        "storage.objectCreator on gs://my-project-disaster-tweets"
+    }
+    assert set(roles) == {*ACCOUNTS, "service-123456789", f"repository/{REPOSITORY}"}
     given = " ".join(word for words in roles.values() for word in words)
     assert not re.search(r"\b(owner|editor) on my", given.replace("cloudbuild.builds.editor", ""))
     assert given.lower().count("admin") == 1  # of Cloud Run
@@ -95,6 +98,25 @@ def test_everything_is_made_once_and_removed_but_for_the_data(
     down(data, delete_data=True)
     assert not [key for key in google.held if "/b/" in key or "repositories" in key]
     assert "removing: bucket" in capsys.readouterr().out
+
+
+def test_the_log_goes_to_the_bucket_and_is_kept_for_some_time(google: GoogleCloud) -> None:
+    wanted = [thing("bucket gs://"), thing("versions of objects"), thing("sink")]
+    up(wanted)
+    key = "logging/projects/my-project/sinks/disaster-tweets-answers"
+    sink = google.held[key]
+    assert sink["destination"] == "storage.googleapis.com/my-project-disaster-tweets"
+    assert 'service_name="disaster-tweets"' in sink["filter"]
+    assert 'jsonPayload.message=("prediction" OR "feedback")' in sink["filter"]
+    rules = google.held["storage/b/my-project-disaster-tweets"]["lifecycle"]["rule"]
+    of_log = {"age": 90, "matchesPrefix": ["run.googleapis.com/"]}
+    assert of_log in [rule["condition"] for rule in rules]
+    google.held[key]["filter"] = "another"
+    rules[:] = [rule for rule in rules if rule["condition"] != of_log]
+    assert up(wanted) == 2  # what an older version made is brought up to date
+    assert up(wanted) == 0
+    down(wanted, delete_data=False)
+    assert key not in google.held
 
 
 def test_the_first_key_is_no_argument_and_is_not_printed(
