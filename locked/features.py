@@ -1,6 +1,7 @@
 """Numbers that describe a tweet and tell nothing of its text, by which traffic is compared."""
 
 import re
+import string
 import zlib
 from collections.abc import Container
 
@@ -17,6 +18,7 @@ FEATURES = (
     "unknown",  # share of the words that the training tweets lack
 )
 WORD = re.compile(r"\w+")
+_LOWER, _UPPER = string.ascii_lowercase.encode(), string.ascii_uppercase.encode()
 _LINK, _MENTION, _HASHTAG = re.compile(URL), re.compile(MENTION), re.compile(r"\B#\w")
 
 
@@ -33,18 +35,25 @@ def hashed(word: str) -> int:
 def features(text: str, vocabulary: Container[int]) -> dict[str, float]:
     """Describe a tweet by FEATURES; `vocabulary` holds the hashed words of the training tweets."""
     found = words(text)
-    letters = sum(map(str.isalpha, text))
+    lower, upper = _letters(text)
+    unknown = sum(hashed(word) not in vocabulary for word in found)
     return {
         "characters": len(text),
         "words": len(found),
         "link": int(_LINK.search(text) is not None),
         "mention": int(_MENTION.search(text) is not None),
         "hashtag": int(_HASHTAG.search(text) is not None),
-        "capitals": round(sum(map(str.isupper, text)) / max(letters, 1), 4),
-        "non_ascii": round(
-            (len(text) - len(text.encode("ascii", "ignore"))) / max(len(text), 1), 4
-        ),
-        "unknown": round(
-            sum(hashed(word) not in vocabulary for word in found) / max(len(found), 1), 4
-        ),
+        "capitals": round(upper / max(lower + upper, 1), 4),
+        "non_ascii": round(1 - len(text.encode("ascii", "ignore")) / max(len(text), 1), 4),
+        "unknown": round(unknown / max(len(found), 1), 4),
     }
+
+
+def _letters(text: str) -> tuple[int, int]:
+    """Count letters that are no capitals, and capitals."""
+    if text.isascii():  # most are, and a server describes each that it answers
+        raw = text.encode()
+        lower, upper = (len(raw) - len(raw.translate(None, kind)) for kind in (_LOWER, _UPPER))
+        return lower, upper
+    upper = sum(map(str.isupper, text))
+    return sum(map(str.isalpha, text)) - upper, upper

@@ -34,3 +34,10 @@ def test_texts_without_words(text: str) -> None:
 
 def test_words_are_bare() -> None:
     assert words("RT @you: Flood, at GATE! http://t.example/x") == ["rt", "flood", "at", "gate"]
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("aB cD", 0.5), ("\u00e9\u00c9 aB", 0.5), ("\u0627 12", 0)]
+)
+def test_capitals_of_all_scripts_count(text: str, share: float) -> None:
+    assert features(text, KNOWN)["capitals"] == share
