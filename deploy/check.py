@@ -71,6 +71,9 @@ def checks() -> Iterator[Check]:
     }.items():
         command: tuple[str, ...] = ("check-jsonschema", f"--builtin-schema=vendor.{schema}")
         yield Check(f"check-jsonschema {schema}", command, (pattern,))
+    rules, of_debian = "deploy/prometheus/rules", "apt-get install prometheus"
+    yield Check("promtool check", ("promtool", "check", "rules"), (f"{rules}.yaml",), of_debian)
+    yield Check("promtool test", ("promtool", "test", "rules"), (f"{rules}-test.yaml",), of_debian)
     zizmor = (
         *("zizmor", "--offline", "--quiet", "--strict-collection"),
         *("--persona=pedantic", "--min-severity=medium"),

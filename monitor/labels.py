@@ -65,11 +65,11 @@ def _verdict(line: bytes) -> tuple[str, datetime, str, bool] | None:
     """Read a reader's verdict, or None where the line is of something else."""
     if b'"right"' not in line and b'"message"' in line:  # of millions on standard output
         return None
-    given = json.loads(line)
-    given = given.get("jsonPayload", given)  # as Cloud Logging exports it
+    entry = json.loads(line)
+    given = entry.get("jsonPayload", entry)  # as Cloud Logging exports it, with its time beside
     if given.get("message", VERDICT) != VERDICT:
         return None
-    time = datetime.fromisoformat(given["time"]).astimezone(UTC)
+    time = datetime.fromisoformat(given.get("time") or entry["timestamp"]).astimezone(UTC)
     if given["label"] not in LABELS or not isinstance(given["right"], bool):
         raise ValueError("no verdict")
     return str(given["id"]), time, given["label"], given["right"]

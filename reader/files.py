@@ -44,6 +44,8 @@ def find(source: str | Sequence[str], pattern: str = "*") -> list[str]:
         return [file for one in source for file in find(one, pattern)]
     try:
         found = _remote(source, pattern) if "://" in source else _local(source, pattern)
+    except InputError:
+        raise
     except FileNotFoundError:
         found = []
     except Exception as error:  # each file system behind a URL has errors of its own

@@ -1,18 +1,20 @@
-"""The dashboard shows what there is."""
+"""The dashboard shows what there is, and the alerts watch it."""
 
 import json
 import re
 
 import httpx
+from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
 from tests.serve.running import Running
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboard.json"
-FUNCTIONS = {"sum", "by", "rate", "increase", "histogram_quantile"}
+RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
+FUNCTIONS = {"sum", "by", "rate", "increase", "histogram_quantile", "absent", "or"}
 
 
-def test_the_dashboard_asks_for_metrics_and_labels_that_exist(server: Running) -> None:
+def test_dashboard_and_alerts_ask_for_metrics_and_labels_that_exist(server: Running) -> None:
     httpx.post(f"{server.url}/predict", json={"text": "fire"}).raise_for_status()
     served = httpx.get(f"{server.url}/metrics").text
     samples = set(re.findall(r"^(\w+)(?:\{| )", served, re.M))
@@ -25,6 +27,10 @@ def test_the_dashboard_asks_for_metrics_and_labels_that_exist(server: Running) -
             assert words <= samples | labels, panel["title"]
             assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= labels, panel["title"]
             seen |= words & samples
+    for rule in YAML(typ="safe").load(RULES)["groups"][0]["rules"]:
+        expression = re.sub(r'"[^"]*"|\[[^\]]*\]', "", rule["expr"])
+        words = set(re.findall(r"[a-z_]{2,}", expression)) - FUNCTIONS
+        assert words <= samples | labels, rule["alert"]
     families = {re.sub("_(total|bucket|sum|count|created)$", "", name) for name in samples}
     own = {name for name in families if not name.startswith(("python_", "process_"))}
     assert {re.sub("_(total|bucket|sum|count)$", "", name) for name in seen} == own
