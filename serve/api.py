@@ -16,7 +16,7 @@ from litserve.utils import LitAPIStatus, LoopResponseType
 from locked.engines import Name
 from serve import metrics
 from serve.dispatcher import Dispatcher, Job
-from serve.edge import REQUEST_ID
+from serve.middleware import REQUEST_ID
 from serve.prediction_log import PredictionLog, Said
 from serve.schema import (
     InstanceAnswer,

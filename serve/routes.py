@@ -21,9 +21,9 @@ from locked.text import Text
 from serve import metrics
 from serve.api import answer
 from serve.dispatcher import RETRY, Dispatcher, ModelRejectedError, NoWorkerError
-from serve.edge import REQUEST_ID, Keys
 from serve.explain import explain, variants
 from serve.feedback import NotRecordedError, recorder_of
+from serve.middleware import REQUEST_ID, Keys
 from serve.models import Models, NoPreviousError
 from serve.prediction_log import PredictionLog
 from serve.schema import (

@@ -27,7 +27,7 @@ from locked.store import ModelStore
 from serve import connections, logs, metrics, routes
 from serve.api import DisasterAPI, Transport
 from serve.dispatcher import Dispatcher
-from serve.edge import Edge, Keys
+from serve.middleware import Keys, Middleware
 from serve.models import Models
 from serve.prediction_log import PredictionLog
 from serve.settings import Settings
@@ -89,7 +89,7 @@ class Server(ls.LitServer):
 
     def _register_middleware(self) -> None:
         self.app.add_middleware(
-            Edge,
+            Middleware,
             guarded=self.guarded,
             routes={route.path for route in self.app.routes},
             project=self.options.google_cloud_project,

@@ -71,7 +71,7 @@ class Keys:
         return sum(secrets.compare_digest(digest, known) for known in self.digests) > 0
 
 
-class Edge:
+class Middleware:
     """ASGI middleware around the whole application."""
 
     def __init__(
@@ -208,8 +208,8 @@ class Edge:
 class _Body:
     """A request's body, held to MAX_BODY, with all others to MAX_HELD, and to BODY_TIME."""
 
-    def __init__(self, edge: Edge, receive: Receive) -> None:
-        self._edge = edge
+    def __init__(self, middleware: Middleware, receive: Receive) -> None:
+        self._middleware = middleware
         self._receive = receive
         self.size = 0
         self._complete = False
@@ -236,10 +236,10 @@ class _Body:
         self._complete = not message.get("more_body")
         size = len(message.get("body", b""))
         self.size += size
-        self._edge.held += size
+        self._middleware.held += size
         if self.size > MAX_BODY:
             raise RefusedError(413, f"the body is over {MAX_BODY} bytes", "too_large")
-        if size and self._edge.held > MAX_HELD:
+        if size and self._middleware.held > MAX_HELD:
             raise RefusedError(429, "more is sent than can be held; try again", "held")
         return message
 
