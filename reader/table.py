@@ -2,6 +2,7 @@
 
 import codecs
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Table(ABC):
     """One file of rows. `name` is what errors call it, `about` says what was found out."""
 
     def __init__(self, name: str, columns: list[str], about: dict[str, str]) -> None:
-        self.name, self.columns, self.about = name, columns, about
+        self.name, self.columns, self.about = name, numbered(columns), about
         self.repeated_headers: list[int] = []  # rows that were left out, once they are read
         self.position: Callable[[], int] = lambda: 0  # bytes of the file that are read
 
@@ -64,11 +65,11 @@ class Table(ABC):
 
     def optional(self, wanted: str) -> str | None:
         """Return the column's name as the file has it, None where there is none."""
-        if wanted in self.columns:
-            return wanted
         found = [name for name in self.columns if fold(name) == fold(wanted)]
-        if len(found) > 1:
-            raise InputError(f"{self.name}: several columns read as {wanted}: {', '.join(found)}")
+        if wanted in found and f"{wanted} (2)" not in self.columns:
+            return wanted
+        if len(found) > 1 or wanted in found:
+            raise InputError(f"{self.name}: several columns are called {wanted}")
         return found[0] if found else None
 
     def refused(self, refuse: Refuse | None, number: int, reason: str) -> None:
@@ -104,6 +105,16 @@ def _chunk(rows: list[Row], columns: Sequence[str]) -> Chunk:
     numbers, fields = zip(*rows, strict=True)
     arrays = [pyarrow.array(column, pyarrow.string()) for column in zip(*fields, strict=True)]
     return Chunk(np.array(numbers, dtype=np.int64), pyarrow.table(arrays, names=[*columns]))
+
+
+def numbered(columns: list[str]) -> list[str]:
+    """Tell columns of one name apart, as spreadsheets with empty names have them: a, a (2)."""
+    seen = Counter[str]()
+    names = []
+    for name in columns:
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return names
 
 
 def encoding_of(opened: Open, name: str, form: Format) -> tuple[str, str]:

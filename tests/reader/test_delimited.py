@@ -90,13 +90,22 @@ def test_the_header_is_shown_where_a_column_is_lacking(tmp_path: Path) -> None:
             table.column("text", "prepare.text")
 
 
-def test_two_columns_of_one_name_are_named(tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text("Text,TEXT\na,b\n")
+@pytest.mark.parametrize("header", ["Text,TEXT", "text,text"])
+def test_two_columns_of_one_name_are_named(tmp_path: Path, header: str) -> None:
+    (tmp_path / "in.csv").write_text(f"{header}\na,b\n")
     with (
         opened(str(tmp_path / "in.csv"), FORM) as table,
-        pytest.raises(InputError, match="several columns read as text: Text, TEXT"),
+        pytest.raises(InputError, match=r"in.csv: several columns are called text"),
     ):
         table.optional("text")
+
+
+def test_columns_without_a_name_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text;target;;\nfire;1;a;b\n")
+    with opened(str(tmp_path / "in.csv"), FORM) as table:
+        assert table.columns == ["text", "target", "", " (2)"]
+        rows = next(iter(table.chunks(table.columns))).table.to_pylist()
+    assert rows == [{"text": "fire", "target": "1", "": "a", " (2)": "b"}]
 
 
 def test_a_list_of_tweets_has_no_separator(tmp_path: Path) -> None:
