@@ -20,6 +20,7 @@ import threading
 from pathlib import Path
 
 from locked.engines import ENGINES, fastest
+from locked.store import GCS
 from reader.files import find
 from reader.format import Format
 from reader.io import InputError, run
@@ -110,6 +111,10 @@ def on_beam(chosen: argparse.Namespace, files: list[str], out: Sink) -> Total:
             f"there is no {error.name} here: python -m pip install --constraint "
             "score/constraints.txt '.[beam]', in an environment of its own"
         ) from error
+    if chosen.runner[0] == "DataflowRunner":
+        for name in (*files, chosen.output):
+            if not name.startswith(GCS):
+                raise InputError(f"{name}: Dataflow reads and writes {GCS} alone; copy it there")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory() as copies:
         asked = settings(chosen, version(chosen.model, Path(copies)))

@@ -9,59 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apache_beam as beam
-import numpy as np
-import pyarrow
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
 from locked.classifier import Classifier
 from reader.io import InputError
-from score.blocks import Block, Record, Settings, answered, blocks
+from score.blocks import Record, Settings, answered, blocks, packed, unpacked
 from score.model import locked
 from score.run import Total, keep, name_refused
 from score.sink import Sink, sink
 
 # Beam's own choice of a local runner begins with a download.
 LOCAL = {"DirectRunner": "FnApiRunner"}
-ABOUT = b"block"  # the key, in a table's metadata, of what is beside the table
 AT_ONCE = 32  # records that are read at the same time
-
-
-def packed(block: Block) -> bytes:
-    """Return a block as an Arrow stream, for its way to another worker."""
-    about = (block.file, block.fingerprint, block.text, block.refused, block.position)
-    numbers = pyarrow.array(block.numbers)
-    table = pyarrow.table({"": numbers}) if block.table is None else block.table
-    if block.table is not None:
-        table = table.append_column("", numbers)
-    table = table.replace_schema_metadata(
-        {**(table.schema.metadata or {}), ABOUT: json.dumps(about, ensure_ascii=False)}
-    )
-    content = pyarrow.BufferOutputStream()
-    options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
-    with pyarrow.ipc.new_stream(content, table.schema, options=options) as stream:
-        stream.write_table(table)
-    return bytes(content.getvalue().to_pybytes())
-
-
-def unpacked(content: bytes) -> Block:
-    """Return the block that was packed."""
-    table = pyarrow.ipc.open_stream(content).read_all()
-    metadata = dict(table.schema.metadata)
-    file, fingerprint, text, refused, position = json.loads(metadata.pop(ABOUT))
-    last = table.num_columns - 1
-    numbers = table.column(last).to_numpy().astype(np.int64)
-    rows = table.remove_column(last).replace_schema_metadata(metadata or None)
-    return Block(
-        file,
-        fingerprint,
-        text,
-        numbers,
-        rows if last else None,
-        [(number, reason) for number, reason in refused],
-        position,
-    )
 
 
 class Read(beam.DoFn):
@@ -137,8 +98,10 @@ def score(
     unknown = options.get_all_options(retain_unknown_options=True).keys()
     if unknown := unknown - options.get_all_options().keys():
         raise InputError(f"Beam has no option {', '.join(sorted(unknown))}")
-    # Whatever a worker's log has of an error comes as one too.
-    logging.getLogger("apache_beam.runners.portability").setLevel(logging.CRITICAL)
+    logging.basicConfig(format="%(message)s")
+    # What these log of an error is raised too; the last says where a job can be watched.
+    for name, level in (("common", "FATAL"), ("portability", "FATAL"), ("dataflow", "INFO")):
+        logging.getLogger(f"apache_beam.runners.{name}").setLevel(level)
     try:
         with beam.Pipeline(options=options) as pipeline:
             (
@@ -149,8 +112,9 @@ def score(
                 | "answers" >> beam.ParDo(Answer(settings, model, output))
             )
     except Exception as error:
-        # The workers' errors arrive as text, in another class with each runner.
-        if found := re.search(r"\bInputError: (.+?)(?: \[while running .*)?$", str(error), re.M):
+        # From other processes, errors come as text.
+        said = f"{type(error).__name__}: {error}"
+        if found := re.search(r"\bInputError: (.+?)(?: \[while running .*)?$", said, re.M):
             raise InputError(found[1]) from error
         raise
     out = sink(output)
