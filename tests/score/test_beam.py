@@ -12,6 +12,8 @@ import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
+from deploy.google import Place
+from deploy.score import job
 from tests.conftest import HANG, NOWHERE, ROOT
 from tests.gcs import Cloud
 from tests.score.conftest import answers, refused, run
@@ -89,14 +91,14 @@ def test_a_job_for_dataflow_is_made_without_an_account(
     monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     bucket = cloud.client().create_bucket("archive")
     bucket.blob("in/00.csv").upload_from_filename(archive / "00.csv")
-    job = ("--project=my-project", "--region=us-central1", "--temp_location=gs://archive/tmp")
+    runner, *options = job(Place("my-project"), "image@sha256:1", "gs://archive/out", 3)
     made = start(
         model,
         "gs://archive/in",
         "gs://archive/out",
-        *job,
+        *options,
         "--dry_run=True",
-        runner="DataflowRunner",
+        runner=runner,
     )
     said, complaints = made.communicate(timeout=HANG)
     assert made.returncode == 0, complaints
