@@ -1,6 +1,7 @@
 # Every task sets up what it needs; nothing is done twice.
 PYTHON ?= python3
 READY := .venv/.ready
+BEAM := .venv-beam/.ready
 # By its path: make 3.81, which is Apple's, looks for a command in its own PATH alone.
 RUN := .venv/bin/python -m
 # Here stages and launchers find theirs.
@@ -10,7 +11,7 @@ export HOME ?= /tmp
 export LOGNAME ?= $(shell id -un 2> /dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repository repro verify serve report monitor watch-demo promote cloud doctor train-cloud images deploy back check-deploy test check lint bench clean
+.PHONY: help setup repository repro verify serve score report monitor watch-demo promote cloud doctor train-cloud score-cloud images deploy back check-deploy test check lint bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +22,12 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "error: Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; name one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# Apache Beam goes with older packages than all else does.
+$(BEAM): pyproject.toml score/constraints.txt
+	$(PYTHON) -m venv .venv-beam
+	.venv-beam/bin/python -m pip install --quiet --constraint score/constraints.txt --editable '.[beam]'
 	touch $@
 
 repository:
@@ -40,6 +47,9 @@ ifneq ($(STAGE)$(VERSION),)
 else
 	$(RUN) serve
 endif
+
+score: $(READY) ## Answer every tweet of FROM= (a file, a folder, a bucket) in the folder or bucket TO=
+	$(RUN) score $(FROM) $(TO) $(WITH)
 
 report: $(READY) ## Write models/report.html: this run, or its difference to BASE=main
 	$(RUN) experiments.report $(BASE)
@@ -63,7 +73,10 @@ doctor: $(READY) ## Explain whether data and models can be shared over Google Cl
 train-cloud: $(READY) ## Train this commit on a T4: a spot VM, or ON=vertex
 	$(RUN) deploy.train $(if $(ON),--on $(ON)) $(if $(HOURS),--hours $(HOURS))
 
-images: $(READY) ## Build and push both images of this commit on Cloud Build
+score-cloud: $(READY) $(BEAM) ## Answer the tweets of FROM=gs://... in TO=gs://... on Dataflow
+	$(RUN) deploy.score $(FROM) $(TO) $(WITH)
+
+images: $(READY) ## Build and push the images of this commit on Cloud Build
 	$(RUN) deploy.images
 
 deploy: $(READY) ## Put this commit's server in use on Cloud Run, or ON=vertex, step by step
@@ -89,12 +102,13 @@ lint: $(READY) ## Check style and types
 	$(RUN) ruff format --check
 	$(RUN) mypy
 
-bench: $(READY) ## Measure preparation, training and serving beside usual ways of doing them
+bench: $(READY) ## Measure preparation, training, serving and scoring beside usual ways of doing them
 	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(RUN) tests.bench.prepare
 	$(RUN) tests.bench.train
 	$(RUN) tests.bench.serve
+	$(RUN) tests.bench.score
 
 clean: ## Remove the environment and caches; data and models stay
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-beam build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find deploy experiments locked monitor reader score serve stages tests -name __pycache__ -type d -exec rm -rf {} +

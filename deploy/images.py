@@ -1,8 +1,8 @@
-"""Build both images of this commit on Cloud Build, which tries them and pushes them.
+"""Build the images of this commit on Cloud Build, which tries them and pushes them.
 
     python -m deploy.images
 
-They are tagged with the commit, and the server's with its model's version too. What is built is a
+They are tagged with the commit, and those with a model with its version too. What is built is a
 clone of the commit: no file that git does not track gets there.
 """
 
@@ -15,6 +15,8 @@ import tempfile
 from deploy.google import Place, ask, place, watch
 from experiments.repository import changed_files, git, named
 from reader.io import InputError, run
+
+IMAGES = ("serve", "train", "score")
 
 
 def commit() -> str:
@@ -85,9 +87,9 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args()
     at, tag = place(), commit()
-    if not (image(at, "serve", tag) and image(at, "train", tag)):
+    if not all(image(at, name, tag) for name in IMAGES):
         build(at, tag, locked_model())
-    for name in ("serve", "train"):
+    for name in IMAGES:
         print(built(at, name, tag))
 
 

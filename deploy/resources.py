@@ -20,6 +20,7 @@ APIS = (
     "cloudbuild",
     "cloudresourcemanager",
     "compute",
+    "dataflow",
     "iam",
     "iamcredentials",
     "logging",
@@ -33,6 +34,7 @@ ACCOUNTS = {
     "train": "trains, on a VM or a Vertex AI job",
     "build": "builds the images",
     "serve": "answers requests",
+    "score": "scores files, as a worker of Dataflow",
     "deploy": "deploys, from GitHub",
 }
 MODEL_TAG = "classifier#prod#"  # as GTO makes it
@@ -247,6 +249,11 @@ def _roles(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
         "serve": [
             (bucket, "storage.objectViewer"),
             (keys, "secretmanager.secretAccessor"),
+        ],
+        "score": [
+            (bucket, "storage.objectUser"),
+            (images, "artifactregistry.reader"),
+            (project, "dataflow.worker"),
         ],
         "deploy": [
             (bucket, "storage.objectUser"),  # what is to be built goes through it

@@ -2,6 +2,7 @@
 
     python -m score tweets.parquet out/
     python -m score 'archive/*.csv.gz' gs://bucket/answers --text tweet --keep id
+    python -m score gs://bucket/archive gs://bucket/answers --runner DataflowRunner ...
 
 Inputs are CSV, TSV, JSON lines or Parquet, packed or not, by path, folder, glob or URL. The answers
 are in OUTPUT/answers/, what has none in OUTPUT/refused.jsonl. Killed or stopped, the same call goes
@@ -17,18 +18,16 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
 
-from locked.classifier import Classifier
 from locked.engines import ENGINES, fastest
-from locked.manifest import LockedModelError
-from locked.store import GCS, ModelStore
+from locked.store import GCS
 from reader.files import find
 from reader.format import Format
 from reader.io import InputError, run
 from score.blocks import Settings
+from score.model import locked, version
 from score.run import Total, begin, score
-from score.sink import sink
+from score.sink import Sink, sink
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -47,6 +46,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--quotes", choices=("double", "backslash", "none"), help="likewise")
     parser.add_argument("--engine", choices=[*ENGINES], help="the faster one if not given")
     parser.add_argument("--threads", type=int, default=0, help="one a core if not given")
+    beam = "on Apache Beam: DirectRunner, DataflowRunner or another, then its options; comes last"
+    parser.add_argument("--runner", nargs=argparse.REMAINDER, metavar="NAME", help=beam)
     return parser
 
 
@@ -67,26 +68,6 @@ def settings(chosen: argparse.Namespace, version: str) -> Settings:
     )
 
 
-def locked(uri: str, copies: Path, threads: int, engine: Any) -> Classifier:  # noqa: ANN401
-    """Return the model in a folder or a bucket, held to its golden examples.
-
-    Raises:
-        InputError: it is missing or altered, or answers otherwise here.
-
-    """
-    try:
-        folder = ModelStore(uri, copies).fetch() if uri.startswith(GCS) else Path(uri)
-        classifier = Classifier(folder, threads, engine)
-        classifier.check()
-    except LockedModelError as error:
-        if "://" not in uri and not Path(uri).exists():
-            raise InputError(
-                f"{error}; `python -m experiments.fetch NAME` has what has a stage or a version"
-            ) from error
-        raise InputError(str(error)) from error
-    return classifier
-
-
 def summary(total: Total) -> str:
     """Say what became of the rows."""
     answered = sum(total.labels.values())
@@ -97,9 +78,8 @@ def summary(total: Total) -> str:
     return f"rows {total.rows} = answered {answered} ({labels or 'none'}) + {refused}"
 
 
-def main() -> None:
-    """Score the inputs."""
-    chosen = arguments().parse_args()
+def on_one_machine(chosen: argparse.Namespace, files: list[str], out: Sink) -> Total:
+    """Score in this process."""
     stopping, received = threading.Event(), list[int]()
 
     def stop(number: int, _frame: object) -> None:
@@ -109,8 +89,6 @@ def main() -> None:
         stopping.set()
         print("stopping after this block; once more stops at once", file=sys.stderr, flush=True)
 
-    files = find(chosen.inputs, chosen.files)
-    out = sink(chosen.output)
     with tempfile.TemporaryDirectory() as copies:
         classifier = locked(chosen.model, Path(copies), chosen.threads, chosen.engine)
         asked = settings(chosen, classifier.manifest.version)
@@ -121,6 +99,38 @@ def main() -> None:
     if total is None:
         print("stopped; the same call goes on", file=sys.stderr)
         sys.exit(128 + received[0])
+    return total
+
+
+def on_beam(chosen: argparse.Namespace, files: list[str], out: Sink) -> Total:
+    """Score by a runner's workers."""
+    try:
+        from score import beam  # an environment of its own has it
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"there is no {error.name} here: python -m pip install --constraint "
+            "score/constraints.txt '.[beam]', in an environment of its own"
+        ) from error
+    if chosen.runner[0] == "DataflowRunner":
+        for name in (*files, chosen.output):
+            if not name.startswith(GCS):
+                raise InputError(f"{name}: Dataflow reads and writes {GCS} alone; copy it there")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    with tempfile.TemporaryDirectory() as copies:
+        asked = settings(chosen, version(chosen.model, Path(copies)))
+    pins = begin(files, asked, out)
+    return beam.score(pins, asked, chosen.model, chosen.output, chosen.runner)
+
+
+def main() -> None:
+    """Score the inputs."""
+    parser = arguments()
+    chosen = parser.parse_args()
+    if chosen.runner == []:
+        parser.error("--runner: name one")
+    files = find(chosen.inputs, chosen.files)
+    out = sink(chosen.output)
+    total = (on_one_machine if chosen.runner is None else on_beam)(chosen, files, out)
     print(summary(total))
     if total.refused:
         first = total.refused[0]

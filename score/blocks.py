@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow
 import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.ipc
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
@@ -28,6 +29,7 @@ ROWS = 10_000  # of a block
 FIELDS = 2_000_000  # of a block, where columns are many
 Kind = Literal["parquet", "csv", "jsonl"]
 TEXT = TypeAdapter[str](Text)
+BESIDE = b"block"  # the key, in a table's metadata, of what a block has beside the table
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,35 @@ def answered(block: Block, classifier: Classifier, settings: Settings) -> tuple[
         rows = rows.append_column(free, values)
     record = Record(block.file, len(keep) + len(block.refused), dict(Counter(labels)), refused)
     return _written(rows, settings.format), record
+
+
+def packed(block: Block) -> bytes:
+    """Return a block as an Arrow stream, the same for the same block."""
+    beside = (block.file, block.fingerprint, block.text, block.refused, block.position)
+    numbers = pyarrow.array(block.numbers)
+    if block.table is None:
+        table = pyarrow.table({"": numbers})
+    else:
+        table = block.table.append_column("", numbers)
+    metadata = {**(table.schema.metadata or {}), BESIDE: json.dumps(beside)}
+    table = table.replace_schema_metadata(metadata)
+    content = io.BytesIO()
+    options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
+    with pyarrow.ipc.new_stream(content, table.schema, options=options) as stream:
+        stream.write_table(table)
+    return content.getvalue()
+
+
+def unpacked(content: bytes) -> Block:
+    """Return the block that was packed."""
+    table = pyarrow.ipc.open_stream(content).read_all()
+    metadata = table.schema.metadata
+    file, fingerprint, text, refused, position = json.loads(metadata.pop(BESIDE))
+    last = table.num_columns - 1
+    numbers = table.column(last).to_numpy()
+    rows = table.remove_column(last).replace_schema_metadata(metadata or None) if last else None
+    bad = [(number, reason) for number, reason in refused]
+    return Block(file, fingerprint, text, numbers, rows, bad, position)
 
 
 def _check_unchanged(file: str, pinned: str) -> None:

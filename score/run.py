@@ -88,11 +88,6 @@ def score(
     ends = dict(zip(files, accumulate(files.values()), strict=True))
     writing = deque[Future[Record]]()
 
-    def write(name: str, content: bytes, record: Record) -> Record:
-        out.put(f"answers/{name}.{settings.format}", content)
-        out.put(f"blocks/{name}.json", record.dumped())  # which says that the block is done
-        return record
-
     with (
         Progress(desc="score", total=sum(files.values()), unit="B", unit_scale=True) as progress,
         closing(_ahead(_all_blocks(pins, settings, stopping))) as read,
@@ -106,7 +101,7 @@ def score(
                 total.add(Record(**json.loads(content)))
             else:
                 answers = answered(block, classifier, settings)
-                writing.append(writer.submit(write, block.name, *answers))
+                writing.append(writer.submit(keep, block.name, *answers, settings, out))
             while len(writing) > WAITING:
                 total.add(writing.popleft().result())
             progress.set_postfix(rows=total.rows, refresh=False)
@@ -115,9 +110,21 @@ def score(
             total.add(written.result())
     if stopping.is_set():
         return None
+    name_refused(total, out)
+    return total
+
+
+def keep(name: str, content: bytes, record: Record, settings: Settings, out: Sink) -> Record:
+    """Write a block's answers, and then the record, which says that they are there."""
+    out.put(f"answers/{name}.{settings.format}", content)
+    out.put(f"blocks/{name}.json", record.dumped())
+    return record
+
+
+def name_refused(total: Total, out: Sink) -> None:
+    """Write which rows have no answer, and why."""
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in total.refused)
     out.put(REFUSED, lines.encode())
-    return total
 
 
 def _all_blocks(

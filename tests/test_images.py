@@ -55,6 +55,7 @@ SECRETS = (
     "models/promoted/key.json",
     "models/wandb/key",
     "params.yaml.key",
+    "score/key.json",
     "serve/.env",
     "serve/key.json",
     "serve/key/a.py",
@@ -214,7 +215,7 @@ def train_image(context: Path, mounts: list[str]) -> Iterator[str]:
 
 
 def test_hadolint_is_content() -> None:
-    assert run("hadolint", "Dockerfile.serve", "Dockerfile.train").stdout == ""
+    assert run("hadolint", "Dockerfile.serve", "Dockerfile.train", "score/Dockerfile").stdout == ""
 
 
 def test_only_what_images_need_is_sent(context: Path) -> None:
@@ -230,6 +231,7 @@ def test_only_what_images_need_is_sent(context: Path) -> None:
         n
         for n in tracked
         if n.startswith(("locked/", "reader/", "serve/", "stages/", "deploy/accelerate/"))
+        or fnmatch.fnmatch(n, "score/*[.]py")
     }
     assert names >= model | read | code | {"dvc.yaml", "dvc.lock", "params.yaml", ".dvc/config"}
 

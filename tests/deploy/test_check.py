@@ -28,6 +28,7 @@ MISTAKES = {
     ".ci/run": [('"$(dirname "$0")/.."', "$(dirname $0)/..", "shellcheck", "SC2086")],
     "Dockerfile.serve": [("WORKDIR /build", "WORKDIR build", "hadolint", "DL3000")],
     "Dockerfile.train": [("WORKDIR /build", "WORKDR /build", "hadolint", "unexpected 'W'")],
+    "score/Dockerfile": [("WORKDIR /app", "WORKDIR app", "hadolint", "DL3000")],
     "deploy/vm.sh": [('"gs://$bucket/runs/', "gs://$bucket/runs/", "shellcheck", "SC1078|SC2086")],
     "deploy/cloudbuild.yaml": [
         ("  - id: smoke", "  - idd: smoke", "check-jsonschema cloudbuild", "idd"),
@@ -135,7 +136,8 @@ def test_every_file_that_a_cloud_reads_is_checked_and_spoilt() -> None:
         name
         for name in listed
         if re.match(
-            r"Dockerfile|\.github/|deploy/(prometheus/)?[^/]+\.(ya?ml|json|sh)$|\.ci/", name
+            r"(score/)?Dockerfile|\.github/|deploy/(prometheus/)?[^/]+\.(ya?ml|json|sh)$|\.ci/",
+            name,
         )
     ]
     assert sorted(MISTAKES) == sorted(read)

@@ -67,7 +67,7 @@ def test_everything_is_made_once_and_removed_but_for_the_data(
     bucket = google.held["storage/b/my-project-disaster-tweets"]
     assert bucket["versioning"] == {"enabled": True}
     assert bucket["iamConfiguration"]["publicAccessPrevention"] == "enforced"
-    assert {"age": 14, "matchesPrefix": ["checkpoints/", "builds/"]} in [
+    assert {"age": 14, "matchesPrefix": ["checkpoints/", "builds/", "dataflow/"]} in [
         rule["condition"] for rule in bucket["lifecycle"]["rule"]
     ]
     provider = next(v for k, v in google.held.items() if k.endswith("/providers/github"))

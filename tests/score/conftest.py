@@ -61,7 +61,7 @@ def run(model: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 def answers(folder: Path) -> Rows:
     """Return all answers, in the order of their blocks."""
     rows: Rows = []
-    for file in sorted((folder / "answers").iterdir()):
+    for file in sorted((folder / "answers").glob("[!.]*")):  # a kill leaves drafts
         rows += READERS[file.suffix[1:]](str(file)).to_pylist()
     return rows
 

@@ -12,7 +12,7 @@ from reader.files import fingerprint
 from reader.format import Format
 from reader.io import InputError
 from score import blocks as module
-from score.blocks import Block, Kind, Settings, answered, blocks
+from score.blocks import Block, Kind, Settings, answered, blocks, packed, unpacked
 
 TEXTS = ["flood at gate 7", "lovely cake", "flood at gate 7", "smoke over the mill"]
 
@@ -125,6 +125,21 @@ def test_many_columns_make_small_blocks(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "in.csv").write_text("\n".join([",".join(names), row, row, row]))
     assert [len(block.numbers) for block in read(tmp_path / "in.csv", settings())] == [2, 1]
     assert [len(block.numbers) for block in read(tmp_path / "in.csv", settings(("c7",)))] == [3]
+
+
+def test_a_packed_block_is_the_same_block(tmp_path: Path, classifier: Classifier) -> None:
+    ids = pyarrow.array([["a"], None, ["b", "c"]])  # a column of lists, and one of a like name
+    columns = pyarrow.table([["flood", None, "cake"], ids, [1, 2, 3]], names=["text", "", "id"])
+    pq.write_table(columns.replace_schema_metadata({"pandas": "{}"}), tmp_path / "0.parquet")
+    (tmp_path / "1.csv").write_text("id,text\nbroken\n1,flood\n")
+    (tmp_path / "2.csv").write_text("id,text\nbroken\nbroken\n")
+    for path in sorted(tmp_path.iterdir()):
+        (block,) = read(path, settings())
+        again = unpacked(packed(block))
+        assert (again.name, again.position) == (block.name, block.position)
+        assert packed(again) == packed(block)
+        both = [answered(each, classifier, settings()) for each in (block, again)]
+        assert both[0] == both[1]
 
 
 def test_an_empty_file_has_no_block(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""Score files of a bucket on Dataflow, by this commit's image, and wait for the end.
+
+    python -m deploy.score gs://BUCKET/FOLDER gs://BUCKET/ANSWERS [--workers N] [--dry-run] [...]
+
+What else is named, such as --text, goes to `python -m score`, whose exit status this has. Ctrl-C
+ends the waiting, not the job. With --dry-run the command is printed, and nobody is asked.
+"""
+
+import argparse
+import hashlib
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from deploy.google import NAME, Place, place
+from deploy.images import built, commit
+from reader.io import InputError, run
+
+PYTHON = Path(".venv-beam/bin/python")
+# Engines answer a little differently on each kind of CPU: all workers of a run have the same.
+MACHINE = "n2-standard-4"
+CPU = "Intel Ice Lake"
+ENGINE = "openvino"  # the faster one there
+WORKERS = 10  # at most, if not told
+
+
+def job(at: Place, image: str, target: str, workers: int) -> list[str]:
+    """Return Beam's options: where the job runs, and on what."""
+    # Dataflow refuses a second job of a name while the first one runs.
+    name = hashlib.blake2b(target.rstrip("/").encode(), digest_size=6).hexdigest()
+    return [
+        "DataflowRunner",
+        f"--project={at.project}",
+        f"--region={at.region}",
+        f"--job_name={NAME}-score-{name}",
+        f"--temp_location=gs://{at.bucket}/dataflow",
+        f"--service_account_email={at.account('score')}",
+        f"--sdk_container_image={image}",
+        "--sdk_location=container",
+        f"--machine_type={MACHINE}",
+        f"--min_cpu_platform={CPU}",
+        "--number_of_worker_harness_threads=1",
+        f"--max_num_workers={workers}",
+        f"--labels=app={NAME}",
+    ]
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.score", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("source", help="a gs:// file, folder or glob")
+    parser.add_argument("target", help="a gs:// prefix")
+    parser.add_argument("--workers", type=int, default=WORKERS, help=f"at most ({WORKERS})")
+    parser.add_argument("--dry-run", action="store_true", help="print the command, ask nobody")
+    chosen, others = parser.parse_known_args()
+    at = place()
+    image = f"{at.images}/score:COMMIT" if chosen.dry_run else built(at, "score", commit())
+    what = ["score", chosen.source, chosen.target, *others, f"--engine={ENGINE}"]
+    options = job(at, image, chosen.target, chosen.workers)
+    command = [str(PYTHON), "-m", *what, "--runner", *options]
+    if chosen.dry_run:
+        print(shlex.join(command))
+        return
+    if not PYTHON.exists():
+        raise InputError(f"{PYTHON} is missing: make score-cloud makes it")
+    sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - no shell
+
+
+if __name__ == "__main__":
+    run(main)
