@@ -116,6 +116,8 @@ def test_make_lists_its_tasks() -> None:
         "serve",
         "score",
         "report",
+        "monitor",
+        "watch-demo",
         "promote",
         "cloud",
         "doctor",
