@@ -139,6 +139,22 @@ def test_every_requirement_is_pinned() -> None:
     assert [n for n in names if n.lower() not in lower | {"disaster-tweets"}] == []
 
 
+def test_beams_lock_differs_from_the_other_where_it_must() -> None:
+    ours, beams = (
+        dict(re.findall(r"^([\w.-]+)==([\w.]+)$", (ROOT / name).read_text().lower(), re.M))
+        for name in ("constraints.txt", "score/constraints.txt")
+    )
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    needed = {name.partition(";")[0] for name in extras["score"]} | {"apache-beam"}
+    assert needed <= beams.keys()
+    shared = ours.keys() & beams.keys()
+    assert {name for name in shared if ours[name] != beams[name]} == {"protobuf", "pyarrow"}
+    image = f"apache/beam_python3.11_sdk:{beams['apache-beam']}"
+    assert f"ARG BEAM={image}\n" in (ROOT / "score/Dockerfile").read_text()
+
+
 class TestCorpus:
     """The shipped tweets are what their card says."""
 

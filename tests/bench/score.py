@@ -1,0 +1,175 @@
+"""Speed and memory of scoring files, beside the bare engine and a usual loop.
+
+    python -m tests.bench.score [ROWS]
+
+The baseline is Classifier.probabilities, in this process, on the same texts in blocks of 10 000: no
+file is read, none written. It is measured first and last, so that a change of the machine shows.
+
+- score: `python -m score` with a thread a core, from start to end.
+- two processes: two of them with one thread each, on half of the files each.
+- Beam: two workers of Apache Beam, if BEAM_PYTHON names a Python that has it.
+- loop: transformers' pipeline() on the checkpoint in fp32, a tweet at a time.
+"""
+
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast, pipeline
+from transformers.utils import logging
+
+from locked.classifier import Classifier
+from locked.cpus import cpus
+from reader.progress import Progress
+from score.blocks import ROWS as BLOCK
+from stages.machine import processor
+
+ROWS = 100_000
+FILES = 4
+LOOPED = 500  # rows
+ARCHIVE = 200_000_000  # tweets
+MODEL = Path("models/classifier")
+CHECKPOINT = Path("models/checkpoint")
+TWO = ("--runner", "DirectRunner", "--direct_num_workers=2")
+BEAM = (*TWO, "--direct_running_mode=multi_processing")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a process took."""
+
+    seconds: float
+    first: float  # seconds until its first block was answered
+    memory: float  # MB at its peak
+
+
+def generate(folder: Path, rows: int) -> list[str]:
+    """Write files of distinct tweets; return their texts."""
+    shipped = pd.read_csv("data/tweets.csv", dtype=str, keep_default_na=False)["text"]
+    texts = [f"{shipped[i % len(shipped)]} w{i}" for i in range(rows)]
+    folder.mkdir()
+    table = pd.DataFrame({"id": range(rows), "text": texts})
+    for number in range(FILES):
+        part = table.iloc[rows * number // FILES : rows * (number + 1) // FILES]
+        part.to_csv(folder / f"{number}.csv", index=False)
+    return texts
+
+
+def bare(classifier: Classifier, texts: list[str]) -> float:
+    """Return the seconds that the engine takes."""
+    began = time.perf_counter()
+    with Progress(desc="bare engine", total=len(texts), unit=" rows") as progress:
+        for start in range(0, len(texts), BLOCK):
+            progress.update(len(classifier.probabilities(texts[start : start + BLOCK])))
+    return time.perf_counter() - began
+
+
+def start(python: str, inputs: list[Path], out: Path, *options: str) -> subprocess.Popen[bytes]:
+    """Start a process that scores."""
+    line = [python, "-m", "score", *map(str, inputs), str(out), f"--model={MODEL}", *options]
+    return subprocess.Popen(line, stdout=subprocess.DEVNULL)
+
+
+def scored(inputs: list[Path], out: Path, *options: str, python: str = sys.executable) -> Run:
+    """Score in a process of its own, and watch it."""
+    began, first, memory = time.perf_counter(), 0.0, math.nan
+    process = start(python, inputs, out, *options)
+    while process.poll() is None:
+        if not first and any(out.glob("blocks/*.json")):
+            first = time.perf_counter() - began
+        memory = peak(process.pid) or memory
+        time.sleep(0.02)
+    seconds = time.perf_counter() - began
+    if process.returncode:
+        sys.exit(f"scoring failed with status {process.returncode}")
+    return Run(seconds, first or seconds, memory)
+
+
+def peak(pid: int) -> float:
+    """Return the most memory that a process has had, in MB; 0 where nothing tells it.
+
+    What its parent is told at its end counts the parent too, up to where the child was started.
+    """
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:  # it has ended, or this is no Linux
+        return 0.0
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def halves(files: list[Path], out: Path) -> float:
+    """Return the seconds that two processes take, each with one thread and half of the files."""
+    began = time.perf_counter()
+    both = [
+        start(sys.executable, files[half::2], out / str(half), "--threads=1") for half in (0, 1)
+    ]
+    if any([process.wait() for process in both]):  # noqa: C419 - wait for both
+        sys.exit("scoring failed")
+    return time.perf_counter() - began
+
+
+def loop(texts: list[str]) -> float:
+    """Return the seconds that a loop over transformers' pipeline takes."""
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(CHECKPOINT / "tokenizer.json"), pad_token="[PAD]", model_max_length=128
+    )
+    model = AutoModelForSequenceClassification.from_pretrained(CHECKPOINT, dtype=torch.float32)
+    classify = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
+    began = time.perf_counter()
+    for text in Progress(texts, desc="loop", unit=" rows"):
+        classify(text, truncation=True)
+    return time.perf_counter() - began
+
+
+def lines(rates: dict[str, float], baseline: float) -> Iterator[str]:
+    """Yield the table; rates are in rows per second, of all cores."""
+    yield f"{'':24}{'rows/s':>8}{'x bare':>8}{'rows/s/core':>13}{'core-hours of 200 million':>27}"
+    for name, rate in rates.items():
+        core = rate / cpus()
+        hours = ARCHIVE / core / 3600
+        yield f"{name:24}{rate:8.0f}{rate / baseline:8.3f}{core:13.0f}{hours:27.1f}"
+
+
+def main() -> None:
+    """Measure and print tables."""
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
+    logging.set_verbosity_error()
+    torch.set_num_threads(cpus())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        generate(folder / "tenth", rows // 10)
+        texts = generate(folder / "all", rows)
+        files = sorted((folder / "all").iterdir())
+        classifier = Classifier(MODEL)
+        classifier.probabilities(texts[:BLOCK])  # the engine prepares for each shape once
+        before = bare(classifier, texts)
+        tenth = scored([folder / "tenth"], folder / "out-tenth")
+        whole = scored([folder / "all"], folder / "out-all")
+        seconds = {"score": whole.seconds, "two processes": halves(files, folder / "out-halves")}
+        if python := os.environ.get("BEAM_PYTHON"):
+            beam = scored([folder / "all"], folder / "out-beam", *BEAM, python=python)
+            seconds["Beam, two workers"] = beam.seconds
+        after = bare(classifier, texts)
+        looped = loop(texts[:LOOPED])
+    baseline = 2 * rows / (before + after)
+    rates = {"bare engine": baseline} | {name: rows / each for name, each in seconds.items()}
+    rates["loop of transformers"] = LOOPED / looped
+    print(f"on {processor()}, {cpus()} cores, {classifier.manifest.version}")
+    print(f"{rows} distinct tweets; the bare engine took {before:.1f} s first, {after:.1f} s last")
+    print("\n".join(lines(rates, baseline)))
+    print(f"{'':24}{'first block s':>14}{'peak MB':>9}")
+    for count, run in ((rows // 10, tenth), (rows, whole)):
+        print(f"score, {count:<17}{run.first:14.1f}{run.memory:9.0f}")
+
+
+if __name__ == "__main__":
+    main()
