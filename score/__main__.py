@@ -45,7 +45,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--separator", help="likewise")
     parser.add_argument("--quotes", choices=("double", "backslash", "none"), help="likewise")
     parser.add_argument("--engine", choices=[*ENGINES], help="the faster one if not given")
-    parser.add_argument("--threads", type=int, default=0, help="one a core if not given")
+    parser.add_argument("--threads", type=int, default=0, help="one a core; one on Beam")
     beam = "on Apache Beam: DirectRunner, DataflowRunner or another, then its options; comes last"
     parser.add_argument("--runner", nargs=argparse.REMAINDER, metavar="NAME", help=beam)
     return parser
