@@ -111,15 +111,17 @@ def on_beam(chosen: argparse.Namespace, files: list[str], out: Sink) -> Total:
             f"there is no {error.name} here: python -m pip install --constraint "
             "score/constraints.txt '.[beam]', in an environment of its own"
         ) from error
-    if chosen.runner[0] == "DataflowRunner":
+    runner, *flags = chosen.runner
+    if runner == "DataflowRunner":
         for name in (*files, chosen.output):
             if not name.startswith(GCS):
                 raise InputError(f"{name}: Dataflow reads and writes {GCS} alone; copy it there")
+    pipeline = beam.pipeline(runner, flags)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory() as copies:
         asked = settings(chosen, version(chosen.model, Path(copies)))
     pins = begin(files, asked, out)
-    return beam.score(pins, asked, chosen.model, chosen.output, chosen.runner)
+    return beam.score(pipeline, pins, asked, chosen.model, chosen.output)
 
 
 def main() -> None:
