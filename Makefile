@@ -26,6 +26,7 @@ $(READY): pyproject.toml constraints.txt
 
 # Apache Beam goes with older packages than all else does.
 $(BEAM): pyproject.toml score/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "error: workers have Python 3.11, this is " + sys.version.split()[0] + "; name one: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv-beam
 	.venv-beam/bin/python -m pip install --quiet --constraint score/constraints.txt --editable '.[beam]'
 	touch $@

@@ -45,7 +45,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--separator", help="likewise")
     parser.add_argument("--quotes", choices=("double", "backslash", "none"), help="likewise")
     parser.add_argument("--engine", choices=[*ENGINES], help="the faster one if not given")
-    parser.add_argument("--threads", type=int, default=0, help="one a core if not given")
+    parser.add_argument("--threads", type=int, default=0, help="one a core; one on Beam")
     beam = "on Apache Beam: DirectRunner, DataflowRunner or another, then its options; comes last"
     parser.add_argument("--runner", nargs=argparse.REMAINDER, metavar="NAME", help=beam)
     return parser
@@ -111,15 +111,17 @@ def on_beam(chosen: argparse.Namespace, files: list[str], out: Sink) -> Total:
             f"there is no {error.name} here: python -m pip install --constraint "
             "score/constraints.txt '.[beam]', in an environment of its own"
         ) from error
-    if chosen.runner[0] == "DataflowRunner":
+    runner, *flags = chosen.runner
+    if runner == "DataflowRunner":
         for name in (*files, chosen.output):
             if not name.startswith(GCS):
                 raise InputError(f"{name}: Dataflow reads and writes {GCS} alone; copy it there")
+    pipeline = beam.pipeline(runner, flags)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory() as copies:
         asked = settings(chosen, version(chosen.model, Path(copies)))
     pins = begin(files, asked, out)
-    return beam.score(pins, asked, chosen.model, chosen.output, chosen.runner)
+    return beam.score(pipeline, pins, asked, chosen.model, chosen.output)
 
 
 def main() -> None:

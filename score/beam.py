@@ -78,23 +78,14 @@ class Answer(beam.DoFn):
         return classifier
 
 
-def score(
-    pins: dict[str, str], settings: Settings, model: str, output: str, flags: list[str]
-) -> Total:
-    """Answer all blocks that are not there yet; return what became of all rows.
-
-    Args:
-        pins: files with their fingerprints.
-        settings: what the answers follow from.
-        model: where each worker finds the model.
-        output: where the answers go.
-        flags: the runner's name, and Beam's options.
+def pipeline(runner: str, flags: list[str]) -> beam.Pipeline:
+    """Return an empty pipeline.
 
     Raises:
-        InputError: an option is unknown, or a worker met an error that a person can mend.
+        InputError: there is no such runner, or an option is unknown or lacking.
 
     """
-    options = PipelineOptions([f"--runner={LOCAL.get(flags[0], flags[0])}", *flags[1:]])
+    options = PipelineOptions([f"--runner={LOCAL.get(runner, runner)}", *flags])
     unknown = options.get_all_options(retain_unknown_options=True).keys()
     if unknown := unknown - options.get_all_options().keys():
         raise InputError(f"Beam has no option {', '.join(sorted(unknown))}")
@@ -103,9 +94,31 @@ def score(
     for name, level in (("common", "FATAL"), ("portability", "FATAL"), ("dataflow", "INFO")):
         logging.getLogger(f"apache_beam.runners.{name}").setLevel(level)
     try:
-        with beam.Pipeline(options=options) as pipeline:
+        return beam.Pipeline(options=options)
+    except ValueError as error:
+        raise InputError(f"--runner {runner}: {error}") from error
+
+
+def score(
+    empty: beam.Pipeline, pins: dict[str, str], settings: Settings, model: str, output: str
+) -> Total:
+    """Answer all blocks that are not there yet; return what became of all rows.
+
+    Args:
+        empty: the pipeline that does it.
+        pins: files with their fingerprints.
+        settings: what the answers follow from.
+        model: where each worker finds the model.
+        output: where the answers go.
+
+    Raises:
+        InputError: a worker met an error that a person can mend.
+
+    """
+    try:
+        with empty as begun:
             (
-                pipeline
+                begun
                 | "files" >> beam.Create(list(pins.items()))
                 | "blocks" >> beam.ParDo(Read(settings, output)).with_output_types(bytes)
                 | "spread" >> beam.Reshuffle()

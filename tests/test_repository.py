@@ -86,6 +86,7 @@ def test_every_package_has_a_floor() -> None:
     [
         (["locked.classifier", "locked.store"], ["torch", "transformers", "fastapi", "litserve"]),
         (["serve.api", "serve.__main__"], ["torch", "transformers", "pandas", "sklearn", "onnx"]),
+        (["score.__main__"], ["torch", "transformers", "pandas", "sklearn", "apache_beam"]),
     ],
 )
 def test_what_answers_loads_nothing_heavy(modules: list[str], foreign: list[str]) -> None:

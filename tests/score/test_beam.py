@@ -111,6 +111,7 @@ def test_a_job_for_dataflow_is_made_without_an_account(
     ("runner", "option", "said"),
     [
         ("DirectRunner", "--machin_type=n2", "Beam has no option machin_type"),
+        ("DirektRunner", "--region=x", "--runner DirektRunner: Unexpected pipeline runner"),
         ("DataflowRunner", "--region=x", "00.csv: Dataflow reads and writes gs:// alone"),
     ],
 )
@@ -121,3 +122,4 @@ def test_a_wrong_call_is_explained(
     _, complaints = wrong.communicate(timeout=HANG)
     assert wrong.returncode == 1
     assert said in complaints.splitlines()[-1]
+    assert not (tmp_path / "out").exists()

@@ -124,6 +124,7 @@ WRONG = {
         "lacks the column tweet; .* --text",
     ),
     "nothing to keep": (["A", "--keep", "user"], "lacks the column user; .* set --keep"),
+    "no Beam": (["A", "--runner", "DirectRunner"], r"no apache_beam here: .*'\.\[beam\]'"),
     "no model": (["A", "--model", "prod"], "prod.*experiments.fetch NAME"),
 }
 
