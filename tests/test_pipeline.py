@@ -96,7 +96,7 @@ def test_a_changed_param_reruns_its_stages(
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("locked/text.py", ["prepare", "teach", "train", "evaluate"]),
+        ("locked/text.py", ["prepare", "teach", "train", "export", "evaluate"]),
         ("serve/api.py", []),
     ],
 )
