@@ -52,7 +52,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         one.add_argument("--output", type=Path, default=Path(default[name]))
         if name == "review":
             one.add_argument("--n", type=_positive, default=100, help="tweets to draw")
-    if arguments and arguments[0] not in (*COMMANDS, "-h", "--help"):
+    if not arguments or arguments[0] not in (*COMMANDS, "-h", "--help"):
         arguments = ["report", *arguments]
     return parser.parse_args(arguments)
 
