@@ -17,7 +17,7 @@ from locked.classifier import Classifier
 from reader.files import fingerprint
 from reader.io import InputError
 from reader.progress import Progress
-from score.blocks import Block, Record, Settings, answered, blocks
+from score.blocks import ROWS, Block, Record, Settings, answered, blocks
 from score.sink import Sink
 
 RUN = "run.json"
@@ -52,7 +52,7 @@ def begin(files: list[str], settings: Settings, out: Sink) -> dict[str, str]:
     """
     pins = {file: fingerprint(file) for file in files}
     form = {name: getattr(settings.form, name) for name in ("encoding", "separator", "quotes")}
-    wanted = asdict(settings) | {"form": form, "inputs": pins}
+    wanted = asdict(settings) | {"form": form, "block_rows": ROWS, "inputs": pins}
     plain = json.loads(json.dumps(wanted))
     if (there := out.get(RUN)) is None:
         out.put(RUN, json.dumps(plain, indent=2, ensure_ascii=False).encode() + b"\n")
