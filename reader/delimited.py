@@ -125,12 +125,12 @@ class Delimited(TextTable):
 
     def _swallowed(self, lines: list[str]) -> bool:
         """Tell a record of several rows from a text of several lines: each line is a row."""
-        if self.label is None and len(lines) < 3:
+        if self.label is None:  # nothing tells a row from a line of a text
             return False
         for fields in self._parsed(iter(lines), "none"):
             if len(fields) != self.width:
                 return False
-            if self.label is not None and fold(fields[self.label]) not in self.form.labels:
+            if fold(fields[self.label]) not in self.form.labels:
                 return False
         return True
 

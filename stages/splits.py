@@ -61,7 +61,7 @@ def by_group(
     if len(known) < len(SPLITS):
         raise InputError(f"prepare.group: {len(known)} groups are too few for three splits")
     split = _cut(place, validation, test)
-    if not (split[ranked] == 2).any():  # of few groups none may lie there
+    if not (split[ranked[: len(known)]] == 2).any():  # of few groups none may lie there
         split[ranked[0]] = 2
     if not (split[ranked[: len(known)]] == 1).any():
         split[ranked[np.flatnonzero(split[ranked] != 2)[0]]] = 1
