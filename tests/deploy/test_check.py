@@ -47,7 +47,7 @@ MISTAKES = {
         ("strategy: SPOT", "strategy: SPOTT", "gcloud's definitions", "strategy"),
     ],
     "deploy/alerts/errors.yaml": [
-        ("ALIGN_RATE", "ALIGN_RATES", "gcloud's definitions", "ALIGN_RATES"),
+        ("ALIGN_RATE", "ALIGN_RATES", "gcloud's definitions", "perSeriesAligner"),
     ],
     "deploy/alerts/latency.yaml": [
         ("thresholdValue:", "thresholdValu:", "gcloud's definitions", "thresholdValu"),
