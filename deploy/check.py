@@ -92,9 +92,8 @@ def checks() -> Iterator[Check]:
     # Without site-packages, which have other versions of some of gcloud's modules.
     script = str(Path(__file__).with_name("definitions.py"))
     command = (sys.executable if gcloud else "gcloud", "-S", script, modules)
-    yield Check(
-        "gcloud's definitions", command, ("deploy/vertex-job.yaml", "deploy/lifecycle.json"), GCLOUD
-    )
+    defined = ("deploy/vertex-job.yaml", "deploy/lifecycle.json", "deploy/alerts/*.yaml")
+    yield Check("gcloud's definitions", command, defined, GCLOUD)
 
 
 def wheels() -> Iterator[Check]:

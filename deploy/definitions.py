@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 DEFINED = {
-    "vertex-job.yaml": ("aiplatform", "GoogleCloudAiplatformV1CustomJobSpec"),
-    "lifecycle.json": ("storage", "Bucket.LifecycleValue"),
+    "vertex-job.yaml": ("aiplatform", "v1", "GoogleCloudAiplatformV1CustomJobSpec"),
+    "lifecycle.json": ("storage", "v1", "Bucket.LifecycleValue"),
+    "errors.yaml": ("monitoring", "v3", "AlertPolicy"),
+    "latency.yaml": ("monitoring", "v3", "AlertPolicy"),
 }
 
 
@@ -22,8 +24,8 @@ def main() -> None:
 
     wrong = False
     for file in files:
-        api, name = DEFINED[Path(file).name]
-        kind = apis.GetMessagesModule(api, "v1")
+        api, version, name = DEFINED[Path(file).name]
+        kind = apis.GetMessagesModule(api, version)
         for part in name.split("."):
             kind = getattr(kind, part)
         try:

@@ -24,6 +24,7 @@ APIS = (
     "iam",
     "iamcredentials",
     "logging",
+    "monitoring",
     "run",
     "secretmanager",
     "serviceusage",
@@ -45,6 +46,8 @@ ANSWERS = (  # what the service says of its answers, and nothing else of its log
     f'resource.type="cloud_run_revision" AND resource.labels.service_name="{NAME}" '
     'AND jsonPayload.message=("prediction" OR "feedback")'
 )
+FOUND = "ITS_NAME"
+ALERTS = {"errors": f"{NAME} fails", "latency": f"{NAME} is slow"}  # by file; what each is titled
 # A VM may delete those of its own kind; a bucket's role may be given to anybody who reads this.
 OWN_VMS = f"resource.name.extract('instances/{{name}}').startsWith('{NAME}-train')"
 
@@ -57,10 +60,11 @@ class Thing:
     question: Command
     is_there: Callable[[Any], bool]  # given the question's answer
     make: tuple[Command, ...]
-    remove: Command = ()
+    remove: Command = ()  # FOUND in it stands for `called`
     revive: Command = ()  # what makes it again where Google keeps the deleted one for a while
     is_data: bool = False  # removed only on demand
     given: Callable[[], str] | None = None  # standard input of `make`
+    called: Callable[[Any], str] | None = None  # the name that Google gave it, from the answer
 
 
 def things(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
@@ -108,6 +112,8 @@ def things(at: Place, repository: str, project_number: str) -> Iterator[Thing]:
         revive=("iam", "roles", "undelete", *role_of_vms),
     )
     yield _sink(at)
+    for name in ALERTS:
+        yield _alert(at, name)
     if repository:
         yield from _federation(at, repository)
     yield from _roles(at, repository, project_number)
@@ -192,6 +198,24 @@ def _sink(at: Place) -> Thing:
         ((*sinks, "create", *what),),
         (*sinks, "delete", f"{NAME}-answers", project),
         revive=(*sinks, "update", *what),
+    )
+
+
+def _alert(at: Place, name: str) -> Thing:
+    """Return a policy of Cloud Monitoring, which gives it a name of its own."""
+    policies, project = ("alpha", "monitoring", "policies"), f"--project={at.project}"
+    title, file = ALERTS[name], f"deploy/alerts/{name}.yaml"
+
+    def names(found: Any) -> list[str]:  # noqa: ANN401 - whatever JSON can hold
+        return [each["name"] for each in found or [] if each["displayName"] == title]
+
+    return Thing(
+        f"alert: {title}",
+        (*policies, "list", project),
+        lambda found: bool(names(found)),
+        ((*policies, "create", f"--policy-from-file={file}", project),),
+        (*policies, "delete", FOUND, project),
+        called=lambda found: names(found)[0],
     )
 
 

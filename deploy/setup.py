@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from deploy.google import NAME, NAMING, GcloudError, Place, ask, gcloud, number, place, shown
-from deploy.resources import Command, Thing, things
+from deploy.resources import FOUND, Command, Thing, things
 from experiments.repository import git
 from reader.io import InputError, run
 
@@ -74,7 +74,8 @@ def down(wanted: list[Thing], delete_data: bool) -> list[str]:
     going = [thing for thing in there if thing.remove and (delete_data or not thing.is_data)]
     for position, thing in enumerate(going, 1):
         print(f"[{position}/{len(going)}] removing: {thing.what}", flush=True)
-        gcloud(*thing.remove)
+        name = thing.called(found[thing.question]) if thing.called else FOUND
+        gcloud(*(name if word == FOUND else word for word in thing.remove))
     return kept
 
 

@@ -46,6 +46,12 @@ MISTAKES = {
         ("machineType:", "machinType:", "gcloud's definitions", "machinType"),
         ("strategy: SPOT", "strategy: SPOTT", "gcloud's definitions", "strategy"),
     ],
+    "deploy/alerts/errors.yaml": [
+        ("ALIGN_RATE", "ALIGN_RATES", "gcloud's definitions", "perSeriesAligner"),
+    ],
+    "deploy/alerts/latency.yaml": [
+        ("thresholdValue:", "thresholdValu:", "gcloud's definitions", "thresholdValu"),
+    ],
     "deploy/lifecycle.json": [('"age": 7', '"agee": 7', "gcloud's definitions", "agee")],
     "deploy/prometheus/rules.yaml": [("for: 2m", "fro: 2m", "promtool check", "fro")],
     "deploy/prometheus/rules-test.yaml": [("alertname:", "alertnam:", "promtool test", "alertnam")],
@@ -136,7 +142,7 @@ def test_every_file_that_a_cloud_reads_is_checked_and_spoilt() -> None:
         name
         for name in listed
         if re.match(
-            r"(score/)?Dockerfile|\.github/|deploy/(prometheus/)?[^/]+\.(ya?ml|json|sh)$|\.ci/",
+            r"(score/)?Dockerfile|\.github/|deploy/((alerts|prometheus)/)?[^/]+\.(ya?ml|json|sh)$|\.ci/",
             name,
         )
     ]

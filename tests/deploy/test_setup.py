@@ -211,3 +211,14 @@ def test_the_lifecycle_keeps_what_is_in_use() -> None:
     rules = json.loads(Path("deploy/lifecycle.json").read_text())["rule"]
     deleting = [rule["condition"] for rule in rules if rule["action"]["type"] == "Delete"]
     assert all("daysSinceNoncurrentTime" in c or "matchesPrefix" in c for c in deleting)
+
+
+def test_an_alert_goes_by_the_name_that_google_gave_it(google: GoogleCloud) -> None:
+    alerts = [thing("alert: disaster-tweets fails"), thing("alert: disaster-tweets is slow")]
+    assert up(alerts) == 2
+    assert up(alerts) == 0
+    held = {v["displayName"]: k for k, v in google.held.items() if "/alertPolicies/" in k}
+    fails = google.held[held["disaster-tweets fails"]]["conditions"][0]["conditionThreshold"]
+    assert (fails["thresholdValue"], fails["duration"]) == (0.05, "300s")
+    down(alerts[1:], delete_data=False)
+    assert [k for k in google.held if "/alertPolicies/" in k] == [held["disaster-tweets fails"]]
