@@ -17,7 +17,6 @@ from pathlib import Path
 
 import gto.api
 import pandas as pd
-import pyarrow
 from gto.constants import name_re
 
 from experiments.compare import Difference, difference
@@ -28,7 +27,7 @@ from locked.manifest import LockedModelError
 from reader.format import Format
 from reader.io import InputError, run
 from reader.open import opened
-from reader.reading import reading
+from reader.reading import readings
 from stages import params
 from stages.paths import CLASSIFIER, METRICS, PREPARED
 
@@ -117,16 +116,11 @@ def unlearnt(file: Path) -> pd.DataFrame:
     if wrong := sorted(set(tweets["target"]) - {"0", "1"}):
         raise InputError(f"{file}: target must be 0 or 1 (got {wrong[0]!r})")
     splits = [pd.read_parquet(PREPARED / f"{split}.parquet") for split in ("train", "validation")]
-    learnt = set(_readings(pd.concat(splits)["text"]))
-    new: pd.DataFrame = tweets[[one not in learnt for one in _readings(tweets["text"])]]
+    learnt = set(readings(pd.concat(splits)["text"]))
+    new: pd.DataFrame = tweets[[one not in learnt for one in readings(tweets["text"])]]
     if new.empty:
         raise InputError(f"{file}: this model has learnt from each of its tweets")
     return new.assign(target=new["target"].astype(int))
-
-
-def _readings(texts: "pd.Series[str]") -> list[str]:
-    found: list[str] = reading(pyarrow.array(texts, pyarrow.string())).to_pylist()
-    return found
 
 
 def _compare(other: Path, tweets: pd.DataFrame) -> Difference:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
 import vl_convert
@@ -23,6 +22,7 @@ from markdown_it import MarkdownIt
 from experiments.compare import Difference, difference
 from experiments.repository import Run, changed_files, flat, git, lacking, named, stale_stages
 from reader.io import InputError, new_file, run
+from reader.page import render
 from stages import params
 from stages.paths import EVALUATION, HISTORY, MACHINE, REPORT
 
@@ -95,15 +95,9 @@ def outputs(this: Run) -> Table:
 def page(base: str | None) -> str:
     """Return the report of the workspace as one HTML page that needs nothing else."""
     this, other = Run(None), Run(base) if base else None
-    environment = jinja2.Environment(
-        autoescape=True,
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     card = this.text(EVALUATION / "model_card.md") or ""
-    return environment.get_template("report.html.jinja").render(
+    return render(
+        Path(__file__).with_name("report.html.jinja"),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         commit=git("log", "-1", "--format=%h %s").strip(),
         changed=named(changed_files()),

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow
 import pyarrow.parquet as pq
 
 from locked.manifest import LABELS
@@ -32,7 +31,7 @@ from monitor import report
 from monitor.verdict import STATUS
 from reader.io import InputError, new_folder, run
 from reader.progress import Progress
-from reader.reading import reading
+from reader.reading import readings
 
 CORPUS = Path("data/tweets.csv")
 TRAIN = Path("data/prepared/train.parquet")
@@ -51,8 +50,8 @@ def traffic() -> pd.DataFrame:
         train = pq.read_table(TRAIN, columns=["text"])["text"].combine_chunks()
     except OSError as error:
         raise InputError(f"{error}; run it from the repository, after `make repro`") from error
-    known = set(reading(train).to_pylist())
-    reads = reading(pyarrow.array(corpus["text"], pyarrow.string())).to_pylist()
+    known = set(readings(train))
+    reads = readings(corpus["text"])
     usual = corpus[[one not in known for one in reads]]
     usual = usual.sample(min(HALF, len(usual)), random_state=0)
     floods = corpus[corpus["keyword"].str.contains(FLOOD)]
@@ -150,6 +149,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("monitor-demo"))
     chosen = parser.parse_args()
     report.load(chosen.model)
+    if chosen.output.exists() and not (chosen.output / "report.html").exists():
+        raise InputError(f"{chosen.output} holds something else than a demo: name another folder")
     tweets = traffic()
     with new_folder(chosen.output) as folder, serving(chosen.model, folder.absolute()) as url:
         truth = ask(url, tweets, np.random.default_rng(0))

@@ -16,7 +16,7 @@ from monitor import review
 from monitor.labels import join_feedback, join_reviewed
 from monitor.window import Log, find
 from reader.io import InputError, new_file
-from reader.reading import reading
+from reader.reading import readings
 
 SPLITS = ("train", "validation", "test")
 VOLUNTEERS = 0.1  # of all tweets then known: the most that readers have chosen
@@ -69,7 +69,7 @@ def harvest(
 
     verdicts = join_feedback(log, feedback[~feedback["id"].isin(reviewed["id"])])
     waiting = find(places, log.ids[verdicts.rows])
-    waiting = _new(waiting, known | set(_readings(rows["text"])), tested, counts)
+    waiting = _new(waiting, known | set(readings(rows["text"])), tested, counts)
     waiting = waiting.sample(frac=1, random_state=SEED)[: max(0, cap - len(rest))]
     counts.to_review = len(waiting)
     if len(waiting):
@@ -105,19 +105,15 @@ def _known(prepared: Path) -> tuple[set[str], set[str]]:
             texts = pq.read_table(path, columns=["text"])["text"]
         except (OSError, pyarrow.ArrowException) as error:
             raise InputError(f"{path}: cannot be read (`make repro` writes it): {error}") from error
-        found[split] = set(_readings(texts.to_pandas()))
+        found[split] = set(readings(texts.to_pandas()))
     return set().union(*found.values()), found["test"]
-
-
-def _readings(texts: pd.Series) -> list[str]:
-    return [str(one) for one in reading(pyarrow.array(texts, pyarrow.string())).to_pylist()]
 
 
 def _new(rows: pd.DataFrame, known: set[str], tested: set[str], counts: Harvest) -> pd.DataFrame:
     """Return the rows with a text that reads like no known one; count the others."""
     counts.without_text += int(rows["text"].isna().sum())
     rows = rows[rows["text"].notna()]
-    reads = pd.Series(_readings(rows["text"]), index=rows.index, dtype=object)
+    reads = pd.Series(readings(rows["text"]), index=rows.index, dtype=object)
     test = reads.isin(tested)
     double = (reads.isin(known) | reads.duplicated()) & ~test
     counts.in_test_split += int(test.sum())

@@ -15,7 +15,7 @@ import pyarrow.json
 
 from locked.features import FEATURES
 from locked.manifest import LABELS
-from reader.files import find, unpacked
+from reader.files import find, size, unpacked
 from reader.io import InputError
 from reader.progress import Progress
 
@@ -75,7 +75,7 @@ def blocks(places: list[str], what: str) -> Iterator[tuple[str, int, list[bytes]
 
     """
     names = find(places, PATTERN)
-    total = sum(map(_size, names))
+    total = sum(map(size, names))
     with Progress(desc=f"monitor: {what}", total=total, unit="B", unit_scale=True) as progress:
         for name in names:
             try:
@@ -90,16 +90,6 @@ def blocks(places: list[str], what: str) -> Iterator[tuple[str, int, list[bytes]
                         done = raw.tell()
             except OSError as error:
                 raise InputError(f"{name}: cannot be read: {error}") from error
-
-
-def _size(name: str) -> int:
-    system, path = fsspec.core.url_to_fs(name)
-    try:
-        return system.size(path) or 0
-    except FileNotFoundError as error:
-        raise InputError(f"{name}: no such file or bucket") from error
-    except Exception as error:  # each file system has errors of its own
-        raise InputError(f"{name}: cannot be read: {error}") from error
 
 
 def scan(places: list[str], lines: Lines) -> Iterator[pyarrow.Table]:

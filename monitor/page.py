@@ -2,23 +2,16 @@
 
 from pathlib import Path
 
-import jinja2
-
 from monitor import charts, drift, quality
 from monitor.report import Report, top
 from monitor.verdict import MARGIN
+from reader.page import render
 
 
 def page(report: Report) -> str:
     """Return the page of what `monitor.report.build` found."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("report.html.jinja").render(
+    return render(
+        Path(__file__).with_name("report.html.jinja"),
         report=report,
         top=top(report),
         charts=charts,

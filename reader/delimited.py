@@ -8,8 +8,7 @@ from itertools import islice
 from typing import Any
 
 from reader.format import Format, Quotes, fold
-from reader.io import InputError
-from reader.table import Open, Refuse, Row, TextTable, encoding_of
+from reader.table import EmptyFileError, Open, Refuse, Row, TextTable, encoding_of
 
 ALONE = "\x1f"  # what no text has, where there is one column
 SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", ALONE: "none"}
@@ -33,7 +32,7 @@ class Delimited(TextTable):
             header = next(lines, "")
             ending = header[len(header.rstrip("\r\n")) :]
         if not header:
-            raise InputError(f"{name}: the file is empty")
+            raise EmptyFileError(name)
         self.separator = form.separator or _separator(header, form)
         self.indented = f"{self.separator} " in header
         columns = next(self._parsed(iter([header]), "double"))

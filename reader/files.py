@@ -42,18 +42,25 @@ def find(source: str | Sequence[str], pattern: str = "*") -> list[str]:
     """
     if not isinstance(source, str):
         return [file for one in source for file in find(one, pattern)]
-    try:
+    with reaching(source):
         found = _remote(source, pattern) if "://" in source else _local(source, pattern)
-    except InputError:
-        raise
-    except FileNotFoundError:
-        found = []
-    except Exception as error:  # each file system behind a URL has errors of its own
-        raise InputError(f"{source}: cannot be read: {error}") from error
     files = [file for file in found if _is_data(file)]
     if not files:
         raise InputError(f"{source}: no such file or bucket")
     return files
+
+
+@contextmanager
+def reaching(file: str) -> Iterator[None]:
+    """Turn what a file system says of a file into an InputError that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: no such file or bucket") from error
+    except Exception as error:  # each file system behind a URL has errors of its own
+        raise InputError(f"{file}: cannot be read: {error}") from error
 
 
 def _local(source: str, pattern: str) -> list[str]:
@@ -103,14 +110,10 @@ def local(file: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "copy"
         bar = {"desc": f"reading {file}", "unit": "B", "unit_scale": True}
-        try:
+        with reaching(file):
             system, name = fsspec.core.url_to_fs(file)
             with TqdmCallback(tqdm_kwargs=bar, tqdm_cls=Progress) as callback:
                 system.get_file(name, str(path), callback=callback)
-        except FileNotFoundError as error:
-            raise InputError(f"{file}: no such file or bucket") from error
-        except Exception as error:
-            raise InputError(f"{file}: cannot be read: {error}") from error
         yield path
 
 
@@ -155,6 +158,18 @@ def _member(archive: zipfile.ZipFile, name: str) -> str:
     return members[0]
 
 
+def size(file: str) -> int:
+    """Return how many bytes a file has, 0 where its file system does not say.
+
+    Raises:
+        InputError: it is not there.
+
+    """
+    with reaching(file):
+        system, path = fsspec.core.url_to_fs(file)
+        return int(system.size(path) or 0)
+
+
 def fingerprint(file: str) -> str:
     """Return what changes when the file does: of its name, its size and its time or checksum.
 
@@ -162,16 +177,11 @@ def fingerprint(file: str) -> str:
         InputError: it is not there.
 
     """
-    if "://" in file:
-        try:
+    with reaching(file):
+        if "://" in file:
             system, path = fsspec.core.url_to_fs(file)
             known = f"{file} {system.ukey(path)}"
-        except Exception as error:
-            raise InputError(f"{file}: cannot be read: {error}") from error
-    else:
-        try:
+        else:
             about = Path(file).stat()
-        except OSError as error:
-            raise InputError(f"{file}: {error.strerror}") from error
-        known = f"{file} {about.st_size} {about.st_mtime_ns}"
+            known = f"{file} {about.st_size} {about.st_mtime_ns}"
     return hashlib.blake2b(known.encode(), digest_size=8).hexdigest()

@@ -9,7 +9,7 @@ from reader.delimited import Delimited
 from reader.files import local, unpacked
 from reader.format import Format
 from reader.io import InputError
-from reader.table import Table, as_input
+from reader.table import EmptyFileError, Table, as_input
 from reader.typed import JsonLines, Parquet
 
 
@@ -31,7 +31,7 @@ def opened(file: str, form: Format | None = None) -> Iterator[Table]:
         with content() as unpacked_file:
             head = unpacked_file.read(4096)
         if not head:
-            raise InputError(f"{file}: the file is empty")
+            raise EmptyFileError(file)
         start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
         table: Table
         if head.startswith(b"PAR1"):

@@ -1,5 +1,7 @@
 """What a tweet says, apart from how it was passed on: tweets that read the same are one tweet."""
 
+from collections.abc import Iterable
+
 import pyarrow
 import pyarrow.compute as pc
 
@@ -20,6 +22,12 @@ def reading(text: pyarrow.Array) -> pyarrow.Array:
     words = pc.replace_substring_regex(_unwrapped(text), r"[\p{P}\p{S}\p{Z}\s]+", " ")
     words = pc.utf8_trim_whitespace(words)
     return pc.if_else(pc.equal(words, ""), text, words)
+
+
+def readings(texts: Iterable[str]) -> list[str]:
+    """Return what each text reads as."""
+    read: list[str] = reading(pyarrow.array(texts, pyarrow.string())).to_pylist()
+    return read
 
 
 def is_cut(text: pyarrow.Array) -> pyarrow.Array:

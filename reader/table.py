@@ -23,6 +23,13 @@ Row = tuple[int, Sequence[str | None]]  # its number, counted from 1 below the h
 Refuse = Callable[[int, str], None]  # told of a row that cannot be read, and why
 
 
+class EmptyFileError(InputError):
+    """There is nothing in a file, not even a header."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: the file is empty")
+
+
 @dataclass(frozen=True)
 class Chunk:
     """Rows that follow each other in a file, without those refused, and their numbers."""

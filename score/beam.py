@@ -124,8 +124,7 @@ def score(
                 | "spread" >> beam.Reshuffle()
                 | "answers" >> beam.ParDo(Answer(settings, model, output))
             )
-    except Exception as error:
-        # From other processes, errors come as text.
+    except Exception as error:  # each runner has errors of its own; a worker's come as text
         said = f"{type(error).__name__}: {error}"
         if found := re.search(r"\bInputError: (.+?)(?: \[while running .*)?$", said, re.M):
             raise InputError(found[1]) from error

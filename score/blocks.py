@@ -23,7 +23,7 @@ from reader.files import fingerprint
 from reader.format import Format, fold
 from reader.io import InputError
 from reader.open import opened
-from reader.table import Table
+from reader.table import EmptyFileError, Table
 
 ROWS = 10_000  # of a block
 FIELDS = 2_000_000  # of a block, where columns are many
@@ -106,10 +106,8 @@ def blocks(file: str, pinned: str, settings: Settings) -> Iterator[Block]:
             for chunk in table.chunks(read, lambda *row: refused.append(row), most):
                 position = table.position()
                 yield Block(file, pinned, text, chunk.numbers, chunk.table, take(), position)
-    except InputError as error:
-        if str(error).endswith("the file is empty"):
-            return
-        raise
+    except EmptyFileError:
+        return
     if last := take():
         yield Block(file, pinned, text, np.empty(0, np.int64), None, last, 0)
 
@@ -134,7 +132,7 @@ def answered(block: Block, classifier: Classifier, settings: Settings) -> tuple[
     probabilities = np.array([scores[text] for text in asked], dtype=np.float32)
     labels = [classifier.label(float(p)) for p in probabilities]
     rows = table.filter(pyarrow.array(keep))
-    if settings.keep is not None and block.text not in _folded(settings.keep, rows):
+    if settings.keep is not None and fold(block.text) not in map(fold, settings.keep):
         rows = rows.drop_columns([block.text])
     added = {
         "label": pyarrow.array(labels, pyarrow.string()),
@@ -188,11 +186,6 @@ def _kept(table: Table, settings: Settings) -> list[str]:
     return [table.column(name, f"{settings.form.prefix}keep") for name in settings.keep]
 
 
-def _folded(keep: tuple[str, ...], rows: pyarrow.Table) -> set[str]:
-    wanted = {fold(name) for name in keep}
-    return {name for name in rows.column_names if fold(name) in wanted}
-
-
 def _strings(table: pyarrow.Table, block: Block) -> list[str | None]:
     try:
         texts: list[str | None] = pc.cast(table[block.text], pyarrow.string()).to_pylist()
@@ -222,7 +215,7 @@ def _written(rows: pyarrow.Table, kind: Kind) -> bytes:
     if kind == "parquet":
         pq.write_table(rows, content, compression="zstd")
         return content.getvalue()
-    at = rows.column_names.index(rows.column_names[-2])  # as /predict has it, in all digits
+    at = rows.num_columns - 2  # the probability, in all digits, as /predict has it
     rows = rows.set_column(at, rows.column_names[at], rows.column(at).cast(pyarrow.float64()))
     if kind == "csv":
         pyarrow.csv.write_csv(rows, content)

@@ -8,13 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from locked.classifier import Classifier
-from reader.files import fingerprint
+from reader.files import fingerprint, size
 from reader.io import InputError
 from reader.progress import Progress
 from score.blocks import ROWS, Block, Record, Settings, answered, blocks
@@ -84,7 +81,7 @@ def score(
     then the block under way is finished.
     """
     total, done = Total(), out.names("blocks")
-    files = {file: _size(file) for file in pins}
+    files = {file: size(file) for file in pins}
     ends = dict(zip(files, accumulate(files.values()), strict=True))
     writing = deque[Future[Record]]()
 
@@ -135,13 +132,6 @@ def _all_blocks(
             if stopping.is_set():
                 return
             yield block
-
-
-def _size(file: str) -> int:
-    if "://" not in file:
-        return Path(file).stat().st_size
-    system, path = fsspec.core.url_to_fs(file)
-    return int(system.size(path) or 0)
 
 
 def _ahead(items: Iterator[Block]) -> Generator[Block, None, None]:

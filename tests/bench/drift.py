@@ -1,6 +1,6 @@
 """Do the monitor's intervals hold on a disaster that the model has never seen?
 
-    python -m tests.bench.drift ../shared/data/crisislex_t6 [--windows N]
+    python -m tests.bench.drift FOLDER [--windows N]
 
 CrisisLexT6 (Olteanu et al. 2014, https://crisislex.org): six events, 10 000 tweets each, on-topic
 or not. Each event is held out once: TF-IDF with logistic regression learns from parts of the five
