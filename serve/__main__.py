@@ -1,6 +1,5 @@
 """`python -m serve`: the one way to start the server."""
 
-import contextlib
 import functools
 import os
 import signal
@@ -14,7 +13,8 @@ from locked.manifest import LockedModelError
 from locked.store import ModelStore
 from serve import settings
 from serve.connections import Protocol
-from serve.server import Server, leave_with_parent
+from serve.lifetime import leave_with_parent
+from serve.server import Server
 
 FORKS = "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"
 
@@ -33,24 +33,23 @@ def main() -> None:
             sys.exit(f"error: {error}")
         os.register_at_fork(after_in_child=functools.partial(leave_with_parent, Path(own)))
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, functools.partial(_interrupt, main_process))
-        version = server.models.manifest.version
+            signal.signal(number, functools.partial(_end, server, main_process))
+        version = server.model.manifest.version
         print(f"model {version} at http://{options.host}:{options.port}/", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(
-                host=options.host,
-                port=options.port,
-                num_api_servers=1,
-                generate_client_file=False,
-                access_log=False,
-                log_config=None,
-                log_level="warning",
-                proxy_headers=False,
-                server_header=False,
-                http=Protocol,
-                timeout_keep_alive=options.keep_alive,
-            )
-    if server.broken:
+        server.run(
+            host=options.host,
+            port=options.port,
+            num_api_servers=1,
+            generate_client_file=False,
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            proxy_headers=False,
+            server_header=False,
+            http=Protocol,
+            timeout_keep_alive=options.keep_alive,
+        )
+    if server.ending.broken:
         sys.exit(1)
 
 
@@ -74,15 +73,14 @@ def _require_free(host: str, port: int) -> None:
         raise settings.BadSettingError(f"PORT: {port} on {host}: {error.strerror}") from error
 
 
-def _interrupt(main_process: int, _signal: int, _frame: FrameType | None) -> None:
-    """End as on one Ctrl-C, which LitServe knows how to: it answers what is in flight and leaves.
+def _end(server: Server, main_process: int, _signal: int, _frame: FrameType | None) -> None:
+    """End as LitServe does: it answers what is in flight and leaves.
 
-    The HTTP process, forked from this one, inherits the handler and ends by uvicorn's own.
+    The HTTP process, forked from this one, has the handler until uvicorn sets its own.
     """
-    if os.getpid() == main_process:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)  # once is enough
-        raise KeyboardInterrupt
+    if os.getpid() != main_process:
+        sys.exit()
+    server.ending.set()
 
 
 if __name__ == "__main__":

@@ -1,26 +1,19 @@
 """What holds for every request: who may ask, how much and for how long; what is noted of it."""
 
-import asyncio
 import contextlib
-import hashlib
 import json
 import logging
-import secrets
 import time
 import uuid
-from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
 
-from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve import metrics
+from serve.keys import Keys
+from serve.limits import Body, Held, RefusedError, check_length
 from serve.logs import trace_fields
-
-MAX_BODY = 16 * 2**20  # bytes
-MAX_HELD = 3 * MAX_BODY  # of all requests at once: a container's memory is small
-BODY_TIME = 5  # seconds for the whole body to come in
 
 REQUEST_ID: ContextVar[str] = ContextVar("REQUEST_ID", default="")
 SAFE_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -46,29 +39,6 @@ DOCS_POLICY = (
 DOCS = "/docs"
 
 logger = logging.getLogger("serve.requests")
-
-
-class RefusedError(Exception):
-    """A request is turned away before the application sees all of it."""
-
-    def __init__(self, status: int, detail: str, reason: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        metrics.REJECTED.labels(reason).inc()
-
-
-class Keys:
-    """API keys, compared in a time that tells nothing of them."""
-
-    def __init__(self, keys: Iterable[SecretStr]) -> None:
-        self.digests = [_digest(key.get_secret_value().encode()) for key in keys]
-
-    def admit(self, given: bytes) -> bool:
-        """Tell whether this is one of the keys."""
-        digest = _digest(given)
-        # All are compared, so that the time does not tell which one it was.
-        return sum(secrets.compare_digest(digest, known) for known in self.digests) > 0
 
 
 class Middleware:
@@ -98,7 +68,7 @@ class Middleware:
         self.routes = routes
         self.project = project
         self.root_path = root_path
-        self.held = 0  # bytes of bodies
+        self.held = Held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -123,7 +93,7 @@ class Middleware:
                 size += len(message.get("body", b""))
             await send(message)
 
-        body = _Body(self, receive)
+        body = Body(receive, self.held)
 
         async def send_unless_refused(message: Message) -> None:
             # The application takes an exception amid the body for a malformed one.
@@ -133,7 +103,7 @@ class Middleware:
 
         try:
             self._check_key(path, headers)
-            _check_length(headers)
+            check_length(headers)
             _check_origin(method, headers)
             await self.app(scope, body.receive, send_unless_refused)
         except RefusedError as refused:
@@ -144,7 +114,7 @@ class Middleware:
             if not status:
                 await _refuse(500, "internal error", noted_send)
         finally:
-            self.held -= body.size
+            self.held.size -= body.size
             seconds = time.perf_counter() - began
             route = path if path in self.routes else "other"
             metrics.REQUESTS.labels(method, route, status).inc()
@@ -205,45 +175,6 @@ class Middleware:
         logger.log(level, "%s %s %d", method, route, status, extra={"fields": fields})
 
 
-class _Body:
-    """A request's body, held to MAX_BODY, with all others to MAX_HELD, and to BODY_TIME."""
-
-    def __init__(self, middleware: Middleware, receive: Receive) -> None:
-        self._middleware = middleware
-        self._receive = receive
-        self.size = 0
-        self._complete = False
-        self._until = 0.0
-        self.refused: RefusedError | None = None
-
-    async def receive(self) -> Message:
-        try:
-            return await self._next()
-        except RefusedError as refused:
-            self.refused = refused
-            raise
-
-    async def _next(self) -> Message:
-        if self._complete:  # what may come now is that the client leaves
-            return await self._receive()
-        now = time.monotonic()
-        self._until = self._until or now + BODY_TIME
-        try:
-            async with asyncio.timeout(self._until - now):
-                message = await self._receive()
-        except TimeoutError as error:
-            raise RefusedError(408, f"the body took over {BODY_TIME} s", "too_slow") from error
-        self._complete = not message.get("more_body")
-        size = len(message.get("body", b""))
-        self.size += size
-        self._middleware.held += size
-        if self.size > MAX_BODY:
-            raise RefusedError(413, f"the body is over {MAX_BODY} bytes", "too_large")
-        if size and self._middleware.held > MAX_HELD:
-            raise RefusedError(429, "more is sent than can be held; try again", "held")
-        return message
-
-
 async def _refuse(status: int, detail: str, send: Send) -> None:
     body = json.dumps({"detail": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
@@ -254,12 +185,6 @@ async def _refuse(status: int, detail: str, send: Send) -> None:
     with contextlib.suppress(RuntimeError):  # the client is gone
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-
-def _check_length(headers: dict[bytes, bytes]) -> None:
-    length = headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length) > MAX_BODY:
-        raise RefusedError(413, f"the body is over {MAX_BODY} bytes", "too_large")
 
 
 def _check_origin(method: str, headers: dict[bytes, bytes]) -> None:
@@ -278,10 +203,6 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
 def _headers(path: str, request_id: str) -> list[tuple[bytes, bytes]]:
     listed = _DOCS_HEADERS if path == DOCS else _PLAIN_HEADERS
     return [*listed, (b"x-request-id", request_id.encode())]
-
-
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
 
 
 _PLAIN_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]

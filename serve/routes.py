@@ -1,4 +1,4 @@
-"""All routes but /predict: the page, and what people and machines ask about the service."""
+"""All routes: answers, the page, and what people and machines ask about the service."""
 
 import json
 import mimetypes
@@ -19,21 +19,26 @@ from locked.engines import fastest
 from locked.manifest import LockedModelError
 from locked.text import Text
 from serve import metrics
-from serve.api import answer
-from serve.dispatcher import RETRY, Dispatcher, ModelRejectedError, NoWorkerError
+from serve.answer import answer
+from serve.current_model import CurrentModel, NoPreviousError
+from serve.dispatcher import RETRY, Dispatcher
 from serve.explain import explain, variants
 from serve.feedback import NotRecordedError, recorder_of
-from serve.middleware import REQUEST_ID, Keys
-from serve.models import Models, NoPreviousError
+from serve.keys import Keys
+from serve.middleware import REQUEST_ID
 from serve.prediction_log import PredictionLog
+from serve.remote_worker import ModelRejectedError, NoWorkerError
 from serve.schema import (
     ExplainAnswer,
     Feedback,
+    PredictAnswer,
+    PredictRequest,
     Problem,
     Reload,
     ReloadAnswer,
     Tweet,
     TweetAnswer,
+    WrongTweet,
 )
 from serve.settings import Settings
 
@@ -59,7 +64,7 @@ def register(
     app: FastAPI,
     options: Settings,
     dispatcher: Dispatcher,
-    models: Models,
+    model: CurrentModel,
     log: PredictionLog,
     state: Callable[[], str],
 ) -> dict[str, Keys]:
@@ -79,11 +84,11 @@ def register(
     @app.get("/info")
     async def info() -> dict[str, Any]:
         """Describe the model in use."""
-        manifest = models.manifest
+        manifest = model.manifest
         described = manifest.model_dump(exclude={"golden"})
         return {
             "model": {"version": manifest.version, **described},
-            "previous": models.previous_version,
+            "previous": model.previous_version,
             "predict": options.predict_route,
             "engine": options.engine or fastest(),
         }
@@ -93,12 +98,20 @@ def register(
         """Show the counters, as Prometheus reads them."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    app.router.responses = RESPONSES  # of all that follow, LitServe's /predict among them
+    app.router.responses = RESPONSES  # of all that follow
+
+    @app.post(options.predict_route)
+    async def predict(request: PredictRequest) -> PredictAnswer:
+        """Answer one tweet, or many."""
+        tweets = [request] if isinstance(request, Tweet) else request.instances
+        texts = [tweet.text for tweet in tweets if not isinstance(tweet, WrongTweet)]
+        job = await dispatcher.classify(texts or [""])  # all wrong: the answer names a model too
+        return answer(request, REQUEST_ID.get(), job, log)  # type: ignore[return-value]
 
     @app.post("/explain")
     async def explained(tweet: Tweet) -> ExplainAnswer:
         """Say how much each word pushed the answer."""
-        job = await dispatcher.classify(variants(tweet.text, models.manifest.max_length))
+        job = await dispatcher.classify(variants(tweet.text, model.manifest.max_length))
         return explain(tweet.text, job.predictions(), job.model, REQUEST_ID.get())
 
     @app.post("/feedback", status_code=202)
@@ -126,35 +139,34 @@ def register(
         job = await dispatcher.classify([text])
         said = answer(Tweet.model_construct(text=text), REQUEST_ID.get(), job, log)
         said.headers["cache-control"] = "no-store"
-        return said  # type: ignore[return-value]  # FastAPI sends a Response as it is
+        return said  # type: ignore[return-value]
 
     keys = Keys(options.api_keys)
-    guarded = dict.fromkeys(["/explain", "/feedback", "/metrics"], keys) if keys.digests else {}
+    closed = [options.predict_route, "/explain", "/feedback", "/metrics"] if keys.digests else []
+    guarded = dict.fromkeys(closed, keys)
     if options.admin_key:
-        _add_admin(app, models)
+        _add_admin(app, model)
         guarded["/reload"] = Keys([options.admin_key])
     return guarded
 
 
-def _add_admin(app: FastAPI, models: Models) -> None:
+def _add_admin(app: FastAPI, model: CurrentModel) -> None:
     @app.post(
         "/reload", responses={409: {"model": Problem, "description": "The model is not changed."}}
     )
     async def reload(wanted: Reload) -> ReloadAnswer:
         """Put another model in use; if it is not sound, the one in use stays."""
         try:
-            await (models.back() if wanted.previous else models.reload())
+            await (model.back() if wanted.previous else model.reload())
         except (LockedModelError, ModelRejectedError, NoPreviousError) as error:
             raise HTTPException(409, str(error)) from error
         except NoWorkerError as error:
             raise HTTPException(503, str(error), RETRY) from error
-        return ReloadAnswer(model=models.manifest.version, previous=models.previous_version)
+        return ReloadAnswer(model=model.manifest.version, previous=model.previous_version)
 
 
 def _add_docs(app: FastAPI) -> None:
     """Describe the routes on a page that needs no internet."""
-    own = ("/docs", "/docs/oauth2-redirect", "/redoc")
-    app.router.routes = [r for r in app.router.routes if getattr(r, "path", "") not in own]
     folder = files("fastapi_offline") / "static"
     for name in SWAGGER:
         _add_file(app, f"/{name}", Path(str(folder / name)))

@@ -1,20 +1,56 @@
-"""The worker's end: batches of texts come over a socket, their probabilities go back."""
+"""A worker: batches of texts come over a socket, their probabilities go back."""
 
 import contextlib
 import json
 import os
 import signal
+import socket
 import struct
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import litserve as ls
 from litserve.loops.base import LitLoop
 
+from locked.engines import Name
 from locked.manifest import LockedModelError
 
+if TYPE_CHECKING:
+    from locked.classifier import Classifier
+
 LENGTH = struct.Struct("!I")  # of the JSON that follows it
+
+
+class DisasterAPI(ls.LitAPI):
+    """What a worker can do."""
+
+    def __init__(self, path: Path, route: str, threads: int, engine: Name | None) -> None:
+        """Be asked at `route`; the HTTP process listens for workers at the socket `path`."""
+        super().__init__(api_path=route, loop=Worker())
+        self.path = path
+        self.threads = threads
+        self.engine = engine
+
+    def setup(self, device: str) -> None:
+        """Connect to the HTTP process, which says what model to load."""
+        self.connection = socket.socket(socket.AF_UNIX)
+        with contextlib.chdir(self.path.parent):  # its whole path may be too long
+            self.connection.connect(self.path.name)
+
+    def load(self, folder: Path) -> "Classifier":
+        """Return the model in a folder, ready and held to its golden examples."""
+        from locked.classifier import Classifier
+
+        classifier = Classifier(folder, self.threads, self.engine)
+        classifier.check()
+        return classifier
+
+    def predict(self, texts: Sequence[str]) -> list[float]:
+        """Return P(disaster) of each text of a batch."""
+        scores: list[float] = self.classifier.probabilities(texts).tolist()
+        return scores
 
 
 class Worker(LitLoop):
@@ -38,9 +74,8 @@ class Worker(LitLoop):
         self.waiting: Any = None
         self.wanted: str | None = None  # the folder of the model that may wait
         self.sending = threading.Lock()
-        self.socket = lit_api.connect()
         self.send({"hello": os.getpid()})
-        with contextlib.suppress(EOFError, OSError), self.socket.makefile("rb") as incoming:
+        with contextlib.suppress(EOFError, OSError), lit_api.connection.makefile("rb") as incoming:
             while True:
                 (length,) = LENGTH.unpack(_read(incoming, LENGTH.size))
                 self.answer(json.loads(_read(incoming, length)))
@@ -85,7 +120,7 @@ class Worker(LitLoop):
     def send(self, message: dict[str, Any]) -> None:
         """Send a message whole, whichever thread it comes from."""
         with self.sending, contextlib.suppress(OSError):
-            self.socket.sendall(frame(message))
+            self.api.connection.sendall(frame(message))
 
 
 def frame(message: dict[str, Any]) -> bytes:

@@ -85,7 +85,10 @@ def test_every_package_has_a_floor() -> None:
     ("modules", "foreign"),
     [
         (["locked.classifier", "locked.store"], ["torch", "transformers", "fastapi", "litserve"]),
-        (["serve.api", "serve.__main__"], ["torch", "transformers", "pandas", "sklearn", "onnx"]),
+        (
+            ["serve.server", "serve.__main__"],
+            ["torch", "transformers", "pandas", "sklearn", "onnx"],
+        ),
         (["score.__main__"], ["torch", "transformers", "pandas", "sklearn", "apache_beam"]),
     ],
 )

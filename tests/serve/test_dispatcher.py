@@ -17,7 +17,9 @@ import httpx
 import pytest
 from fastapi import HTTPException
 
-from serve.dispatcher import BATCH, TURN, Dispatcher, Job, ModelRejectedError, NoWorkerError, cost
+from serve.dispatcher import Dispatcher
+from serve.jobs import BATCH, TURN, Job, cost
+from serve.remote_worker import ModelRejectedError, NoWorkerError
 from tests.conftest import HANG, Project
 from tests.serve.running import children, load, serving, wait_until
 
@@ -147,7 +149,7 @@ def test_a_full_queue_is_said_at_once(tmp_path: Path) -> None:
         await worker.answer(["0"])
         await worker.answer(await worker.texts())
         assert len((await waiting).scores) == 8
-        assert dispatcher.queued == 0
+        assert dispatcher.queue.texts == 0
 
     play(tmp_path, scene, max_queue=10)
 
@@ -213,7 +215,7 @@ def test_what_waits_too_long_is_told(tmp_path: Path) -> None:
         with pytest.raises(HTTPException) as late:
             await dispatcher.classify(["1"])
         assert (late.value.status_code, late.value.detail) == (503, "too late; try again")
-        assert dispatcher.queued == 0
+        assert dispatcher.queue.texts == 0
 
     play(tmp_path, scene, timeout=0.2)
 

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from serve.connections import HEAD_TIME
-from serve.middleware import BODY_TIME, MAX_BODY, MAX_HELD
+from serve.limits import BODY_TIME, MAX_BODY, MAX_HELD
 from tests.conftest import HANG, Project
 from tests.serve.running import Running, serving, wait_until
 

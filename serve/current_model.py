@@ -9,7 +9,8 @@ from pathlib import Path
 from locked.manifest import MANIFEST, LockedModelError, Manifest, read_manifest
 from locked.store import ModelStore
 from serve import metrics
-from serve.dispatcher import Dispatcher, ModelRejectedError, NoWorkerError
+from serve.dispatcher import Dispatcher
+from serve.remote_worker import ModelRejectedError, NoWorkerError
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ class NoPreviousError(Exception):
     """There is no model to go back to."""
 
 
-class Models:
+class CurrentModel:
     """The model in use and the one before it."""
 
     def __init__(self, store: ModelStore, dispatcher: Dispatcher, poll: float) -> None:
