@@ -11,7 +11,7 @@ export HOME ?= /tmp
 export LOGNAME ?= $(shell id -un 2> /dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repository repro verify serve score report monitor watch-demo promote cloud doctor train-cloud score-cloud images deploy back check-deploy test check lint bench clean
+.PHONY: help setup repository repro verify serve score report monitor watch-demo promote cloud doctor train-cloud score-cloud images deploy back check-deploy test test-oldest check lint bench clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,11 @@ test: $(READY) ## Run the tests
 	$(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not alone' && \
 	$(RUN) pytest -m alone
 
+test-oldest: $(READY) ## Run the server's tests on the oldest packages that it allows
+	$(RUN) uv venv --quiet --clear .venv-oldest
+	$(RUN) uv pip install --quiet --python .venv-oldest --resolution lowest-direct '.[serve]'
+	SERVE_PYTHON=$(CURDIR)/.venv-oldest/bin/python $(RUN) pytest tests/serve
+
 check: lint ## Check style and types, and run the quick tests, as before a commit
 	$(RUN) pytest -m 'not slow'
 
@@ -110,5 +115,5 @@ bench: $(READY) ## Measure preparation, training, serving and scoring beside usu
 	$(RUN) tests.bench.score
 
 clean: ## Remove the environment and caches; data and models stay
-	rm -rf .venv .venv-beam build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-beam .venv-oldest build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find deploy experiments locked monitor reader score serve stages tests -name __pycache__ -type d -exec rm -rf {} +

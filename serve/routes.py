@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import Body, FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -101,7 +101,7 @@ def register(
     app.router.responses = RESPONSES  # of all that follow
 
     @app.post(options.predict_route)
-    async def predict(request: PredictRequest) -> PredictAnswer:
+    async def predict(request: Annotated[PredictRequest, Body()]) -> PredictAnswer:
         """Answer one tweet, or many."""
         tweets = [request] if isinstance(request, Tweet) else request.instances
         texts = [tweet.text for tweet in tweets if not isinstance(tweet, WrongTweet)]

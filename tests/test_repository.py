@@ -141,6 +141,8 @@ def test_every_requirement_is_pinned() -> None:
     assert len(names) > 20
     lower = {name.lower().replace("_", "-") for name in pinned}
     assert [n for n in names if n.lower() not in lower | {"disaster-tweets"}] == []
+    listed = set(re.findall(r"[\w.-]+\w", (ROOT / "docs/dependencies.md").read_text()))
+    assert {*names} - listed == {"disaster-tweets"}
 
 
 def test_beams_lock_differs_from_the_other_where_it_must() -> None:

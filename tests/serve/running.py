@@ -18,6 +18,8 @@ import pytest
 
 from tests.conftest import HANG, ROOT, Project
 
+# An environment with the `serve` extra alone may be tried: its oldest packages, or its newest.
+SERVE_PYTHON = os.environ.get("SERVE_PYTHON", sys.executable)
 LEAVE = 10  # seconds, after which Cloud Run kills; orphans look each second
 
 
@@ -110,7 +112,7 @@ def start(project: Project, log: Path, *before: str, **environment: str) -> Runn
     environment.setdefault("FEEDBACK_FILE", str(log.with_name("feedback.jsonl")))
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*before, sys.executable, "-m", "serve"],
+            [*before, SERVE_PYTHON, "-m", "serve"],
             cwd=ROOT,
             env=project.environment(**environment),
             stdout=output,
