@@ -128,6 +128,7 @@ def test_make_lists_its_tasks() -> None:
         "back",
         "check-deploy",
         "test",
+        "test-oldest",
         "check",
         "lint",
         "bench",
