@@ -2,9 +2,6 @@
 
 import gc
 import os
-import re
-from collections import defaultdict
-from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,22 +15,16 @@ from accelerate import Accelerator
 from accelerate.utils import find_executable_batch_size, gather_object, set_seed
 from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    PreTrainedModel,
-    get_linear_schedule_with_warmup,
-)
-from transformers.utils import logging
 
 from locked.manifest import LABELS
 from reader.io import InputError
 from stages import exact
-from stages.base_model import WEIGHTS, configuration
+from stages.base_model import configuration
 from stages.batches import Batch, Tweets, collate
+from stages.network import network
+from stages.optimizer import adamw, linear_schedule
 from stages.params import Compute, Train
-
-LAYER = re.compile(r"\blayers?\.(\d+)\.")  # in the name of a weight
+from stages.precision import precision
 
 
 class Learnt(NamedTuple):
@@ -67,11 +58,9 @@ class Learner:
         )
         self.recipe = recipe
         self.part = recipe.batch_size  # rows that go through the model at once
-        model = _model(base, recipe)
-        optimizer = _optimizer(model, recipe)
-        self.schedule = get_linear_schedule_with_warmup(
-            optimizer, int(recipe.warmup * steps), steps
-        )
+        model = network(base, recipe)
+        optimizer = adamw(model, recipe)
+        self.schedule = linear_schedule(optimizer, recipe, steps)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         torch.manual_seed(recipe.seed + self.accelerator.process_index)  # each its own dropout
 
@@ -102,7 +91,7 @@ class Learner:
     def step(self, batch: Batch, leaving: bool) -> Learnt:
         """Learn from a batch, of which this is the process's share."""
         self.model.train()
-        rate = self.schedule.get_last_lr()[0]
+        rate = float(self.schedule.get_last_lr()[0])
         loss = self._backward(batch)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         self.optimizer.step()
@@ -240,98 +229,6 @@ class Learner:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         _set_random_state(state["random"][self.accelerator.process_index])
         self.part = state["part"]
-
-
-def precision(wanted: str, exact: bool, config: Mapping[str, Any]) -> str:
-    """Name the fastest precision that hardware and base model allow, unless one is asked for.
-
-    Raises:
-        InputError: the precision asked for is not to be had here.
-
-    """
-    if wanted == "auto":
-        if torch.cuda.is_available():
-            # DeBERTa's attention overflows in fp16.
-            half = "fp32" if "deberta" in config.get("model_type", "") else "fp16"
-            wanted = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else half
-        else:
-            capabilities = torch.cpu.get_capabilities()
-            fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-            wanted = "bf16" if fast and not exact else "fp32"
-    elif wanted == "fp16" and not torch.cuda.is_available():
-        raise InputError("train.precision: fp16 needs a GPU; on a CPU take bf16 or fp32")
-    elif wanted == "bf16" and exact and not torch.cuda.is_available():
-        raise InputError(
-            "train.precision: bf16 differs between kinds of CPU; take fp32, or compute.exact: false"
-        )
-    return "no" if wanted == "fp32" else wanted
-
-
-def _model(base: Path, recipe: Train) -> PreTrainedModel:
-    logging.set_verbosity_error()  # the new classifier head is meant to be missing in the base
-    logging.disable_progress_bar()
-    config = AutoConfig.from_pretrained(
-        base, id2label=dict(enumerate(LABELS)), local_files_only=True
-    )
-    if recipe.layers:  # the lowest, as Sajjad et al. 2020 (https://arxiv.org/abs/2004.03844) keep
-        if recipe.layers > config.num_hidden_layers:
-            raise InputError(
-                f"train.layers: {recipe.layers}, but the base model has {config.num_hidden_layers}"
-            )
-        config.num_hidden_layers = recipe.layers
-    for name, value in config.to_dict().items():
-        if "dropout" in name and isinstance(value, int | float):
-            setattr(config, name, recipe.dropout)
-    try:
-        model, loaded = AutoModelForSequenceClassification.from_pretrained(
-            base,
-            config=config,
-            dtype=torch.float32,
-            local_files_only=True,
-            attn_implementation="eager",  # faster than the fused ones on texts this short
-            ignore_mismatched_sizes=True,  # another head's labels; the body is checked below
-            output_loading_info=True,
-        )
-    except SafetensorError as error:
-        raise InputError(f"{base / WEIGHTS} is damaged: {error}") from error
-    lacking = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
-    body = sorted(
-        name
-        for name in lacking
-        if name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in name
-    )
-    if body:
-        raise InputError(
-            f"{base / WEIGHTS} lacks {len(body)} of the weights that config.json speaks of, or has "
-            f"them in another size: {body[0]}, ..."
-        )
-    model.get_input_embeddings().requires_grad_(not recipe.freeze_embeddings)
-    return model
-
-
-def _optimizer(model: PreTrainedModel, recipe: Train) -> torch.optim.Optimizer:
-    """AdamW; the lower a layer the slower, as ULMFiT does (https://arxiv.org/abs/1801.06146).
-
-    Biases and normalisation weights are not decayed.
-    """
-    named = [(name, w) for name, w in model.named_parameters() if w.requires_grad]
-    heights = {name: int(found[1]) + 1 for name, _ in named if (found := LAYER.search(name))}
-    top = max(heights.values(), default=0) + 1
-    groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = defaultdict(list)
-    for name, weight in named:
-        below_top = top - heights.get(name, 0 if "embedding" in name else top)
-        groups[below_top, weight.ndim > 1].append(weight)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": weights,
-                "lr": recipe.lr * recipe.layer_decay**below_top,
-                "weight_decay": recipe.weight_decay if decayed else 0.0,
-            }
-            for (below_top, decayed), weights in sorted(groups.items(), key=lambda item: item[0])
-        ],
-        fused=True,
-    )
 
 
 def _random_state() -> dict[str, Any]:

@@ -1,0 +1,83 @@
+"""What may vary in a search for better params, in Hydra's words."""
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, QuotedString
+from hydra.errors import HydraException
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from experiments.repository import flat
+from reader.io import InputError
+from stages import params
+from stages.params import Params
+
+Scalar = str | int | float | bool | None
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
+Space = Mapping[str, Distribution]
+Values = dict[str, Any]
+
+
+def read_space(overrides: list[str], p: Params) -> Space:
+    """Read and check what may vary.
+
+    Raises:
+        InputError: a word is no sweep, or a key or value is none that params.yaml may have.
+
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except HydraException as error:
+        raise InputError(f"{' '.join(overrides)}: {error}") from error
+    present = dict(flat(p.model_dump()))
+    space: dict[str, Distribution] = {}
+    for override in parsed:
+        key = override.get_key_element()
+        if key not in present or key in space:
+            raise InputError(f"{key}: {'named twice' if key in space else 'no key of params.yaml'}")
+        try:
+            space[key] = _distribution(override, isinstance(present[key], int))
+        except (HydraException, ValueError) as error:  # an interval that ends before it begins
+            raise InputError(f"{override.input_line}: {error}") from error
+    for key, of in space.items():
+        for value in of.choices if isinstance(of, CategoricalDistribution) else (of.low, of.high):
+            section = values = p.model_dump()
+            *above, name = key.split(".")
+            for part in above:
+                section = section[part]
+            section[name] = value
+            params.parse(values, Path(f"{key}={value}"))
+    return space
+
+
+def _distribution(override: Override, whole: bool) -> Distribution:
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        low, high, log = value.start or 0, value.end or 0, "log" in value.tags
+        if whole:
+            return IntDistribution(int(low), int(high), log=log)
+        return FloatDistribution(low, high, log=log)
+    if override.is_sweep_override():
+        return CategoricalDistribution(list(dict.fromkeys(map(_plain, override.sweep_iterator()))))
+    name = override.key_or_group
+    raise InputError(f"{override.input_line}: write {name}=1,2 or {name}=interval(1,2)")
+
+
+def _plain(value: object) -> Scalar:
+    if isinstance(value, QuotedString):
+        return str(value.text)
+    if isinstance(value, Scalar):
+        return value
+    raise InputError(f"{value}: not a plain value")
+
+
+def combinations(space: Space) -> list[Values]:
+    """Return every combination of a space without intervals."""
+    for key, of in space.items():
+        if not isinstance(of, CategoricalDistribution):
+            raise InputError(f"{key} may be anything in between: say how many with --trials")
+    axes = [of.choices for of in space.values() if isinstance(of, CategoricalDistribution)]
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*axes)]
