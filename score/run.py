@@ -19,6 +19,7 @@ from score.sink import Sink
 
 RUN = "run.json"
 REFUSED = "refused.jsonl"
+WRITTEN = (RUN, REFUSED, "answers", "blocks")  # what a run has in its output
 WAITING = 2  # blocks between reading and answering, and between that and writing
 
 
@@ -44,7 +45,7 @@ def begin(files: list[str], settings: Settings, out: Sink) -> dict[str, str]:
     """Pin what the run follows from, or check that it is as it was; return files' fingerprints.
 
     Raises:
-        InputError: another run's answers are there.
+        InputError: another run's answers are there, or what that run began with cannot be read.
 
     """
     pins = {file: fingerprint(file) for file in files}
@@ -54,10 +55,10 @@ def begin(files: list[str], settings: Settings, out: Sink) -> dict[str, str]:
     if (there := out.get(RUN)) is None:
         out.put(RUN, json.dumps(plain, indent=2, ensure_ascii=False).encode() + b"\n")
         there = out.get(RUN)
-    known = json.loads(there or b"{}")
+    known = _known(there, f"{out.uri}/{RUN}")
     differing = [name for name in plain if plain[name] != known.get(name)]
     if "inputs" in differing:
-        before, now = known.get("inputs", {}), plain["inputs"]
+        before, now = known["inputs"], plain["inputs"]
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         differing[differing.index("inputs")] = f"inputs ({', '.join(sorted(changed)[:5])})"
     if differing:
@@ -94,8 +95,7 @@ def score(
             if stopping.is_set():
                 break
             if f"{block.name}.json" in done:
-                content = out.get(f"blocks/{block.name}.json") or b""
-                total.add(Record(**json.loads(content)))
+                total.add(record(block.name, out))
             else:
                 answers = answered(block, classifier, settings)
                 writing.append(writer.submit(keep, block.name, *answers, settings, out))
@@ -111,6 +111,12 @@ def score(
     return total
 
 
+def record(name: str, out: Sink) -> Record:
+    """Read what became of the rows of a block."""
+    file = f"blocks/{name}.json"
+    return Record.loaded(out.get(file), f"{out.uri}/{file}")
+
+
 def keep(name: str, content: bytes, record: Record, settings: Settings, out: Sink) -> Record:
     """Write a block's answers, and then the record, which says that they are there."""
     out.put(f"answers/{name}.{settings.format}", content)
@@ -122,6 +128,19 @@ def name_refused(total: Total, out: Sink) -> None:
     """Write which rows have no answer, and why."""
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in total.refused)
     out.put(REFUSED, lines.encode())
+
+
+def _known(content: bytes | None, name: str) -> dict[str, Any]:
+    try:
+        known = json.loads(content or b"")
+    except ValueError:
+        known = None
+    if not isinstance(known, dict) or not isinstance(known.get("inputs"), dict):
+        raise InputError(
+            f"{name} is damaged, or no run's; name a new folder, or remove it if the call is the "
+            "very same as before"
+        )
+    return known
 
 
 def _all_blocks(
