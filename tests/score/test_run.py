@@ -126,12 +126,12 @@ def test_a_strange_record_of_a_block_is_named(tmp_path: Path, content: str) -> N
         record("a-1", sink(str(tmp_path)))
 
 
-@pytest.mark.parametrize("source", ["", "*", "**/*"])
+@pytest.mark.parametrize("named", ["", "*", "**/*"])
 def test_answers_among_the_inputs_are_not_read(
-    model: Path, archive: Path, monkeypatch: pytest.MonkeyPatch, source: str
+    model: Path, archive: Path, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
     monkeypatch.chdir(archive)  # one of the two is named otherwise than the other
-    out, asked = Path("out"), [f"{archive}/{source}", "--files", "**/*"]
+    out, asked = Path("out"), [f"{archive}/{named}", "--files", "**/*"]
     first = run(model, *asked[:1], archive / out, *asked[1:])
     assert first.returncode == 0, first.stderr
     assert blocks(out) == 12
