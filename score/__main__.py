@@ -13,6 +13,7 @@ stopped by Ctrl-C or SIGTERM
 """
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -144,10 +145,12 @@ def on_beam(chosen: argparse.Namespace, files: list[str], out: Sink) -> Total:
             if not name.startswith(GCS):
                 raise InputError(f"{name}: Dataflow reads and writes {GCS} alone; copy it there")
     pipeline = beam.pipeline(runner, flags)
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory() as copies:
         asked = settings(chosen, version(chosen.model, Path(copies)))
     pins = begin(files, asked, out)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Beam's own way to end waits for workers that have not begun, without end.
+        signal.signal(number, lambda received, _: os._exit(128 + received))
     return beam.score(pipeline, pins, asked, chosen.model, chosen.output)
 
 

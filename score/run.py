@@ -20,7 +20,8 @@ from score.sink import Sink
 RUN = "run.json"
 REFUSED = "refused.jsonl"
 WRITTEN = (RUN, REFUSED, "answers", "blocks")  # what a run has in its output
-WAITING = 2  # blocks between reading and answering, and between that and writing
+WAITING = 2  # blocks between reading and answering
+WRITERS = 8  # blocks that are written at once: it is waiting for a disk or a bucket
 
 
 @dataclass
@@ -89,7 +90,7 @@ def score(
     with (
         Progress(desc="score", total=sum(files.values()), unit="B", unit_scale=True) as progress,
         closing(_ahead(_all_blocks(pins, settings, stopping))) as read,
-        ThreadPoolExecutor(1) as writer,
+        ThreadPoolExecutor(WRITERS) as writer,
     ):
         for block in read:
             if stopping.is_set():
@@ -99,7 +100,7 @@ def score(
             else:
                 answers = answered(block, classifier, settings)
                 writing.append(writer.submit(keep, block.name, *answers, settings, out))
-            while len(writing) > WAITING:
+            while len(writing) > WRITERS:
                 total.add(writing.popleft().result())
             progress.set_postfix(rows=total.rows, refresh=False)
             progress.update(ends[block.file] - files[block.file] + block.position - progress.n)
