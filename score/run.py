@@ -85,29 +85,32 @@ def score(
     total, done = Total(), out.names("blocks")
     files = {file: size(file) for file in pins}
     ends = dict(zip(files, accumulate(files.values()), strict=True))
-    writing = deque[Future[Record]]()
+    records = deque[Future[Record]]()
 
     with (
         Progress(desc="score", total=sum(files.values()), unit="B", unit_scale=True) as progress,
         closing(_ahead(_all_blocks(pins, settings, stopping))) as read,
-        ThreadPoolExecutor(WRITERS) as writer,
+        ThreadPoolExecutor(WRITERS) as pool,
     ):
         for block in read:
             if stopping.is_set():
                 break
             if f"{block.name}.json" in done:
-                total.add(record(block.name, out))
+                records.append(pool.submit(record, block.name, out))
             else:
                 answers = answered(block, classifier, settings)
-                writing.append(writer.submit(keep, block.name, *answers, settings, out))
-            while len(writing) > WRITERS:
-                total.add(writing.popleft().result())
-            progress.set_postfix(rows=total.rows, refresh=False)
-            progress.update(ends[block.file] - files[block.file] + block.position - progress.n)
-        for written in writing:
-            total.add(written.result())
-    if stopping.is_set():
-        return None
+                records.append(pool.submit(keep, block.name, *answers, settings, out))
+            while records and (len(records) > WRITERS or records[0].done()):
+                total.add(records.popleft().result())
+            progress.set_postfix_str(f"{total.rows} rows", refresh=False)
+            read_to = ends[block.file] - files[block.file] + block.position  # 0 at a file's end
+            progress.update(max(0, read_to - progress.n))
+        for pending in records:
+            total.add(pending.result())
+        if stopping.is_set():
+            return None
+        progress.set_postfix_str(f"{total.rows} rows", refresh=False)
+        progress.update(progress.total - progress.n)
     name_refused(total, out)
     return total
 

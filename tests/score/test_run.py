@@ -51,6 +51,21 @@ def test_refused_rows_have_a_status_and_a_file(model: Path, tmp_path: Path) -> N
     assert [row["id"] for row in answers(tmp_path / "out")] == ["1"]
 
 
+def test_refused_rows_keep_their_order_whatever_was_done_before(
+    model: Path, archive: Path, tmp_path: Path
+) -> None:
+    for number in (0, 1, 2):
+        (archive / f"{number:02}.csv").write_text("id,text\n1,flood\nbroken\n")
+    run(model, archive, tmp_path / "out")
+    before = refused(tmp_path / "out")
+    assert [row["file"] for row in before] == [f"{archive}/{n:02}.csv" for n in (0, 1, 2)]
+    for record in (tmp_path / "out/blocks").iterdir():
+        if "00.csv" in record.read_text():
+            record.unlink()
+    run(model, archive, tmp_path / "out")
+    assert refused(tmp_path / "out") == before
+
+
 def test_kills_lose_and_double_nothing(model: Path, archive: Path, tmp_path: Path) -> None:
     assert run(model, archive, tmp_path / "whole").returncode == 0
     chance = random.Random(1)  # noqa: S311 - moments, not secrets
