@@ -59,9 +59,9 @@ def test_refused_rows_keep_their_order_whatever_was_done_before(
     run(model, archive, tmp_path / "out")
     before = refused(tmp_path / "out")
     assert [row["file"] for row in before] == [f"{archive}/{n:02}.csv" for n in (0, 1, 2)]
-    for record in (tmp_path / "out/blocks").iterdir():
-        if "00.csv" in record.read_text():
-            record.unlink()
+    for done in (tmp_path / "out/blocks").iterdir():
+        if "00.csv" in done.read_text():
+            done.unlink()
     run(model, archive, tmp_path / "out")
     assert refused(tmp_path / "out") == before
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.csv
 import ray
 
 from locked.classifier import Classifier
@@ -29,7 +30,9 @@ def main() -> None:
     actors = ray.data.ActorPoolStrategy(size=cpus())
     # An actor asks for no core of its own: on two cores, none would be left to read.
     options = {"fn_constructor_args": [model], "batch_size": int(block), "num_cpus": 0}
-    ray.data.read_csv(folder).map_batches(Answer, compute=actors, **options).write_parquet(out)
+    lines = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    tweets = ray.data.read_csv(folder, parse_options=lines)
+    tweets.map_batches(Answer, compute=actors, **options).write_parquet(out)
 
 
 if __name__ == "__main__":
