@@ -204,12 +204,14 @@ def _kept(table: Table, settings: Settings) -> list[str]:
 
 def _strings(table: pyarrow.Table, block: Block) -> list[str | None]:
     try:
-        texts: list[str | None] = pc.cast(table[block.text], pyarrow.string()).to_pylist()
+        column = pc.cast(table[block.text], pyarrow.string())
     except pyarrow.ArrowException as error:
         raise InputError(
             f"{block.file}: {block.text} is no text but {table[block.text].type}"
         ) from error
-    return texts
+    # Parquet does not ensure that a string is UTF-8; what is not has a problem below.
+    raw = column.cast(pyarrow.binary()).to_pylist()
+    return [v if v is None else v.decode(errors="surrogateescape") for v in raw]
 
 
 def _problem(text: str | None) -> str | None:

@@ -138,6 +138,17 @@ def test_refused_rows_are_named_and_the_others_answered(
     assert sum(sum(record.labels.values()) for record in records) == 2
 
 
+def test_a_text_that_is_not_unicode_is_refused(tmp_path: Path, classifier: Classifier) -> None:
+    ends = pyarrow.py_buffer(b"".join(n.to_bytes(4, "little") for n in (0, 5, 7)))
+    texts = pyarrow.StringArray.from_buffers(2, ends, pyarrow.py_buffer(b"flood\xff\xfe"))
+    pq.write_table(pyarrow.table({"text": texts}), tmp_path / "in.parquet")
+    (block,) = read(tmp_path / "in.parquet", settings())
+    _, record = answered(block, classifier, settings())
+    assert [number for number, _ in record.refused] == [2]
+    assert "unicode" in record.refused[0][1]
+    assert table(block, classifier, settings())["text"].to_pylist() == ["flood"]
+
+
 def test_blocks_follow_from_the_file_alone(tweets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROWS", 3)
     rows = "".join(f"{i},t{i}\n" for i in range(4))
