@@ -13,11 +13,12 @@ stopped by Ctrl-C or SIGTERM
 """
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
 import threading
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 from locked.engines import ENGINES, fastest
 from locked.store import GCS
@@ -26,7 +27,7 @@ from reader.format import Format
 from reader.io import InputError, run
 from score.blocks import Settings
 from score.model import locked, version
-from score.run import Total, begin, score
+from score.run import RUN, WRITTEN, Total, begin, score
 from score.sink import Sink, sink
 
 
@@ -66,6 +67,33 @@ def settings(chosen: argparse.Namespace, version: str) -> Settings:
             quotes=chosen.quotes,
         ),
     )
+
+
+def inputs(chosen: argparse.Namespace, out: Sink) -> list[str]:
+    """Return the files to read, without those that this run wrote.
+
+    Raises:
+        InputError: there are none, or others are where the answers go.
+
+    """
+    found = {file: within(file, chosen.output) for file in find(chosen.inputs, chosen.files)}
+    begun = out.get(RUN) is not None
+    for file, place in found.items():
+        if place is not None and place.parts and not (begun and place.parts[0] in WRITTEN):
+            raise InputError(f"{file}: OUTPUT holds this input; name a folder of its own")
+    files = [file for file, place in found.items() if place is None]
+    if not files:
+        raise InputError(f"{chosen.output}: OUTPUT holds all inputs; name a folder of its own")
+    return files
+
+
+def within(file: str, folder: str) -> PurePath | None:
+    """Return the path from a folder to a file below it, None where it is elsewhere."""
+    places = [
+        PurePosixPath(name) if "://" in name else Path(name).expanduser().resolve()
+        for name in (name.removeprefix("file://") for name in (file, folder))
+    ]
+    return places[0].relative_to(places[1]) if places[0].is_relative_to(places[1]) else None
 
 
 def summary(total: Total) -> str:
@@ -117,10 +145,12 @@ def on_beam(chosen: argparse.Namespace, files: list[str], out: Sink) -> Total:
             if not name.startswith(GCS):
                 raise InputError(f"{name}: Dataflow reads and writes {GCS} alone; copy it there")
     pipeline = beam.pipeline(runner, flags)
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory() as copies:
         asked = settings(chosen, version(chosen.model, Path(copies)))
     pins = begin(files, asked, out)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Beam's own way to end waits for workers that have not begun, without end.
+        signal.signal(number, lambda received, _: os._exit(128 + received))
     return beam.score(pipeline, pins, asked, chosen.model, chosen.output)
 
 
@@ -130,8 +160,8 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.runner == []:
         parser.error("--runner: name one")
-    files = find(chosen.inputs, chosen.files)
     out = sink(chosen.output)
+    files = inputs(chosen, out)
     total = (on_one_machine if chosen.runner is None else on_beam)(chosen, files, out)
     print(summary(total))
     if total.refused:

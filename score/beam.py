@@ -1,6 +1,5 @@
 """Scores on Apache Beam: the same blocks and the same answers, by as many workers as there are."""
 
-import json
 import logging
 import re
 import tempfile
@@ -15,9 +14,9 @@ from apache_beam.utils.shared import Shared
 
 from locked.classifier import Classifier
 from reader.io import InputError
-from score.blocks import Record, Settings, answered, blocks, packed, unpacked
+from score.blocks import Settings, answered, blocks, packed, unpacked
 from score.model import locked
-from score.run import Total, keep, name_refused
+from score.run import Total, keep, name_refused, record
 from score.sink import Sink, sink
 
 # Beam's own choice of a local runner begins with a download.
@@ -138,9 +137,11 @@ def score(
 def counted(pins: dict[str, str], out: Sink) -> Total:
     """Add up the records that are there, in the order of files and rows."""
     places = {pinned: place for place, pinned in enumerate(pins.values())}
-    names = sorted(out.names("blocks"), key=lambda name: (places[name.partition("-")[0]], name))
+    names = [name.removesuffix(".json") for name in out.names("blocks")]
+    known = [name for name in names if name.partition("-")[0] in places]
+    known.sort(key=lambda name: (places[name.partition("-")[0]], name))
     total = Total()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for content in pool.map(lambda name: out.get(f"blocks/{name}") or b"", names):
-            total.add(Record(**json.loads(content)))
+        for found in pool.map(lambda name: record(name, out), known):
+            total.add(found)
     return total

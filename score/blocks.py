@@ -5,15 +5,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Literal
+from itertools import chain, count
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.ipc
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from locked.classifier import Classifier
@@ -24,10 +22,10 @@ from reader.format import Format, fold
 from reader.io import InputError
 from reader.open import opened
 from reader.table import EmptyFileError, Table
+from score.formats import Kind, written
 
 ROWS = 10_000  # of a block
 FIELDS = 2_000_000  # of a block, where columns are many
-Kind = Literal["parquet", "csv", "jsonl"]
 TEXT = TypeAdapter[str](Text)
 BESIDE = b"block"  # the key, in a table's metadata, of what a block has beside the table
 
@@ -76,6 +74,21 @@ class Record:
         """Return it as JSON."""
         return json.dumps(asdict(self), ensure_ascii=False).encode() + b"\n"
 
+    @classmethod
+    def loaded(cls, content: bytes | None, name: str) -> "Record":
+        """Return what was dumped.
+
+        Raises:
+            InputError: it is something else.
+
+        """
+        try:
+            return TypeAdapter(cls).validate_json(content or b"")
+        except ValidationError as error:
+            raise InputError(
+                f"{name}: no record of a block; remove it, and the same call does the block again"
+            ) from error
+
 
 def blocks(file: str, pinned: str, settings: Settings) -> Iterator[Block]:
     """Read a file.
@@ -116,6 +129,10 @@ def answered(block: Block, classifier: Classifier, settings: Settings) -> tuple[
     """Return a block's answers as a file's content, and what became of its rows.
 
     Each distinct text is asked once.
+
+    Raises:
+        InputError: the column holds no texts, or another has what the format cannot hold.
+
     """
     refused, table = block.refused, block.table
     if table is None:
@@ -140,10 +157,9 @@ def answered(block: Block, classifier: Classifier, settings: Settings) -> tuple[
         "model": pyarrow.array([settings.model] * len(labels), pyarrow.string()),
     }
     for name, values in added.items():
-        free = f"predicted_{name}" if name in rows.column_names else name
-        rows = rows.append_column(free, values)
+        rows = rows.append_column(_free(name, rows.column_names), values)
     record = Record(block.file, len(keep) + len(block.refused), dict(Counter(labels)), refused)
-    return _written(rows, settings.format), record
+    return _content(rows, block, settings.format), record
 
 
 def packed(block: Block) -> bytes:
@@ -188,12 +204,14 @@ def _kept(table: Table, settings: Settings) -> list[str]:
 
 def _strings(table: pyarrow.Table, block: Block) -> list[str | None]:
     try:
-        texts: list[str | None] = pc.cast(table[block.text], pyarrow.string()).to_pylist()
+        column = pc.cast(table[block.text], pyarrow.string())
     except pyarrow.ArrowException as error:
         raise InputError(
             f"{block.file}: {block.text} is no text but {table[block.text].type}"
         ) from error
-    return texts
+    # Parquet does not ensure that a string is UTF-8; what is not has a problem below.
+    raw = column.cast(pyarrow.binary()).to_pylist()
+    return [v if v is None else v.decode(errors="surrogateescape") for v in raw]
 
 
 def _problem(text: str | None) -> str | None:
@@ -209,16 +227,22 @@ def _problem(text: str | None) -> str | None:
     return None
 
 
-def _written(rows: pyarrow.Table, kind: Kind) -> bytes:
-    """Return a table as a file's content; the same rows give the same bytes."""
-    content = io.BytesIO()
-    if kind == "parquet":
-        pq.write_table(rows, content, compression="zstd")
-        return content.getvalue()
-    at = rows.num_columns - 2  # the probability, in all digits, as /predict has it
-    rows = rows.set_column(at, rows.column_names[at], rows.column(at).cast(pyarrow.float64()))
-    if kind == "csv":
-        pyarrow.csv.write_csv(rows, content)
-        return content.getvalue()
-    lines = (json.dumps(row, ensure_ascii=False, default=str) for row in rows.to_pylist())
-    return "".join(f"{line}\n" for line in lines).encode()
+def _free(name: str, taken: list[str]) -> str:
+    """Return the name of an added column that no other has, in whatever case."""
+    others = {fold(other) for other in taken}
+    predicted = f"predicted_{name}"
+    names = chain([name, predicted], (f"{predicted}_{number}" for number in count(2)))
+    return next(free for free in names if fold(free) not in others)
+
+
+def _content(rows: pyarrow.Table, block: Block, kind: Kind) -> bytes:
+    if kind != "parquet":
+        at = rows.num_columns - 2  # the probability, in all digits, as /predict has it
+        rows = rows.set_column(at, rows.column_names[at], rows.column(at).cast(pyarrow.float64()))
+    try:
+        return written(rows, kind)
+    except (ValueError, OverflowError, pyarrow.ArrowException) as error:
+        raise InputError(
+            f"{block.file}: no {kind} can be made of it: {error}; try another --format, or name "
+            "with --keep what it can be made of"
+        ) from error

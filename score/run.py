@@ -19,7 +19,9 @@ from score.sink import Sink
 
 RUN = "run.json"
 REFUSED = "refused.jsonl"
-WAITING = 2  # blocks between reading and answering, and between that and writing
+WRITTEN = (RUN, REFUSED, "answers", "blocks")  # what a run has in its output
+WAITING = 2  # blocks between reading and answering
+WRITERS = 8  # blocks that are written at once: it is waiting for a disk or a bucket
 
 
 @dataclass
@@ -44,7 +46,7 @@ def begin(files: list[str], settings: Settings, out: Sink) -> dict[str, str]:
     """Pin what the run follows from, or check that it is as it was; return files' fingerprints.
 
     Raises:
-        InputError: another run's answers are there.
+        InputError: another run's answers are there, or what that run began with cannot be read.
 
     """
     pins = {file: fingerprint(file) for file in files}
@@ -54,10 +56,10 @@ def begin(files: list[str], settings: Settings, out: Sink) -> dict[str, str]:
     if (there := out.get(RUN)) is None:
         out.put(RUN, json.dumps(plain, indent=2, ensure_ascii=False).encode() + b"\n")
         there = out.get(RUN)
-    known = json.loads(there or b"{}")
+    known = _known(there, f"{out.uri}/{RUN}")
     differing = [name for name in plain if plain[name] != known.get(name)]
     if "inputs" in differing:
-        before, now = known.get("inputs", {}), plain["inputs"]
+        before, now = known["inputs"], plain["inputs"]
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         differing[differing.index("inputs")] = f"inputs ({', '.join(sorted(changed)[:5])})"
     if differing:
@@ -83,32 +85,40 @@ def score(
     total, done = Total(), out.names("blocks")
     files = {file: size(file) for file in pins}
     ends = dict(zip(files, accumulate(files.values()), strict=True))
-    writing = deque[Future[Record]]()
+    records = deque[Future[Record]]()
 
     with (
         Progress(desc="score", total=sum(files.values()), unit="B", unit_scale=True) as progress,
         closing(_ahead(_all_blocks(pins, settings, stopping))) as read,
-        ThreadPoolExecutor(1) as writer,
+        ThreadPoolExecutor(WRITERS) as pool,
     ):
         for block in read:
             if stopping.is_set():
                 break
             if f"{block.name}.json" in done:
-                content = out.get(f"blocks/{block.name}.json") or b""
-                total.add(Record(**json.loads(content)))
+                records.append(pool.submit(record, block.name, out))
             else:
                 answers = answered(block, classifier, settings)
-                writing.append(writer.submit(keep, block.name, *answers, settings, out))
-            while len(writing) > WAITING:
-                total.add(writing.popleft().result())
-            progress.set_postfix(rows=total.rows, refresh=False)
-            progress.update(ends[block.file] - files[block.file] + block.position - progress.n)
-        for written in writing:
-            total.add(written.result())
-    if stopping.is_set():
-        return None
+                records.append(pool.submit(keep, block.name, *answers, settings, out))
+            while records and (len(records) > WRITERS or records[0].done()):
+                total.add(records.popleft().result())
+            progress.set_postfix_str(f"{total.rows} rows", refresh=False)
+            read_to = ends[block.file] - files[block.file] + block.position  # 0 at a file's end
+            progress.update(max(0, read_to - progress.n))
+        for pending in records:
+            total.add(pending.result())
+        if stopping.is_set():
+            return None
+        progress.set_postfix_str(f"{total.rows} rows", refresh=False)
+        progress.update(progress.total - progress.n)
     name_refused(total, out)
     return total
+
+
+def record(name: str, out: Sink) -> Record:
+    """Read what became of the rows of a block."""
+    file = f"blocks/{name}.json"
+    return Record.loaded(out.get(file), f"{out.uri}/{file}")
 
 
 def keep(name: str, content: bytes, record: Record, settings: Settings, out: Sink) -> Record:
@@ -122,6 +132,19 @@ def name_refused(total: Total, out: Sink) -> None:
     """Write which rows have no answer, and why."""
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in total.refused)
     out.put(REFUSED, lines.encode())
+
+
+def _known(content: bytes | None, name: str) -> dict[str, Any]:
+    try:
+        known = json.loads(content or b"")
+    except ValueError:
+        known = None
+    if not isinstance(known, dict) or not isinstance(known.get("inputs"), dict):
+        raise InputError(
+            f"{name} is damaged, or no run's; name a new folder, or remove it if the call is the "
+            "very same as before"
+        )
+    return known
 
 
 def _all_blocks(

@@ -2,6 +2,8 @@
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,11 +14,13 @@ from reader.io import InputError
 class Sink(Protocol):
     """A place of named files."""
 
+    uri: str
+
     def put(self, name: str, content: bytes) -> None:
         """Write a file at once; where it is already, it has the same content or is replaced.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: it cannot be written, or is there with other content and is not replaced.
 
         """
 
@@ -29,14 +33,14 @@ class Sink(Protocol):
 
 def sink(uri: str) -> Sink:
     """Return the place that a path or a gs:// prefix names."""
-    return Bucket(uri) if uri.startswith(GCS) else Folder(Path(uri))
+    return Bucket(uri) if uri.startswith(GCS) else Folder(Path(uri).expanduser())
 
 
 class Folder:
     """A folder of this machine, or of several that share it."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.uri = path, str(path)
 
     def put(self, name: str, content: bytes) -> None:
         """Write, sync, rename."""
@@ -82,37 +86,54 @@ class Bucket:
         from google.cloud import storage
 
         name, _, prefix = uri.removeprefix(GCS).partition("/")
-        self.uri, self.prefix = uri, f"{prefix.rstrip('/')}/" if prefix else ""
-        self.bucket: Any = storage.Client().bucket(name)
+        self.uri, self.prefix = uri.rstrip("/"), f"{prefix.rstrip('/')}/" if prefix else ""
+        with self._reaching():
+            self.bucket: Any = storage.Client().bucket(name)
 
     def put(self, name: str, content: bytes) -> None:
-        """Upload, where it is not there yet: then it has been written by another, and is the same.
+        """Upload, where it is not there yet: else another has written it, and it is the same.
 
         With that condition the library tries again what failed.
         """
-        from google.api_core.exceptions import GoogleAPIError, PreconditionFailed
+        from google.api_core.exceptions import PreconditionFailed
 
         blob = self.bucket.blob(f"{self.prefix}{name}")
-        try:
-            blob.upload_from_string(
-                content, content_type="application/octet-stream", if_generation_match=0
-            )
-        except PreconditionFailed:
-            return
-        except (GoogleAPIError, OSError) as error:
-            raise InputError(f"{self.uri}: {error}; what is done is kept") from error
+        with self._reaching("; what is done is kept"):
+            try:
+                blob.upload_from_string(
+                    content, content_type="application/octet-stream", if_generation_match=0
+                )
+            except PreconditionFailed as error:
+                if self.get(name) != content:
+                    raise InputError(
+                        f"{self.uri}/{name} is there with other content, as another kind of CPU "
+                        "or other packages make it; go on where the run was begun, or name a new "
+                        "folder"
+                    ) from error
 
     def get(self, name: str) -> bytes | None:
         """Download a file."""
         from google.api_core.exceptions import NotFound
 
-        try:
-            content: bytes = self.bucket.blob(f"{self.prefix}{name}").download_as_bytes()
-        except NotFound:
-            return None
+        with self._reaching():
+            try:
+                content: bytes = self.bucket.blob(f"{self.prefix}{name}").download_as_bytes()
+            except NotFound:
+                return None
         return content
 
     def names(self, folder: str) -> set[str]:
         """List a folder."""
-        listed = self.bucket.client.list_blobs(self.bucket, prefix=f"{self.prefix}{folder}/")
-        return {blob.name.rpartition("/")[2] for blob in listed}
+        with self._reaching():
+            listed = self.bucket.client.list_blobs(self.bucket, prefix=f"{self.prefix}{folder}/")
+            return {blob.name.rpartition("/")[2] for blob in listed}
+
+    @contextmanager
+    def _reaching(self, kept: str = "") -> Iterator[None]:
+        from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
+
+        try:
+            yield
+        except (GoogleAPIError, GoogleAuthError, OSError) as error:
+            raise InputError(f"{self.uri}: {error}{kept}") from error

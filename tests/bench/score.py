@@ -8,6 +8,8 @@ file is read, none written. It is measured first and last, so that a change of t
 - score: `python -m score` with a thread a core, from start to end.
 - two processes: two of them with one thread each, on half of the files each.
 - Beam: two workers of Apache Beam, if BEAM_PYTHON names a Python that has it.
+- Ray: an actor of Ray Data a core, if RAY_PYTHON names a Python that has `ray[data]` and what
+  `.[score]` installs. It keeps no record of what is done, so a killed run begins anew.
 - loop: transformers' pipeline() on the checkpoint in fp32, a tweet at a time.
 """
 
@@ -49,6 +51,7 @@ class Run:
 
     seconds: float
     first: float  # seconds until its first block was answered
+    early: float  # MB at its peak in the first third
     memory: float  # MB at its peak
 
 
@@ -81,17 +84,18 @@ def start(python: str, inputs: list[Path], out: Path, *options: str) -> subproce
 
 def scored(inputs: list[Path], out: Path, *options: str, python: str = sys.executable) -> Run:
     """Score in a process of its own, and watch it."""
-    began, first, memory = time.perf_counter(), 0.0, math.nan
+    began, first, peaks = time.perf_counter(), 0.0, [(0.0, math.nan)]
     process = start(python, inputs, out, *options)
     while process.poll() is None:
         if not first and any(out.glob("blocks/*.json")):
             first = time.perf_counter() - began
-        memory = peak(process.pid) or memory
+        peaks.append((time.perf_counter() - began, peak(process.pid) or peaks[-1][1]))
         time.sleep(0.02)
     seconds = time.perf_counter() - began
     if process.returncode:
         sys.exit(f"scoring failed with status {process.returncode}")
-    return Run(seconds, first or seconds, memory)
+    early = [memory for at, memory in peaks if at <= seconds / 3]
+    return Run(seconds, first or seconds, early[-1], peaks[-1][1])
 
 
 def peak(pid: int) -> float:
@@ -114,6 +118,16 @@ def halves(files: list[Path], out: Path) -> float:
     ]
     if any([process.wait() for process in both]):  # noqa: C419 - wait for both
         sys.exit("scoring failed")
+    return time.perf_counter() - began
+
+
+def actors(python: str, folder: Path, out: Path) -> float:
+    """Return the seconds that Ray Data takes."""
+    began = time.perf_counter()
+    line = [python, "-m", "tests.bench.rivals.ray_data", *map(str, (folder, out, MODEL, BLOCK))]
+    quiet = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}  # it calls home otherwise
+    if subprocess.run(line, env=quiet, check=False).returncode:
+        sys.exit("Ray failed")
     return time.perf_counter() - began
 
 
@@ -158,6 +172,8 @@ def main() -> None:
         if python := os.environ.get("BEAM_PYTHON"):
             beam = scored([folder / "all"], folder / "out-beam", *BEAM, python=python)
             seconds["Beam, two workers"] = beam.seconds
+        if python := os.environ.get("RAY_PYTHON"):
+            seconds["Ray Data"] = actors(python, folder / "all", folder / "out-ray")
         after = bare(classifier, texts)
         looped = loop(texts[:LOOPED])
     baseline = 2 * rows / (before + after)
@@ -166,9 +182,9 @@ def main() -> None:
     print(f"on {processor()}, {cpus()} cores, {classifier.manifest.version}")
     print(f"{rows} distinct tweets; the bare engine took {before:.1f} s first, {after:.1f} s last")
     print("\n".join(lines(rates, baseline)))
-    print(f"{'':24}{'first block s':>14}{'peak MB':>9}")
+    print(f"{'':24}{'first block s':>14}{'peak MB, first third':>22}{'peak MB':>9}")
     for count, run in ((rows // 10, tenth), (rows, whole)):
-        print(f"score, {count:<17}{run.first:14.1f}{run.memory:9.0f}")
+        print(f"score, {count:<17}{run.first:14.1f}{run.early:22.0f}{run.memory:9.0f}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pyarrow
@@ -17,6 +18,7 @@ from deploy.score import job
 from tests.conftest import HANG, NOWHERE, ROOT
 from tests.gcs import Cloud
 from tests.score.conftest import answers, refused, run
+from tests.serve.running import wait_until
 
 PYTHON = os.environ.get("BEAM_PYTHON", sys.executable)
 TWO = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
@@ -55,8 +57,8 @@ def test_a_killed_run_goes_on_and_ends_as_on_one_machine(
     killed = start(model, archive, out, *TWO)
     while killed.poll() is None and not list(out.glob("blocks/*.json")):
         time.sleep(0.01)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate(timeout=HANG)
+    killed.kill()
+    killed.communicate(timeout=HANG)  # its workers have the pipes too, and end without it
     done = start(model, archive, out, *TWO)
     said, complaints = done.communicate(timeout=HANG)
 
@@ -72,6 +74,22 @@ def test_a_killed_run_goes_on_and_ends_as_on_one_machine(
         (tmp_path / "whole/run.json").read_text()
     )
     assert not list((out / "answers").glob("[!.]*-*-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_though_no_worker_has_begun(
+    model: Path, archive: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    stopped = start(model, archive, tmp_path / "out", *TWO)
+    worker = ["pgrep", "-g", str(stopped.pid), "-f", "sdk_worker_main"]
+    began = partial(subprocess.run, worker, check=False, stdout=subprocess.DEVNULL)
+    assert wait_until(lambda: began().returncode == 0)
+    stopped.send_signal(number)
+    try:
+        assert stopped.wait(timeout=HANG) == 128 + number
+    finally:
+        os.killpg(stopped.pid, signal.SIGKILL)
+        stopped.communicate(timeout=HANG)
 
 
 def test_a_workers_error_is_one_line(model: Path, archive: Path, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from reader.files import fingerprint
 from reader.format import Format
 from reader.io import InputError
 from score import blocks as module
-from score.blocks import Block, Kind, Settings, answered, blocks, packed, unpacked
+from score.blocks import Block, Settings, answered, blocks, packed, unpacked
+from score.formats import Kind
+from tests.score.conftest import READERS
 
 TEXTS = ["flood at gate 7", "lovely cake", "flood at gate 7", "smoke over the mill"]
 
@@ -67,6 +69,44 @@ def test_columns_are_kept_as_asked(
     assert [name.lower() for name in names] == [*kept, "label", "probability", "model"]
 
 
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("id", ["label", "probability", "model"]),
+        ("Label", ["predicted_label", "probability", "model"]),
+        ("predicted_label", ["label", "probability", "model"]),
+        (
+            "label,predicted_label,Predicted_Label_2,probability,model,predicted_model",
+            ["predicted_label_3", "predicted_probability", "predicted_model_2"],
+        ),
+    ],
+)
+def test_each_added_column_has_a_name_of_its_own(
+    tmp_path: Path, classifier: Classifier, kind: Kind, header: str, expected: list[str]
+) -> None:
+    there = header.split(",")
+    (tmp_path / "in.csv").write_text(f"text,{header}\nflood,{','.join(there)}\n")
+    asked = settings(kind=kind)
+    content, _ = answered(read(tmp_path / "in.csv", asked)[0], classifier, asked)
+    (tmp_path / "out").write_bytes(content)
+    table = READERS[kind](str(tmp_path / "out"))
+    assert table.column_names == ["text", *there, *expected]
+    (row,) = table.to_pylist()
+    assert [row[name] for name in there] == there
+    assert row[expected[0]] == "disaster"
+    assert row[expected[2]] == "v1"
+
+
+def test_what_a_format_cannot_hold_is_named(tmp_path: Path, classifier: Classifier) -> None:
+    twice = pyarrow.StructArray.from_arrays([pyarrow.array([1])] * 2, names=["a", "a"])
+    pq.write_table(pyarrow.table({"text": ["flood"], "twice": twice}), tmp_path / "in.parquet")
+    asked = settings(kind="jsonl")
+    (block,) = read(tmp_path / "in.parquet", asked)
+    with pytest.raises(InputError, match=r"in.parquet: no jsonl .*duplicate field names.*--keep"):
+        answered(block, classifier, asked)
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_text_formats_have_the_digits_of_http(
     tweets: Path, classifier: Classifier, kind: Kind
@@ -96,6 +136,17 @@ def test_refused_rows_are_named_and_the_others_answered(
     }
     assert sum(record.rows for record in records) == 9
     assert sum(sum(record.labels.values()) for record in records) == 2
+
+
+def test_a_text_that_is_not_unicode_is_refused(tmp_path: Path, classifier: Classifier) -> None:
+    ends = pyarrow.py_buffer(b"".join(n.to_bytes(4, "little") for n in (0, 5, 7)))
+    texts = pyarrow.StringArray.from_buffers(2, ends, pyarrow.py_buffer(b"flood\xff\xfe"))
+    pq.write_table(pyarrow.table({"text": texts}), tmp_path / "in.parquet")
+    (block,) = read(tmp_path / "in.parquet", settings())
+    _, record = answered(block, classifier, settings())
+    assert [number for number, _ in record.refused] == [2]
+    assert "unicode" in record.refused[0][1]
+    assert table(block, classifier, settings())["text"].to_pylist() == ["flood"]
 
 
 def test_blocks_follow_from_the_file_alone(tweets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from reader.format import Format
+from reader.io import InputError
+from score.blocks import Settings
+from score.run import begin, record
+from score.sink import sink
 from tests.conftest import HANG, ROOT, no_file_beyond
 from tests.score.conftest import answers, command, refused, run
 from tests.serve.running import wait_until
@@ -44,6 +49,21 @@ def test_refused_rows_have_a_status_and_a_file(model: Path, tmp_path: Path) -> N
         {"file": str(tmp_path / "in.csv"), "row": 2, "reason": "the text is blank"}
     ]
     assert [row["id"] for row in answers(tmp_path / "out")] == ["1"]
+
+
+def test_refused_rows_keep_their_order_whatever_was_done_before(
+    model: Path, archive: Path, tmp_path: Path
+) -> None:
+    for number in (0, 1, 2):
+        (archive / f"{number:02}.csv").write_text("id,text\n1,flood\nbroken\n")
+    run(model, archive, tmp_path / "out")
+    before = refused(tmp_path / "out")
+    assert [row["file"] for row in before] == [f"{archive}/{n:02}.csv" for n in (0, 1, 2)]
+    for done in (tmp_path / "out/blocks").iterdir():
+        if "00.csv" in done.read_text():
+            done.unlink()
+    run(model, archive, tmp_path / "out")
+    assert refused(tmp_path / "out") == before
 
 
 def test_kills_lose_and_double_nothing(model: Path, archive: Path, tmp_path: Path) -> None:
@@ -103,6 +123,51 @@ def test_another_run_is_refused(model: Path, archive: Path, tmp_path: Path) -> N
     said = f"run.json there is of another run: keep, format, inputs ({archive}/07.csv) differ"
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\udcff", '{"name": "x"}', '{"inputs": []}'])
+def test_a_strange_record_of_the_run_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content, errors="surrogateescape")
+    asked = Settings("v1", "onnxruntime", "text", None, "parquet", Format())
+    with pytest.raises(InputError, match=rf"^{tmp_path}/run.json is damaged, or no run's; name a"):
+        begin([], asked, sink(str(tmp_path)))
+
+
+@pytest.mark.parametrize("content", ["", '{"file": "a.csv", "rows": 2', "{}", "[1]"])
+def test_a_strange_record_of_a_block_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "blocks").mkdir()
+    (tmp_path / "blocks/a-1.json").write_text(content)
+    with pytest.raises(InputError, match=rf"^{tmp_path}/blocks/a-1.json: no record of a block; "):
+        record("a-1", sink(str(tmp_path)))
+
+
+@pytest.mark.parametrize("named", ["", "*", "**/*"])
+def test_answers_among_the_inputs_are_not_read(
+    model: Path, archive: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.chdir(archive)  # one of the two is named otherwise than the other
+    out, asked = Path("out"), [f"{archive}/{named}", "--files", "**/*"]
+    first = run(model, *asked[:1], archive / out, *asked[1:])
+    assert first.returncode == 0, first.stderr
+    assert blocks(out) == 12
+    again = run(model, *asked[:1], archive / out, *asked[1:])
+    assert (again.returncode, again.stdout) == (0, first.stdout), again.stderr
+    assert blocks(out) == 12
+
+
+def test_an_output_that_holds_inputs_is_refused(model: Path, archive: Path, tmp_path: Path) -> None:
+    for out in (archive, tmp_path, archive / "../archive"):
+        done = run(model, archive, out)
+        assert done.returncode == 1
+        assert (
+            done.stderr
+            == f"error: {archive}/00.csv: OUTPUT holds this input; name a folder of its own\n"
+        )
+        assert not (out / "run.json").exists()
+    assert run(model, archive / "00.csv", tmp_path / "out").returncode == 0
+    (own,) = (tmp_path / "out/answers").iterdir()
+    done = run(model, own, tmp_path / "out")
+    assert f"{tmp_path}/out: OUTPUT holds all inputs" in done.stderr
 
 
 def test_a_full_disk_keeps_what_is_done(model: Path, archive: Path, tmp_path: Path) -> None:

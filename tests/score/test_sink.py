@@ -1,5 +1,7 @@
 """Folders and buckets."""
 
+from collections.abc import Callable
+
 import pytest
 
 from reader.io import InputError
@@ -35,6 +37,22 @@ def test_an_upload_asks_that_nothing_is_there(cloud: Cloud, bucket: Sink) -> Non
     assert any("ifGenerationMatch=0" in request for request in cloud.requests)
     cloud.refuse("POST", "/upload/", 412, "it is there")
     bucket.put("blocks/a.json", b"1")
+    said = r"gs://archive/scored/blocks/a.json is there with other content.*; go on where"
+    with pytest.raises(InputError, match=said):
+        bucket.put("blocks/a.json", b"2")
+    assert bucket.get("blocks/a.json") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [("/download/", lambda b: b.get("run.json")), ("/o?", lambda b: b.names("blocks"))],
+)
+def test_a_bucket_that_shows_nothing_is_named(
+    cloud: Cloud, bucket: Sink, path: str, asked: Callable[[Sink], object]
+) -> None:
+    cloud.refuse("GET", path, 403, "no right to read")
+    with pytest.raises(InputError, match=r"gs://archive/scored: .*no right to read"):
+        asked(bucket)
 
 
 def test_a_bucket_that_refuses_is_named(cloud: Cloud, bucket: Sink) -> None:
