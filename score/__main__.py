@@ -21,7 +21,7 @@ from pathlib import Path
 
 from locked.engines import ENGINES, fastest
 from locked.store import GCS
-from reader.files import find
+from reader.files import find, of_several
 from reader.format import Format
 from reader.io import InputError, run
 from score.blocks import Settings
@@ -132,7 +132,8 @@ def main() -> None:
         parser.error("--runner: name one")
     files = find(chosen.inputs, chosen.files)
     out = sink(chosen.output)
-    total = (on_one_machine if chosen.runner is None else on_beam)(chosen, files, out)
+    with of_several(files, "--files"):
+        total = (on_one_machine if chosen.runner is None else on_beam)(chosen, files, out)
     print(summary(total))
     if total.refused:
         first = total.refused[0]

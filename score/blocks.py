@@ -23,7 +23,7 @@ from reader.files import fingerprint
 from reader.format import Format, fold
 from reader.io import InputError
 from reader.open import opened
-from reader.table import EmptyFileError, Table
+from reader.table import EmptyFileError, Table, as_input, is_text
 
 ROWS = 10_000  # of a block
 FIELDS = 2_000_000  # of a block, where columns are many
@@ -187,12 +187,11 @@ def _kept(table: Table, settings: Settings) -> list[str]:
 
 
 def _strings(table: pyarrow.Table, block: Block) -> list[str | None]:
-    try:
-        texts: list[str | None] = pc.cast(table[block.text], pyarrow.string()).to_pylist()
-    except pyarrow.ArrowException as error:
-        raise InputError(
-            f"{block.file}: {block.text} is no text but {table[block.text].type}"
-        ) from error
+    values = table[block.text]
+    if not is_text(values.type):
+        raise InputError(f"{block.file}: {block.text} is no text but {values.type}")
+    with as_input(f"{block.file}: {block.text}"):
+        texts: list[str | None] = pc.cast(values, pyarrow.string()).to_pylist()
     return texts
 
 
