@@ -14,6 +14,7 @@ from reader.table import EmptyFileError, Open, Refuse, Row, TextTable
 ALONE = "\x1f"  # what no text has, where there is one column
 SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", ALONE: "none"}
 SAMPLE = 20_000  # rows that show how quotes are meant
+HEADER_LINES = 100  # at most, where names have line ends in them
 DIALECTS: dict[Quotes, dict[str, Any]] = {
     "double": {"quotechar": '"', "doublequote": True},
     "backslash": {"quotechar": '"', "doublequote": False, "escapechar": "\\"},
@@ -34,18 +35,19 @@ class Delimited(TextTable):
         """
         self.opened, self.form, self.name, self.encoding = opened, form, name, encoding
         with self._lines() as lines:
-            header = next((line for line in lines if line.strip("\r\n")), "")
+            header = _whole_header(lines)
             ending = header[len(header.rstrip("\r\n")) :]
         if not header:
             raise EmptyFileError(name)
         self.separator = form.separator or _separator(header, form)
         self.indented = f"{self.separator} " in header
         self.quotes = form.quotes or self._find_quotes()
-        try:
-            with self._lines() as lines:
+        with self._lines() as lines:
+            try:
                 columns = self._header(self._parsed(lines, self.quotes))
-        except csv.Error as error:
-            raise NoTableError(f"{name}: the header: {self._misquoted([header], error)}") from error
+            except csv.Error as error:
+                reason = self._misquoted([header], error)
+                raise NoTableError(f"{name}: the header: {reason}") from error
         if self.quotes == "none":
             columns = [column.strip().strip('"') for column in columns]
         about = {
@@ -173,6 +175,16 @@ class _Remembering(Iterator[str]):
         line = next(self.lines)
         self.taken.append(line)
         return line
+
+
+def _whole_header(lines: Iterator[str]) -> str:
+    """Return the first line that is not blank, with those that belong to it by its quotes."""
+    first = header = next((line for line in lines if line.strip("\r\n")), "")
+    for line in islice(lines, HEADER_LINES):
+        if header.count('"') % 2 == 0:
+            return header
+        header += line
+    return first
 
 
 def _separator(header: str, form: Format) -> str:

@@ -82,6 +82,20 @@ def test_names_are_matched_without_case_space_and_quotes(tmp_path: Path) -> None
         assert next(iter(table.chunks(["Text"]))).table.to_pylist() == [{"Text": "fire"}]
 
 
+def test_a_header_of_several_lines(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text('\n"the\nid","text",target\n1,"fire,\nrun",1\n')
+    with opened(str(tmp_path / "in.csv"), FORM) as table:
+        assert table.columns == ["the\nid", "text", "target"]
+        (chunk,) = table.chunks(["text", "the\nid"])
+    assert chunk.numbers.tolist() == [1]
+    assert chunk.table.to_pylist() == [{"text": "fire,\nrun", "the\nid": "1"}]
+
+
+def test_a_lone_quote_in_the_header_is_an_ordinary_character(tmp_path: Path) -> None:
+    content = 'id,"text,target\n1,fire,1\n2,the 5" pipe,0\n'
+    assert read(tmp_path / "in.csv", content) == ("none", ["fire", 'the 5" pipe'])
+
+
 def test_the_header_is_shown_where_a_column_is_lacking(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("tweet_text\tclass_label\na\tb\n")
     with opened(str(tmp_path / "in.csv"), FORM) as table:
