@@ -19,7 +19,7 @@ from reader.io import InputError, NoTableError
 from reader.progress import Progress
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
-ZIP = b"PK\x03\x04"
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the latter holds nothing
 MADE = "_SUCCESS"  # an empty file, which Spark leaves
 HIDDEN = f"dot-files, *.dvc and {MADE} do not count"
 NO_TABLES = {  # what is downloaded in a table's place
@@ -73,7 +73,7 @@ def of_several(files: Sequence[str], setting: str) -> Iterator[None]:
         if len(files) == 1:
             raise
         raise InputError(
-            f"{error}. If it is not one of the tables, leave it out by {setting}"
+            f"{error}. If it is none of the tables, {setting} says which of a folder are"
         ) from error
 
 

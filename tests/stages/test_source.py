@@ -160,7 +160,7 @@ def test_a_file_of_a_folder_that_is_no_table_can_be_left_out(tmp_path: Path) -> 
     (tmp_path / "in").mkdir()
     write(tmp_path / "in/tweets.csv", rows(300))
     (tmp_path / "in/README.md").write_text("# My tweets\n\nThey are mine.\n")
-    said = r"in/README.md: the header lacks the column text; .* leave it out by prepare.files"
+    said = r"in/README.md: the header lacks the column text; .* of the tables, prepare.files says"
     with pytest.raises(InputError, match=said):
         run(tmp_path / "in", tmp_path / "out")
     assert run(tmp_path / "in", tmp_path / "out", files="*.csv")
