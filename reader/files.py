@@ -80,9 +80,8 @@ def of_several(files: Sequence[str], setting: str) -> Iterator[None]:
 def below(file: str, source: str) -> str:
     """Return a file's path below the folder or glob that it was found by, or else its name."""
     place, root = map(_inner, (file, source))
-    while root not in place.parents:
-        root = root.parent
-    return str(place.relative_to(root))
+    shared = (folder for folder in (root, *root.parents) if folder in place.parents)
+    return str(place.relative_to(next(shared, place.parent)))
 
 
 def _inner(name: str) -> PurePosixPath:
