@@ -45,7 +45,8 @@ def opened(file: str, form: Format | None = None) -> Iterator[Table]:
                 raise NoTableError(f"{file}: a JSON array; write one object a line: jq -c '.[]'")
             kind = JsonLines if start == "{" else Delimited
             table = kind(content, file, form, encoding)
-            table.about["encoding"] = f"{encoding} ({remark})" if remark else encoding
+            said = f"{encoding} ({remark})" if remark else encoding
+            table.about = {"format": table.about["format"], "encoding": said, **table.about}
             table.position = content.position
         if content.packed != "none":
             table.about["compression"] = content.packed

@@ -142,7 +142,7 @@ def is_text(kind: pyarrow.DataType) -> bool:
         return is_text(kind.value_type)
     binary = types.is_binary(kind) or types.is_large_binary(kind)  # what old writers make of texts
     string = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-    return binary or string or types.is_null(kind)
+    return bool(binary or string or types.is_null(kind))
 
 
 def numbered(columns: list[str]) -> list[str]:

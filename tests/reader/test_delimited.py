@@ -128,3 +128,13 @@ def test_a_list_of_tweets_has_no_separator(tmp_path: Path) -> None:
         "double",
         ["smoke, and no way out", "fire; run, now"],
     )
+
+
+def test_names_are_bare_where_quotes_are_ordinary_characters(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text('"text","target"\n"flood,1\n5" of rain,0\n')
+    with opened(str(tmp_path / "in.csv"), FORM) as table:
+        assert (table.about["quotes"], table.columns) == ("none", ["text", "target"])
+        assert next(iter(table.chunks(["text"]))).table["text"].to_pylist() == [
+            '"flood',
+            '5" of rain',
+        ]
