@@ -15,7 +15,9 @@ EPOCH = 1_288_834_974_657  # ms, when Twitter's snowflakes began
 UNITS = {"seconds": 1e9, "milliseconds": 1e12, "microseconds": 1e15}  # from 2001 on, to 2286
 LONG = "ids of tweets, or nanoseconds"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-TWO_NUMBERS = r"^(?P<first>\d{1,2})[./-](?P<second>\d{1,2})[./-](?P<year>\d{4}|\d\d)(?:[T ,]|$)"
+TWO_NUMBERS = (
+    r"^(?P<first>\d{1,2})(?P<mark>[./-])(?P<second>\d{1,2})[./-](?P<year>\d{4}|\d\d)(?:[T ,]|$)"
+)
 ISO = r"^\d{4}-\d\d-\d\d([T ]|$)"
 NAMED = (  # a month, a day and a year, in any order
     r"(?i)\b(jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\b",
@@ -119,6 +121,10 @@ def _year_first(texts: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
         np.asarray(pc.fill_null(pc.cast(pc.struct_field(parts, name), pyarrow.int64()), 0))
         for name in ("first", "second")
     )
+    marks = pc.struct_field(parts, "mark")
+    if len(kinds := pc.unique(marks.drop_null())) > 1:
+        other = pc.fill_null(pc.equal(marks, kinds[1]), False)
+        raise UnclearTimeError(np.asarray(other), "is written otherwise than the dates above")
     by_day, by_month = first > 12, second > 12
     if by_day.any() and by_month.any():
         later = by_day if np.argmax(by_day) > np.argmax(by_month) else by_month

@@ -72,6 +72,7 @@ def test_days_are_told_by_the_column(values: list[str], days: list[str]) -> None
         (["1371863034", "348244924530950144"], 1, "one of ids of tweets, or nanoseconds where"),
         (["348244924530950144", "3.48E+17"], 1, "is a long number that has lost digits"),
         (["02.02.2013", "01.02.2013"], 1, "may begin with the day or the month"),
+        (["13.02.2013", "2013-02-03", "01/02/2013"], 2, "is written otherwise than the dates"),
         (["13.02.2013", "1.2.2013", "02.13.2013"], 2, "has day and month in another order"),
         (["2013-02-13", "13-02-13"], 1, "has a year of two digits, or begins with it"),
     ],
