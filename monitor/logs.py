@@ -16,8 +16,8 @@ import pyarrow.json
 from locked.features import FEATURES
 from locked.manifest import LABELS
 from reader.files import find, size, unpacked
-from reader.io import InputError
 from reader.progress import Progress
+from reader.table import as_input
 
 BLOCK = 8 * 2**20  # bytes read at a time
 PATTERN = "**/*.json*"  # the files of a folder that are read
@@ -78,18 +78,19 @@ def blocks(places: list[str], what: str) -> Iterator[tuple[str, int, list[bytes]
     total = sum(map(size, names))
     with Progress(desc=f"monitor: {what}", total=total, unit="B", unit_scale=True) as progress:
         for name in names:
-            try:
-                with fsspec.open(name, "rb") as raw, unpacked(raw, name) as (opened, _):
-                    # a bucket's file itself reads lines one by one
-                    buffered = io.BufferedReader(opened)  # type: ignore[type-var]
-                    number, done = 1, 0
-                    while block := buffered.readlines(BLOCK):
-                        yield name, number, block
-                        number += len(block)
-                        progress.update(raw.tell() - done)
-                        done = raw.tell()
-            except OSError as error:
-                raise InputError(f"{name}: cannot be read: {error}") from error
+            with (
+                as_input(name),
+                fsspec.open(name, "rb") as raw,
+                unpacked(raw, name) as (opened, _),
+            ):
+                # a bucket's file itself reads lines one by one
+                buffered = io.BufferedReader(opened)  # type: ignore[type-var]
+                number, done = 1, 0
+                while block := buffered.readlines(BLOCK):
+                    yield name, number, block
+                    number += len(block)
+                    progress.update(raw.tell() - done)
+                    done = raw.tell()
 
 
 def scan(places: list[str], lines: Lines) -> Iterator[pyarrow.Table]:

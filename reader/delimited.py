@@ -8,11 +8,13 @@ from itertools import islice
 from typing import Any
 
 from reader.format import Format, Quotes, fold
-from reader.table import EmptyFileError, Open, Refuse, Row, TextTable, encoding_of
+from reader.io import NoTableError
+from reader.table import EmptyFileError, Open, Refuse, Row, TextTable
 
 ALONE = "\x1f"  # what no text has, where there is one column
 SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", ALONE: "none"}
 SAMPLE = 20_000  # rows that show how quotes are meant
+HEADER_LINES = 100  # at most, where names have line ends in them
 DIALECTS: dict[Quotes, dict[str, Any]] = {
     "double": {"quotechar": '"', "doublequote": True},
     "backslash": {"quotechar": '"', "doublequote": False, "escapechar": "\\"},
@@ -24,24 +26,32 @@ csv.field_size_limit(2**24)  # characters; what a quote that is never closed may
 class Delimited(TextTable):
     """A table of lines, its form found out from its header and its first rows."""
 
-    def __init__(self, opened: Open, name: str, form: Format) -> None:
-        """Find out the form; see encoding_of for errors."""
-        self.opened, self.form, self.name = opened, form, name
-        self.encoding, remark = encoding_of(opened, name, form)
+    def __init__(self, opened: Open, name: str, form: Format, encoding: str) -> None:
+        """Find out the form.
+
+        Raises:
+            InputError: there is no header, or its quotes are out of place.
+
+        """
+        self.opened, self.form, self.name, self.encoding = opened, form, name, encoding
         with self._lines() as lines:
-            header = next(lines, "")
+            header = _whole_header(lines)
             ending = header[len(header.rstrip("\r\n")) :]
         if not header:
             raise EmptyFileError(name)
         self.separator = form.separator or _separator(header, form)
         self.indented = f"{self.separator} " in header
-        columns = next(self._parsed(iter([header]), "double"))
-        self.width, label = len(columns), fold(form.label or "")
-        self.label = next((i for i, c in enumerate(columns) if label and fold(c) == label), None)
         self.quotes = form.quotes or self._find_quotes()
+        with self._lines() as lines:
+            try:
+                columns = self._header(self._parsed(lines, self.quotes))
+            except csv.Error as error:
+                reason = self._misquoted([header], error)
+                raise NoTableError(f"{name}: the header: {reason}") from error
+        if self.quotes == "none":
+            columns = [column.strip().strip('"') for column in columns]
         about = {
             "format": "TSV" if self.separator == "\t" else "CSV",
-            "encoding": f"{self.encoding} ({remark})" if remark else self.encoding,
             "separator": SEPARATORS.get(self.separator, self.separator),
             "line_ends": {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}.get(ending, "none"),
             "quotes": self.quotes,
@@ -55,7 +65,7 @@ class Delimited(TextTable):
         with self._lines() as stream:
             lines = _Remembering(stream)
             records = self._parsed(lines, self.quotes)
-            header = next(records)
+            header = self._header(records)
             number = 0
             while True:
                 lines.taken.clear()
@@ -75,11 +85,21 @@ class Delimited(TextTable):
                     self.refused(None, number, self._misquoted(lines.taken))
                 if record == header:
                     self.repeated_headers.append(number)
+                    if refuse:
+                        refuse(number, "the header again")
                 elif len(record) != self.width:
                     reason = f"it has {len(record)} fields, the header {self.width}"
                     self.refused(refuse, number, f"{reason} ({lines.taken[0].strip()[:60]!r})")
                 else:
                     yield number, [record[i] for i in places]
+
+    def _header(self, records: Iterator[list[str]]) -> list[str]:
+        """Return the first record that is not blank, and take the form of rows from it."""
+        header = next(filter(None, records), [])
+        label = fold(self.form.label or "")
+        self.width = len(header)
+        self.label = next((i for i, c in enumerate(header) if label and fold(c) == label), None)
+        return header
 
     @contextmanager
     def _lines(self) -> Iterator[Iterator[str]]:
@@ -112,6 +132,8 @@ class Delimited(TextTable):
         lines = _Remembering(iter(sample))
         records = self._parsed(lines, quotes)
         try:
+            self._header(records)
+            lines.taken.clear()
             for record in records:
                 if record and len(record) != self.width:
                     return False
@@ -153,6 +175,16 @@ class _Remembering(Iterator[str]):
         line = next(self.lines)
         self.taken.append(line)
         return line
+
+
+def _whole_header(lines: Iterator[str]) -> str:
+    """Return the first line that is not blank, with those that belong to it by its quotes."""
+    first = header = next((line for line in lines if line.strip("\r\n")), "")
+    for line in islice(lines, HEADER_LINES):
+        if header.count('"') % 2 == 0:
+            return header
+        header += line
+    return first
 
 
 def _separator(header: str, form: Format) -> str:

@@ -15,11 +15,13 @@ import fsspec
 import pyarrow
 from fsspec.callbacks import TqdmCallback
 
-from reader.io import InputError
+from reader.io import InputError, NoTableError
 from reader.progress import Progress
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
-ZIP = b"PK\x03\x04"
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the latter holds nothing
+MADE = "_SUCCESS"  # an empty file, which Spark leaves
+HIDDEN = f"dot-files, *.dvc and {MADE} do not count"
 NO_TABLES = {  # what is downloaded in a table's place
     b"<!doctype": "a web page, not a table",
     b"<html": "a web page, not a table",
@@ -43,8 +45,7 @@ def find(source: str | Sequence[str], pattern: str = "*") -> list[str]:
     if not isinstance(source, str):
         return [file for one in source for file in find(one, pattern)]
     with reaching(source):
-        found = _remote(source, pattern) if "://" in source else _local(source, pattern)
-    files = [file for file in found if _is_data(file)]
+        files = _remote(source, pattern) if "://" in source else _local(source, pattern)
     if not files:
         raise InputError(f"{source}: no such file or bucket")
     return files
@@ -63,14 +64,43 @@ def reaching(file: str) -> Iterator[None]:
         raise InputError(f"{file}: cannot be read: {error}") from error
 
 
+@contextmanager
+def of_several(files: Sequence[str], setting: str) -> Iterator[None]:
+    """Say, where one of several files is no table, that a setting chooses among them."""
+    try:
+        yield
+    except NoTableError as error:
+        if len(files) == 1:
+            raise
+        raise InputError(
+            f"{error}. If it is none of the tables, {setting} says which of a folder are"
+        ) from error
+
+
+def below(file: str, source: str) -> str:
+    """Return a file's path below the folder or glob that it was found by, or else its name."""
+    place, root = map(_inner, (file, source))
+    shared = (folder for folder in (root, *root.parents) if folder in place.parents)
+    return str(place.relative_to(next(shared, place.parent)))
+
+
+def _inner(name: str) -> PurePosixPath:
+    inner = fsspec.core.url_to_fs(name)[1] if "://" in name else Path(name).expanduser()
+    return PurePosixPath(inner)
+
+
 def _local(source: str, pattern: str) -> list[str]:
     path = Path(source).expanduser()
+    if path.exists() and not path.is_dir():
+        return [str(path)]
     if path.is_dir():
-        files = sorted(str(file) for file in path.glob(pattern) if file.is_file())
-        if not files:
-            raise InputError(f"{source}: the folder has no file {pattern}")
-        return files
-    return [str(path)] if path.exists() else sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path's takes no absolute ones
+        found = [str(file) for file in path.glob(pattern)]
+    else:
+        found = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path's takes no absolute ones
+    files = sorted(file for file in found if Path(file).is_file() and _is_data(file, source))
+    if not files and path.is_dir():
+        raise InputError(f"{source}: the folder has no file {pattern} ({HIDDEN})")
+    return files
 
 
 def _remote(source: str, pattern: str) -> list[str]:
@@ -81,17 +111,19 @@ def _remote(source: str, pattern: str) -> list[str]:
     elif not glob.has_magic(path):
         return [source]
     names = [name for name, about in system.glob(path, detail=True).items() if _is_file(about)]
-    return [system.unstrip_protocol(name) for name in sorted(names)]
+    files = [system.unstrip_protocol(name) for name in sorted(names)]
+    return [file for file in files if _is_data(file, source)]
 
 
 def _is_file(about: dict[str, object]) -> bool:
     return about["type"] == "file"
 
 
-def _is_data(file: str) -> bool:
-    """Tell data from what tools leave beside it: .gitignore, tweets.csv.dvc, _SUCCESS."""
-    name = PurePosixPath(file).name
-    return not name.startswith((".", "_")) and not name.endswith(".dvc")
+def _is_data(file: str, source: str) -> bool:
+    """Tell data from what tools leave beside it."""
+    parts = PurePosixPath(below(file, source)).parts
+    hidden = any(part.startswith(".") for part in parts)
+    return not hidden and parts[-1] != MADE and not parts[-1].endswith(".dvc")
 
 
 @contextmanager
@@ -122,14 +154,14 @@ def unpacked(raw: BinaryIO, name: str) -> Iterator[tuple[BinaryIO, str]]:
     """Yield a file's bytes without their compression, and the compression's name or "none".
 
     Raises:
-        InputError: it is no table by its first bytes, or a zip of several files.
+        InputError: it is no table by its first bytes, or a zip of several files or with a password.
 
     """
     head = raw.read(32)
     raw.seek(0)
     for sign, what in NO_TABLES.items():
         if head.lower().startswith(sign):
-            raise InputError(f"{name}: this is {what}")
+            raise NoTableError(f"{name}: this is {what}")
     if head.startswith(ZIP):
         with zipfile.ZipFile(raw) as archive, archive.open(_member(archive, name)) as inside:
             yield io.BufferedReader(inside), "zip"  # type: ignore[type-var]
@@ -149,12 +181,14 @@ def _member(archive: zipfile.ZipFile, name: str) -> str:
         if not member.is_dir() and not member.filename.startswith("__MACOSX/")
     ]
     if "[Content_Types].xml" in members:
-        raise InputError(f"{name}: this is an Excel workbook; save it as 'CSV UTF-8'")
+        raise NoTableError(f"{name}: this is an Excel workbook; save it as 'CSV UTF-8'")
     if len(members) != 1:
-        raise InputError(
+        raise NoTableError(
             f"{name}: the zip holds {len(members)} files ({', '.join(members[:5])}); unpack it "
             "and name the one to read"
         )
+    if archive.getinfo(members[0]).flag_bits & 1:
+        raise InputError(f"{name}: the zip has a password; unpack it")
     return members[0]
 
 

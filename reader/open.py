@@ -8,8 +8,8 @@ from typing import BinaryIO
 from reader.delimited import Delimited
 from reader.files import local, unpacked
 from reader.format import Format
-from reader.io import InputError
-from reader.table import EmptyFileError, Table, as_input
+from reader.io import NoTableError
+from reader.table import EmptyFileError, Table, as_input, encoding_of
 from reader.typed import JsonLines, Parquet
 
 
@@ -32,16 +32,21 @@ def opened(file: str, form: Format | None = None) -> Iterator[Table]:
             head = unpacked_file.read(4096)
         if not head:
             raise EmptyFileError(file)
-        start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
         table: Table
         if head.startswith(b"PAR1"):
             if content.packed != "none":
-                raise InputError(f"{file}: a Parquet file inside {content.packed}; unpack it")
+                raise NoTableError(f"{file}: a Parquet file inside {content.packed}; unpack it")
             table = Parquet(path, file)
-        elif start == b"[":
-            raise InputError(f"{file}: a JSON array; write one object a line: jq -c '.[]'")
         else:
-            table = (JsonLines if start == b"{" else Delimited)(content, file, form)
+            encoding, remark = encoding_of(content, file, form)
+            with as_input(file, content.setting):
+                start = head.decode(encoding, "ignore").lstrip()[:1]
+            if start == "[":
+                raise NoTableError(f"{file}: a JSON array; write one object a line: jq -c '.[]'")
+            kind = JsonLines if start == "{" else Delimited
+            table = kind(content, file, form, encoding)
+            said = f"{encoding} ({remark})" if remark else encoding
+            table.about = {"format": table.about["format"], "encoding": said, **table.about}
             table.position = content.position
         if content.packed != "none":
             table.about["compression"] = content.packed

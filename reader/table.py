@@ -1,6 +1,10 @@
 """A table of tweets, whatever it is written in: its columns, and its rows in chunks."""
 
 import codecs
+import csv
+import lzma
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +17,7 @@ import numpy.typing as npt
 import pyarrow
 
 from reader.format import Format, fold
-from reader.io import InputError
+from reader.io import InputError, NoTableError
 
 CHUNK_ROWS = 50_000
 CHUNK_CHARACTERS = 2**26
@@ -21,9 +25,26 @@ SHOWN = 30  # columns named in an error
 Open = Callable[[], AbstractContextManager[BinaryIO]]  # the bytes, from their beginning
 Row = tuple[int, Sequence[str | None]]  # its number, counted from 1 below the header; its fields
 Refuse = Callable[[int, str], None]  # told of a row that cannot be read, and why
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+UNDEFINED = frozenset(b"\x81\x8d\x8f\x90\x9d")  # in Windows-1252
+BROKEN = (  # what libraries say of a broken file
+    OSError,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+    csv.Error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+    pyarrow.ArrowException,
+)
 
 
-class EmptyFileError(InputError):
+class EmptyFileError(NoTableError):
     """There is nothing in a file, not even a header."""
 
     def __init__(self, name: str) -> None:
@@ -65,7 +86,7 @@ class Table(ABC):
         if found := self.optional(wanted):
             return found
         names = ", ".join(self.columns[:SHOWN]) + (", …" if len(self.columns) > SHOWN else "")
-        raise InputError(
+        raise NoTableError(
             f"{self.name}: the header lacks the column {wanted}; it has: {names}. "
             f"If another one is meant, set {setting}"
         )
@@ -114,6 +135,16 @@ def _chunk(rows: list[Row], columns: Sequence[str]) -> Chunk:
     return Chunk(np.array(numbers, dtype=np.int64), pyarrow.table(arrays, names=[*columns]))
 
 
+def is_text(kind: pyarrow.DataType) -> bool:
+    """Tell whether a column of this type holds texts; one of nulls alone lacks them."""
+    types = pyarrow.types
+    if types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    binary = types.is_binary(kind) or types.is_large_binary(kind)  # what old writers make of texts
+    string = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return bool(binary or string or types.is_null(kind))
+
+
 def numbered(columns: list[str]) -> list[str]:
     """Tell columns of one name apart, as spreadsheets with empty names have them: a, a (2)."""
     seen = Counter[str]()
@@ -131,20 +162,23 @@ def encoding_of(opened: Open, name: str, form: Format) -> tuple[str, str]:
         Python's name of it, and a remark where it is not certain.
 
     Raises:
-        InputError: it is UTF-8 but for some bytes.
+        InputError: it is UTF-8 but for some bytes, or what is set is no encoding of texts.
 
     """
     setting = f"{form.prefix}encoding"
-    if form.encoding:
-        try:
-            return codecs.lookup(form.encoding).name, ""
-        except LookupError as error:
-            raise InputError(f"{setting}: {form.encoding} is no encoding") from error
     with opened() as file:
         head = file.read(4096)
-    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
-        if head.startswith(mark):
-            return encoding, ""
+    marked = next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), "")
+    if form.encoding:
+        try:
+            "".encode(form.encoding)  # the lookup finds codecs of bytes too
+            known = codecs.lookup(form.encoding).name
+        except (LookupError, ValueError) as error:
+            raise InputError(f"{setting}: {form.encoding} is no encoding of texts") from error
+        same = marked.startswith(known) or marked == known.removesuffix("-le").removesuffix("-be")
+        return (marked if same else known), ""
+    if marked == "utf-16":
+        return marked, ""
     if head.count(b"\0") > len(head) // 4:
         return ("utf-16-le" if head[1:2] == b"\0" else "utf-16-be"), "no byte order mark"
     good = bad = 0
@@ -164,15 +198,12 @@ def encoding_of(opened: Open, name: str, form: Format) -> tuple[str, str]:
                     first = f"line {line + before.count(chr(10))}"
             line += block.count(b"\n")
     if not bad:
-        return ("utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8"), ""
+        return (marked or "utf-8"), ""
     if good > bad:
         raise InputError(
             f"{name}: {first}: not UTF-8, though the rest of the file is; mend it, or set {setting}"
         )
     return ("latin-1" if undefined else "cp1252"), f"{first} is not UTF-8"
-
-
-UNDEFINED = frozenset(b"\x81\x8d\x8f\x90\x9d")  # in Windows-1252
 
 
 @contextmanager
@@ -182,5 +213,5 @@ def as_input(name: str, setting: str = "") -> Iterator[None]:
         yield
     except UnicodeError as error:
         raise InputError(f"{name}: {error}" + (f"; set {setting}" if setting else "")) from error
-    except (OSError, EOFError, ValueError, pyarrow.ArrowException) as error:
+    except BROKEN as error:
         raise InputError(f"{name}: cannot be read: {str(error).strip()}") from error

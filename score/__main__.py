@@ -22,7 +22,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from locked.engines import ENGINES, fastest
 from locked.store import GCS
-from reader.files import find
+from reader.files import find, of_several
 from reader.format import Format
 from reader.io import InputError, run
 from score.blocks import Settings
@@ -162,7 +162,8 @@ def main() -> None:
         parser.error("--runner: name one")
     out = sink(chosen.output)
     files = inputs(chosen, out)
-    total = (on_one_machine if chosen.runner is None else on_beam)(chosen, files, out)
+    with of_several(files, "--files"):
+        total = (on_one_machine if chosen.runner is None else on_beam)(chosen, files, out)
     print(summary(total))
     if total.refused:
         first = total.refused[0]

@@ -125,7 +125,8 @@ def score(
             )
     except Exception as error:  # each runner has errors of its own; a worker's come as text
         said = f"{type(error).__name__}: {error}"
-        if found := re.search(r"\bInputError: (.+?)(?: \[while running .*)?$", said, re.M):
+        known = r"\b(?:Input|NoTable)Error: (.+?)(?: \[while running .*)?$"
+        if found := re.search(known, said, re.M):
             raise InputError(found[1]) from error
         raise
     out = sink(output)

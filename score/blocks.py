@@ -21,7 +21,7 @@ from reader.files import fingerprint
 from reader.format import Format, fold
 from reader.io import InputError
 from reader.open import opened
-from reader.table import EmptyFileError, Table
+from reader.table import EmptyFileError, Table, as_input, is_text
 from score.formats import Kind, written
 
 ROWS = 10_000  # of a block
@@ -203,15 +203,12 @@ def _kept(table: Table, settings: Settings) -> list[str]:
 
 
 def _strings(table: pyarrow.Table, block: Block) -> list[str | None]:
-    try:
-        column = pc.cast(table[block.text], pyarrow.string())
-    except pyarrow.ArrowException as error:
-        raise InputError(
-            f"{block.file}: {block.text} is no text but {table[block.text].type}"
-        ) from error
-    # Parquet does not ensure that a string is UTF-8; what is not has a problem below.
-    raw = column.cast(pyarrow.binary()).to_pylist()
-    return [v if v is None else v.decode(errors="surrogateescape") for v in raw]
+    values = table[block.text]
+    if not is_text(values.type):
+        raise InputError(f"{block.file}: {block.text} is no text but {values.type}")
+    with as_input(f"{block.file}: {block.text}"):
+        texts: list[str | None] = pc.cast(values, pyarrow.string()).to_pylist()
+    return texts
 
 
 def _problem(text: str | None) -> str | None:

@@ -74,8 +74,8 @@ def prepare(p: Prepare, output: Path) -> dict[str, Any]:
 def _split(p: Prepare, source: Source) -> tuple[Split, dict[str, Any]]:
     """Place each row; return (rows,) index into SPLITS, and what there is to say of it."""
     if p.time:
-        times = source.sides.astype("int64").to_numpy()
-        split = by_time(np.asarray(times, dtype=np.int64), p.validation, p.test)
+        times = source.sides.to_numpy(dtype=np.int64)
+        split = by_time(times, p.validation, p.test)
         spans = {
             name: [
                 pd.Timestamp(int(edge), unit="ms", tz="UTC").isoformat()

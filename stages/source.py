@@ -12,15 +12,15 @@ import pyarrow
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from reader.files import find
-from reader.format import Format
+from reader.files import below, find, of_several
+from reader.format import Format, fold
 from reader.io import InputError
 from reader.open import opened
 from reader.progress import Progress
-from reader.table import Chunk, Table
+from reader.table import Chunk, Table, as_input, is_text
 from stages.duplicates import Kin, Readings
 from stages.params import Prepare
-from stages.splits import milliseconds
+from stages.times import UnclearTimeError, milliseconds
 
 MAX_TEXT = 10_000  # characters; far beyond any tweet, so a longer field is a broken file
 MAX_SHOWN = 5  # faulty rows named in one error
@@ -35,7 +35,7 @@ class Source(NamedTuple):
     files: list[dict[str, Any]]
     kin: Kin
     targets: npt.NDArray[np.int8]
-    sides: "pd.Series[str]"  # of the column that splits, else empty
+    sides: "pd.Series[Any]"  # groups, or times in ms since 1970, or nothing of use
     others: Counter[str]  # labels that were dropped
 
 
@@ -46,7 +46,7 @@ def stage(p: Prepare, staged: Path) -> Source:
         InputError: a file cannot be read or used; the message names the place.
 
     """
-    files, targets, sides = [], [np.empty(0, np.int8)], [pd.Series(dtype=str)]
+    files, targets, sides = [], [np.empty(0, np.int8)], list["pd.Series[Any]"]()
     readings, others = Readings(p.seed), Counter[str]()
     done = 0
     labels = frozenset(p.disaster + p.not_disaster)
@@ -55,20 +55,22 @@ def stage(p: Prepare, staged: Path) -> Source:
         pq.ParquetWriter(staged, OUTPUT_SCHEMA) as writer,
         Progress(desc="prepare: reading", unit=" rows", unit_scale=True) as progress,
     ):
-        for file in find(p.source, p.files):
-            with opened(file, form) as table:
-                columns = _Columns(table, p)
+        for file in (found := find(p.source, p.files)):
+            with of_several(found, "prepare.files"), opened(file, form) as table:
+                name = below(file, p.source)
+                columns = _Columns(table, p, name)
                 rows = 0
                 for chunk in table.chunks(columns.all):
-                    tweets, side, dropped = columns.checked(chunk, done)
+                    tweets, dropped = columns.checked(chunk, done)
                     writer.write_table(tweets)
                     readings.add(tweets["text"].combine_chunks())
                     targets.append(tweets["target"].to_numpy())
-                    sides.append(side)
                     others += dropped
                     rows, done = rows + len(chunk.table), done + len(chunk.table)
                     progress.update(len(chunk.table))
-                about = {"name": Path(file).name, "rows": rows, **table.about}
+                if len(side := columns.side()):
+                    sides.append(side)
+                about = {"name": name, "rows": rows, **table.about}
                 if table.repeated_headers:
                     about |= {"repeated_headers_at_rows": table.repeated_headers[:20]}
                 files.append(about)
@@ -84,25 +86,26 @@ def stage(p: Prepare, staged: Path) -> Source:
 class _Columns:
     """The columns of one file, as params.yaml names them."""
 
-    def __init__(self, table: Table, p: Prepare) -> None:
-        self.table, self.p = table, p
+    def __init__(self, table: Table, p: Prepare, name: str) -> None:
+        self.table, self.p, self.name = table, p, name
         self.text = table.column(p.text, "prepare.text")
         self.label = table.column(p.label, "prepare.label")
         self.id, self.keyword = table.optional(p.id), table.optional("keyword")
-        self.side = None
+        self.splitting = None
         if wanted := p.group or p.time:
             of_file = p.group == "file" and not table.optional("file")
             setting = f"prepare.{'group' if p.group else 'time'}"
-            self.side = None if of_file else table.column(wanted, setting)
-        names = (self.text, self.label, self.id, self.keyword, self.side)
+            self.splitting = None if of_file else table.column(wanted, setting)
+        self.kept, self.sides = list[npt.NDArray[np.int64]](), list[pyarrow.Array]()
+        names = (self.text, self.label, self.id, self.keyword, self.splitting)
         self.all = list(dict.fromkeys(name for name in names if name))
 
-    def checked(
-        self, chunk: Chunk, done: int
-    ) -> tuple[pyarrow.Table, "pd.Series[str]", Counter[str]]:
-        """Return the rows as they are kept, what splits them, and the labels that are dropped."""
+    def checked(self, chunk: Chunk, done: int) -> tuple[pyarrow.Table, Counter[str]]:
+        """Return the rows as they are kept, and the labels that are dropped."""
         text, label = self._strings(chunk, self.text), self._strings(chunk, self.label)
-        folded = pc.utf8_lower(pc.utf8_trim(pc.utf8_trim_whitespace(label), " '\""))
+        values = label.dictionary_encode()
+        spelt = pyarrow.array(map(fold, values.dictionary.to_pylist()), pyarrow.string())
+        folded = spelt.take(values.indices)
         disaster = np.asarray(pc.is_in(folded, value_set=pyarrow.array(self.p.disaster)))
         other = ~(disaster | pc.is_in(folded, value_set=pyarrow.array(self.p.not_disaster)))
         dropped = Counter(label.filter(pyarrow.array(other)).to_pylist())
@@ -127,27 +130,35 @@ class _Columns:
             words = self._strings(chunk, self.keyword).to_pylist()
             keyword = pyarrow.array([unquote(word).strip().lower() for word in words])
         tweets = pyarrow.table([ids, text, keyword, disaster.astype("int8")], schema=OUTPUT_SCHEMA)
-        return tweets.filter(pyarrow.array(keep)), self._side(chunk)[keep], dropped
+        self.kept.append(chunk.numbers[keep])
+        if self.splitting:
+            side = pc.utf8_trim(self._strings(chunk, self.splitting, exact=True), " '")
+            self.sides.append(side.filter(pyarrow.array(keep)))
+        return tweets.filter(pyarrow.array(keep)), dropped
 
-    def _side(self, chunk: Chunk) -> "pd.Series[str]":
-        if not self.side:
-            name = Path(self.table.name).name if self.p.group else ""
-            return pd.Series(np.full(len(chunk.table), name), dtype="category")
-        values = pc.utf8_trim(self._strings(chunk, self.side, exact=True), " '").to_pandas()
+    def side(self) -> "pd.Series[Any]":
+        """Return what splits the rows that were kept."""
+        if not self.splitting:
+            name = self.name if self.p.group else ""
+            return pd.Series(np.full(sum(map(len, self.kept)), name), dtype="category")
+        values = pyarrow.chunked_array(self.sides, pyarrow.string())
         if not self.p.time:
-            return pd.Series(values, dtype=str)
+            return pd.Series(values.to_pandas(), dtype=str)
         try:
-            return pd.Series(milliseconds(values).astype(str), dtype=str)
-        except ValueError as error:
-            at = int(str(error))
+            return pd.Series(milliseconds(values))
+        except UnclearTimeError as error:
             raise InputError(
-                f"{self.table.name}: data row {chunk.numbers[at]}: {self.side} is no time "
-                f"(got {values[at]!r})"
+                f"{self.table.name}: data row {np.concatenate(self.kept)[error.at]}: "
+                f"{self.splitting} {error} (got {values[error.at].as_py()[:40]!r}); write all as "
+                "2013-04-15 or 2013-04-15T12:30:00Z"
             ) from error
 
     def _strings(self, chunk: Chunk, name: str, exact: bool = False) -> pyarrow.Array:
         values = chunk.table[name].combine_chunks()
-        try:
+        nested = pyarrow.types.is_nested(values.type)
+        if nested or (name == self.text and not is_text(values.type)):
+            raise InputError(f"{self.table.name}: {name} is no text but {values.type}")
+        with as_input(f"{self.table.name}: {name}"):
             if exact and pyarrow.types.is_floating(values.type):
                 if (pc.max(pc.abs(values)).as_py() or 0) > 2**53:
                     raise InputError(
@@ -157,8 +168,6 @@ class _Columns:
                 if pc.all(whole).as_py():
                     values = pc.cast(values, pyarrow.int64())
             return pc.fill_null(pc.cast(values, pyarrow.string()), "")
-        except pyarrow.ArrowException as error:
-            raise InputError(f"{self.table.name}: {name} is no text but {values.type}") from error
 
     def _refuse(
         self,

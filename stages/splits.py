@@ -9,9 +9,6 @@ from stages.duplicates import Kin, Rows
 
 SPLITS = ("train", "validation", "test")
 Split = npt.NDArray[np.int8]  # (rows,) index into SPLITS
-SNOWFLAKE = 2**54  # numbers above are ids of tweets, which hold their time: later than 2010
-EPOCH = 1_288_834_974_657  # ms, when Twitter's snowflakes began
-MILLISECONDS = 10**11  # numbers above, as seconds, are in the year 5138
 
 
 def by_hash(kin: Kin, validation: float, test: float) -> Split:
@@ -42,7 +39,7 @@ def by_group(
         test: likewise.
 
     Raises:
-        InputError: a group to hold out does not occur, or there are fewer than three.
+        InputError: a group to hold out does not occur, or there are too few of the others.
 
     """
     names = groups.astype("category").cat
@@ -60,6 +57,11 @@ def by_group(
     ranked = np.argsort(np.where(categories == "", np.inf, place))
     if len(known) < len(SPLITS):
         raise InputError(f"prepare.group: {len(known)} groups are too few for three splits")
+    if len(known) - len(set(held_out)) < len(SPLITS) - 1:
+        raise InputError(
+            f"prepare.held_out: of {len(known)} groups, two must be left: to learn from, and to "
+            "choose the model by"
+        )
     split = _cut(place, validation, test)
     if not (split[ranked[: len(known)]] == 2).any():  # of few groups none may lie there
         split[ranked[0]] = 2
@@ -84,25 +86,6 @@ def leaking(split: Split, near: Rows, kept: npt.NDArray[np.bool_]) -> npt.NDArra
     earliest = np.full(near.max() + 1, len(SPLITS), dtype=np.int8)
     np.minimum.at(earliest, near[kept], split[kept])
     return kept & (split > earliest[near])
-
-
-def milliseconds(values: "pd.Series[str]") -> Rows:
-    """Read times: of any usual spelling, seconds or milliseconds since 1970, or ids of tweets.
-
-    Raises:
-        ValueError: the first value that is none of these, by its place in `values`.
-
-    """
-    numbers = pd.to_numeric(values, errors="coerce")
-    if numbers.notna().all():
-        whole = values.str.partition(".")[0].astype("int64").to_numpy()
-        if (whole > SNOWFLAKE).all():
-            return np.asarray((whole >> 22) + EPOCH)
-        return np.asarray(whole if (whole > MILLISECONDS).all() else whole * 1000)
-    times = pd.to_datetime(values, errors="coerce", utc=True, format="mixed")
-    if times.isna().any():
-        raise ValueError(int(np.flatnonzero(times.isna())[0]))
-    return np.asarray(times.dt.as_unit("ms").astype("int64"))
 
 
 def _cut(place: npt.NDArray[np.float64], validation: float, test: float) -> Split:

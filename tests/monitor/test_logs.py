@@ -103,7 +103,9 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     other = write(tmp_path / "other.jsonl", [{"message": "ready"}])
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"message": "ready"}\n' * 999)[:40])
+    (tmp_path / "cut.jsonl.zip").write_bytes(b"PK\3\4 and no more")
     for place, message in {
+        "cut.jsonl.zip": "cut.jsonl.zip: cannot be read: ",
         "empty": "empty: the folder has no file",
         "nowhere": "nowhere: no such file or bucket",
         "other.jsonl": r"other.jsonl: no prediction among 1 lines",

@@ -82,6 +82,20 @@ def test_names_are_matched_without_case_space_and_quotes(tmp_path: Path) -> None
         assert next(iter(table.chunks(["Text"]))).table.to_pylist() == [{"Text": "fire"}]
 
 
+def test_a_header_of_several_lines(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text('\n"the\nid","text",target\n1,"fire,\nrun",1\n')
+    with opened(str(tmp_path / "in.csv"), FORM) as table:
+        assert table.columns == ["the\nid", "text", "target"]
+        (chunk,) = table.chunks(["text", "the\nid"])
+    assert chunk.numbers.tolist() == [1]
+    assert chunk.table.to_pylist() == [{"text": "fire,\nrun", "the\nid": "1"}]
+
+
+def test_a_lone_quote_in_the_header_is_an_ordinary_character(tmp_path: Path) -> None:
+    content = 'id,"text,target\n1,fire,1\n2,the 5" pipe,0\n'
+    assert read(tmp_path / "in.csv", content) == ("none", ["fire", 'the 5" pipe'])
+
+
 def test_the_header_is_shown_where_a_column_is_lacking(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("tweet_text\tclass_label\na\tb\n")
     with opened(str(tmp_path / "in.csv"), FORM) as table:
@@ -114,3 +128,13 @@ def test_a_list_of_tweets_has_no_separator(tmp_path: Path) -> None:
         "double",
         ["smoke, and no way out", "fire; run, now"],
     )
+
+
+def test_names_are_bare_where_quotes_are_ordinary_characters(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text('"text","target"\n"flood,1\n5" of rain,0\n')
+    with opened(str(tmp_path / "in.csv"), FORM) as table:
+        assert (table.about["quotes"], table.columns) == ("none", ["text", "target"])
+        assert next(iter(table.chunks(["text"]))).table["text"].to_pylist() == [
+            '"flood',
+            '5" of rain',
+        ]

@@ -89,24 +89,70 @@ def test_a_set_form_is_not_doubted(tmp_path: Path) -> None:
     (tmp_path / "tweets").write_bytes("text;a,target\ncafé;b,1\n".encode())
     _, rows = read(tmp_path / "tweets", Format("a", encoding="latin-1", separator=","))
     assert rows == [("caf\xc3\xa9;b", "1")]
-    with pytest.raises(InputError, match="--encoding: klingon is no encoding"):
-        read(tmp_path / "tweets", Format(encoding="klingon"))
+    for name in ("klingon", "base64", "\0"):
+        with pytest.raises(InputError, match=f"--encoding: {name} is no encoding of texts"):
+            read(tmp_path / "tweets", Format(encoding=name))
     with pytest.raises(InputError, match=r"tweets: 'ascii' codec .*; set --encoding"):
         read(tmp_path / "tweets", Format(encoding="ascii"))
 
 
-def test_json_lines(tmp_path: Path) -> None:
+@pytest.mark.parametrize("set_to", [None, "utf-8", "UTF8"])
+def test_a_mark_is_no_part_of_the_header(tmp_path: Path, set_to: str | None) -> None:
+    (tmp_path / "tweets").write_text("text,target\ncafé,1\n", encoding="utf-8-sig")
+    with opened(str(tmp_path / "tweets"), Format(encoding=set_to)) as table:
+        assert table.columns == ["text", "target"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_json_lines(tmp_path: Path, encoding: str) -> None:
     objects = [
         {"id": 1234567890123456789, "text": "smoke\u2028 over", "target": 1},
         {"id": None, "target": True, "user": {"name": "x"}, "text": "hi"},
     ]
-    (tmp_path / "tweets").write_text("\n".join(map(json.dumps, objects)) + "\n\n")
+    lines = "\n".join(map(json.dumps, objects)) + "\n\n"
+    (tmp_path / "tweets").write_bytes(lines.encode(encoding))
     about, rows = read(tmp_path / "tweets")
     assert about["format"] == "JSON lines"
+    assert about["encoding"].startswith(encoding)
     assert rows == [
         ("1234567890123456789", "smoke\u2028 over", "1", None),
         (None, "hi", "true", '{"name": "x"}'),
     ]
+
+
+def test_keys_that_come_late_are_columns_too(tmp_path: Path) -> None:
+    lines = ['{"text": "a"}\n'] * 3000 + ['{"text": "b", "place": "Rome"}\n']
+    (tmp_path / "tweets").write_text("".join(lines))
+    assert read(tmp_path / "tweets")[1][2999:] == [("a", None), ("b", "Rome")]
+
+
+def test_keys_that_are_no_columns_are_named(tmp_path: Path) -> None:
+    (tmp_path / "tweets").write_text(json.dumps({str(i): "a" for i in range(10_001)}))
+    with pytest.raises(InputError, match="tweets: more than 10000 different keys"):
+        read(tmp_path / "tweets")
+
+
+def test_parquet_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    table = pyarrow.table([["smoke"], [1], [2], ["x"]], names=["text", "a", "a", "b"])
+    pq.write_table(table, tmp_path / "tweets")
+    with opened(str(tmp_path / "tweets")) as found:
+        (chunk,) = found.chunks(["a (2)", "text"])
+        assert chunk.table.to_pylist() == [{"a (2)": 2, "text": "smoke"}]
+    assert read(tmp_path / "tweets")[1] == [("smoke", 1, 2, "x")]
+
+
+def test_parquet_strings_that_are_not_utf8_are_named_by_row(tmp_path: Path) -> None:
+    raw = pyarrow.array([b"smoke", b"caf\xe9", b"cake"])
+    texts = pyarrow.Array.from_buffers(pyarrow.string(), 3, raw.buffers())
+    lists = pyarrow.ListArray.from_arrays([0, 0, 1, 3], texts)
+    pq.write_table(pyarrow.table({"text": texts, "of": lists}), tmp_path / "tweets")
+    with pytest.raises(InputError, match="tweets: data row 2: text is not UTF-8"):
+        read(tmp_path / "tweets")
+    refused = list[tuple[int, str]]()
+    with opened(str(tmp_path / "tweets")) as table:
+        (chunk,) = table.chunks(["text", "of"], lambda *said: refused.append(said))
+    assert chunk.numbers.tolist() == [1]
+    assert refused == [(2, "text is not UTF-8"), (3, "of is not UTF-8")]
 
 
 def test_parquet_keeps_its_types(tmp_path: Path) -> None:
@@ -133,7 +179,10 @@ def test_chunks_number_the_rows_of_the_file(
         chunks = list(table.chunks(["text"], lambda *said: refused.append(said)))
     assert [chunk.numbers.tolist() for chunk in chunks] == [[1, 2], [5]]
     assert [chunk.table["text"].to_pylist() for chunk in chunks] == [["a", "b"], ["c"]]
-    assert refused == [(3, "it has 1 fields, the header 2 ('broken')")]
+    assert refused == [
+        (3, "it has 1 fields, the header 2 ('broken')"),
+        (4, "the header again"),
+    ]
     assert table.repeated_headers == [4]
 
 
@@ -146,6 +195,12 @@ NO_TABLE = {
     "torn Parquet": (b"PAR1 and no more", "cannot be read: "),
     "JSON, then not": (b'{"text": "a"}\n{"text": ', "data row 2: not JSON"),
     "JSON, then a number": (b'{"text": "a"}\n7\n', "data row 2: no JSON object but '7'"),
+    "JSON of a number": (b'{"text": "a"}\n{"text": 7}', "data row 2: text is no string (got 7)"),
+    "JSON of an object": (b'{"Text": {"a": 1}}', 'data row 1: Text is no string (got {"a": 1})'),
+    "deep JSON": (b'{"text": "a"}\n' + b"[" * 100_000, "data row 2: not JSON: maximum recursion"),
+    "UTF-16 JSON array": ('[{"text": "a"}]'.encode("utf-16"), "a JSON array; write one"),
+    "quote in the header": (b'id,"text\n1,"a,b"\n', "the header: a quote is out of"),
+    "quote behind a name": (b'id,"text"s\n1,"a,b"\n', "the header: a quote is out of place"),
 }
 
 
@@ -167,6 +222,27 @@ def test_zips_of_other_things_are_named(tmp_path: Path) -> None:
         archive.writestr("[Content_Types].xml", "")
     with pytest.raises(InputError, match=r"book.xlsx: this is an Excel workbook"):
         read(tmp_path / "book.xlsx")
+
+
+SPOILT: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "cut short": (lambda content: content[:-30], "cannot be read: File is not a zip file"),
+    "other bytes": (lambda content: content.replace(b"noodles", b"Noodles"), "Bad CRC-32"),
+    "unknown method": (
+        lambda content: content.replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0c\0"),
+        "method",
+    ),
+    "password": (lambda content: content.replace(b"\x14\0\0\0", b"\x14\0\1\0"), "has a password"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_a_broken_zip_is_named(tmp_path: Path, case: str) -> None:
+    spoil, said = SPOILT[case]
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.writestr("train.csv", "text,target\nnoodles,0\n")
+    (tmp_path / "in.zip").write_bytes(spoil((tmp_path / "in.zip").read_bytes()))
+    with pytest.raises(InputError, match=f"/in.zip: .*{said}"):
+        read(tmp_path / "in.zip")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

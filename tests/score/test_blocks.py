@@ -121,7 +121,8 @@ def test_refused_rows_are_named_and_the_others_answered(
 ) -> None:
     lines = ['{"text": "flood"}', "no JSON", '{"text": " "}', '{"text": "\\ud800"}', "{}"]
     lines += [json.dumps({"text": text}) for text in ("a" * 4001, "a" * 4000, "x" * 2**20)]
-    (tmp_path / "in.jsonl").write_text("\n".join([*lines, "7"]))
+    lines += ["7", '{"text": 7}', '{"text": {"a": "b"}}', "[" * 100_000]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
     found = read(tmp_path / "in.jsonl", settings())
     records = [answered(block, classifier, settings())[1] for block in found]
     refused = dict(row for record in records for row in record.refused)
@@ -133,8 +134,11 @@ def test_refused_rows_are_named_and_the_others_answered(
         6: "String should have a",
         8: "String should have a",
         9: "no JSON object but '",
+        10: "text is no string (g",
+        11: "text is no string (g",
+        12: "not JSON: maximum re",
     }
-    assert sum(record.rows for record in records) == 9
+    assert sum(record.rows for record in records) == 12
     assert sum(sum(record.labels.values()) for record in records) == 2
 
 
@@ -145,7 +149,7 @@ def test_a_text_that_is_not_unicode_is_refused(tmp_path: Path, classifier: Class
     (block,) = read(tmp_path / "in.parquet", settings())
     _, record = answered(block, classifier, settings())
     assert [number for number, _ in record.refused] == [2]
-    assert "unicode" in record.refused[0][1]
+    assert "UTF-8" in record.refused[0][1]
     assert table(block, classifier, settings())["text"].to_pylist() == ["flood"]
 
 
@@ -160,6 +164,13 @@ def test_blocks_follow_from_the_file_alone(tweets: Path, monkeypatch: pytest.Mon
     assert [block.numbers.tolist() for block in found] == [[2, 3, 4], [5]]
     assert [block.name for block in read(tweets, settings())] == [b.name for b in found]
     assert [n for block in found for n, _ in block.refused] == [1, 6]
+
+
+def test_a_repeated_header_is_a_refused_row(tweets: Path, classifier: Classifier) -> None:
+    tweets.write_text("id,text\n1,flood\nid,text\n2,cake\n")
+    (block,) = read(tweets, settings())
+    record = answered(block, classifier, settings())[1]
+    assert (record.rows, record.refused) == (3, [(2, "the header again")])
 
 
 def test_rows_none_of_which_can_be_read_are_a_block(tweets: Path, classifier: Classifier) -> None:
@@ -208,10 +219,8 @@ def test_a_file_that_changes_is_refused(tweets: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_text_column_of_numbers_and_one_of_lists(tmp_path: Path, classifier: Classifier) -> None:
-    pq.write_table(pyarrow.table({"text": [1, 2]}), tmp_path / "in.parquet")
-    (block,) = read(tmp_path / "in.parquet", settings())
-    assert len(table(block, classifier, settings())) == 2
-    pq.write_table(pyarrow.table({"text": [["a"]]}), tmp_path / "in.parquet")
-    (block,) = read(tmp_path / "in.parquet", settings())
-    with pytest.raises(InputError, match=r"in.parquet: text is no text but list"):
-        answered(block, classifier, settings())
+    for values in ([1, 2], [["a"]]):
+        pq.write_table(pyarrow.table({"text": values}), tmp_path / "in.parquet")
+        (block,) = read(tmp_path / "in.parquet", settings())
+        with pytest.raises(InputError, match=r"in.parquet: text is no text but (int64|list)"):
+            answered(block, classifier, settings())

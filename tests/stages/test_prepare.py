@@ -150,6 +150,19 @@ def test_files_are_groups_of_their_own(tmp_path: Path) -> None:
     assert sorted(files) == [f"{number}.csv" for number in range(4)]
 
 
+def test_files_of_one_name_are_groups_of_their_own(tmp_path: Path) -> None:
+    for folder in "abc":
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        lines = [f"{i},,,thing {i} of {folder},{i % 2}\n" for i in range(50)]
+        write(tmp_path / "in" / folder / "tweets.csv", lines)
+    p = settings(tmp_path / "in", group="file", files="**/*.csv", held_out=["b/tweets.csv"])
+    report = prepare(p, tmp_path / "out")
+    assert report["split"]["test"] == ["b/tweets.csv"]
+    names = ["a/tweets.csv", "b/tweets.csv", "c/tweets.csv"]
+    assert [file["name"] for file in report["files"]] == names
+    assert report["splits"]["test"]["rows"] == 50
+
+
 def test_time_splits_and_copies_stay_in_the_past(tmp_path: Path) -> None:
     lines = [
         f"{i},thing {i} says {i * 7919},{i % 2},2020-01-01T00:{i // 60:02}:{i % 60:02}\n"
@@ -163,5 +176,20 @@ def test_time_splits_and_copies_stay_in_the_past(tmp_path: Path) -> None:
     assert splits["test"]["id"].astype(int).min() > splits["validation"]["id"].astype(int).max()
     assert "901" not in set(splits["test"]["id"])
     write(source, [*lines, "902,no,0,soon\n"], "id,text,target,when\n")
-    with pytest.raises(InputError, match=r"data row 303: when is no time \(got 'soon'\)"):
+    with pytest.raises(InputError, match=r"data row 303: when is no time \(got 'soon'\); write"):
+        run(source, tmp_path / "out", time="when")
+
+
+def test_a_file_tells_day_from_month_across_its_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reader.table.CHUNK_ROWS", 97)
+    days = [f"{i % 28 + 1:02}.{i // 28 + 1:02}.2013" for i in range(336)]
+    rows = [f"{i},thing {i} says {i * 7919},{i % 2},{day}\n" for i, day in enumerate(days)]
+    source = write(tmp_path / "in.csv", rows, "id,text,target,when\n")
+    splits = run(source, tmp_path / "out", time="when")
+    ids = [table["id"].astype(int) for table in splits.values()]
+    assert ids[0].max() < ids[1].min() <= ids[1].max() < ids[2].min()
+    write(source, rows[:12], "id,text,target,when\n")
+    with pytest.raises(InputError, match=r"in.csv: data row 2: when may begin with .*'02.01.2013'"):
         run(source, tmp_path / "out", time="when")

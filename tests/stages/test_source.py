@@ -140,6 +140,32 @@ def test_columns_and_labels_of_another_name(tmp_path: Path) -> None:
     assert str(10**18 + 4) in set(kept["id"])
 
 
+def test_labels_are_matched_without_case(tmp_path: Path) -> None:
+    labels = ("Stra\u00dfe", "STRASSE", "no")
+    lines = [f"thing {i} says {i * 7919},{labels[i % 3]}\n" for i in range(300)]
+    source = write(tmp_path / "in.csv", lines, "text,target\n")
+    named = {"disaster": ["stra\u00dfe"], "not_disaster": ["NO"]}
+    kept = pd.concat(run(source, tmp_path / "out", **named).values())
+    assert kept["target"].sum() == 200
+
+
+@pytest.mark.parametrize("texts", [[1, 2], [["a"], ["b"]], [{"a": 1}, {"a": 2}]])
+def test_a_text_is_a_string(tmp_path: Path, texts: list[object]) -> None:
+    pd.DataFrame({"text": texts, "target": [1, 0]}).to_parquet(tmp_path / "in.parquet")
+    with pytest.raises(InputError, match=r"in.parquet: text is no text but (int64|list|struct)"):
+        run(tmp_path / "in.parquet", tmp_path / "out")
+
+
+def test_a_file_of_a_folder_that_is_no_table_can_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in/tweets.csv", rows(300))
+    (tmp_path / "in/README.md").write_text("# My tweets\n\nThey are mine.\n")
+    said = r"in/README.md: the header lacks the column text; .* of the tables, prepare.files says"
+    with pytest.raises(InputError, match=said):
+        run(tmp_path / "in", tmp_path / "out")
+    assert run(tmp_path / "in", tmp_path / "out", files="*.csv")
+
+
 def test_ids_that_lost_their_digits_are_named(tmp_path: Path) -> None:
     table = pd.DataFrame({"id": [1.2e18, 7.0], "text": ["a", "b"], "target": [1, 0]})
     table.to_parquet(tmp_path / "in.parquet")

@@ -6,7 +6,7 @@ import pytest
 
 from reader.io import InputError
 from stages.duplicates import Kin
-from stages.splits import by_group, by_hash, by_time, leaking, milliseconds
+from stages.splits import by_group, by_hash, by_time, leaking
 
 HASHES = np.random.default_rng(1).integers(2**64, size=20_000, dtype=np.uint64)
 
@@ -67,6 +67,8 @@ def test_groups_that_cannot_be_split_are_named() -> None:
         by_group(groups(2), kin(np.arange(3000)), 1, [], 0.1, 0.2)
     with pytest.raises(InputError, match=r"no group flood; there are: group 0, group 1, group 2"):
         by_group(groups(3), kin(np.arange(3000)), 1, ["flood"], 0.1, 0.2)
+    with pytest.raises(InputError, match=r"prepare.held_out: of 3 groups, two must be left"):
+        by_group(groups(3), kin(np.arange(3000)), 1, ["group 0", "group 2"], 0.1, 0.2)
 
 
 def test_the_past_learns_and_the_future_judges() -> None:
@@ -84,26 +86,3 @@ def test_what_an_earlier_split_has_alike_leaks() -> None:
     assert leaking(split, near, kept).tolist() == [False, True, False, True, False]
     kept[0] = False  # then the other is nowhere else
     assert leaking(split, near, kept).tolist() == [False, False, False, True, False]
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "2013-06-22T01:03:54.743Z",
-        "2013-06-22 01:03:54.743+00:00",
-        "Sat Jun 22 01:03:54.743 +0000 2013",
-        "1371863034743",
-        "348244924530950144",  # an id of a tweet
-    ],
-)
-def test_times_of_any_spelling(value: str) -> None:
-    assert milliseconds(pd.Series([value, value])) == pytest.approx(1371863034743, abs=1)
-
-
-def test_seconds_and_what_is_no_time() -> None:
-    assert milliseconds(pd.Series(["1371863034", "1371863035.5"])).tolist() == [
-        1371863034000,
-        1371863035000,
-    ]
-    with pytest.raises(ValueError, match=r"^1$"):
-        milliseconds(pd.Series(["2013-06-22", "soon"]))
