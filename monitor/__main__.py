@@ -34,7 +34,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         one.formatter_class = argparse.RawDescriptionHelpFormatter
         one.add_argument("logs", nargs="+", help="files or folders with logs of predictions")
         one.add_argument("--since", type=_day, help="first day, in UTC (2026-11-20)")
-        one.add_argument("--until", type=_day, help="last day; by default the log's last seven")
+        one.add_argument(
+            "--until", type=_day, help="last day; else the log's last seven, or all to harvest"
+        )
         one.add_argument(
             "--model",
             nargs="+",
@@ -70,6 +72,10 @@ def write_report(chosen: argparse.Namespace) -> int:
         draft.write_text(page(made), encoding="utf-8")
     verdict = report.top(made)["verdict"]
     print(f"{verdict['word']}: {verdict['reason']} {verdict['advice']}")
+    for whose in ("reviewed", "volunteered"):
+        given = report.top(made)[whose]
+        if given["unknown"]:
+            print(f"{whose}: {given['unknown']} of {given['given']} are of no answer of these days")
     print(chosen.output / "report.html")
     return report.status(made)
 
@@ -86,6 +92,7 @@ def write_harvest(chosen: argparse.Namespace) -> int:
     """Write labelled tweets as a source for the next training."""
     if not chosen.reviewed + chosen.feedback:
         raise InputError("name labels with --reviewed or --feedback")
+    chosen.since = chosen.since or date.min  # a label may be of any day
     log = _log(chosen)
     verdicts, reviewed = read_feedback(chosen.feedback, Lines()), read_reviewed(chosen.reviewed)
     counts = harvest.harvest(chosen.logs, log, verdicts, reviewed, chosen.prepared, chosen.output)

@@ -30,6 +30,7 @@ class Harvest:
 
     taken: int = 0
     to_review: int = 0
+    unknown: int = 0  # labels of no prediction in the log
     without_text: int = 0
     in_test_split: int = 0
     known: int = 0
@@ -72,6 +73,7 @@ def harvest(
     waiting = _new(waiting, known | set(readings(rows["text"])), tested, counts)
     waiting = waiting.sample(frac=1, random_state=SEED)[: max(0, cap - len(rest))]
     counts.to_review = len(waiting)
+    counts.unknown = found.unknown + verdicts.unknown
     if len(waiting):
         ids = waiting.index.to_numpy(dtype=np.uint64)
         review.write(places, ids, "feedback", to_review(output))

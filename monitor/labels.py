@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -12,9 +11,14 @@ import pandas as pd
 from locked.manifest import LABELS
 from monitor.logs import Lines, blocks
 from monitor.window import Log, Rows
+from reader.format import Format, fold
 from reader.io import InputError
+from reader.open import opened
 
-TARGETS = {"0": 0, "1": 1, LABELS[0]: 0, LABELS[1]: 1}  # what a reviewer may write
+TARGETS = {  # what a reviewer may write, or a spreadsheet make of it
+    **dict.fromkeys(("0", "0.0", "false", LABELS[0]), 0),
+    **dict.fromkeys(("1", "1.0", "true", LABELS[1]), 1),
+}
 DRAWN = ("random", "feedback")  # how a tweet came to be reviewed
 COLUMNS = ("id", "label", "drawn")
 VERDICT = "feedback"  # the message of a line of a reader's, among others on standard output
@@ -55,7 +59,7 @@ def read_feedback(places: list[str], lines: Lines) -> pd.DataFrame:
                     found.append(verdict)
                 else:
                     lines.others += 1
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 lines.add_broken(f"{path}:{number}")
     table = pd.DataFrame(found, columns=["id", "time", "label", "right"])
     return table.sort_values("time", kind="stable").drop_duplicates("id", keep="last")
@@ -82,26 +86,24 @@ def read_reviewed(places: list[str]) -> pd.DataFrame:
         InputError: a file cannot be read, lacks a column, or has another label; names the row.
 
     """
-    tables = []
+    tables = [pd.DataFrame(columns=[*COLUMNS])]
     for place in places:
-        try:
-            with fsspec.open(place, "rb") as file:
-                table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        except Exception as error:  # each file system has errors of its own
-            raise InputError(f"{place}: cannot be read: {error}") from error
-        if missing := [name for name in COLUMNS if name not in table]:
-            raise InputError(f"{place}: the header lacks the column {' and '.join(missing)}")
-        table["label"] = table["label"].str.strip().str.lower()
-        for name, allowed in (("label", ("", *TARGETS)), ("drawn", DRAWN)):
-            wrong = table.index[~table[name].isin(allowed)]
-            if len(wrong):
-                said = ", ".join(filter(None, allowed))
-                raise InputError(
-                    f"{place}: data row {wrong[0] + 1}: {name} must be one of {said} "
-                    f"(got {table.loc[wrong[0], name][:40]!r})"
-                )
-        tables.append(table[table["label"] != ""])
-    table = pd.concat(tables) if tables else pd.DataFrame(columns=[*COLUMNS])
+        with opened(place, Format("text", "label")) as file:
+            columns = [file.column(name) for name in COLUMNS]
+            for chunk in file.chunks(columns):
+                table = chunk.table.rename_columns([*COLUMNS]).to_pandas().fillna("").astype(str)
+                table = table.set_axis(chunk.numbers)
+                table["label"] = table["label"].map(fold)
+                for name, allowed in (("label", ("", *TARGETS)), ("drawn", DRAWN)):
+                    wrong = table.index[~table[name].isin(allowed)]
+                    if len(wrong):
+                        said = ", ".join(DRAWN if name == "drawn" else ("0", "1", *LABELS))
+                        raise InputError(
+                            f"{place}: data row {wrong[0]}: {name} must be one of {said} "
+                            f"(got {table.loc[wrong[0], name][:40]!r})"
+                        )
+                tables.append(table[table["label"] != ""])
+    table = pd.concat(tables)
     table = table.assign(target=table["label"].map(TARGETS).astype("int8"))
     return table.drop_duplicates("id", keep="last")
 

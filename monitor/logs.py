@@ -6,6 +6,7 @@ A block that cannot be read is halved until the broken line is alone.
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import fsspec
 import numpy as np
@@ -23,6 +24,7 @@ BLOCK = 8 * 2**20  # bytes read at a time
 PATTERN = "**/*.json*"  # the files of a folder that are read
 SCHEMA_VERSION = 1
 NAMED = 5  # broken lines
+SKEW = timedelta(hours=1)  # that a clock may be ahead: a line from further on is broken
 
 LINE = pyarrow.schema(
     [
@@ -36,6 +38,7 @@ LINE = pyarrow.schema(
         ("rate", pyarrow.float64()),
         ("hash", pyarrow.string()),
         ("text", pyarrow.string()),
+        ("ms", pyarrow.float64()),
     ]
 )
 # Cloud Logging exports a line under jsonPayload, and its time beside that.
@@ -58,6 +61,7 @@ class Lines:
     read: int = 0
     others: int = 0
     broken: int = 0
+    double: int = 0  # of the days that were asked for
     named: list[str] = field(default_factory=list)  # the first broken ones, as file:line
 
     def add_broken(self, place: str) -> None:
@@ -125,6 +129,8 @@ def _parsed(lines: list[tuple[int, bytes]]) -> Iterator[tuple[list[int], pyarrow
         return
     numbers, texts = zip(*lines, strict=True)
     try:
+        if not all(text.lstrip().startswith(b"{") for text in texts):
+            raise pyarrow.ArrowInvalid("no object, and pyarrow would crash on `null`")
         given = io.BytesIO(b"\n".join(texts))
         table = pyarrow.json.read_json(given, parse_options=OPTIONS)
         if len(table) != len(lines):
@@ -156,6 +162,7 @@ def _checked(table: pyarrow.Table, path: str, numbers: list[int], lines: Lines) 
         pc.and_(pc.is_in(rows["label"], pyarrow.array(LABELS)), rows["model"].is_valid()),
     )
     sound = pc.and_(sound, pc.and_(rows["id"].is_valid(), pc.less_equal(probability, 1.0)))
+    sound = pc.and_(sound, pc.less_equal(rows["time"], pyarrow.scalar(datetime.now(UTC) + SKEW)))
     sound = pc.fill_null(pc.and_(sound, pc.greater_equal(probability, 0.0)), False)
     broken = pc.and_(ours, pc.invert(sound))
     lines.others += len(rows) - pc.sum(ours).as_py()

@@ -24,6 +24,7 @@ from reader.io import InputError
 
 HOURS = 14 * 24  # drawn at most; days where there are more
 BINS = 20  # of the probabilities
+QUANTILES = {"median": 0.5, "p95": 0.95, "p99": 0.99}  # of the time that an answer took
 KNOWN = "train.parquet"  # of the prepared data: what words are compared with
 
 Report = dict[str, Any]
@@ -135,6 +136,7 @@ def _traffic(log: Log) -> Report:
         for start, one in zip(edges, counts, strict=False)
         if one
     ]
+    took = log.took[np.isfinite(log.took)]
     hashed = log.tweets[log.tweets != 0]
     counts = np.unique_counts(hashed).counts
     scripts = Counter(_script(text) for text in log.texts)
@@ -146,6 +148,9 @@ def _traffic(log: Log) -> Report:
         "disasters": float(called.sum() / all_of.sum()),
         "different": len(counts) if len(hashed) else None,
         "most_repeated": int(counts.max()) if len(hashed) else None,
+        "took": dict(zip(QUANTILES, np.quantile(took, [*QUANTILES.values()]).tolist(), strict=True))
+        if len(took)
+        else None,
         "unit": "hour" if unit == "h" else "day",
         "hours": hours,
         "texts": len(log.texts),

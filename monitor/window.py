@@ -39,6 +39,7 @@ class Arrays:
     features: npt.NDArray[np.float32]  # (n, features); NaN where a line has none
     rates: npt.NDArray[np.float32]  # the share of the tweets that is logged
     tweets: Hashes  # of the text; 0 where the log does not say
+    took: npt.NDArray[np.float32]  # milliseconds until it was answered; NaN where it does not say
 
     def __len__(self) -> int:
         """Count the predictions."""
@@ -76,6 +77,8 @@ def read(
 ) -> tuple[dict[str, Log], Lines]:
     """Read the predictions of some days in UTC, both included: by default the log's last DAYS.
 
+    A line that is there twice, as after a second delivery, counts once.
+
     Returns:
         the log of each model version.
 
@@ -100,11 +103,15 @@ def read(
             parts[version] = [*kept, _arrays(ours)]
         texts = _sampled(texts[texts["day"] >= start], table)
     if not times:
-        raise InputError(f"{', '.join(places)}: no prediction among {lines.read} lines")
+        broken = f", {lines.broken} of them broken ({lines.named[0]})" if lines.broken else ""
+        raise InputError(f"{', '.join(places)}: no prediction among {lines.read} lines{broken}")
     start, _ = _bounds(since, until, times[1])
     pyarrow.default_memory_pool().release_unused()
     found = {
-        version: Log(**_joined(own, start), texts=texts["text"][texts["model"] == version].tolist())
+        version: Log(
+            **_distinct(_joined(own, start), lines),
+            texts=texts["text"][texts["model"] == version].tolist(),
+        )
         for version, own in parts.items()
     }
     found = {version: log for version, log in found.items() if len(log)}
@@ -165,6 +172,19 @@ def _joined(parts: list[Arrays], start: Time) -> dict[str, npt.NDArray[Any]]:
     return joined
 
 
+def _distinct(columns: dict[str, npt.NDArray[Any]], lines: Lines) -> dict[str, npt.NDArray[Any]]:
+    """Leave out, and count, what is there twice: the same id, time and probability."""
+    ids = np.sort(columns["ids"])
+    if not (ids[1:] == ids[:-1]).any():
+        return columns
+    keys = [columns[name] for name in ("probabilities", "times", "ids")]
+    order = np.lexsort(keys)
+    double = np.zeros(len(order), dtype=bool)
+    double[order[1:]] = np.all([key[order[1:]] == key[order[:-1]] for key in keys], axis=0)
+    lines.double += int(double.sum())
+    return {name: values[~double] for name, values in columns.items()}
+
+
 def _arrays(table: pyarrow.Table) -> Arrays:
     structs = table["features"].combine_chunks()
     features = [pc.struct_field(structs, name).to_numpy(zero_copy_only=False) for name in FEATURES]
@@ -177,6 +197,7 @@ def _arrays(table: pyarrow.Table) -> Arrays:
         features=np.column_stack(features).astype(np.float32),
         rates=np.where((rates > 0) & (rates <= 1), rates, 1).astype(np.float32),
         tweets=hashes(table["hash"]),
+        took=table["ms"].to_numpy().astype(np.float32),
     )
 
 

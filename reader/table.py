@@ -76,7 +76,7 @@ class Table(ABC):
         A row that cannot be read goes to `refuse`, or is an InputError where that is None.
         """
 
-    def column(self, wanted: str, setting: str) -> str:
+    def column(self, wanted: str, setting: str | None = None) -> str:
         """Return the column's name as the file has it.
 
         Raises:
@@ -86,9 +86,9 @@ class Table(ABC):
         if found := self.optional(wanted):
             return found
         names = ", ".join(self.columns[:SHOWN]) + (", …" if len(self.columns) > SHOWN else "")
+        advice = f". If another one is meant, set {setting}" if setting else ""
         raise NoTableError(
-            f"{self.name}: the header lacks the column {wanted}; it has: {names}. "
-            f"If another one is meant, set {setting}"
+            f"{self.name}: the header lacks the column {wanted}; it has: {names}{advice}"
         )
 
     def optional(self, wanted: str) -> str | None:

@@ -22,6 +22,7 @@ from serve.schema import (
 def answer(request: PredictRequest, request_id: str, job: Job, log: PredictionLog) -> Response:
     """Return the answer to a request, and have it logged."""
     scored, now = zip(job.texts, job.predictions(), strict=True), time.time()
+    seconds = time.monotonic() - job.received
     tweets = [request] if isinstance(request, Tweet) else request.instances
     predictions: list[InstanceAnswer | InstanceProblem] = []
     logged: list[Said] = []
@@ -34,7 +35,7 @@ def answer(request: PredictRequest, request_id: str, job: Job, log: PredictionLo
         text, said = next(scored)
         metrics.PREDICTIONS.labels(said.label).inc()
         metrics.PROBABILITY.observe(said.probability)
-        logged.append(Said(own_id, now, text, job.model, said.label, said.probability))
+        logged.append(Said(own_id, now, text, job.model, said.label, said.probability, seconds))
         predictions.append(
             InstanceAnswer.model_construct(
                 label=said.label, probability=said.probability, id=own_id

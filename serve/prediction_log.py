@@ -7,6 +7,8 @@ import contextlib
 import hashlib
 import hmac
 import json
+import logging
+import math
 import os
 import queue
 import sys
@@ -33,6 +35,9 @@ MODELS = 2  # in use at once, while one follows another
 FILE_SIZE, FILE_AGE = 64 * 2**20, 3600  # bytes, seconds; then another file is begun
 FOLDER_SIZE = 2**30  # bytes of all its files; whoever collects them makes room
 CLOSING = 2  # seconds for what waits, at the end
+TELLING = 60  # seconds between two warnings
+
+logger = logging.getLogger(__name__)
 
 
 class Said(NamedTuple):
@@ -44,6 +49,7 @@ class Said(NamedTuple):
     model: str
     label: str
     probability: float
+    seconds: float  # from the request's place in the queue to its answer
 
 
 class Output(Protocol):
@@ -73,6 +79,8 @@ class PredictionLog:
         if where:
             self.output = Stdout() if where == STDOUT else Folder(Path(where))
         self.waiting: queue.Queue[Said | None] = queue.Queue(WAITING)
+        self.refused, self.failed = 0, 0  # lines dropped, by the event loop and by the thread
+        self.told, self.told_at = 0, -math.inf  # of them, and when
         self.thread = threading.Thread(target=self._work, name="prediction-log", daemon=True)
 
     def start(self) -> None:
@@ -91,6 +99,7 @@ class PredictionLog:
                 self.waiting.put_nowait(one)
             except queue.Full:
                 metrics.LOG_DROPPED.labels("queue").inc()
+                self.refused += 1
 
     def close(self) -> None:
         """Write what waits, for a while."""
@@ -117,6 +126,7 @@ class PredictionLog:
             lines = [self._line(one) for one in said if one]
             if lines:
                 self._write(lines)
+            self._tell(last=said[-1] is None)
             if said[-1] is None:
                 return
 
@@ -124,10 +134,18 @@ class PredictionLog:
         try:
             self.output.write(b"".join(lines))  # type: ignore[union-attr]
             metrics.LOG_LINES.inc(len(lines))
-        except FullError:
-            metrics.LOG_DROPPED.labels("full").inc(len(lines))
-        except (OSError, ValueError):  # a closed stream is a ValueError
-            metrics.LOG_DROPPED.labels("disk").inc(len(lines))
+        except (OSError, ValueError) as error:  # a closed stream is a ValueError
+            reason = "full" if isinstance(error, FullError) else "disk"
+            metrics.LOG_DROPPED.labels(reason).inc(len(lines))
+            self.failed += len(lines)
+
+    def _tell(self, last: bool) -> None:
+        """Say in the other log, now and then, how many lines were dropped."""
+        dropped, now = self.refused + self.failed, time.monotonic()
+        if dropped > self.told and (last or now - self.told_at >= TELLING):
+            fields = {"fields": {"dropped": dropped - self.told}}
+            logger.warning("prediction log lines dropped", extra=fields)
+            self.told, self.told_at = dropped, now
 
     def _line(self, said: Said) -> bytes:
         line: dict[str, object] = {
@@ -140,6 +158,7 @@ class PredictionLog:
             "label": said.label,
             "features": self._features(said),
             "rate": self.rate,
+            "ms": round(1000 * said.seconds, 1),
             "hash": None,
         }
         if self.key:
@@ -187,10 +206,11 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.file, self.size, self.born, self.used = -1, 0, 0.0, 0
+        self.name = path
 
     def write(self, lines: bytes) -> None:
         """Append lines, to another file where this one is large or old."""
-        if self.file < 0 or self.size >= FILE_SIZE or time.monotonic() - self.born >= FILE_AGE:
+        if self.size >= FILE_SIZE or time.monotonic() - self.born >= FILE_AGE or self._is_gone():
             self._begin()
         if self.used + len(lines) > FOLDER_SIZE:
             self.used = self._total()  # somebody may have made room
@@ -203,14 +223,21 @@ class Folder:
         self.size += written
         self.used += written
 
+    def _is_gone(self) -> bool:
+        """Tell whether there is no file, or somebody has taken it away."""
+        try:
+            return self.file < 0 or not os.path.samestat(os.fstat(self.file), self.name.stat())
+        except FileNotFoundError:
+            return True
+
     def _begin(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         if self.file >= 0:
             os.close(self.file)
             self.file = -1
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-        name = self.path / f"predictions-{now}-{os.getpid()}.jsonl"
-        self.file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
+        self.name = self.path / f"predictions-{now}-{os.getpid()}.jsonl"
+        self.file = os.open(self.name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
         self.size, self.born, self.used = 0, time.monotonic(), self._total()
 
     def _total(self) -> int:

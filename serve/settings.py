@@ -47,6 +47,12 @@ def _long_enough(key: SecretStr) -> SecretStr:
     return key
 
 
+def _no_file(place: str) -> str:
+    if Path(place).is_file():
+        raise ValueError("this is a file; name a folder")
+    return place
+
+
 Host = Literal["127.0.0.1", "0.0.0.0", "::"]  # noqa: S104 - a container's choice
 Port = Annotated[int, Field(ge=1024, le=65535)]
 Route = Annotated[str, Field(pattern="^/")]
@@ -94,7 +100,8 @@ class Settings(BaseSettings):
     admin_key: Key | None = None
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = ()
     feedback_file: Path = Path("data/feedback.jsonl")  # or "stdout"
-    prediction_log: str = ""  # a folder, or "stdout"; "" writes none
+    # a folder, or "stdout"; "" writes none
+    prediction_log: Annotated[str, AfterValidator(_no_file)] = ""
     prediction_log_rate: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of the tweets
     log_text: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of its lines with the text
     prediction_log_key: Key | None = None  # of the hash that tells duplicates

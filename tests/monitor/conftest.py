@@ -24,7 +24,7 @@ from reader.io import run
 SHARE = 0.44  # of disasters where the model learnt
 SPREAD = 0.72  # of a score within a class, at -1 and 1: the model is right on 92 %
 HELD_OUT = 571
-START = datetime(2026, 11, 20, 6, tzinfo=UTC)
+START = datetime(2025, 11, 20, 6, tzinfo=UTC)
 Line = dict[str, Any]
 
 
@@ -114,7 +114,7 @@ def lines_of(
 def verdict(line: Line, right: bool, **fields: object) -> Line:
     """Return the line of a reader's verdict on an answer."""
     named = {name: line[name] for name in ("id", "label", "probability", "model")}
-    return {"time": "2026-11-26T12:00:00+00:00", "text": "…", "right": right} | named | fields
+    return {"time": "2025-11-26T12:00:00+00:00", "text": "…", "right": right} | named | fields
 
 
 def write(path: Path, lines: list[Line]) -> Path:

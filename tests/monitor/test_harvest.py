@@ -43,13 +43,13 @@ def test_reviewed_tweets_are_taken_with_where_they_come_from(
     place: Place, lines: list[Line]
 ) -> None:
     said, table = harvest(place, "--reviewed", review(place, [3, 5, 6, 7], "random", "a.csv"))
-    assert "taken=2 to_review=0 without_text=0 in_test_split=1 known=1" in said
+    assert "taken=2 to_review=0 unknown=0 without_text=0 in_test_split=1 known=1" in said
     assert table["id"].tolist() == ["r-3", "r-7"]
     assert table["text"].tolist() == [TEXTS[3], TEXTS[7]]  # as it was logged, not as it was shown
     assert table["target"].tolist() == GIVEN.labels[[3, 7]].tolist()
     assert set(table["model"]) == {place.version}
     assert table["probability"].tolist() == pytest.approx(GIVEN.probabilities[[3, 7]].tolist())
-    assert table["time"][0].startswith("2026-11-20 06:30")
+    assert table["time"][0].startswith("2025-11-20 06:30")
     assert set(table["labelled_by"]) == {"reviewer, drawn by random"}
     assert lines
 
@@ -87,7 +87,7 @@ def test_without_text_there_is_nothing_to_take(place: Place, lines: list[Line]) 
         del line["text"]
     write(place.logs / "predictions-1.jsonl", lines)
     said, table = harvest(place, "--reviewed", review(place, [3, 7], "random", "a.csv"))
-    assert "taken=0 to_review=0 without_text=2" in said
+    assert "taken=0 to_review=0 unknown=0 without_text=2" in said
     assert table.empty
 
 
@@ -99,3 +99,15 @@ def test_what_is_lacking_is_said(place: Place, lines: list[Line]) -> None:
     assert (status, "train.parquet: cannot be read (`make repro` writes it)" in said) == (1, True)
     assert not (place.folder / "h.csv").exists()
     assert lines
+
+
+def test_labels_of_long_ago_count_and_unknown_ones_are_told(
+    place: Place, lines: list[Line]
+) -> None:
+    late = {**lines[-1], "id": "late", "time": "2026-01-01T00:00:00Z"}
+    write(place.logs / "predictions-2.jsonl", [late])
+    sample = review(place, [3, 7], "random", "a.csv")
+    sample.write_text(sample.read_text() + "nobody,'shown,random,1\n")
+    said, table = harvest(place, "--reviewed", sample)
+    assert "taken=2 to_review=0 unknown=1" in said
+    assert table["id"].tolist() == ["r-3", "r-7"]

@@ -46,7 +46,7 @@ def test_a_verdict_is_on_the_logs_answer(tmp_path: Path, log: Log, lines: list[L
 def test_the_last_verdict_counts_on_a_tweet_too(
     tmp_path: Path, log: Log, lines: list[Line]
 ) -> None:
-    early, late = "2026-11-21T00:00:00+00:00", "2026-11-21T01:30:00+01:00"
+    early, late = "2025-11-21T00:00:00+00:00", "2025-11-21T01:30:00+01:00"
     verdicts = [
         verdict(lines[3], right=True, time=late),
         verdict(lines[3], right=False, time=early),
@@ -54,7 +54,7 @@ def test_the_last_verdict_counts_on_a_tweet_too(
     assert joined(log, tmp_path, verdicts).right(log).tolist() == [True]
     log.tweets[7] = log.tweets[3]
     log.disaster[7] = log.disaster[3]
-    again = verdict(lines[7], right=False, label=lines[3]["label"], time="2026-11-22T00:00:00Z")
+    again = verdict(lines[7], right=False, label=lines[3]["label"], time="2025-11-22T00:00:00Z")
     found = joined(log, tmp_path, [*verdicts, again])
     assert (found.rows.tolist(), found.right(log).tolist()) == ([7], [False])
 
@@ -92,6 +92,13 @@ def test_reviewed_tweets(tmp_path: Path, log: Log) -> None:
     assert (found.rows.tolist(), found.targets.tolist()) == ([1, 2], [1, 0])
     assert (found.given, found.unknown) == (3, 1)
     assert read_reviewed([]).empty
+
+
+def test_a_sample_that_a_spreadsheet_saved(tmp_path: Path) -> None:
+    path = tmp_path / "sample.csv"
+    rows = ["id;text;label;drawn", "a;café;1.0;random", "b;x;FALSE;random", "c;y;;random"]
+    path.write_bytes("\r\n".join(rows).encode("cp1252"))
+    assert read_reviewed([str(path)])["target"].to_dict() == {1: 1, 2: 0}
 
 
 def test_a_wrong_label_names_its_row(tmp_path: Path) -> None:

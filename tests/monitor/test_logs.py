@@ -25,12 +25,31 @@ def test_a_line_is_read_as_it_was_written(tmp_path: Path) -> None:
     lines = [line | {"text": f"tweet {i}"} for i, line in enumerate(LINES)]
     (log,), counts = of([str(write(tmp_path / "one.jsonl", lines))])
     assert (len(log), counts.read, counts.broken) == (20, 20, 0)
-    assert log.times[1] == np.datetime64("2026-11-20T06:10:00")
+    assert log.times[1] == np.datetime64("2025-11-20T06:10:00")
     assert log.probabilities == pytest.approx([line["probability"] for line in lines], abs=1e-6)
     assert log.disaster.tolist() == [line["label"] == "disaster" for line in lines]
     assert log.features[3] == pytest.approx(list(lines[3]["features"].values()), abs=1e-6)
     assert sorted(log.texts) == sorted(f"tweet {i}" for i in range(20))
     assert log.rows(["r-7", "r-0", "nobody"]).tolist() == [7, 0, -1]
+
+
+@pytest.mark.parametrize("line", ["null", "1", '"x"', "[]", "{} null", "nul", "{"])
+def test_what_is_no_object_is_named(tmp_path: Path, line: str) -> None:
+    path = write(tmp_path / "one.jsonl", LINES)
+    path.write_text(f"{line}\n{path.read_text()}{line}\n")
+    (log,), counts = of([str(path)])
+    assert (len(log), counts.read, counts.broken) == (20, 22, 2)
+    assert counts.named == [f"{path}:1", f"{path}:22"]
+    path.write_text(f"{line}\n" * 3)
+    with pytest.raises(InputError, match=r"among 3 lines, 3 of them broken \(.*one.jsonl:1\)"):
+        read([str(path)])
+
+
+def test_a_line_from_the_future_hides_no_day(tmp_path: Path) -> None:
+    ahead = LINES[0] | {"id": "ahead", "time": "2990-01-01T00:00:00Z"}
+    path = write(tmp_path / "one.jsonl", [ahead, *LINES])
+    (log,), counts = of([str(path)])
+    assert (len(log), counts.named) == (20, [f"{path}:1"])
 
 
 def test_files_of_all_kinds_in_a_folder(tmp_path: Path) -> None:
@@ -45,22 +64,24 @@ def test_files_of_all_kinds_in_a_folder(tmp_path: Path) -> None:
         }
         for line in LINES[10:15]
     ]
-    exported.append({"timestamp": "2026-11-20T06:00:00Z", "jsonPayload": {"message": "ready"}})
-    write(tmp_path / "logs/run/2026/c.json", exported)
+    exported.append({"timestamp": "2025-11-20T06:00:00Z", "jsonPayload": {"message": "ready"}})
+    write(tmp_path / "logs/run/2025/c.json", exported)
     (tmp_path / "logs/notes.txt").write_text("not a log")
     (log,), counts = of([str(tmp_path / "logs")])
     assert len(log) == 15
     assert (counts.read, counts.others, counts.broken) == (16, 1, 0)
     assert (log.rows([line["id"] for line in LINES[:15]]) >= 0).all()
-    assert log.times.max() == np.datetime64("2026-11-20T08:20:00.123")
+    assert log.times.max() == np.datetime64("2025-11-20T08:20:00.123")
 
 
 def test_a_bucket(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
     bucket = cloud.client().create_bucket("logged")
-    text = "".join(json.dumps(line) + "\n" for line in LINES[:5])
-    bucket.blob("logs/a.jsonl").upload_from_string(text + "{\n")
-    bucket.blob("logs/2026/b.jsonl.gz").upload_from_string(gzip.compress(text.encode()))
+    first, second = (
+        "".join(json.dumps(line) + "\n" for line in part) for part in (LINES[:5], LINES[5:10])
+    )
+    bucket.blob("logs/a.jsonl").upload_from_string(first + "{\n")
+    bucket.blob("logs/2026/b.jsonl.gz").upload_from_string(gzip.compress(second.encode()))
     (log,), counts = of(["gs://logged/logs"])
     assert (len(log), counts.named) == (10, ["gs://logged/logs/a.jsonl:6"])
     with pytest.raises(InputError, match="gs://logged/nothing: no such file or bucket"):

@@ -30,29 +30,29 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def all_of(folder: str) -> Log:
-    return read([folder], date(2026, 11, 1))[0]["v1"]
+    return read([folder], date(2025, 11, 1))[0]["v1"]
 
 
 def test_the_last_week(folder: str) -> None:
     logs, lines = read([folder])
     assert logs.keys() == {"v1"}  # the other is of the week before
-    assert logs["v1"].times.min() == np.datetime64("2026-11-28T00:00")
-    assert logs["v1"].times.max() == np.datetime64("2026-12-04T03:10")
+    assert logs["v1"].times.min() == np.datetime64("2025-11-28T00:00")
+    assert logs["v1"].times.max() == np.datetime64("2025-12-04T03:10")
     assert len(logs["v1"]) == 884
     assert lines.read == 2000
 
 
 def test_days_that_are_named(folder: str) -> None:
-    day = date(2026, 11, 27)
+    day = date(2025, 11, 27)
     logs, _ = read([folder], day, day)
     assert [len(log) for log in logs.values()] == [94, 50]
-    assert logs["v1"].times.min() == np.datetime64("2026-11-27T00:00")
-    whole, _ = read([folder], date(2026, 11, 1))
+    assert logs["v1"].times.min() == np.datetime64("2025-11-27T00:00")
+    whole, _ = read([folder], date(2025, 11, 1))
     assert [len(log) for log in whole.values()] == [1950, 50]
-    with pytest.raises(InputError, match="has them from 2026-11-20 to 2026-12-04"):
+    with pytest.raises(InputError, match="has them from 2025-11-20 to 2025-12-04"):
         read([folder], date(2030, 1, 1), date(2030, 1, 2))
-    with pytest.raises(InputError, match="--since 2026-11-30 is later than --until 2026-11-29"):
-        read([folder], date(2026, 11, 30), date(2026, 11, 29))
+    with pytest.raises(InputError, match="--since 2025-11-30 is later than --until 2025-11-29"):
+        read([folder], date(2025, 11, 30), date(2025, 11, 29))
 
 
 def test_columns_stay_together(folder: str) -> None:
@@ -75,6 +75,15 @@ def test_an_id_that_came_twice_is_of_no_prediction(folder: str) -> None:
     assert log.rows([]).tolist() == []
 
 
+def test_a_line_that_was_delivered_twice_counts_once(folder: str) -> None:
+    before, _ = read([folder], date(2025, 11, 1))
+    (Path(folder) / "again.jsonl").write_text((Path(folder) / "a.jsonl").read_text())
+    logs, lines = read([folder], date(2025, 11, 1))
+    assert lines.double == 2000
+    assert [len(log) for log in logs.values()] == [len(log) for log in before.values()]
+    assert logs["v1"].rows(["r-5", "twice"]).tolist() == [5, -1]
+
+
 def test_texts_are_found_again(folder: str) -> None:
     log = all_of(folder)
     found = find([folder], log.ids[[7, 3]])
@@ -84,7 +93,7 @@ def test_texts_are_found_again(folder: str) -> None:
 
 def test_texts_kept_are_so_many_of_each_day(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "TEXTS", 5)
-    logs, _ = read([folder], date(2026, 11, 20), date(2026, 11, 28))
+    logs, _ = read([folder], date(2025, 11, 20), date(2025, 11, 28))
     assert [len(log.texts) for log in logs.values()] == [9 * 5, 5]
     first = sum(text in TEXTS[:108] for text in logs["v1"].texts)
     assert first == 5

@@ -17,7 +17,7 @@ from serve import metrics, prediction_log
 from serve.prediction_log import Folder, FullError, PredictionLog, Said
 from serve.settings import Settings
 from tests.conftest import HANG, Project
-from tests.serve.running import Running, load, serving, wait_until
+from tests.serve.running import Running, ends, load, serving, wait_until
 
 KEY = "a-key-of-sixteen-characters"
 
@@ -34,7 +34,7 @@ def ask(server: Running, text: str = "Flood in the valley", **headers: str) -> d
 
 
 def said(name: str, text: str = "Flood") -> Said:
-    return Said(name, 0.0, text, "v1", "disaster", 0.9)
+    return Said(name, 0.0, text, "v1", "disaster", 0.9, 0.002)
 
 
 def made(folder: object, **settings: object) -> PredictionLog:
@@ -69,6 +69,7 @@ def test_each_answer_has_a_line(pipeline: Project, tmp_path: Path) -> None:
     assert found[0]["hash"] != found[1]["hash"]
     assert found[2]["hash"] == found[3]["hash"]
     assert found[0]["time"] > "2026"
+    assert 0 < found[0]["ms"] < 60_000
     assert not any("text" in line for line in found)
     assert KEY not in json.dumps(found)
 
@@ -165,6 +166,38 @@ def test_files_are_rotated_and_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert lines(tmp_path)[-1]["id"] == 11
 
 
+def test_a_file_that_is_taken_away_is_followed_by_another(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write(b'{"id": 1}\n')
+    (first,) = tmp_path.glob("*.jsonl")
+    first.rename(tmp_path / "collected")
+    folder.write(b'{"id": 2}\n')
+    assert [line["id"] for line in lines(tmp_path)] == [2]
+    assert (tmp_path / "collected").read_text() == '{"id": 1}\n'
+
+
+def test_dropped_lines_are_said_at_times(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(prediction_log, "FOLDER_SIZE", 0)
+    monkeypatch.setattr(prediction_log, "TOGETHER", 1)
+    log = made(tmp_path)
+    log.note([said(f"{number}") for number in range(5)])
+    log.start()
+    log.close()
+    found = [record for record in caplog.records if "dropped" in record.getMessage()]
+    assert {record.getMessage() for record in found} == {"prediction log lines dropped"}
+    assert [record.fields["dropped"] for record in found] == [1, 4]  # type: ignore[attr-defined]
+
+
+def test_a_file_in_the_folders_place_is_named(pipeline: Project, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("")
+    code, said = ends(pipeline, tmp_path, PREDICTION_LOG=str(tmp_path / "log"))
+    assert code == 1
+    assert "error: PREDICTION_LOG: " in said
+    assert "this is a file; name a folder" in said
+
+
 def test_a_file_that_is_collected_meanwhile_costs_no_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -225,7 +258,7 @@ def test_a_folder_that_cannot_be_written_hurts_no_request(
     pipeline: Project, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    with serving(pipeline, tmp_path, PREDICTION_LOG=str(tmp_path / "file")) as server:
+    with serving(pipeline, tmp_path, PREDICTION_LOG=str(tmp_path / "file/log")) as server:
         ask(server)
         assert wait_until(lambda: server.metric('prediction_log_dropped_total{reason="disk"}') == 1)
         ask(server)
