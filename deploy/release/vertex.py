@@ -1,22 +1,18 @@
-"""Put this commit's server in use on a Vertex AI endpoint, instead of what is there.
-
-    python -m deploy.endpoint
+"""A release on a Vertex AI endpoint, instead of what is there.
 
 The image is that of Cloud Run: it speaks Vertex AI's format. It gets a tenth of the traffic, then,
 if it answers as it should, all; the model before is removed last.
 """
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from deploy.google import NAME, Place, ask, gcloud, place
-from deploy.images import built, commit, locked_model
-from deploy.release import SHARE
-from deploy.smoke import TEXTS, right
-from reader.io import InputError, run
+from deploy.google import NAME, Place, ask, gcloud
+from deploy.release.cloud_run import SHARE
+from deploy.release.smoke import TEXTS, right
+from reader.io import InputError
 
 MACHINE = "n1-standard-2"
 SERVER = (
@@ -29,7 +25,7 @@ ANSWERS = 20  # that must be right with a tenth of the traffic
 Flags = tuple[str, ...]
 
 
-def deploy(at: Place, image: str, version: str) -> None:
+def release(at: Place, image: str, version: str) -> None:
     """Upload a model and give it the traffic step by step.
 
     What is interrupted while Vertex AI still makes it ready may come all the same: the next
@@ -115,18 +111,3 @@ def _try(endpoint: str, where: Flags) -> None:
         said = ask("ai", "endpoints", "predict", endpoint, f"--json-request={request}", *where)
     if not right(said):
         raise InputError(f"{endpoint} answers {said}")
-
-
-def main() -> None:
-    """Read the command line."""
-    argparse.ArgumentParser(
-        prog="python -m deploy.endpoint",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args()
-    at = place()
-    deploy(at, built(at, "serve", commit()), locked_model())
-
-
-if __name__ == "__main__":
-    run(main)

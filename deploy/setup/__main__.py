@@ -9,35 +9,36 @@ and nobody needs to be logged in.
 
 import argparse
 import re
+import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from deploy.google import NAME, NAMING, GcloudError, Place, ask, gcloud, number, place, shown
-from deploy.resources import FOUND, Command, Thing, things
+from deploy.setup.resources import ITS_NAME, Command, Resource, resources
 from experiments.repository import git
 from reader.io import InputError, run
 
 PATIENCE = 12  # times SECONDS that a new account may take to be known everywhere
 SECONDS = 5
+EARLY = "does not exist|has not been used in project|Cannot find metric"
 
 
-def answers(wanted: list[Thing]) -> dict[Command, Any]:
+def answers(wanted: list[Resource]) -> dict[Command, Any]:
     """Ask every question once, several at a time."""
-    questions = list(dict.fromkeys(thing.question for thing in wanted))
+    questions = list(dict.fromkeys(each.ask for each in wanted))
     with ThreadPoolExecutor(8) as pool:
         return dict(zip(questions, pool.map(lambda each: ask(*each), questions), strict=True))
 
 
-def up(wanted: list[Thing]) -> int:
+def up(wanted: list[Resource]) -> int:
     """Make what is missing; return how much that was."""
-    found = answers(wanted)
-    missing = [thing for thing in wanted if not thing.is_there(found[thing.question])]
-    for position, thing in enumerate(missing, 1):
-        print(f"[{position}/{len(missing)}] {thing.what}", flush=True)
-        again = thing.revive if found[thing.question] is not None else ()
-        for command in (again,) if again else thing.make:
-            _patiently(command, thing.given() if thing.given else None)
+    said = answers(wanted)
+    missing = [each for each in wanted if not each.found(said[each.ask])]
+    for position, each in enumerate(missing, 1):
+        print(f"[{position}/{len(missing)}] {each.what}", flush=True)
+        again = each.again if said[each.ask] is not None else ()
+        _patiently(again or each.make, secrets.token_urlsafe(32) if each.new_key else None)
     return len(missing)
 
 
@@ -47,7 +48,7 @@ def _patiently(command: Command, given: str | None) -> None:
         try:
             gcloud(*command, given=given)
         except GcloudError as error:
-            early = re.search("does not exist|has not been used in project", str(error))
+            early = re.search(EARLY, str(error))
             if not early or attempt + 1 == PATIENCE:
                 raise
             time.sleep(SECONDS)
@@ -55,35 +56,40 @@ def _patiently(command: Command, given: str | None) -> None:
             return
 
 
-def status(wanted: list[Thing]) -> int:
+def status(wanted: list[Resource]) -> int:
     """Print what is there and what is not; return how much is missing."""
-    found = answers(wanted)
-    missing = 0
-    for thing in wanted:
-        there = thing.is_there(found[thing.question])
-        missing += not there
-        print(f"{'ok' if there else '-':8}{thing.what}")
-    return missing
+    said = answers(wanted)
+    there = [bool(each.found(said[each.ask])) for each in wanted]
+    for found, each in zip(there, wanted, strict=True):
+        print(f"{'ok' if found else '-':8}{each.what}")
+    return there.count(False)
 
 
-def down(wanted: list[Thing], delete_data: bool) -> list[str]:
+def down(wanted: list[Resource], delete_data: bool) -> list[str]:
     """Remove what is there, the last made first; return what was kept."""
-    found = answers(wanted)
-    there = [thing for thing in reversed(wanted) if thing.is_there(found[thing.question])]
-    kept = [thing.what for thing in there if thing.is_data and not delete_data]
-    going = [thing for thing in there if thing.remove and (delete_data or not thing.is_data)]
-    for position, thing in enumerate(going, 1):
-        print(f"[{position}/{len(going)}] removing: {thing.what}", flush=True)
-        name = thing.called(found[thing.question]) if thing.called else FOUND
-        gcloud(*(name if word == FOUND else word for word in thing.remove))
-    return kept
+    said = answers(wanted)
+    there = [each for each in reversed(wanted) if each.found(said[each.ask])]
+    going = removable(there, delete_data)
+    for position, each in enumerate(going, 1):
+        print(f"[{position}/{len(going)}] removing: {each.what}", flush=True)
+        found = each.found(said[each.ask])
+        gcloud(*(found["name"] if word == ITS_NAME else word for word in each.remove))
+    return [each.what for each in there if each.data and not delete_data]
 
 
-def service(at: Place) -> Thing:
+def removable(wanted: list[Resource], delete_data: bool) -> list[Resource]:
+    """Return what `down` removes."""
+    return [each for each in wanted if each.remove and (delete_data or not each.data)]
+
+
+def service(at: Place) -> Resource:
     """Return the deployed service, which `up` does not make."""
-    where = (NAME, f"--region={at.region}", f"--project={at.project}")
-    question = ("run", "services", "describe", *where)
-    return Thing("service on Cloud Run", question, bool, (), ("run", "services", "delete", *where))
+    services, where = (
+        ("run", "services"),
+        (NAME, f"--region={at.region}", f"--project={at.project}"),
+    )
+    describe, delete = (*services, "describe", *where), (*services, "delete", *where)
+    return Resource("service on Cloud Run", describe, make=(), remove=delete)
 
 
 def origin() -> str:
@@ -130,16 +136,14 @@ def main() -> None:
         parser.error("--delete-data goes with down")
     at, repository = place(), origin()
     known = "PROJECT_NUMBER" if chosen.dry_run else number(at.project)
-    wanted = list(things(at, repository, known))
+    wanted = list(resources(at, repository, known))
     print(f"project {at.project}, region {at.region}, GitHub {repository or 'none'}", flush=True)
     if chosen.dry_run:
-        removed = [
-            t for t in reversed(wanted) if t.remove and (chosen.delete_data or not t.is_data)
-        ]
+        going = removable([*wanted, service(at)][::-1], chosen.delete_data)
         commands = {
-            "up": [command for thing in wanted for command in thing.make],
-            "status": list(dict.fromkeys(thing.question for thing in wanted)),
-            "down": [service(at).remove, *(thing.remove for thing in removed)],
+            "up": [each.make for each in wanted],
+            "status": list(dict.fromkeys(each.ask for each in wanted)),
+            "down": [each.remove for each in going],
         }[chosen.do]
         print("\n".join(map(shown, commands)))
     elif chosen.do == "up":

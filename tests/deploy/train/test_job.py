@@ -12,8 +12,8 @@ import pytest
 from google.cloud import storage
 from ruamel.yaml import YAML
 
-from deploy import job
-from deploy.job import commands, join
+from deploy.train import job
+from deploy.train.job import commands, join
 from reader.io import InputError
 from tests.conftest import HANG, Project, copied, make_project, quick
 from tests.gcs import Cloud
@@ -42,7 +42,7 @@ def in_cloud(project: Project, cloud: Cloud) -> dict[str, str]:
 def start(project: Project, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "deploy.job"],
+            [sys.executable, "-m", "deploy.train.job"],
             cwd=project.folder,
             env=environment,
             stdout=output,
@@ -141,7 +141,7 @@ def test_two_machines_share_one_training(pipeline: Project, tmp_path: Path) -> N
         )
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-m", "deploy.job"],
+                [sys.executable, "-m", "deploy.train.job"],
                 cwd=project.folder,
                 env=quick(environment),
                 stdout=subprocess.PIPE,
@@ -161,7 +161,7 @@ def test_two_machines_share_one_training(pipeline: Project, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_the_status_is_that_of_the_command_and_a_signal_reaches_all_of_it(tmp_path: Path) -> None:
-    run = [sys.executable, "-m", "deploy.job"]
+    run = [sys.executable, "-m", "deploy.train.job"]
     assert subprocess.run([*run, "sh", "-c", "exit 7"], check=False).returncode == 7
     saves = f"trap 'sleep 0.3; touch {tmp_path}/saved; exit' TERM"
     script = f"({saves}; touch {tmp_path}/up; while :; do sleep 0.05; done) & wait"

@@ -1,6 +1,6 @@
 """Build the images of this commit on Cloud Build, which tries them and pushes them.
 
-    python -m deploy.images
+    python -m deploy.release.images
 
 They are tagged with the commit, and those with a model with its version too. What is built is a
 clone of the commit: no file that git does not track gets there.
@@ -8,12 +8,12 @@ clone of the commit: no file that git does not track gets there.
 
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
 
 from deploy.google import Place, ask, place, watch
+from deploy.release import check_model
 from experiments.repository import changed_files, git, named
+from locked.manifest import LockedModelError
 from reader.io import InputError, run
 
 IMAGES = ("serve", "train", "score")
@@ -57,12 +57,10 @@ def locked_model() -> str:
         InputError: it is another, or not here.
 
     """
-    command = [sys.executable, "-m", "deploy.check_model"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
-    if done.returncode:
-        says = done.stderr.strip().removeprefix("error: ")
-        raise InputError(f"{says}; have it by `dvc pull`, or else `make repro`")
-    return done.stdout.strip()
+    try:
+        return check_model.version()
+    except LockedModelError as error:
+        raise InputError(f"{error}; have it by `dvc pull`, or else `make repro`") from error
 
 
 def build(at: Place, tag: str, model: str) -> None:
@@ -71,7 +69,7 @@ def build(at: Place, tag: str, model: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         git("clone", "--quiet", ".", folder)
         watch(
-            *("builds", "submit", folder, "--config=deploy/cloudbuild.yaml"),
+            *("builds", "submit", folder, "--config=deploy/release/cloudbuild.yaml"),
             f"--substitutions=_IMAGES={at.images},_COMMIT={tag},_MODEL={model}",
             f"--gcs-source-staging-dir=gs://{at.bucket}/builds",
             f"--gcs-log-dir=gs://{at.bucket}/builds/logs",  # from where gcloud shows it
@@ -82,7 +80,7 @@ def build(at: Place, tag: str, model: str) -> None:
 def main() -> None:
     """Build unless it is done."""
     argparse.ArgumentParser(
-        prog="python -m deploy.images",
+        prog="python -m deploy.release.images",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args()

@@ -1,28 +1,17 @@
-"""Train this commit on a T4 in Google Cloud, follow it, and bring back what belongs into git.
+"""A training on a spot VM with a T4, or one VM after another.
 
-    python -m deploy.train [--on vm|vertex] [--hours N] [--zones ZONE ...]
-
-A VM is a spot one that deletes itself at the end, or after --hours at the latest. Where a zone has
-no T4 free, the next is tried; a VM that Google takes away is followed by another, which goes on
-from the checkpoints in the bucket. On Vertex AI, Google does both. Ctrl-C ends the following, not
-the training; the same command follows it again, and brings back what has ended well meanwhile.
+Where a zone has no T4 free, the next is tried; a VM that Google takes away is followed by another,
+which goes on from the checkpoints in the bucket.
 """
 
-import argparse
 import re
-import tarfile
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from string import Template
 
-from deploy.google import NAME, GcloudError, Place, ask, gcloud, place, shown, watch
-from deploy.images import built, commit
-from reader.io import InputError, run
+from deploy.google import NAME, GcloudError, Place, ask, gcloud
+from reader.io import InputError
 
-JOB = Path("deploy/vertex-job.yaml")
-SCRIPT = "deploy/vm.sh"
+SCRIPT = "deploy/train/vm.sh"
 MACHINE = "n1-standard-4"
 GPU = "nvidia-tesla-t4"
 # Ubuntu with driver 580, which torch's CUDA 13 needs, docker and gcsfuse. What there is now:
@@ -32,8 +21,6 @@ IMAGE = (
     "--image-project=deeplearning-platform-release",
 )
 TAKEN = re.compile(r"ZONE_RESOURCE_POOL_EXHAUSTED|does not have enough resources|QUOTA|[Qq]uota")
-# States of a job of Vertex AI that is to be followed, or was while nobody followed it.
-GOOD = tuple(f"JOB_STATE_{state}" for state in ("QUEUED", "PENDING", "RUNNING", "SUCCEEDED"))
 QUOTAS = "https://console.cloud.google.com/iam-admin/quotas"
 SECONDS = 15  # between two looks at a VM
 
@@ -151,7 +138,7 @@ def first_free(at: Place, name: str, image: str, hours: float, wanted: list[str]
     )
 
 
-def on_vm(at: Place, name: str, image: str, hours: float, wanted: list[str]) -> None:
+def train(at: Place, name: str, image: str, hours: float, wanted: list[str]) -> None:
     """Train on a VM, as many of them as it takes.
 
     Raises:
@@ -175,72 +162,3 @@ def on_vm(at: Place, name: str, image: str, hours: float, wanted: list[str]) -> 
             f"the training ended with status {status}: see the log above; once it is mended, the "
             "same command tries again"
         )
-
-
-def on_vertex(at: Place, name: str, image: str, hours: float) -> None:
-    """Train as a job of Vertex AI.
-
-    Raises:
-        InputError: the training fails.
-
-    """
-    text = Template(JOB.read_text(encoding="utf-8")).substitute(
-        image=image,
-        bucket=at.bucket,
-        run=name,
-        account=at.account("train"),
-        hours_in_seconds=f"{int(hours * 3600)}s",
-    )
-    where = (f"--region={at.region}", f"--project={at.project}")
-    listed = ask("ai", "custom-jobs", "list", f"--filter=displayName={name}", *where) or []
-    good = [each for each in listed if each.get("state", "") in GOOD]
-    if good:
-        job = good[0]
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            (config := Path(folder) / "job.yaml").write_text(text, encoding="utf-8")
-            described = (f"--display-name={name}", f"--config={config}")
-            job = ask("ai", "custom-jobs", "create", *described, *where)
-    print(f"{job['name']}: to end it, {shown(('ai', 'custom-jobs', 'cancel', job['name']))}")
-    watch("ai", "custom-jobs", "stream-logs", job["name"], *where)
-    job = ask("ai", "custom-jobs", "describe", job["name"], *where)
-    if job["state"] != "JOB_STATE_SUCCEEDED":
-        raise InputError(
-            f"{job['state']}: {job.get('error', {}).get('message', 'see the log above')}"
-        )
-
-
-def bring_back(at: Place, name: str) -> None:
-    """Unpack a run's results over this clone."""
-    with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder) / "results.tar.gz"
-        gcloud("storage", "cp", f"gs://{at.bucket}/runs/{name}/results.tar.gz", str(archive))
-        with tarfile.open(archive) as tar:
-            tar.extractall(filter="data")
-
-
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.train", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--on", choices=["vm", "vertex"], default="vm")
-    parser.add_argument("--hours", type=float, default=4, help="after which it is ended (4)")
-    parser.add_argument("--zones", nargs="+", default=[], help="to look for a T4 in, in this order")
-    chosen = parser.parse_args()
-    at, tag = place(), commit()
-    name = f"{NAME}-train-{tag}"
-    image = built(at, "train", tag)
-    try:
-        if chosen.on == "vm":
-            on_vm(at, name, image, chosen.hours, chosen.zones)
-        else:
-            on_vertex(at, name, image, chosen.hours)
-    except KeyboardInterrupt:
-        print(f"\n{name} goes on; the same command follows it again")
-        raise
-    bring_back(at, name)
-    print("dvc.lock and the figures are here now:\n    dvc pull\n    git commit --all")
-
-
-if __name__ == "__main__":
-    run(main)

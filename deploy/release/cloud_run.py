@@ -1,13 +1,10 @@
-"""Put this commit's server in use on Cloud Run, step by step, or go back to the one before.
-
-    python -m deploy.release [--back] [--soak SECONDS]
+"""A release on Cloud Run, step by step.
 
 The new revision gets no traffic until it has answered, then a tenth of it, then all. Where it does
 not answer as it should, or Ctrl-C ends this, all traffic stays with, or goes back to, the revision
 before.
 """
 
-import argparse
 import base64
 import tempfile
 from pathlib import Path
@@ -16,12 +13,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from deploy.google import API_KEYS, NAME, Place, ask, gcloud, place
-from deploy.images import built, commit, locked_model
-from deploy.smoke import SmokeError, smoke
-from reader.io import InputError, run
+from deploy.google import API_KEYS, NAME, Place, ask, gcloud
+from deploy.release.smoke import SmokeError, smoke
+from reader.io import InputError
 
-MANIFEST = Path("deploy/service.yaml")
+MANIFEST = Path("deploy/release/service.yaml")
 CANDIDATE = "candidate"  # the tag by which a revision without traffic is reached
 SHARE = 10  # per cent, of the second step
 
@@ -148,23 +144,3 @@ def _keys(at: Place) -> tuple[str, str]:
         raise InputError(f"the secret {API_KEYS} is not there, or empty: make cloud")
     keys = base64.urlsafe_b64decode(found["payload"]["data"]).decode()
     return found["name"].rpartition("/")[2], keys.split(",")[0].strip()
-
-
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.release", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--back", action="store_true", help="to the revision before")
-    parser.add_argument(
-        "--soak", type=float, default=60, help="seconds with a tenth of the traffic"
-    )
-    chosen = parser.parse_args()
-    at = place()
-    if chosen.back:
-        back(at)
-    else:
-        release(at, built(at, "serve", commit()), locked_model(), chosen.soak)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -88,7 +88,7 @@ def test_what_needs_a_bucket_says_so(project: Project, cloud: Cloud) -> None:
     [
         ("docs/sharing.md", "YOUR-BUCKET"),
         ("docs/cloud.md", "YOUR-PROJECT-disaster-tweets"),
-        ("deploy/cloudbuild.yaml", "$PROJECT_ID-disaster-tweets"),
+        ("deploy/release/cloudbuild.yaml", "$PROJECT_ID-disaster-tweets"),
         (".github/actions/google-cloud/action.yml", "$PROJECT-disaster-tweets"),
     ],
 )

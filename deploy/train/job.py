@@ -1,6 +1,6 @@
 """What the train image runs: the pipeline, with a bucket to take from and to bring to.
 
-    python -m deploy.job [COMMAND ...]
+    python -m deploy.train.job [COMMAND ...]
 
 With the variable BUCKET, what earlier runs pushed is taken from there, what this one makes is
 pushed there, and what belongs into git goes to runs/RUN/results.tar.gz. Without it the pipeline

@@ -27,22 +27,33 @@ def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def main() -> None:
-    """Check the model of the current folder; an argument is the version that it must have."""
-    try:
-        version = verify(MODEL).version
-    except LockedModelError as error:
-        sys.exit(f"error: {error}")
+def version() -> str:
+    """Return the version of the model in the current folder.
+
+    Raises:
+        LockedModelError: it is not whole, or not that of dvc.lock.
+
+    """
+    found = verify(MODEL).version
     wanted = set(re.findall(rf"- path: {MODEL}\n +hash: md5\n +md5: (\S+)", LOCK.read_text()))
     # The other files are those of the manifest; so if one is wrong here, it is the manifest.
-    if wanted != {found := md5_of(MODEL)}:
-        sys.exit(
-            f"error: {MODEL / MANIFEST} is not that of {LOCK}: the folder's hash is {found}, "
+    if wanted != {md5 := md5_of(MODEL)}:
+        raise LockedModelError(
+            f"{MODEL / MANIFEST} is not that of {LOCK}: the folder's hash is {md5}, "
             f"{LOCK} says {' and '.join(sorted(wanted)) or 'nothing'}; run `dvc repro`"
         )
-    if sys.argv[1:] not in ([], [version]):
-        sys.exit(f"error: {MODEL} is {version}, not {sys.argv[1]}")
-    print(version)
+    return found
+
+
+def main() -> None:
+    """Check the model; an argument is the version that it must have."""
+    try:
+        found = version()
+    except LockedModelError as error:
+        sys.exit(f"error: {error}")
+    if sys.argv[1:] not in ([], [found]):
+        sys.exit(f"error: {MODEL} is {found}, not {sys.argv[1]}")
+    print(found)
 
 
 if __name__ == "__main__":

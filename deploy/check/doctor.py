@@ -1,17 +1,15 @@
 """Say whether the DVC remote on Google Cloud Storage can be used and is whole, and if not, why.
 
-python -m deploy.doctor [--repair]
+python -m deploy.check.doctor [--repair]
 """
 
 import argparse
 import asyncio
 import re
-import secrets
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -26,46 +24,16 @@ from google.auth import jwt
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
-from google.cloud import storage
 
-from deploy.contents import Contents
-from deploy.fixes import CLOCK, GIT, LOGIN, PLACE, CheckError, fix_of, words
+from deploy.check.case import Case
+from deploy.check.contents import Contents
+from deploy.check.fixes import CLOCK, GIT, LOGIN, PLACE, CheckError, fix_of, words
 from deploy.google import NAMING
 
 MAX_SKEW = 300  # seconds; Google refuses keys' signatures from clocks further off
 ONCE: dict[str, Any] = {"retry": None, "timeout": 10}
 NOBODY = "DVC would go on as nobody (anonymous)"
 SCOPES = ["https://www.googleapis.com/auth/devstorage.full_control"]  # as DVC asks
-
-
-@dataclass
-class Case:
-    """What the checks have found so far."""
-
-    folder: Path
-    repair: bool = False
-    remote: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
-    bucket: str = ""
-    prefix: str = ""
-    seconds_ahead: float = 0
-    credentials: Any = field(default_factory=AnonymousCredentials)
-    project: str | None = None
-    member: str = "user:YOU"
-    found: str = ""  # an object to read
-    probe: bytes = field(default_factory=lambda: secrets.token_hex(8).encode())
-    written: bool = False
-
-    def client(self) -> storage.Client:
-        """Return a client that asks where DVC asks, and as whom."""
-        url = self.config.get("endpointurl")
-        options = {"api_endpoint": url} if url else None
-        return storage.Client(self.project, self.credentials, client_options=options)
-
-    def blob(self, name: str = "") -> storage.Blob:
-        """Return the object of that name, or the one that is there for the checks alone."""
-        own = f"{self.prefix}/.doctor-{self.probe.decode()}".lstrip("/")
-        return self.client().bucket(self.bucket).blob(name or own)
 
 
 def remote(case: Case) -> str:
@@ -219,7 +187,9 @@ def contents(case: Case) -> str:
     if found.faults and case.repair:
         raise CheckError(says, "repair from where they were pushed: this cache lacks them")
     if found.faults:
-        raise CheckError(says, "python -m deploy.doctor --repair, where they are in the cache")
+        raise CheckError(
+            says, "python -m deploy.check.doctor --repair, where they are in the cache"
+        )
     return says
 
 
@@ -259,7 +229,7 @@ def examine(case: Case) -> Iterator[tuple[str, str, str]]:
 
 def main() -> None:
     """Print a line for each check, and exit with 1 if one failed."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.doctor", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m deploy.check.doctor", description=__doc__)
     parser.add_argument(
         "--repair", action="store_true", help="send again what the remote has lost, from the cache"
     )

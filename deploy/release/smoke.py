@@ -1,6 +1,6 @@
 """Ask a server a few things that a good one answers; needs nothing but Python itself.
 
-    python -m deploy.smoke URL [--model VERSION] [--seconds N]
+    python -m deploy.release.smoke URL [--model VERSION] [--seconds N]
 
 A server that asks for a key finds one in the variable API_KEY.
 """
@@ -108,7 +108,7 @@ def _ask(url: str, key: str = "", body: object = None) -> bytes:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.smoke", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m deploy.release.smoke", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("url")
     parser.add_argument("--model", default="", help="the version that must answer")

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from deploy import endpoint, release, smoke
-from deploy.endpoint import deploy
 from deploy.google import Place, gcloud
-from deploy.release import back, serving
+from deploy.release import cloud_run, smoke, vertex
+from deploy.release.cloud_run import back, serving
 from locked.manifest import MANIFEST, read_manifest
 from reader.io import InputError
 from tests.conftest import Project
@@ -58,13 +57,13 @@ def splits(cloud: GoogleCloud) -> list[dict[str, int]]:
 
 
 def test_a_release_goes_step_by_step_and_back(cloud: GoogleCloud, version: str) -> None:
-    release.release(AT, "image@sha256:1", version, 0)
+    cloud_run.release(AT, "image@sha256:1", version, 0)
     assert shares(cloud) == {"disaster-tweets-00001": 100}
     template = cloud.held[SERVICE]["spec"]["template"]["spec"]
     assert template["containers"][0]["image"] == "image@sha256:1"
     assert template["serviceAccountName"] == AT.account("serve")
 
-    release.release(AT, "image@sha256:2", version, 0)
+    cloud_run.release(AT, "image@sha256:2", version, 0)
     assert shares(cloud) == {"disaster-tweets-00002": 100}
     assert splits(cloud)[-3:] == [
         {"disaster-tweets-00001": 100},  # the new one is there, without traffic
@@ -75,7 +74,7 @@ def test_a_release_goes_step_by_step_and_back(cloud: GoogleCloud, version: str) 
     failed = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
     revisions = SERVICE.replace("services", "revisions")
     cloud.hold_secret("disaster-tweets-api-keys", KEY, version="2")
-    release.release(AT, "image@sha256:2", version, 0)  # the same, but for its keys
+    cloud_run.release(AT, "image@sha256:2", version, 0)  # the same, but for its keys
     assert shares(cloud) == {"disaster-tweets-00003": 100}
     cloud.held[f"{revisions}-00002"] |= failed
     back(AT)
@@ -93,26 +92,26 @@ def test_what_does_not_answer_gets_no_traffic(
     if ill == "the first":
         cloud.service_url = dead
         with pytest.raises(InputError, match="in use: disaster-tweets-00001"):
-            release.release(AT, "image@sha256:1", version, 0)
+            cloud_run.release(AT, "image@sha256:1", version, 0)
         cloud.service_url = well
-        release.release(AT, "image@sha256:2", version, 0)  # can replace it
+        cloud_run.release(AT, "image@sha256:2", version, 0)  # can replace it
         assert shares(cloud) == {"disaster-tweets-00002": 100}
         return
-    release.release(AT, "image@sha256:1", version, 0)
+    cloud_run.release(AT, "image@sha256:1", version, 0)
     said, seconds = r"127\.0\.0\.1", 0.0
     if ill == "the model":
         said, version = f"serves model {version} instead of 0123", "0123"
     elif ill == "all traffic":
         cloud.service_url = dead
     else:
-        monkeypatch.setattr(release, "smoke", raising(MemoryError))
+        monkeypatch.setattr(cloud_run, "smoke", raising(MemoryError))
         with pytest.raises(MemoryError):
-            release.release(AT, "image@sha256:2", version, 1)
+            cloud_run.release(AT, "image@sha256:2", version, 1)
         assert shares(cloud) == {"disaster-tweets-00001": 100}
-        monkeypatch.setattr(release, "smoke", raising(KeyboardInterrupt))
+        monkeypatch.setattr(cloud_run, "smoke", raising(KeyboardInterrupt))
         said, seconds = "interrupted", 1
     with pytest.raises(InputError, match=rf"{said}(.|\n)*in use: disaster-tweets-00001"):
-        release.release(AT, "image@sha256:2", version, seconds)
+        cloud_run.release(AT, "image@sha256:2", version, seconds)
     assert shares(cloud) == {"disaster-tweets-00001": 100}
     tenth = {"disaster-tweets-00001": 90, "disaster-tweets-00002": 10}
     assert (tenth in splits(cloud)) == (ill != "the model")
@@ -169,18 +168,18 @@ def test_what_speaks_no_whole_http_does_not_answer(
 def test_an_endpoint_of_vertex_ai_gets_the_same_image(
     google: GoogleCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "ANSWERS", 1)
+    monkeypatch.setattr(vertex, "ANSWERS", 1)
 
     def held() -> dict[str, Any]:
         return next(value for key, value in google.held.items() if "/endpoints/" in key)
 
     google.predicts = {"predictions": None}
     with pytest.raises(InputError, match="answers"):
-        deploy(AT, "image@sha256:1", "one")
+        vertex.release(AT, "image@sha256:1", "one")
     assert held()["deployedModels"] == []
     google.predicts = GOOD
-    deploy(AT, "image@sha256:1", "one")
-    deploy(AT, "image@sha256:2", "one")  # other code, the same model
+    vertex.release(AT, "image@sha256:1", "one")
+    vertex.release(AT, "image@sha256:2", "one")  # other code, the same model
 
     models = [value for key, value in google.held.items() if "/models/" in key]
     assert [m["containerSpec"]["imageUri"][-1] for m in models] == ["1", "2"]
@@ -196,19 +195,19 @@ def test_an_endpoint_of_vertex_ai_gets_the_same_image(
         return said
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(endpoint, "gcloud", interrupted)
-        deploy(AT, "image@sha256:2", "one")
+        patch.setattr(vertex, "gcloud", interrupted)
+        vertex.release(AT, "image@sha256:2", "one")
     assert [each["id"] for each in held()["deployedModels"]] == [only["id"]]
     assert held()["trafficSplit"][only["id"]] == 100
 
     google.predicts = {"predictions": ["nonsense"]}
     with pytest.raises(InputError, match="nonsense"):
-        deploy(AT, "image@sha256:3", "three")
+        vertex.release(AT, "image@sha256:3", "three")
     assert [each["displayName"] for each in held()["deployedModels"]] == ["disaster-tweets-one-2"]
     assert held()["trafficSplit"][only["id"]] == 100
 
 
 def test_the_manifest_leaves_nothing_to_fill_in(tmp_path: Path) -> None:
-    text = str(release.described(AT, "image@sha256:1", "1", {}))
+    text = str(cloud_run.described(AT, "image@sha256:1", "1", {}))
     assert "$" not in text
     assert "'percent': 100" in text

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy import images, train
 from deploy.google import GcloudError, Place
-from deploy.train import on_vertex, on_vm, zones
+from deploy.release import images
+from deploy.train import __main__ as train
+from deploy.train import vertex, vm
 from reader.io import InputError
 from tests.conftest import HANG
 from tests.deploy.google_cloud import GoogleCloud
@@ -23,7 +24,7 @@ FULL = "ZONE_RESOURCE_POOL_EXHAUSTED: the zone does not have enough resources av
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "SECONDS", 0)
+    monkeypatch.setattr(vm, "SECONDS", 0)
 
 
 def created(google: GoogleCloud) -> list[str]:
@@ -34,22 +35,22 @@ def created(google: GoogleCloud) -> list[str]:
 
 def test_zones_are_those_that_have_t4s_the_nearest_first(google: GoogleCloud) -> None:
     google.zones = ("europe-west4-a", "us-west1-b", "us-central1-f", "us-central1-a")
-    assert zones(AT, []) == ["us-central1-a", "us-central1-f", "us-west1-b"]
-    assert zones(AT, ["asia-east1-a"]) == ["asia-east1-a"]
+    assert vm.zones(AT, []) == ["us-central1-a", "us-central1-f", "us-west1-b"]
+    assert vm.zones(AT, ["asia-east1-a"]) == ["asia-east1-a"]
     with pytest.raises(InputError, match="no zone near africa-south1"):
-        zones(Place("my-project", "africa-south1"), [])
+        vm.zones(Place("my-project", "africa-south1"), [])
 
 
 def test_a_full_zone_is_passed_over_and_a_taken_vm_replaced(
     google: GoogleCloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     statuses = iter([None, None, 0])  # the first VM is taken away, the second one ends well
-    monkeypatch.setattr(train, "ended", lambda *_: next(statuses))
+    monkeypatch.setattr(vm, "ended", lambda *_: next(statuses))
     google.hold_object(AT.bucket, f"runs/{RUN}/status", b"0")
     google.refusals["POST", "zones/us-central1-a/instances"] = 503, FULL
     google.refuse_times = 1
     google.prints = ["boot noise\nx startup-script: train: ep", "och 1/2\r\n"]
-    on_vm(AT, RUN, "image@sha256:1", 1.5, ["us-central1-a", "us-central1-b"])
+    vm.train(AT, RUN, "image@sha256:1", 1.5, ["us-central1-a", "us-central1-b"])
     assert created(google) == ["us-central1-a", "us-central1-b", "us-central1-a"]
     said = capsys.readouterr().out
     assert "us-central1-a: none free" in said
@@ -63,7 +64,7 @@ def test_a_full_zone_is_passed_over_and_a_taken_vm_replaced(
     assert schedule["instanceTerminationAction"] == "DELETE"
     assert 5000 < int(schedule["maxRunDuration"]["seconds"]) <= 5400
     items = {item["key"]: item["value"] for item in body["metadata"]["items"]}
-    assert items["startup-script"] == Path(train.SCRIPT).read_text()
+    assert items["startup-script"] == Path(vm.SCRIPT).read_text()
     assert items["image"] == "image@sha256:1"
     assert body["serviceAccounts"][0]["email"] == AT.account("train")
 
@@ -71,20 +72,20 @@ def test_a_full_zone_is_passed_over_and_a_taken_vm_replaced(
 def test_no_free_zone_and_other_refusals_are_told_apart(
     google: GoogleCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "ended", lambda *_: None)
+    monkeypatch.setattr(vm, "ended", lambda *_: None)
     google.refusals["POST", "/instances"] = 403, "Quota 'GPUS_ALL_REGIONS' exceeded. Limit: 0.0"
     with pytest.raises(InputError, match=r"no T4 is free in us-central1-a: (.|\n)*quotas"):
-        on_vm(AT, RUN, "image", 1, ["us-central1-a"])
+        vm.train(AT, RUN, "image", 1, ["us-central1-a"])
     google.refusals["POST", "/instances"] = 403, "Required 'compute.instances.create' permission"
     with pytest.raises(GcloudError, match=r"compute\.instances\.create"):
-        on_vm(AT, RUN, "image", 1, ["us-central1-a"])
+        vm.train(AT, RUN, "image", 1, ["us-central1-a"])
 
 
 def test_a_failed_training_is_one_here_too(google: GoogleCloud) -> None:
-    assert train.ended(AT, RUN) is None
+    assert vm.ended(AT, RUN) is None
     google.hold_object(AT.bucket, f"runs/{RUN}/status", b"3")
     with pytest.raises(InputError, match="ended with status 3"):
-        on_vm(AT, RUN, "image", 1, ["us-central1-a"])
+        vm.train(AT, RUN, "image", 1, ["us-central1-a"])
     assert google.objects == {}  # another try is not taken for this one
 
 
@@ -95,14 +96,14 @@ def test_a_job_of_vertex_ai_is_a_spot_one(
         for key, job in google.held.items():
             job["state"] = "JOB_STATE_FAILED" if "/customJobs/" in key else ""
 
-    monkeypatch.setattr(train, "watch", finish)
+    monkeypatch.setattr(vertex, "watch", finish)
     with pytest.raises(InputError, match="JOB_STATE_FAILED"):
-        on_vertex(AT, RUN, "image@sha256:1", 2)
+        vertex.train(AT, RUN, "image@sha256:1", 2)
     for state in ("RUNNING", "SUCCEEDED"):
         for value in google.held.values():
             value["state"] = f"JOB_STATE_{state}"
         with pytest.raises(InputError, match="JOB_STATE_FAILED"):
-            on_vertex(AT, RUN, "image@sha256:1", 2)  # follows the one that is there
+            vertex.train(AT, RUN, "image@sha256:1", 2)  # follows the one that is there
     [job] = [value["jobSpec"] for key, value in google.held.items() if "/customJobs/" in key]
     assert job["scheduling"] == {
         "strategy": "SPOT",
@@ -165,7 +166,7 @@ def test_a_build_gets_a_clone_of_the_commit(
 
     monkeypatch.setattr(images, "watch", submit)
     images.build(AT, "c0ffee", "model1")
-    assert "--config=deploy/cloudbuild.yaml" in calls[0]
+    assert "--config=deploy/release/cloudbuild.yaml" in calls[0]
     names = f"_IMAGES={AT.images},_COMMIT=c0ffee,_MODEL=model1"
     assert f"--substitutions={names}" in calls[0]
 
@@ -197,8 +198,8 @@ def test_a_vm_says_how_it_ended_and_is_deleted(
         (tmp_path / name).chmod(0o755)
     log = tmp_path / "log"
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    vm = subprocess.Popen(
-        ["bash", train.SCRIPT],
+    script = subprocess.Popen(
+        ["bash", vm.SCRIPT],
         env={"PATH": path, "LOG": str(log), "PREEMPTED": preempted, "ENDS": ends},
         start_new_session=True,
         stdout=subprocess.PIPE,
@@ -206,8 +207,8 @@ def test_a_vm_says_how_it_ended_and_is_deleted(
     )
     if not ends:
         assert wait_until(log.with_name("log.started").exists)
-        os.killpg(vm.pid, signal.SIGTERM)  # as systemd does where a machine is taken away
-    said, _ = vm.communicate(timeout=HANG)
+        os.killpg(script.pid, signal.SIGTERM)  # as systemd does where a machine is taken away
+    said, _ = script.communicate(timeout=HANG)
     calls = log.read_text().splitlines()[1:]  # the first one is docker's login
     copied = ["storage cp - gs://bucket/runs/run/status --quiet", *status] if status else []
     assert calls == [*copied, "compute instances delete name --zone us-central1-a --quiet"]

@@ -20,8 +20,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from gcsfs import GCSFileSystem
 
-from deploy.doctor import Case, examine
-from deploy.fixes import CLOCK, GIT, LOGIN
+from deploy.check.case import Case
+from deploy.check.doctor import examine
+from deploy.check.fixes import CLOCK, GIT, LOGIN
 from deploy.google import NAMING
 from tests.conftest import ROOT
 from tests.deploy.conftest import ROBOT
@@ -473,7 +474,7 @@ def test_certificates(
 @pytest.mark.usefixtures("robot")
 def test_the_page(ask: Ask, cloud: Cloud, tmp_path: Path, private_key: str) -> None:
     def page() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "deploy.doctor"]
+        command = [sys.executable, "-m", "deploy.check.doctor"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run(
             command,

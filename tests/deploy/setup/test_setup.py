@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from deploy import setup
 from deploy.google import GcloudError, Place
-from deploy.resources import ACCOUNTS, Thing, things
-from deploy.setup import answers, down, service, status, up
+from deploy.setup import __main__ as setup
+from deploy.setup.__main__ import answers, down, service, status, up
+from deploy.setup.resources import Resource, accounts, resources
 from reader.io import InputError
 from tests.deploy.google_cloud import NUMBER, GoogleCloud
 
 AT = Place("my-project")
 REPOSITORY = "me/disaster-tweets"
-WANTED = list(things(AT, REPOSITORY, NUMBER))
+WANTED = list(resources(AT, REPOSITORY, NUMBER))
 # One of each kind of command, and the only one that has a condition: a call of gcloud takes long.
-SOME = [*{tuple(w for w in t.make[0] if w.isidentifier())[:4]: t for t in WANTED}.values()]
+SOME = [*{tuple(w for w in t.make if w.isidentifier())[:4]: t for t in WANTED}.values()]
 SOME = [t for t in WANTED if t in SOME or ("on projects" in t.what and "SelfDelete" in t.what)]
 
 
-def thing(what: str) -> Thing:
+def resource(what: str) -> Resource:
     return next(each for each in WANTED if what in each.what)
 
 
@@ -53,7 +53,7 @@ def test_each_account_has_the_least_roles() -> None:
     assert roles["service-123456789"] == {
         "storage.objectCreator on gs://my-project-disaster-tweets"
     }
-    assert set(roles) == {*ACCOUNTS, "service-123456789", f"repository/{REPOSITORY}"}
+    assert set(roles) == {*accounts(), "service-123456789", f"repository/{REPOSITORY}"}
     given = " ".join(word for words in roles.values() for word in words)
     assert not re.search(r"\b(owner|editor) on my", given.replace("cloudbuild.builds.editor", ""))
     assert given.lower().count("admin") == 1  # of Cloud Run
@@ -93,7 +93,7 @@ def test_everything_is_made_once_and_removed_but_for_the_data(
     assert "workloadIdentityPools/" not in held
     assert not [b for p in google.policies.values() for b in p.get("bindings", [])]
 
-    data = [t for t in SOME if t.is_data]
+    data = [t for t in SOME if t.data]
     assert status(data) == 0
     down(data, delete_data=True)
     assert not [key for key in google.held if "/b/" in key or "repositories" in key]
@@ -101,7 +101,7 @@ def test_everything_is_made_once_and_removed_but_for_the_data(
 
 
 def test_the_log_goes_to_the_bucket_and_is_kept_for_some_time(google: GoogleCloud) -> None:
-    wanted = [thing("bucket gs://"), thing("versions of objects"), thing("sink")]
+    wanted = [resource("bucket gs://"), resource("versions of objects"), resource("sink")]
     up(wanted)
     key = "logging/projects/my-project/sinks/disaster-tweets-answers"
     sink = google.held[key]
@@ -122,15 +122,15 @@ def test_the_log_goes_to_the_bucket_and_is_kept_for_some_time(google: GoogleClou
 def test_the_first_key_is_no_argument_and_is_not_printed(
     google: GoogleCloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    up([thing("secret disaster-tweets-api-keys: of"), thing("a first key")])
+    up([resource("secret disaster-tweets-api-keys: of"), resource("a first key")])
     added = next(b for m, u, b in google.requests if u.partition("?")[0].endswith(":addVersion"))
     assert len(added["payload"]["data"]) > 40
     assert "a first key" in capsys.readouterr().out
-    assert thing("a first key").make[0].count("--data-file=-") == 1
+    assert resource("a first key").make.count("--data-file=-") == 1
 
 
 def test_what_google_still_keeps_is_called_back(google: GoogleCloud) -> None:
-    pool = thing("pool of identities")
+    pool = resource("pool of identities")
     up([pool])
     key = next(k for k in google.held if k.endswith("/workloadIdentityPools/disaster-tweets"))
     google.held[key]["state"] = "DELETED"
@@ -143,11 +143,11 @@ def test_a_new_account_may_not_be_known_everywhere_yet(
 ) -> None:
     monkeypatch.setattr(setup, "SECONDS", 0)
     monkeypatch.setattr(setup, "PATIENCE", 2)
-    grant = thing("serve has storage.objectViewer")
+    grant = resource("serve has storage.objectViewer")
     google.refuse_times = 1
     google.refusals["PUT", "/iam"] = 400, "Service account serve does not exist."
     up([grant])
-    assert grant.is_there(answers([grant])[grant.question])
+    assert grant.found(answers([grant])[grant.ask])
 
 
 def test_a_refusal_is_no_absence(google: GoogleCloud) -> None:
@@ -155,7 +155,7 @@ def test_a_refusal_is_no_absence(google: GoogleCloud) -> None:
     with pytest.raises(
         GcloudError, match=r"service-accounts list(.|\n)*iam\.serviceAccounts\.list"
     ):
-        up([thing("account train")])
+        up([resource("account train")])
     assert google.changes() == []
 
 
@@ -208,13 +208,13 @@ def test_the_repository_on_github_is_that_of_the_clone(
 
 
 def test_the_lifecycle_keeps_what_is_in_use() -> None:
-    rules = json.loads(Path("deploy/lifecycle.json").read_text())["rule"]
+    rules = json.loads(Path("deploy/setup/lifecycle.json").read_text())["rule"]
     deleting = [rule["condition"] for rule in rules if rule["action"]["type"] == "Delete"]
     assert all("daysSinceNoncurrentTime" in c or "matchesPrefix" in c for c in deleting)
 
 
 def test_an_alert_goes_by_the_name_that_google_gave_it(google: GoogleCloud) -> None:
-    alerts = [thing("alert: disaster-tweets fails"), thing("alert: disaster-tweets is slow")]
+    alerts = [resource("alert: disaster-tweets fails"), resource("alert: disaster-tweets is slow")]
     assert up(alerts) == 2
     assert up(alerts) == 0
     held = {v["displayName"]: k for k, v in google.held.items() if "/alertPolicies/" in k}
