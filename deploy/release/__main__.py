@@ -27,11 +27,13 @@ def main() -> None:
     if chosen.back:
         cloud_run.back(at)
         return
-    image, model = built(at, "serve", commit()), locked_model()
+    tag = commit()
+    image, model = built(at, "serve", tag), locked_model()
     if chosen.on == "vertex":
         vertex.release(at, image, model)
     else:
         cloud_run.release(at, image, model, chosen.soak)
+        cloud_run.report_on(at, built(at, "train", tag))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from deploy.release.smoke import SmokeError, smoke
 from reader.io import InputError
 
 MANIFEST = Path("deploy/release/service.yaml")
+JOB = f"{NAME}-monitor"
 CANDIDATE = "candidate"  # the tag by which a revision without traffic is reached
 SHARE = 10  # per cent, of the second step
 
@@ -97,6 +98,15 @@ def release(at: Place, image: str, model: str, soak: float) -> None:
         said = str(error) or "interrupted"
         raise InputError(f"{said}\nin use: {before or new}") from error
     print(f"{url} serves model {model} from {new}")
+
+
+def report_on(at: Place, image: str) -> None:
+    """Have the daily report judge the model of an image, if `make cloud` made its job."""
+    if not ask("run", "jobs", "describe", JOB, *where(at)):
+        print("no daily report: make cloud")
+        return
+    runs = (f"--image={image}", "--command=python", "--args=-m,deploy.watch")
+    gcloud("run", "jobs", "update", JOB, *runs, *where(at))
 
 
 def back(at: Place) -> None:

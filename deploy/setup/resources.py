@@ -97,10 +97,10 @@ def resources(at: Place, github: str, number: str) -> Iterator[Resource]:
         _command(f"services enable {' '.join(apis)}", known),
         dict.fromkeys(apis, "enabled"),
     )
-    for described in listed["resources"]:
-        yield _resource(described, known)
     for account, about in accounts().items():
         yield _account(at, account, about["purpose"], known)
+    for described in listed["resources"]:
+        yield _resource(described, known)
     for described in listed["github"] if github else []:
         yield _resource(described, known)
     yield from _grants(at, known)

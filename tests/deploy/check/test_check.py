@@ -54,6 +54,18 @@ MISTAKES = {
     "deploy/alerts/latency.yaml": [
         ("thresholdValue:", "thresholdValu:", "alerts as gcloud defines them", "thresholdValu"),
     ],
+    "deploy/alerts/report.yaml": [
+        ("combiner: OR", "combiner: OOR", "alerts as gcloud defines them", "combiner"),
+    ],
+    "deploy/alerts/dropped.yaml": [
+        ("duration:", "durations:", "alerts as gcloud defines them", "durations"),
+    ],
+    "deploy/setup/dropped.yaml": [
+        ("valueExtractor", "valueExtracter", "a metric as gcloud defines it", "valueExtracter"),
+    ],
+    "deploy/setup/dashboard.yaml": [
+        ("xyChart", "xyChar", "a dashboard as gcloud defines it", "xyChar"),
+    ],
     "deploy/setup/lifecycle.json": [
         ('"age": 7', '"agee": 7', "rules of a bucket as gcloud defines them", "agee")
     ],

@@ -9,6 +9,8 @@ import pytest
 from deploy.google import Place, gcloud
 from deploy.release import cloud_run, smoke, vertex
 from deploy.release.cloud_run import back, serving
+from deploy.setup.__main__ import up
+from deploy.setup.resources import resources
 from locked.manifest import MANIFEST, read_manifest
 from reader.io import InputError
 from tests.conftest import Project
@@ -81,6 +83,19 @@ def test_a_release_goes_step_by_step_and_back(cloud: GoogleCloud, version: str) 
     assert shares(cloud) == {"disaster-tweets-00001": 100}
     with pytest.raises(InputError, match="no revision before disaster-tweets-00001"):
         back(AT)
+
+
+def test_the_daily_report_judges_what_is_in_use(
+    google: GoogleCloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud_run.report_on(AT, "image@sha256:1")
+    assert "make cloud" in capsys.readouterr().out
+    up([each for each in resources(AT, "", "1") if each.what.startswith("job: ")])
+    cloud_run.report_on(AT, "image@sha256:1")
+    (job,) = (value for key, value in google.held.items() if "/jobs/" in key)
+    container = job["spec"]["template"]["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "image@sha256:1"
+    assert (container["command"], container["args"]) == (["python"], ["-m", "deploy.watch"])
 
 
 @pytest.mark.parametrize("ill", ["the model", "all traffic", "the first", "a fault"])

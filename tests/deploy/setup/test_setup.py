@@ -14,6 +14,7 @@ from reader.io import InputError
 from tests.deploy.google_cloud import NUMBER, GoogleCloud
 
 AT = Place("my-project")
+DASHBOARD = "deploy/setup/dashboard.yaml"
 REPOSITORY = "me/disaster-tweets"
 WANTED = list(resources(AT, REPOSITORY, NUMBER))
 # One of each kind of command, and the only one that has a condition: a call of gcloud takes long.
@@ -50,6 +51,11 @@ def test_each_account_has_the_least_roles() -> None:
         "storage.legacyBucketReader on gs://my-project-disaster-tweets",
         "artifactregistry.writer on disaster-tweets",
     }
+    assert roles["monitor"] == {
+        "storage.objectViewer on gs://my-project-disaster-tweets",
+        "storage.objectCreator on gs://my-project-disaster-tweets",
+        "run.invoker on disaster-tweets-monitor",
+    }
     assert roles["service-123456789"] == {
         "storage.objectCreator on gs://my-project-disaster-tweets"
     }
@@ -62,7 +68,7 @@ def test_each_account_has_the_least_roles() -> None:
 def test_everything_is_made_once_and_removed_but_for_the_data(
     google: GoogleCloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert len(SOME) < 20
+    assert len(SOME) < 25
     assert up(SOME) == len(SOME)
     bucket = google.held["storage/b/my-project-disaster-tweets"]
     assert bucket["versioning"] == {"enabled": True}
@@ -117,6 +123,27 @@ def test_the_log_goes_to_the_bucket_and_is_kept_for_some_time(google: GoogleClou
     assert up(wanted) == 0
     down(wanted, delete_data=False)
     assert key not in google.held
+
+
+def test_the_daily_report_is_a_job_that_starts_itself(google: GoogleCloud) -> None:
+    wanted = [resource("metric: "), resource("job: "), resource("schedule: ")]
+    assert up(wanted) == 3
+    assert up(wanted) == 0
+    account = AT.account("monitor")
+    held = {key.partition("/")[0]: value for key, value in google.held.items()}
+    task = held["us-central1-run"]["spec"]["template"]["spec"]["template"]["spec"]
+    assert task["serviceAccountName"] == account
+    assert task["maxRetries"] == 0  # a verdict does not change by asking again
+    bucket = {"name": "BUCKET", "value": AT.bucket}
+    assert task["containers"][0]["env"] == [bucket]
+    schedule = held["cloudscheduler"]
+    assert schedule["schedule"] == "0 6 * * *"
+    started = "projects/my-project/locations/us-central1/jobs/disaster-tweets-monitor:run"
+    assert schedule["httpTarget"]["uri"] == f"https://run.googleapis.com/v2/{started}"
+    assert schedule["httpTarget"]["oauthToken"]["serviceAccountEmail"] == account
+    assert held["logging"]["valueExtractor"] == "EXTRACT(jsonPayload.dropped)"
+    down(wanted, delete_data=False)
+    assert google.held == {}
 
 
 def test_the_first_key_is_no_argument_and_is_not_printed(
@@ -211,6 +238,15 @@ def test_the_lifecycle_keeps_what_is_in_use() -> None:
     rules = json.loads(Path("deploy/setup/lifecycle.json").read_text())["rule"]
     deleting = [rule["condition"] for rule in rules if rule["action"]["type"] == "Delete"]
     assert all("daysSinceNoncurrentTime" in c or "matchesPrefix" in c for c in deleting)
+
+
+def test_alerts_and_dashboard_are_of_what_is_made() -> None:
+    texts = [path.read_text() for path in (*Path("deploy/alerts").glob("*"), Path(DASHBOARD))]
+    named = set(re.findall(r"logging.googleapis.com/user/([\w-]+)", "".join(texts)))
+    named |= set(re.findall(r'job_name = "([\w-]+)"', "".join(texts)))
+    made = {word for each in WANTED for word in each.make}
+    assert named == {"disaster-tweets-dropped", "disaster-tweets-monitor"}
+    assert named <= made
 
 
 def test_an_alert_goes_by_the_name_that_google_gave_it(google: GoogleCloud) -> None:
