@@ -15,6 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from deploy.google import NAME, Place
+from reader.io import InputError
 
 Command = tuple[str, ...]  # gcloud's arguments
 Fields = dict[str, str]  # patterns by field
@@ -98,14 +99,14 @@ def resources(at: Place, github: str, number: str) -> Iterator[Resource]:
         dict.fromkeys(apis, "enabled"),
     )
     for account, about in accounts().items():
-        yield _account(at, account, about["purpose"], known)
-    for described in listed["resources"]:
-        yield _resource(described, known)
-    for described in listed["github"] if github else []:
+        own = {"account": account, "email": at.account(account), "purpose": about["purpose"]}
+        yield _resource(listed["account"], known | own)
+    for described in listed["resources"] + (listed["github"] if github else []):
         yield _resource(described, known)
     yield from _grants(at, known)
-    for file in sorted(ALERTS.glob("*.yaml")):  # last, for a metric is not known at once
-        yield _alert(file, known)
+    for file in sorted(ALERTS.glob("*.yaml")):
+        own = {"file": str(file), "title": yaml.load(file)["displayName"]}
+        yield _resource(listed["alert"], known | own)
 
 
 def _command(text: str, known: dict[str, str]) -> Command:
@@ -126,37 +127,22 @@ def _resource(described: dict[str, Any], known: dict[str, str]) -> Resource:
     return Resource(**filled)
 
 
-def _account(at: Place, account: str, purpose: str, known: dict[str, str]) -> Resource:
-    accounts, email = "iam service-accounts", at.account(account)
-    return Resource(
-        f"account {account}: {purpose}",
-        _command(f"{accounts} list", known),
-        _command(f"{accounts} create {NAME}-{account} '--display-name={NAME}: {purpose}'", known),
-        {"email": email},
-        remove=_command(f"{accounts} delete {email}", known),
-    )
-
-
-def _alert(file: Path, known: dict[str, str]) -> Resource:
-    """Return a policy of Cloud Monitoring, which gives it a name of its own."""
-    policies, title = "alpha monitoring policies", yaml.load(file)["displayName"]
-    return Resource(
-        f"alert: {title}",
-        _command(f"{policies} list", known),
-        _command(f"{policies} create --policy-from-file={file}", known),
-        {"displayName": title},
-        remove=_command(f"{policies} delete {ITS_NAME}", known),
-    )
-
-
 def _grants(at: Place, known: dict[str, str]) -> Iterator[Resource]:
-    """Yield who may do what."""
+    """Yield who may do what.
+
+    Raises:
+        InputError: a role is on something that roles.yaml does not know.
+
+    """
     listed = yaml.load(FOLDER / "roles.yaml")
     members = {f"serviceAccount:{at.account(who)}": has for who, has in accounts().items()}
     members |= listed["others"] | (listed["github"] if known["github"] else {})
     for member, has in members.items():
         for thing in [key for key in has if key != "purpose"]:
-            on = listed["on"].get(thing) or f"iam service-accounts {at.account(thing)}"
+            on = listed["on"].get(thing)
+            if not on and thing not in accounts():
+                raise InputError(f"roles.yaml: {thing} is no account, and not under `on`")
+            on = on or f"iam service-accounts {at.account(thing)}"
             condition = listed["conditions"].get(thing, "None")
             for role in [has[thing]] if isinstance(has[thing], str) else has[thing]:
                 full = role if "/" in role else f"roles/{role}"

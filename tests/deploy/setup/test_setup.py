@@ -65,6 +65,17 @@ def test_each_account_has_the_least_roles() -> None:
     assert given.lower().count("admin") == 1  # of Cloud Run
 
 
+def test_a_role_is_on_something_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in Path("deploy/setup").glob("*.yaml"):
+        text = path.read_text().replace("    bucket: storage.objectViewer", "    bukcet: a.role")
+        (tmp_path / path.name).write_text(text)
+    monkeypatch.setattr("deploy.setup.resources.FOLDER", tmp_path)
+    with pytest.raises(InputError, match=r"roles\.yaml: bukcet is no account"):
+        list(resources(AT, "", NUMBER))
+
+
 def test_everything_is_made_once_and_removed_but_for_the_data(
     google: GoogleCloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
