@@ -33,7 +33,7 @@ def main() -> None:
         vertex.release(at, image, model)
     else:
         cloud_run.release(at, image, model, chosen.soak)
-        cloud_run.report_on(at, built(at, "train", tag))
+        cloud_run.report_on(at, tag)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from deploy.google import API_KEYS, NAME, Place, ask, gcloud
+from deploy.release.images import built
 from deploy.release.smoke import SmokeError, smoke
 from reader.io import InputError
 
@@ -100,12 +101,12 @@ def release(at: Place, image: str, model: str, soak: float) -> None:
     print(f"{url} serves model {model} from {new}")
 
 
-def report_on(at: Place, image: str) -> None:
-    """Have the daily report judge the model of an image, if `make cloud` made its job."""
+def report_on(at: Place, tag: str) -> None:
+    """Have the daily report judge the model of a commit, if `make cloud` made its job."""
     if not ask("run", "jobs", "describe", JOB, *where(at)):
         print("no daily report: make cloud")
         return
-    runs = (f"--image={image}", "--command=python", "--args=-m,deploy.watch")
+    runs = (f"--image={built(at, 'train', tag)}", "--command=python", "--args=-m,deploy.watch")
     gcloud("run", "jobs", "update", JOB, *runs, *where(at))
 
 

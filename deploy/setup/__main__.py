@@ -21,7 +21,7 @@ from reader.io import InputError, run
 
 PATIENCE = 12  # times SECONDS that a new account may take to be known everywhere
 SECONDS = 5
-EARLY = "does not exist|has not been used in project|Cannot find metric"
+EARLY = "(does|may) not exist|has not been used in project|Cannot find metric"
 
 
 def answers(wanted: list[Resource]) -> dict[Command, Any]:

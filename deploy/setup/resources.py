@@ -20,8 +20,8 @@ from reader.io import InputError
 Command = tuple[str, ...]  # gcloud's arguments
 Fields = dict[str, str]  # patterns by field
 
-FOLDER = Path("deploy/setup")
-ALERTS = Path("deploy/alerts")
+FOLDER = Path(__file__).parent
+ALERTS = FOLDER.with_name("alerts")
 ITS_NAME = "ITS_NAME"  # in a command, for the name that Google gave
 
 yaml = YAML(typ="safe")
@@ -105,7 +105,7 @@ def resources(at: Place, github: str, number: str) -> Iterator[Resource]:
         yield _resource(described, known)
     yield from _grants(at, known)
     for file in sorted(ALERTS.glob("*.yaml")):
-        own = {"file": str(file), "title": yaml.load(file)["displayName"]}
+        own = {"file": file.name, "title": yaml.load(file)["displayName"]}
         yield _resource(listed["alert"], known | own)
 
 

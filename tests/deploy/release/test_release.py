@@ -86,15 +86,16 @@ def test_a_release_goes_step_by_step_and_back(cloud: GoogleCloud, version: str) 
 
 
 def test_the_daily_report_judges_what_is_in_use(
-    google: GoogleCloud, capsys: pytest.CaptureFixture[str]
+    google: GoogleCloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cloud_run.report_on(AT, "image@sha256:1")
+    monkeypatch.setattr(cloud_run, "built", lambda _, name, tag: f"{name}@sha256:{tag}")
+    cloud_run.report_on(AT, "c0ffee")
     assert "make cloud" in capsys.readouterr().out
     up([each for each in resources(AT, "", "1") if each.what.startswith("job: ")])
-    cloud_run.report_on(AT, "image@sha256:1")
+    cloud_run.report_on(AT, "c0ffee")
     (job,) = (value for key, value in google.held.items() if "/jobs/" in key)
     container = job["spec"]["template"]["spec"]["template"]["spec"]["containers"][0]
-    assert container["image"] == "image@sha256:1"
+    assert container["image"] == "train@sha256:c0ffee"
     assert (container["command"], container["args"]) == (["python"], ["-m", "deploy.watch"])
 
 
