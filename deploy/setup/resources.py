@@ -116,15 +116,23 @@ def _command(text: str, known: dict[str, str]) -> Command:
 
 
 def _resource(described: dict[str, Any], known: dict[str, str]) -> Resource:
-    """Read a resource of resources.yaml."""
+    """Read a resource of resources.yaml.
+
+    Raises:
+        InputError: a field or a word with a dollar sign is none of those that are known.
+
+    """
     filled: dict[str, Any] = dict(described)
-    filled["what"] = Template(described["what"]).substitute(known)
-    for key in {"ask", "make", "remove", "again"} & described.keys():
-        filled[key] = _command(described[key], known)
-    for key in {"there", "gone"} & described.keys():
-        fields = described[key].items()
-        filled[key] = {name: Template(str(value)).substitute(known) for name, value in fields}
-    return Resource(**filled)
+    try:
+        filled["what"] = Template(described["what"]).substitute(known)
+        for key in {"ask", "make", "remove", "again"} & described.keys():
+            filled[key] = _command(described[key], known)
+        for key in {"there", "gone"} & described.keys():
+            fields = described[key].items()
+            filled[key] = {name: Template(str(value)).substitute(known) for name, value in fields}
+        return Resource(**filled)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"resources.yaml: {described.get('what')}: {error}") from error
 
 
 def _grants(at: Place, known: dict[str, str]) -> Iterator[Resource]:

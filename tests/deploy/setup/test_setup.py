@@ -65,14 +65,25 @@ def test_each_account_has_the_least_roles() -> None:
     assert given.lower().count("admin") == 1  # of Cloud Run
 
 
-def test_a_role_is_on_something_that_is_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        (
+            "    bucket: storage.objectViewer",
+            "    bukcet: a.role",
+            "roles.yaml: bukcet is no account",
+        ),
+        ("--location=$region", "--location=$regon", r"resources.yaml: bucket gs://\S+ 'regon'"),
+        ("    data: true", "    dtaa: true", r"resources.yaml: bucket gs://\S+ .*'dtaa'"),
+    ],
+)
+def test_a_wrong_name_in_a_table_is_named(
+    right: str, wrong: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for path in Path("deploy/setup").glob("*.yaml"):
-        text = path.read_text().replace("    bucket: storage.objectViewer", "    bukcet: a.role")
-        (tmp_path / path.name).write_text(text)
+        (tmp_path / path.name).write_text(path.read_text().replace(right, wrong))
     monkeypatch.setattr("deploy.setup.resources.FOLDER", tmp_path)
-    with pytest.raises(InputError, match=r"roles\.yaml: bukcet is no account"):
+    with pytest.raises(InputError, match=said):
         list(resources(AT, "", NUMBER))
 
 
