@@ -68,7 +68,7 @@ cloud: $(READY) ## Make what Google Cloud needs to hold: bucket, accounts, roles
 	$(RUN) deploy.setup up
 
 doctor: $(READY) ## Explain whether data and models can be shared over Google Cloud Storage
-	$(RUN) deploy.doctor
+	$(RUN) deploy.check.doctor
 
 train-cloud: $(READY) ## Train this commit on a T4: a spot VM, or ON=vertex
 	$(RUN) deploy.train $(if $(ON),--on $(ON)) $(if $(HOURS),--hours $(HOURS))
@@ -77,10 +77,10 @@ score-cloud: $(READY) $(BEAM) ## Answer the tweets of FROM=gs://... in TO=gs://.
 	$(RUN) deploy.score $(FROM) $(TO) $(WITH)
 
 images: $(READY) ## Build and push the images of this commit on Cloud Build
-	$(RUN) deploy.images
+	$(RUN) deploy.release.images
 
 deploy: $(READY) ## Put this commit's server in use on Cloud Run, or ON=vertex, step by step
-	$(RUN) deploy.$(if $(filter vertex,$(ON)),endpoint,release)
+	$(RUN) deploy.release $(if $(ON),--on $(ON))
 
 back: $(READY) ## Give all traffic to the revision before
 	$(RUN) deploy.release --back

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from deploy.google import NAME, Place, place
-from deploy.images import built, commit
+from deploy.release.images import built, commit
 from reader.io import InputError, run
 
 PYTHON = Path(".venv-beam/bin/python")

@@ -268,7 +268,7 @@ def spoil(context: Path, file: str) -> None:
 
 @pytest.mark.parametrize("file", [NETWORK, MANIFEST, "key.json"])
 def test_another_model_than_the_locked_one_is_named(changed: Path, file: str) -> None:
-    check = (sys.executable, "-m", "deploy.check_model")
+    check = (sys.executable, "-m", "deploy.release.check_model")
     version = version_of(changed)
     assert run(*check, version, cwd=changed).stdout == f"{version}\n"
     assert run(*check, "0123", cwd=changed, check=False).returncode == 1
@@ -381,7 +381,7 @@ def test_a_job_makes_the_same_model(
     for path in (weights, *weights.iterdir()):
         path.chmod(0o755)
     mount = f"--volume={weights}:{base_model}:ro"
-    command = "id -u && python -m deploy.job >&2 && cat dvc.lock"
+    command = "id -u && python -m deploy.train.job >&2 && cat dvc.lock"
     done = subprocess.run(
         ["podman", "run", "--rm", "--network=none", mount, train_image, "sh", "-c", command],
         text=True,

@@ -80,7 +80,7 @@ def test_a_folder_of_any_name(pipeline: Project, tmp_path: Path) -> None:
     assert "models/metrics.json" in said
     project.run("python", "-m", "stages", "prepare")
     assert "up to date" in project.run("dvc", "status").stdout
-    project.run("python", "-m", "deploy.check_model")
+    project.run("python", "-m", "deploy.release.check_model")
     assert project.run("git", "status", "--porcelain").stdout == ""
 
 

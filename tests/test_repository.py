@@ -60,7 +60,7 @@ FLOORS: dict[str, set[str]] = {
     "score": {"locked", "reader"},
     "monitor": {"locked", "reader"},
     "experiments": {"locked", "reader", "stages"},
-    "deploy": {"experiments", "locked", "reader", "stages"},
+    "deploy": {"experiments", "locked", "monitor", "reader", "stages"},
 }
 
 

@@ -91,7 +91,9 @@ class GoogleCloud:
         address, _, verb = address.partition(":")
         host, _, path = address.partition("/")
         path = re.sub(
-            r"^((?:up|down)load/)?(storage|compute|apis/serving\.knative\.dev)?/?v\d\w*/", "", path
+            r"^((?:up|down)load/)?(storage|compute|apis/(?:serving\.knative\.dev|run\.googleapis\.com))?/?v\d\w*/",
+            "",
+            path,
         )
         path = f"{host.split('.')[0]}/{path}".replace("/projects/-/", "/projects/my-project/")
         if path.startswith("serviceusage/"):
@@ -172,6 +174,11 @@ class GoogleCloud:
             thing |= {"state": "ENABLED", "clientSpecifiedPayloadChecksum": True}
         if body.get("kind") == "Service":
             thing = self.deployed(key, body)
+        if body.get("kind") == "Job":  # of Cloud Run
+            ready = [{"type": "Ready", "status": "True"}]
+            stamps = {"generation": 1, "resourceVersion": "1"}
+            thing = {**body, "metadata": {**metadata, **stamps}}
+            thing["status"] = {"observedGeneration": 1, "conditions": ready}
         self.held[key] = thing
         return self.done(key, thing)
 

@@ -1,0 +1,57 @@
+"""What the daily job runs, in the train image: the monitor, on the seven days before today.
+
+    python -m deploy.watch [...]
+
+The log, the model of the image's dvc.lock and labelled samples (in reviewed/) come from the bucket
+that the variable BUCKET names, and the report goes there: reports/DAY/TIME/. What else is named,
+such as --feedback, goes to the monitor. The status is the monitor's, but 0 where somebody should
+look.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from google.cloud import storage
+
+from deploy.google import NAMING
+from monitor.__main__ import parse, write_report
+from monitor.verdict import STATUS
+from reader.io import InputError, run
+
+DAYS = 7
+LOG = "run.googleapis.com"  # the folder in which a sink of Cloud Logging puts it
+
+
+def options(bucket: storage.Bucket, today: datetime) -> list[str]:
+    """Return the monitor's: where the log is, its days, and the samples that people labelled."""
+    since, until = (f"{today - timedelta(days=days):%Y-%m-%d}" for days in (DAYS, 1))
+    found = [f"gs://{bucket.name}/{LOG}", f"--since={since}", f"--until={until}"]
+    samples = [blob.name for blob in bucket.list_blobs(prefix="reviewed/")]
+    samples = [f"gs://{bucket.name}/{name}" for name in samples if name.endswith(".csv")]
+    return [*found, "--reviewed", *samples] if samples else found
+
+
+def main() -> None:
+    """Make the report."""
+    if not (name := os.environ.get("BUCKET")):
+        raise InputError("which bucket? export BUCKET=NAME")
+    for command in (*NAMING, "dvc pull models/classifier"):
+        if status := subprocess.run(command.format(bucket=name).split(), check=False).returncode:  # noqa: S603 - no shell
+            sys.exit(status)
+    bucket, now = storage.Client().bucket(name), datetime.now(UTC)
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = [*options(bucket, now), *sys.argv[1:], f"--output={folder}"]
+        status = write_report(parse(chosen))
+        for path in sorted(Path(folder).iterdir()):
+            blob = bucket.blob(f"reports/{now:%Y-%m-%d/%H%M%S}/{path.name}")
+            blob.upload_from_filename(path)
+            print(f"gs://{name}/{blob.name}")
+    sys.exit(0 if status == STATUS["look"] else status)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,97 @@
+"""Until a bucket is named, DVC asks nobody, and says so where one would be needed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deploy.google import NAMING
+from tests.conftest import ROOT, Project
+from tests.gcs import Cloud
+
+STAGES = """\
+stages:
+  copy:
+    cmd: cp params.yaml out
+    params: [x]
+    outs: [out]
+"""
+
+
+@pytest.fixture
+def project(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A repository with this one's DVC configuration, whose only stage has run."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)  # who asks for a bucket asks there
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    project = Project(tmp_path / "project", tmp_path / "site-cache")
+    (project.folder / ".dvc").mkdir(parents=True)
+    for name in (".dvc/config", ".dvc/.gitignore"):
+        shutil.copyfile(ROOT / name, project.folder / name)
+    (project.folder / "dvc.yaml").write_text(STAGES)
+    (project.folder / "params.yaml").write_text("x: 1\n")
+    for command in (
+        "git init --quiet",
+        "git config user.name Tester",
+        "git config user.email tester@example.com",
+        "dvc repro",
+        "git add --all",
+        "git commit --quiet --message run",
+    ):
+        project.run(*command.split())
+    return project
+
+
+def said(project: Project, command: str) -> tuple[bool, str]:
+    """Return whether a command succeeded, and what it said."""
+    done = project.run(*command.split(), check=False)
+    output = done.stdout + done.stderr
+    assert "Traceback" not in output
+    assert "unexpected error" not in output
+    return done.returncode == 0, output
+
+
+def test_work_goes_on(project: Project, cloud: Cloud) -> None:
+    for command in (
+        "dvc exp run --set-param x=2 --name two",
+        "git checkout HEAD .",
+        "dvc checkout",
+        "dvc exp run --temp --set-param x=3",
+        "dvc exp apply two",
+        "dvc repro --pull",
+    ):
+        succeeded, output = said(project, command)
+        assert succeeded, output
+    assert (project.folder / "out").read_text() == "x: 2\n"
+    assert cloud.requests == []
+
+
+def test_what_needs_a_bucket_says_so(project: Project, cloud: Cloud) -> None:
+    for command in ("dvc push", "dvc status --cloud"):
+        succeeded, output = said(project, command)
+        assert not succeeded
+        assert "Create a default remote with\n    dvc remote add -d" in output
+    assert "no default remote set" in said(project, "dvc fetch")[1]
+    shutil.rmtree(project.folder / ".dvc/cache")
+    (project.folder / "out").unlink()
+    succeeded, output = said(project, "dvc pull")
+    assert not succeeded
+    assert "no default remote set" in output
+    assert (
+        "Create a default remote with\n    dvc remote add -d"
+        in said(project, "dvc repro --pull")[1]
+    )
+    assert cloud.requests == []
+
+
+@pytest.mark.parametrize(
+    ("file", "bucket"),
+    [
+        ("docs/sharing.md", "YOUR-BUCKET"),
+        ("docs/cloud.md", "YOUR-PROJECT-disaster-tweets"),
+        ("deploy/release/cloudbuild.yaml", "$PROJECT_ID-disaster-tweets"),
+        (".github/actions/google-cloud/action.yml", "$PROJECT-disaster-tweets"),
+    ],
+)
+def test_a_bucket_is_named_alike_everywhere(file: str, bucket: str) -> None:
+    text = (ROOT / file).read_text().replace('"', "")
+    assert [command for command in NAMING if command.format(bucket=bucket) not in text] == []
