@@ -56,6 +56,7 @@ class Prepare(Section):
 
     source: Name
     files: Name
+    train_only: Name | None
     text: Name
     label: Name
     id: Name

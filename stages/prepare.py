@@ -44,8 +44,12 @@ def prepare(p: Prepare, output: Path) -> dict[str, Any]:
     with new_folder(output) as folder:
         staged = folder / "staged.parquet"
         source = stage(p, staged)
-        keep, counts = _resolve(source.kin.same, source.targets)
+        keep, counts = _resolve(source.kin.same, source.targets, source.train_only)
         split, drawn = _split(p, source)
+        split[source.train_only] = 0
+        judging = keep & (split > 0)
+        told = keep & source.train_only & np.isin(source.kin.near, source.kin.near[judging])
+        keep &= ~told
         leaks = leaking(split, source.kin.near, keep)
         keep &= ~leaks
         sizes = _write_splits(staged, folder, keep, split, source.targets)
@@ -60,6 +64,7 @@ def prepare(p: Prepare, output: Path) -> dict[str, Any]:
                 "kept": int(keep.sum()),
                 **counts,
                 "dropped_like_an_earlier_split": int(leaks.sum()),
+                "dropped_like_what_judges": int(told.sum()),
                 "much_alike_in_one_split": int(alike[alike > 1].sum()),
             },
             "other_labels": dict(source.others.most_common(MAX_SHOWN)),
@@ -96,14 +101,16 @@ def _split(p: Prepare, source: Source) -> tuple[Split, dict[str, Any]]:
             for name, found in names.items()
         }
         return split, {"by": "group", "column": p.group, **shown}
-    return by_hash(source.kin, p.validation, p.test), {"by": "reading"}
+    last = np.iinfo(np.uint64).max  # what judges no model moves none that does
+    kin = source.kin._replace(hashes=np.where(source.train_only, last, source.kin.hashes))
+    return by_hash(kin, p.validation, p.test), {"by": "reading"}
 
 
 def _resolve(
-    same: Rows, targets: npt.NDArray[np.int8]
+    same: Rows, targets: npt.NDArray[np.int8], train_only: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.bool_], dict[str, int]]:
     """Choose one row of each tweet; return (rows,) mask and counts."""
-    order = np.argsort(same, kind="stable")
+    order = np.lexsort((train_only, same))  # so that of two, the one that may judge stays
     starts = np.flatnonzero(np.diff(same[order], prepend=-1))
     sizes = np.diff(starts, append=len(order))
     positives = np.add.reduceat(targets[order], starts, dtype=np.int64)

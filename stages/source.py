@@ -1,7 +1,7 @@
 """The source's rows, checked and brought to the columns of the prepared data."""
 
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -37,6 +37,7 @@ class Source(NamedTuple):
     targets: npt.NDArray[np.int8]
     sides: "pd.Series[Any]"  # groups, or times in ms since 1970, or nothing of use
     others: Counter[str]  # labels that were dropped
+    train_only: npt.NDArray[np.bool_]  # of a file that judges no model
 
 
 def stage(p: Prepare, staged: Path) -> Source:
@@ -48,6 +49,7 @@ def stage(p: Prepare, staged: Path) -> Source:
     """
     files, targets, sides = [], [np.empty(0, np.int8)], list["pd.Series[Any]"]()
     readings, others = Readings(p.seed), Counter[str]()
+    train_only = [np.empty(0, np.bool_)]
     done = 0
     labels = frozenset(p.disaster + p.not_disaster)
     form = Format(p.text, p.label, labels, p.encoding, p.separator, p.quotes, "prepare.")
@@ -59,12 +61,14 @@ def stage(p: Prepare, staged: Path) -> Source:
             with of_several(found, "prepare.files"), opened(file, form) as table:
                 name = below(file, p.source)
                 columns = _Columns(table, p, name)
+                only = p.train_only is not None and PurePosixPath(name).match(p.train_only)
                 rows = 0
                 for chunk in table.chunks(columns.all):
                     tweets, dropped = columns.checked(chunk, done)
                     writer.write_table(tweets)
                     readings.add(tweets["text"].combine_chunks())
                     targets.append(tweets["target"].to_numpy())
+                    train_only.append(np.full(len(tweets), only))
                     others += dropped
                     rows, done = rows + len(chunk.table), done + len(chunk.table)
                     progress.update(len(chunk.table))
@@ -80,7 +84,10 @@ def stage(p: Prepare, staged: Path) -> Source:
         raise InputError(
             f"{p.source}: prepare.drop_others leaves no row; labels: {_values(others)}"
         )
-    return Source(files, readings.kin(), np.concatenate(targets), pd.concat(sides), others)
+    never = np.concatenate(train_only)
+    if p.train_only and not never.any():
+        raise InputError(f"{p.source}: prepare.train_only: no row is of a file {p.train_only}")
+    return Source(files, readings.kin(), np.concatenate(targets), pd.concat(sides), others, never)
 
 
 class _Columns:

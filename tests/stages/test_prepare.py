@@ -193,3 +193,23 @@ def test_a_file_tells_day_from_month_across_its_chunks(
     write(source, rows[:12], "id,text,target,when\n")
     with pytest.raises(InputError, match=r"in.csv: data row 2: when may begin with .*'02.01.2013'"):
         run(source, tmp_path / "out", time="when")
+
+
+def test_harvested_tweets_judge_no_model_and_move_none(tmp_path: Path) -> None:
+    long = "water rose in all the streets between the old bridge and our market 6"
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write(folder / "tweets.csv", [*rows(200), f"201,,,{long} here,1\n", f"202,,,{long} once,0\n"])
+    before = run(folder, tmp_path / "before")
+    assert {"201", "202"} <= {*before["test"]["id"]}
+    tested = before["test"].iloc[0]
+    more = [f"h{i},,,storm {i} over town {i * 104729},{i % 2}\n" for i in range(60)]
+    same = f"same,,,RT @a: {tested.text.upper()},{tested.target}\n"
+    alike = [f"a{i},,,{long} again {i},1\n" for i in range(5)]
+    write(folder / "harvest.csv", [same, *alike, *more])
+    after = run(folder, tmp_path / "after", train_only="harvest*")
+    for split in ("validation", "test"):
+        assert after[split].equals(before[split])
+    assert {*after["train"]["id"]} - {*before["train"]["id"]} == {f"h{i}" for i in range(60)}
+    with pytest.raises(InputError, match="prepare.train_only: no row is of a file nowhere"):
+        run(folder, tmp_path / "none", train_only="nowhere*")
