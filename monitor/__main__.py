@@ -4,9 +4,10 @@
     python -m monitor review LOGS --n 100 --output sample.csv
     python -m monitor harvest LOGS --reviewed FILE ... [--feedback FILE ...] --output harvest.csv
 
-LOGS and FILEs are paths or fsspec URLs (gs://...). The status is 0 where the verdict is ok, and
-where tweets are too few for one; 3 where somebody should look, 4 where somebody should act, and 1
-or 2 where there is no report since an input or the command line is wrong.
+LOGS and FILEs are paths or fsspec URLs (gs://...); what `python -m score` wrote is a log too. The
+status is 0 where the verdict is ok, and where tweets are too few for one; 3 where somebody should
+look, 4 where somebody should act, and 1 or 2 where there is no report since an input or the command
+line is wrong.
 """
 
 import argparse

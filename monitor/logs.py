@@ -16,6 +16,7 @@ import pyarrow.json
 
 from locked.features import FEATURES
 from locked.manifest import LABELS
+from monitor.archive import is_archive, predictions
 from reader.files import find, size, unpacked
 from reader.progress import Progress
 from reader.table import as_input
@@ -98,7 +99,7 @@ def blocks(places: list[str], what: str) -> Iterator[tuple[str, int, list[bytes]
 
 
 def scan(places: list[str], lines: Lines) -> Iterator[pyarrow.Table]:
-    """Yield the predictions in logs, in the columns of LINE, a block at a time.
+    """Yield the predictions in logs and archives, in the columns of LINE, a block at a time.
 
     Counts all lines in `lines`.
 
@@ -106,8 +107,14 @@ def scan(places: list[str], lines: Lines) -> Iterator[pyarrow.Table]:
         InputError: a file cannot be read.
 
     """
-    for path, number, block in blocks(places, "predictions"):
-        yield _predictions(block, path, number, lines)
+    archives = [place for place in places if is_archive(place)]
+    for place in archives:
+        for table in predictions(place, LINE):
+            lines.read += len(table)
+            yield table
+    if logs := [place for place in places if place not in archives]:
+        for path, number, block in blocks(logs, "predictions"):
+            yield _predictions(block, path, number, lines)
 
 
 def _predictions(block: list[bytes], path: str, first: int, lines: Lines) -> pyarrow.Table:

@@ -211,5 +211,5 @@ def test_harvested_tweets_judge_no_model_and_move_none(tmp_path: Path) -> None:
     for split in ("validation", "test"):
         assert after[split].equals(before[split])
     assert {*after["train"]["id"]} - {*before["train"]["id"]} == {f"h{i}" for i in range(60)}
-    with pytest.raises(InputError, match="prepare.train_only: no row is of a file nowhere"):
+    with pytest.raises(InputError, match=r"prepare.train_only: no row is of a file nowhere"):
         run(folder, tmp_path / "none", train_only="nowhere*")
