@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deploy.google import NAME, Place, place
 from deploy.release.images import built, commit
-from reader.io import InputError, run
+from reader.errors import InputError, run
 
 PYTHON = Path(".venv-beam/bin/python")
 # Engines answer a little differently on each kind of CPU: all workers of a run have the same.

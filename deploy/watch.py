@@ -20,7 +20,7 @@ from google.cloud import storage
 from deploy.google import NAMING
 from monitor.__main__ import parse, write_report
 from monitor.verdict import STATUS
-from reader.io import InputError, run
+from reader.errors import InputError, run
 
 DAYS = 7
 LOG = "run.googleapis.com"  # the folder in which a sink of Cloud Logging puts it

@@ -18,7 +18,8 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from locked.manifest import sha256_of
-from reader.io import InputError, new_folder, run
+from reader.atomic import new_folder
+from reader.errors import InputError, run
 from stages.base_model import FILES, download
 
 WEIGHTS = ("*.safetensors", "*.bin")

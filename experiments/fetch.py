@@ -19,7 +19,8 @@ from scmrepo.exceptions import SCMError
 
 from experiments.repository import git
 from locked.manifest import MANIFEST, LockedModelError, verify
-from reader.io import InputError, new_folder, run
+from reader.atomic import new_folder
+from reader.errors import InputError, run
 from stages.paths import CLASSIFIER
 
 ARTIFACT = "classifier"  # of dvc.yaml

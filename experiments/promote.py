@@ -24,10 +24,10 @@ from experiments.fetch import ARTIFACT, UNUSABLE, fetch, resolve, versions
 from experiments.repository import changed_files, git, lacking, named, stale_stages
 from locked.classifier import Classifier
 from locked.manifest import LockedModelError
+from reader.canonical import canonical_texts
+from reader.errors import InputError, run
 from reader.format import Format
-from reader.io import InputError, run
 from reader.open import opened
-from reader.reading import readings
 from stages import params
 from stages.paths import CLASSIFIER, METRICS, PREPARED
 
@@ -116,8 +116,8 @@ def unlearnt(file: Path) -> pd.DataFrame:
     if wrong := sorted(set(tweets["target"]) - {"0", "1"}):
         raise InputError(f"{file}: target must be 0 or 1 (got {wrong[0]!r})")
     splits = [pd.read_parquet(PREPARED / f"{split}.parquet") for split in ("train", "validation")]
-    learnt = set(readings(pd.concat(splits)["text"]))
-    new: pd.DataFrame = tweets[[one not in learnt for one in readings(tweets["text"])]]
+    learnt = set(canonical_texts(pd.concat(splits)["text"]))
+    new: pd.DataFrame = tweets[[one not in learnt for one in canonical_texts(tweets["text"])]]
     if new.empty:
         raise InputError(f"{file}: this model has learnt from each of its tweets")
     return new.assign(target=new["target"].astype(int))

@@ -21,7 +21,8 @@ from markdown_it import MarkdownIt
 
 from experiments.compare import Difference, difference
 from experiments.repository import Run, changed_files, flat, git, lacking, named, stale_stages
-from reader.io import InputError, new_file, run
+from reader.atomic import new_file
+from reader.errors import InputError, run
 from reader.page import render
 from stages import params
 from stages.paths import EVALUATION, HISTORY, MACHINE, REPORT

@@ -12,7 +12,7 @@ import pandas as pd
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from reader.io import InputError
+from reader.errors import InputError
 
 
 def git(*arguments: str) -> str:

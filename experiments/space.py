@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from experiments.repository import flat
-from reader.io import InputError
+from reader.errors import InputError
 from stages import params
 from stages.params import Params
 

@@ -29,7 +29,8 @@ from optuna.trial import TrialState
 
 from experiments.repository import Run, changed_files, flat, git, named
 from experiments.space import Space, Values, combinations, read_space
-from reader.io import InputError, new_file, run
+from reader.atomic import new_file
+from reader.errors import InputError, run
 from reader.progress import Progress
 from stages import params
 from stages.paths import METRICS

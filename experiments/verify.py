@@ -20,7 +20,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from experiments.repository import Run, changed_files, git, named
-from reader.io import InputError, run
+from reader.errors import InputError, run
 from stages.machine import processor
 
 

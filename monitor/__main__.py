@@ -20,7 +20,8 @@ from monitor.labels import read_feedback, read_reviewed
 from monitor.logs import Lines
 from monitor.page import page
 from monitor.window import Log, read
-from reader.io import InputError, new_file, run, write_json
+from reader.atomic import new_file, write_json
+from reader.errors import InputError, run
 
 COMMANDS = ("report", "review", "harvest")
 

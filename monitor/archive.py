@@ -13,8 +13,8 @@ import pyarrow
 import pyarrow.compute as pc
 
 from locked.features import features, words
+from reader.errors import InputError
 from reader.files import find, reaching, size
-from reader.io import InputError
 from reader.open import opened
 from reader.progress import Progress
 

@@ -29,9 +29,10 @@ import pyarrow.parquet as pq
 from locked.manifest import LABELS
 from monitor import report
 from monitor.verdict import STATUS
-from reader.io import InputError, new_folder, run
+from reader.atomic import new_folder
+from reader.canonical import canonical_texts
+from reader.errors import InputError, run
 from reader.progress import Progress
-from reader.reading import readings
 
 CORPUS = Path("data/tweets.csv")
 TRAIN = Path("data/prepared/train.parquet")
@@ -50,8 +51,8 @@ def traffic() -> pd.DataFrame:
         train = pq.read_table(TRAIN, columns=["text"])["text"].combine_chunks()
     except OSError as error:
         raise InputError(f"{error}; run it from the repository, after `make repro`") from error
-    known = set(readings(train))
-    reads = readings(corpus["text"])
+    known = set(canonical_texts(train))
+    reads = canonical_texts(corpus["text"])
     usual = corpus[[one not in known for one in reads]]
     usual = usual.sample(min(HALF, len(usual)), random_state=0)
     floods = corpus[corpus["keyword"].str.contains(FLOOD)]

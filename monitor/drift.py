@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from locked.features import FEATURES
-from reader.reading import reading
+from reader.canonical import canonical
 
 NEGLIGIBLE = 0.147  # Cliff's delta up to there is no effect (Romano et al. 2006)
 DRIFTED = 0.6  # an AUC from there tells live tweets from others
@@ -185,7 +185,7 @@ def told_by_words(known: Sequence[str], live: Sequence[str]) -> tuple[Told | Non
 def _readings(texts: Sequence[str]) -> npt.NDArray[np.object_]:
     """Return what a sample of the texts says, (different ones,)."""
     chosen = some(np.array(texts, dtype=object), SAMPLE)
-    return np.unique(np.asarray(reading(pyarrow.array(chosen, pyarrow.string())), dtype=object))
+    return np.unique(np.asarray(canonical(pyarrow.array(chosen, pyarrow.string())), dtype=object))
 
 
 def some(rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from monitor import review
 from monitor.labels import join_feedback, join_reviewed
 from monitor.window import Log, find
-from reader.io import InputError, new_file
-from reader.reading import readings
+from reader.atomic import new_file
+from reader.canonical import canonical_texts
+from reader.errors import InputError
 
 SPLITS = ("train", "validation", "test")
 VOLUNTEERS = 0.1  # of all tweets then known: the most that readers have chosen
@@ -70,7 +71,7 @@ def harvest(
 
     verdicts = join_feedback(log, feedback[~feedback["id"].isin(reviewed["id"])])
     waiting = find(places, log.ids[verdicts.rows])
-    waiting = _new(waiting, known | set(readings(rows["text"])), tested, counts)
+    waiting = _new(waiting, known | set(canonical_texts(rows["text"])), tested, counts)
     waiting = waiting.sample(frac=1, random_state=SEED)[: max(0, cap - len(rest))]
     counts.to_review = len(waiting)
     counts.unknown = found.unknown + verdicts.unknown
@@ -99,7 +100,7 @@ def _cap(others: int) -> int:
 
 
 def _known(prepared: Path) -> tuple[set[str], set[str]]:
-    """Return the readings of all prepared tweets, and those of the test split."""
+    """Return the canonical texts of all prepared tweets, and those of the test split."""
     found = {}
     for split in SPLITS:
         path = prepared / f"{split}.parquet"
@@ -107,7 +108,7 @@ def _known(prepared: Path) -> tuple[set[str], set[str]]:
             texts = pq.read_table(path, columns=["text"])["text"]
         except (OSError, pyarrow.ArrowException) as error:
             raise InputError(f"{path}: cannot be read (`make repro` writes it): {error}") from error
-        found[split] = set(readings(texts.to_pandas()))
+        found[split] = set(canonical_texts(texts.to_pandas()))
     return set().union(*found.values()), found["test"]
 
 
@@ -115,7 +116,7 @@ def _new(rows: pd.DataFrame, known: set[str], tested: set[str], counts: Harvest)
     """Return the rows with a text that reads like no known one; count the others."""
     counts.without_text += int(rows["text"].isna().sum())
     rows = rows[rows["text"].notna()]
-    reads = pd.Series(readings(rows["text"]), index=rows.index, dtype=object)
+    reads = pd.Series(canonical_texts(rows["text"]), index=rows.index, dtype=object)
     test = reads.isin(tested)
     double = (reads.isin(known) | reads.duplicated()) & ~test
     counts.in_test_split += int(test.sum())

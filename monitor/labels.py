@@ -11,8 +11,8 @@ import pandas as pd
 from locked.manifest import LABELS
 from monitor.logs import Lines, blocks
 from monitor.window import Log, Rows
+from reader.errors import InputError
 from reader.format import Format, fold
-from reader.io import InputError
 from reader.open import opened
 
 TARGETS = {  # what a reviewer may write, or a spreadsheet make of it

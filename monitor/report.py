@@ -20,7 +20,7 @@ from monitor.labels import Labelled, join_feedback, join_reviewed
 from monitor.logs import Lines
 from monitor.verdict import STATUS, Name, decide
 from monitor.window import Log
-from reader.io import InputError
+from reader.errors import InputError
 
 HOURS = 14 * 24  # drawn at most; days where there are more
 BINS = 20  # of the probabilities

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.window import Log, find
-from reader.io import InputError, new_file
+from reader.atomic import new_file
+from reader.errors import InputError
 
 SEED = 0
 HEADER = ("id", "text", "label", "drawn")

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from locked.features import FEATURES
 from locked.manifest import LABELS
 from monitor.logs import Lines, scan
-from reader.io import InputError
+from reader.errors import InputError
 
 TEXTS = 3000  # kept of a day and model, at most, to count words
 DAYS = 7  # of the log's last, where nothing else is asked for

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+from reader.errors import NoTableError
 from reader.format import Format, Quotes, fold
-from reader.io import NoTableError
 from reader.table import EmptyFileError, Open, Refuse, Row, TextTable
 
 ALONE = "\x1f"  # what no text has, where there is one column

@@ -15,7 +15,7 @@ import fsspec
 import pyarrow
 from fsspec.callbacks import TqdmCallback
 
-from reader.io import InputError, NoTableError
+from reader.errors import InputError, NoTableError
 from reader.progress import Progress
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reader.delimited import Delimited
+from reader.errors import NoTableError
 from reader.files import local, unpacked
 from reader.format import Format
-from reader.io import NoTableError
 from reader.table import EmptyFileError, Table, as_input, encoding_of
 from reader.typed import JsonLines, Parquet
 

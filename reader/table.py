@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow
 
+from reader.errors import InputError, NoTableError
 from reader.format import Format, fold
-from reader.io import InputError, NoTableError
 
 CHUNK_ROWS = 50_000
 CHUNK_CHARACTERS = 2**26

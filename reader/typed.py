@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet as pq
 
+from reader.errors import NoTableError
 from reader.format import Format, fold
-from reader.io import NoTableError
 from reader.table import (
     CHUNK_ROWS,
     Chunk,

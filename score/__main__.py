@@ -22,9 +22,9 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from locked.engines import ENGINES, fastest
 from locked.store import GCS
+from reader.errors import InputError, run
 from reader.files import find, of_several
 from reader.format import Format
-from reader.io import InputError, run
 from score.blocks import Settings
 from score.model import locked, version
 from score.run import RUN, WRITTEN, Total, begin, score

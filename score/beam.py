@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
 from locked.classifier import Classifier
-from reader.io import InputError
+from reader.errors import InputError
 from score.blocks import Settings, answered, blocks, packed, unpacked
 from score.model import locked
 from score.run import Total, keep, name_refused, record

@@ -17,9 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 from locked.classifier import Classifier
 from locked.engines import Name
 from locked.text import Text
+from reader.errors import InputError
 from reader.files import fingerprint
 from reader.format import Format, fold
-from reader.io import InputError
 from reader.open import opened
 from reader.table import EmptyFileError, Table, as_input, is_text
 from score.formats import Kind, written

@@ -8,7 +8,7 @@ from locked.classifier import Classifier
 from locked.engines import Name
 from locked.manifest import LockedModelError
 from locked.store import GCS, ModelStore
-from reader.io import InputError
+from reader.errors import InputError
 
 
 def version(uri: str, copies: Path) -> str:

@@ -11,8 +11,8 @@ from itertools import accumulate
 from typing import Any
 
 from locked.classifier import Classifier
+from reader.errors import InputError
 from reader.files import fingerprint, size
-from reader.io import InputError
 from reader.progress import Progress
 from score.blocks import ROWS, Block, Record, Settings, answered, blocks
 from score.sink import Sink

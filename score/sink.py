@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from locked.store import GCS
-from reader.io import InputError
+from reader.errors import InputError
 
 
 class Sink(Protocol):

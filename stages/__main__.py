@@ -3,10 +3,10 @@
 import importlib
 import sys
 
-from reader.io import run
+from reader.errors import run
 from stages import exact, params
 
-NAMES = ("prepare", "teach", "train", "export", "evaluate")
+NAMES = ("prepare", "distill", "train", "export", "evaluate")
 
 
 def main() -> None:

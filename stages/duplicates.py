@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from reader.canonical import canonical, is_cut
 from reader.progress import Progress
-from reader.reading import is_cut, reading
 
 BANDS, ROWS = 24, 4  # a pair of similarity s has a key in common with 1 - (1 - s^4)^24: .999 at .7
 NEAR = 0.7  # Jaccard similarity of the sets of words
@@ -29,12 +29,12 @@ Rows = npt.NDArray[np.int64]
 class Kin(NamedTuple):
     """Who belongs together; each array has an entry for each row."""
 
-    hashes: Hashes  # of the reading, seeded
+    hashes: Hashes  # of the canonical text, seeded
     same: Rows  # rows of one number are one tweet
     near: Rows  # rows of one number, which may be different tweets, are much alike
 
 
-class Readings:
+class CanonicalTexts:
     """Collects what tweets say: some 160 bytes of each."""
 
     def __init__(self, seed: int) -> None:
@@ -48,8 +48,8 @@ class Readings:
 
     def add(self, text: pyarrow.Array) -> None:
         """Take the next rows."""
-        bare = reading(text)
-        # SipHash of 64 bits: two of 5 million different readings meet with p < 1e-6.
+        bare = canonical(text)
+        # SipHash of 64 bits: two of 5 million different texts meet with p < 1e-6.
         values = np.asarray(bare, dtype=object)
         self._hashes.append(pd.util.hash_array(values, hash_key=self.seed, categorize=False))
         self._cut.append(np.asarray(is_cut(text)))
@@ -99,7 +99,7 @@ def _keys(words: Hashes, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32
 def _linked(
     texts: _Texts, rows: Rows, hashes: Hashes, keys: npt.NDArray[np.uint32]
 ) -> tuple[Rows, Rows]:
-    """Link readings, each shown by a row that has it; return (readings,) numbers: same, near."""
+    """Link canonical texts, each by a row that has it; return (texts,) numbers: same, near."""
     starts = np.cumsum(texts.counts, dtype=np.int64) - texts.counts
     starts, counts, cut = starts[rows], texts.counts[rows], texts.cut[rows]
     same_pairs, near_pairs = [np.empty((2, 0), np.int64)], [np.empty((2, 0), np.int64)]
@@ -119,7 +119,7 @@ def _linked(
 
 
 def _candidates(keys: npt.NDArray[np.uint32], hashes: Hashes) -> Rows:
-    """Pair each reading with the one before it and the first of those with its key: (2, pairs)."""
+    """Pair each text with the one before it and the first of those with its key: (2, pairs)."""
     ranked = keys.astype(np.uint64) << np.uint64(32) | hashes >> np.uint64(32)
     order = np.argsort(ranked, kind="stable")
     key = keys[order]

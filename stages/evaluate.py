@@ -15,8 +15,9 @@ from sklearn.pipeline import make_pipeline
 from locked.classifier import calibrate
 from locked.manifest import LABELS, LockedModelError
 from locked.text import URL
-from reader.io import InputError, new_folder, write_json
-from stages import exact, model_card, params, standard
+from reader.atomic import new_folder, write_json
+from reader.errors import InputError
+from stages import exact, model_card, onnx_reference, params
 from stages.metrics import Scores, Truth, compute, intervals, reliability
 from stages.params import Params
 from stages.paths import CLASSIFIER, EVALUATION, METRICS, PREPARED, REPORT
@@ -45,7 +46,7 @@ def evaluate(classifier: Path, data: Path, output: Path, p: Params) -> dict[str,
     """
     exact.use_threads(p.compute)
     try:
-        model = standard.classifier(classifier, p.compute)
+        model = onnx_reference.classifier(classifier, p.compute)
     except LockedModelError as error:
         raise InputError(str(error)) from error
     test = pd.read_parquet(data / "test.parquet")

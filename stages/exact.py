@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING
 
-from reader.io import InputError
+from reader.errors import InputError
 from stages.params import Compute
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ from locked.manifest import (
     sha256_of,
 )
 from locked.reference import HELD_OUT, REFERENCE, Reference
-from reader.io import new_folder, write_json
+from reader.atomic import new_folder, write_json
 from reader.progress import Progress
-from stages import base_model, exact, params, standard
+from stages import base_model, exact, onnx_reference, params
 from stages.calibration import fit
 from stages.metrics import compute
 from stages.params import Params
@@ -69,7 +69,7 @@ def export(checkpoint: Path, data: Path, output: Path, p: Params) -> dict[str, A
     """Quantise a checkpoint, calibrate and lock it; return how it differs from fp32.
 
     The network is written as ONNX, which more than one engine reads, and judged as the standard
-    defines it (stages/standard.py).
+    defines it (stages/onnx_reference.py).
 
     Args:
         checkpoint: folder that the training made.
@@ -99,7 +99,7 @@ def export(checkpoint: Path, data: Path, output: Path, p: Params) -> dict[str, A
         shutil.copyfile(checkpoint / TOKENIZER, folder / TOKENIZER)
         write_network(model, folder / NETWORK)
         _write_manifest(folder, data, p, Calibration(), threshold=0.5, metrics={}, golden=[])
-        classifier = standard.classifier(folder, p.compute)
+        classifier = onnx_reference.classifier(folder, p.compute)
         said = classifier.uncalibrated(validation["text"].tolist())
         calibration = fit(truth, said)
         scores = calibrate(said, calibration)

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 
 from locked.manifest import LABELS
-from reader.io import InputError
+from reader.errors import InputError
 from stages import exact
 from stages.base_model import configuration
 from stages.batches import Batch, Tweets, collate

@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from transformers.utils import logging
 
 from locked.manifest import LABELS
-from reader.io import InputError
+from reader.errors import InputError
 from stages.base_model import WEIGHTS
 from stages.params import Train
 

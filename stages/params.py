@@ -18,8 +18,8 @@ from pydantic import (
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from reader.errors import InputError
 from reader.format import Quotes, fold
-from reader.io import InputError
 
 
 def _as_written(value: object) -> object:
@@ -103,7 +103,7 @@ class Model(Section):
     max_length: Annotated[int, Field(ge=8, le=512, multiple_of=8)]  # whole steps of padding
 
 
-class Teach(Section):
+class Distill(Section):
     """How far the training targets follow other models instead of the labels."""
 
     weight: Annotated[float, Field(ge=0, lt=1)]
@@ -173,7 +173,7 @@ class Params(Section):
     compute: Compute
     prepare: Prepare
     model: Model
-    teach: Teach
+    distill: Distill
     train: Train
     runtime: Runtime
     export: Export

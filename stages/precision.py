@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from reader.io import InputError
+from reader.errors import InputError
 
 
 def precision(wanted: str, exact: bool, config: Mapping[str, Any]) -> str:

@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet as pq
 
-from reader.io import InputError, new_folder, write_json
+from reader.atomic import new_folder, write_json
+from reader.errors import InputError
 from reader.progress import Progress
 from reader.table import CHUNK_ROWS
 from stages import params
@@ -29,9 +30,9 @@ MAX_SHOWN = 20  # groups and labels named in the report
 def prepare(p: Prepare, output: Path) -> dict[str, Any]:
     """Write {train,validation,test}.parquet and report.json to `output`; return the report.
 
-    Tweets of one reading (see reader.reading) are one tweet: the first with the majority label
-    stays, and on a tie none does. Those much alike (see stages.duplicates) stay in one split, which
-    is a function of their readings and the seed alone: a row keeps its place whatever is added.
+    Tweets of one canonical text (see reader.canonical) are one tweet: the first with the majority
+    label stays, and on a tie none does. Those much alike (see stages.duplicates) stay in one split,
+    which is a function of their texts and the seed alone: a row keeps its place whatever is added.
 
     Args:
         p: the section of params.yaml.
@@ -103,7 +104,7 @@ def _split(p: Prepare, source: Source) -> tuple[Split, dict[str, Any]]:
         return split, {"by": "group", "column": p.group, **shown}
     last = np.iinfo(np.uint64).max  # what judges no model moves none that does
     kin = source.kin._replace(hashes=np.where(source.train_only, last, source.kin.hashes))
-    return by_hash(kin, p.validation, p.test), {"by": "reading"}
+    return by_hash(kin, p.validation, p.test), {"by": "text"}
 
 
 def _resolve(

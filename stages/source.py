@@ -12,13 +12,13 @@ import pyarrow
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from reader.errors import InputError
 from reader.files import below, find, of_several
 from reader.format import Format, fold
-from reader.io import InputError
 from reader.open import opened
 from reader.progress import Progress
 from reader.table import Chunk, Table, as_input, is_text
-from stages.duplicates import Kin, Readings
+from stages.duplicates import CanonicalTexts, Kin
 from stages.params import Prepare
 from stages.times import UnclearTimeError, milliseconds
 
@@ -48,7 +48,7 @@ def stage(p: Prepare, staged: Path) -> Source:
 
     """
     files, targets, sides = [], [np.empty(0, np.int8)], list["pd.Series[Any]"]()
-    readings, others = Readings(p.seed), Counter[str]()
+    texts_seen, others = CanonicalTexts(p.seed), Counter[str]()
     train_only = [np.empty(0, np.bool_)]
     done = 0
     labels = frozenset(p.disaster + p.not_disaster)
@@ -66,7 +66,7 @@ def stage(p: Prepare, staged: Path) -> Source:
                 for chunk in table.chunks(columns.all):
                     tweets, dropped = columns.checked(chunk, done)
                     writer.write_table(tweets)
-                    readings.add(tweets["text"].combine_chunks())
+                    texts_seen.add(tweets["text"].combine_chunks())
                     targets.append(tweets["target"].to_numpy())
                     train_only.append(np.full(len(tweets), only))
                     others += dropped
@@ -87,7 +87,7 @@ def stage(p: Prepare, staged: Path) -> Source:
     never = np.concatenate(train_only)
     if p.train_only and not never.any():
         raise InputError(f"{p.source}: prepare.train_only: no row is of a file {p.train_only}")
-    return Source(files, readings.kin(), np.concatenate(targets), pd.concat(sides), others, never)
+    return Source(files, texts_seen.kin(), np.concatenate(targets), pd.concat(sides), others, never)
 
 
 class _Columns:

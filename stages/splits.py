@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from reader.io import InputError
+from reader.errors import InputError
 from stages.duplicates import Kin, Rows
 
 SPLITS = ("train", "validation", "test")

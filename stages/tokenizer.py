@@ -6,7 +6,7 @@ from tokenizers import Regex, Tokenizer
 from tokenizers.normalizers import Normalizer, Replace, Sequence, Strip
 
 from locked.text import ENTITIES, MENTION, URL
-from reader.io import InputError
+from reader.errors import InputError
 from stages.base_model import configuration
 
 

@@ -17,7 +17,8 @@ from accelerate.utils import broadcast_object_list
 from torch.profiler import profile, schedule
 
 from locked.manifest import TOKENIZER
-from reader.io import InputError, new_file, new_folder, write_json
+from reader.atomic import new_file, new_folder, write_json
+from reader.errors import InputError
 from reader.progress import Progress
 from stages import base_model, params, tokenizer
 from stages.batches import Tweets, batches_of, collate
@@ -76,7 +77,9 @@ def train(
     tokens.no_padding()
     labelled, taught = pd.read_parquet(data / "train.parquet"), pd.read_parquet(targets)
     if not labelled["id"].equals(taught["id"]):
-        raise InputError(f"{targets} has other tweets than {data / 'train.parquet'}: teach again")
+        raise InputError(
+            f"{targets} has other tweets than {data / 'train.parquet'}: run `dvc repro`"
+        )
     tweets = Tweets(labelled.assign(target=taught["target"]), tokens, "train")
     unseen = Tweets(pd.read_parquet(data / "validation.parquet"), tokens, "validation")
     order = functools.partial(batches_of, tweets.lengths, p.train.batch_size, p.train.seed)

@@ -201,7 +201,7 @@ def make_project(folder: Path, source: Path, base_model: Path) -> Project:
         "sha256": {part: sha256_of(base_model / name) for part, name in FILES.items()},
         "max_length": 64,
     }
-    params["teach"]["folds"] = 3
+    params["distill"]["folds"] = 3
     params["train"] |= {"epochs": 4, "patience": 2, "lr": 0.003, "batch_size": 16}
     # The tiny base model has learnt nothing yet, so its word vectors must.
     params["train"] |= {"freeze_embeddings": False, "dropout": 0.1}

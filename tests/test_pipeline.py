@@ -15,7 +15,7 @@ from locked.classifier import Classifier
 from locked.manifest import verify
 from tests.conftest import Project, make_project
 
-STAGES = ["prepare", "teach", "train", "export", "evaluate"]
+STAGES = ["prepare", "distill", "train", "export", "evaluate"]
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_another_architecture_runs_unchanged(tmp_path: Path, source: Path) -> No
     ("section", "key", "value", "expected"),
     [
         ("prepare", "test", 0.2, ["prepare"]),
-        ("teach", "weight", 0.25, ["teach"]),
+        ("distill", "weight", 0.25, ["distill"]),
         ("train", "lr", 0.001, ["train", "evaluate"]),  # the model card states the recipe
         ("export", "calibration_rows", 40, ["export"]),
         ("evaluate", "bootstrap", 200, ["evaluate"]),
@@ -96,7 +96,7 @@ def test_a_changed_param_reruns_its_stages(
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("locked/text.py", ["prepare", "teach", "train", "export", "evaluate"]),
+        ("locked/text.py", ["prepare", "distill", "train", "export", "evaluate"]),
         ("serve/api.py", []),
     ],
 )

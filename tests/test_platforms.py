@@ -74,7 +74,7 @@ def test_the_server_answers_on_a_mac(
 def test_the_training_needs_nothing_of_linux(unchanged: Project, mac: dict[str, str]) -> None:
     before = unchanged.lock()
     disguised = Disguised(unchanged.folder, unchanged.site_cache, mac)
-    disguised.run("dvc", "repro", "--force", "--single-item", "teach", "train")
+    disguised.run("dvc", "repro", "--force", "--single-item", "distill", "train")
     assert unchanged.lock() == before
     assert "/proc/cpuinfo" in Path(mac["ASKED"]).read_text()
 

@@ -43,7 +43,7 @@ def modules_behind(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("stage", ["prepare", "teach", "train", "export", "evaluate"])
+@pytest.mark.parametrize("stage", ["prepare", "distill", "train", "export", "evaluate"])
 def test_a_stage_depends_on_every_module_it_runs(stage: str) -> None:
     deps = yaml.load(ROOT / "dvc.yaml")["stages"][stage]["deps"]
     declared = {dep for dep in deps if dep.endswith(".py")}

@@ -8,7 +8,7 @@ import argparse
 from deploy.google import place
 from deploy.release import cloud_run, vertex
 from deploy.release.images import built, commit, locked_model
-from reader.io import run
+from reader.errors import run
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from deploy.google import API_KEYS, NAME, Place, ask, gcloud
 from deploy.release.images import built
 from deploy.release.smoke import SmokeError, smoke
-from reader.io import InputError
+from reader.errors import InputError
 
 MANIFEST = Path("deploy/release/service.yaml")
 JOB = f"{NAME}-monitor"

@@ -14,7 +14,7 @@ from deploy.google import Place, ask, place, watch
 from deploy.release import check_model
 from experiments.repository import changed_files, git, named
 from locked.manifest import LockedModelError
-from reader.io import InputError, run
+from reader.errors import InputError, run
 
 IMAGES = ("serve", "train", "score")
 

@@ -12,7 +12,7 @@ from typing import Any
 from deploy.google import NAME, Place, ask, gcloud
 from deploy.release.cloud_run import SHARE
 from deploy.release.smoke import TEXTS, right
-from reader.io import InputError
+from reader.errors import InputError
 
 MACHINE = "n1-standard-2"
 SERVER = (

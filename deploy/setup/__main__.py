@@ -17,7 +17,7 @@ from typing import Any
 from deploy.google import NAME, NAMING, GcloudError, Place, ask, gcloud, number, place, shown
 from deploy.setup.resources import ITS_NAME, Command, Resource, resources
 from experiments.repository import git
-from reader.io import InputError, run
+from reader.errors import InputError, run
 
 PATIENCE = 12  # times SECONDS that a new account may take to be known everywhere
 SECONDS = 5

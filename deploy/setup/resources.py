@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from deploy.google import NAME, Place
-from reader.io import InputError
+from reader.errors import InputError
 
 Command = tuple[str, ...]  # gcloud's arguments
 Fields = dict[str, str]  # patterns by field

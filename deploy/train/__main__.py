@@ -15,7 +15,7 @@ from pathlib import Path
 from deploy.google import NAME, Place, gcloud, place
 from deploy.release.images import built, commit
 from deploy.train import vertex, vm
-from reader.io import run
+from reader.errors import run
 
 
 def bring_back(at: Place, name: str) -> None:

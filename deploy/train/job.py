@@ -32,7 +32,8 @@ from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
 
 from deploy.google import NAMING, WANDB_KEY
-from reader.io import InputError, new_file, run
+from reader.atomic import new_file
+from reader.errors import InputError, run
 from stages import params
 
 EXTRAS = ("dvc.lock", "models/speed", "models/wandb")  # wanted though no stage's output
@@ -115,7 +116,7 @@ def commands(rank: int, machines: int, launch: str, pipeline: list[str]) -> list
         )
     if rank == 0:
         return [pipeline]
-    return [[*pipeline, "teach"], [*shlex.split(launch), "-m", "stages", "train"]]
+    return [[*pipeline, "distill"], [*shlex.split(launch), "-m", "stages", "train"]]
 
 
 def keep(bucket: str, name: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from string import Template
 
 from deploy.google import Place, ask, shown, watch
-from reader.io import InputError
+from reader.errors import InputError
 
 JOB = Path("deploy/train/vertex-job.yaml")
 # States of a job that is to be followed, or was while nobody followed it.

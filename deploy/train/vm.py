@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 from deploy.google import NAME, GcloudError, Place, ask, gcloud
-from reader.io import InputError
+from reader.errors import InputError
 
 SCRIPT = "deploy/train/vm.sh"
 MACHINE = "n1-standard-4"

@@ -28,17 +28,17 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from locked.classifier import Classifier
-from reader.io import write_json
+from reader.atomic import write_json
 from reader.progress import Progress
 from stages import params
 from stages.checkpoints import Checkpoints
+from stages.distill import distill
 from stages.evaluate import baseline_scores
 from stages.export import export
 from stages.metrics import calibration_error
 from stages.params import Params
 from stages.prepare import prepare
 from stages.splits import SPLITS
-from stages.teach import teach
 from stages.train import train
 
 FOLD_SEED = 0
@@ -47,7 +47,7 @@ LIBRARIES = {  # beside those of the training
 }
 VALIDATION = 0.12  # of the rows outside a fold
 PLAIN = {
-    "teach": {"weight": 0.0},
+    "distill": {"weight": 0.0},
     "train": {
         "lr": 5e-5,
         "epochs": 3,
@@ -61,7 +61,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "tf-idf": {},
     "plain": PLAIN,
     "recipe": {},
-    "without-teachers": {"teach": {"weight": 0.0}},
+    "without-teachers": {"distill": {"weight": 0.0}},
     "without-layer-decay": {"train": {"layer_decay": 1.0, "lr": 5e-5}},
     "without-freezing": {"train": {"freeze_embeddings": False}},
     "with-dropout": {"train": {"dropout": 0.1}},
@@ -107,7 +107,7 @@ def answer(tweets: pd.DataFrame, unseen: list[int], variant: str, p: Params, wor
 def taught(work: Path, p: Params) -> Path:
     """Return the targets of a fold, which runs that differ in their training alone share."""
     known = {
-        "teach": p.teach.model_dump(),
+        "distill": p.distill.model_dump(),
         "model": p.model.model_dump(),
         "threads": p.compute.threads,
         "libraries": LIBRARIES,
@@ -115,7 +115,7 @@ def taught(work: Path, p: Params) -> Path:
     store = Checkpoints(work.parent / "targets", known, [work / "train.parquet"])
     file = store.folder.with_suffix(".parquet")
     if not file.exists():
-        teach(work, work / file.name, p)
+        distill(work, work / file.name, p)
         file.parent.mkdir(exist_ok=True)
         (work / file.name).replace(file)  # whole, though another process may make the same
     return file

@@ -49,8 +49,8 @@ from reader.progress import Progress
 from stages import exact
 from stages.export import Probability, write_network
 from stages.machine import processor
+from stages.onnx_reference import evaluator
 from stages.params import Compute
-from stages.standard import evaluator
 
 Answers = npt.NDArray[np.float32]
 

@@ -6,7 +6,7 @@ import pytest
 
 from deploy import score
 from deploy.google import Place
-from reader.io import InputError
+from reader.errors import InputError
 from tests.deploy.google_cloud import GoogleCloud
 
 CALL = ["score", "gs://archive/2026", "gs://archive/answers/", "--text", "tweet"]

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, RobertaConfig, RobertaModel
 
 from experiments.convert import bertweet, convert
-from reader.io import InputError
+from reader.errors import InputError
 from stages.base_model import locate
 from stages.params import Model
 from tests.conftest import ROOT

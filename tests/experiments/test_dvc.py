@@ -13,7 +13,7 @@ from tests.serve.running import wait_until
 
 SECTIONS = [
     "prepare.source=data/other.csv",
-    "teach.weight=0.25",
+    "distill.weight=0.25",
     "train.epochs=1",
     "runtime.checkpoint_steps=7",
     "export.calibration_rows=40",
@@ -82,7 +82,7 @@ def test_one_that_fails_says_why(lab: Project) -> None:
 
 
 def test_the_table_fits_a_terminal(lab: Project) -> None:
-    here = r"|(teach|export|runtime|prepare|evaluate|promote)\..*"  # few vary them all at once
+    here = r"|(distill|export|runtime|prepare|evaluate|promote)\..*"  # few vary them all at once
     (command,) = re.findall(
         r"^dvc exp show .*(?=')", (ROOT / "docs/experiments.md").read_text(), re.M
     )

@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from experiments.space import combinations, read_space
-from reader.io import InputError
+from reader.errors import InputError
 from stages import params
 from stages.params import Params
 from tests.conftest import ROOT

@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution
 
 import experiments.sweep
 from experiments.sweep import picture
-from reader.io import InputError
+from reader.errors import InputError
 from stages import params
 from stages.params import Params
 from tests.conftest import ROOT, Project

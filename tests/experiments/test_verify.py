@@ -22,7 +22,7 @@ def test_the_same_bytes_come_out_again(project: Project) -> None:
     end = said.partition("\non ")[2].splitlines()[1:]
     assert [line.split()[0] for line in end[:5]] == [
         "prepare",
-        "teach",
+        "distill",
         "train",
         "export",
         "evaluate",
@@ -39,7 +39,7 @@ def test_the_first_output_that_differs_is_named(project: Project) -> None:
     done = project.run("python", "-m", "experiments.verify", check=False)
     assert done.returncode == 1
     assert "differs: data/prepared" in done.stdout
-    assert "teach" not in done.stdout.partition("\non ")[2]
+    assert "distill" not in done.stdout.partition("\non ")[2]
     assert "it parts from dvc.lock there" in done.stderr
     assert "Traceback" not in done.stderr
 

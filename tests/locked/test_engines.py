@@ -19,7 +19,7 @@ MEAN = 0.02  # of the differences, at most
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_engine_answers_as_the_reference(pipeline: Project, engine: Name) -> None:
     pytest.importorskip(engine)  # OpenVINO is installed where it is the faster one
-    from stages.standard import evaluator
+    from stages.onnx_reference import evaluator
 
     folder = pipeline.folder / "models/classifier"
     texts = pd.read_csv(CORPUS)["text"].head(300).tolist()

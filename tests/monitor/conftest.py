@@ -19,7 +19,7 @@ from locked.features import FEATURES
 from locked.manifest import LABELS, MANIFEST, NETWORK, TOKENIZER, BaseWeights, Calibration, Manifest
 from locked.reference import REFERENCE, Reference
 from monitor.__main__ import main
-from reader.io import run
+from reader.errors import run
 
 SHARE = 0.44  # of disasters where the model learnt
 SPREAD = 0.72  # of a score within a class, at -1 and 1: the model is right on 92 %

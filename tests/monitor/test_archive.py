@@ -8,7 +8,7 @@ import pytest
 
 from locked.classifier import Classifier
 from monitor.window import find, read
-from reader.io import InputError
+from reader.errors import InputError
 from tests.conftest import ROOT, Project
 
 TEXTS = ["Flood in the valley", "cake", "", "FLOOD in the valley!", "storm https://t.example/1"]

@@ -8,7 +8,7 @@ import pytest
 from monitor.labels import Labelled, join_feedback, join_reviewed, read_feedback, read_reviewed
 from monitor.logs import Lines
 from monitor.window import Log, read
-from reader.io import InputError
+from reader.errors import InputError
 from tests.monitor.conftest import Line, lines_of, tweets, verdict, write
 
 GIVEN = tweets(0, 50)

@@ -9,7 +9,7 @@ import pytest
 
 from monitor.logs import Lines
 from monitor.window import Log, read
-from reader.io import InputError
+from reader.errors import InputError
 from tests.gcs import Cloud
 from tests.monitor.conftest import Line, lines_of, tweets, write
 

@@ -8,7 +8,7 @@ import pytest
 
 from monitor import window
 from monitor.window import Log, find, read
-from reader.io import InputError
+from reader.errors import InputError
 from tests.monitor.conftest import lines_of, tweets, write
 
 TEXTS = [f"tweet {i}" for i in range(2000)]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow
 import pytest
 
+from reader.errors import InputError
 from reader.format import Format
-from reader.io import InputError
 from reader.open import opened
 
 FORM = Format("text", "target", frozenset({"0", "1"}), prefix="prepare.")

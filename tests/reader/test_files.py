@@ -5,8 +5,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from reader.errors import InputError
 from reader.files import below, find, local
-from reader.io import InputError
 
 
 @pytest.fixture

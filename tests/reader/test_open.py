@@ -12,8 +12,8 @@ import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
+from reader.errors import InputError
 from reader.format import Format
-from reader.io import InputError
 from reader.open import opened
 
 FORM = Format("text", "target", frozenset({"0", "1"}), prefix="prepare.")

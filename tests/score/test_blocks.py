@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from locked.classifier import Classifier
+from reader.errors import InputError
 from reader.files import fingerprint
 from reader.format import Format
-from reader.io import InputError
 from score import blocks as module
 from score.blocks import Block, Settings, answered, blocks, packed, unpacked
 from score.formats import Kind

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from reader.errors import InputError
 from reader.format import Format
-from reader.io import InputError
 from score.blocks import Settings
 from score.run import begin, record
 from score.sink import sink

@@ -15,13 +15,13 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from locked.classifier import TOLERANCE, Classifier
 from locked.engines import ENGINES
 from locked.manifest import sha256_of
-from reader.io import InputError
+from reader.errors import InputError
 from stages import params
 from stages.base_model import FILES, configuration, locate, positions
+from stages.distill import distill
 from stages.export import export
+from stages.onnx_reference import evaluator
 from stages.params import Params
-from stages.standard import evaluator
-from stages.teach import teach
 from stages.train import train
 from tests.conftest import Project
 
@@ -134,7 +134,7 @@ def test_an_architecture_comes_to_an_answer(name: str, pipeline: Project, tmp_pa
     texts = pd.read_parquet(data / "train.parquet")["text"].tolist()
     base = make(tmp_path / "base", name, texts)
     p = pinned(params.load(pipeline.folder / "params.yaml"), base, 64)
-    teach(data, tmp_path / "targets.parquet", p)
+    distill(data, tmp_path / "targets.parquet", p)
     train(data, tmp_path / "targets.parquet", tmp_path / "model", tmp_path / "h", tmp_path / "c", p)
     parity = export(tmp_path / "model", data, tmp_path / "classifier", p)
     assert parity["probability_difference_largest"] < 0.1

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from locked.manifest import sha256_of
-from reader.io import InputError
+from reader.errors import InputError
 from stages import params
 from stages.base_model import FILES, locate
 from stages.params import Model, Pins

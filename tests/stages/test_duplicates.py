@@ -6,16 +6,16 @@ import numpy as np
 import pyarrow
 import pytest
 
-from stages.duplicates import Kin, Readings
+from stages.duplicates import CanonicalTexts, Kin
 
 WORDS = [f"word{i}" for i in range(2000)]
 
 
 def kin(*texts: str, seed: int = 1, chunk: int = 10_000) -> Kin:
-    readings = Readings(seed)
+    texts_seen = CanonicalTexts(seed)
     for start in range(0, len(texts), chunk):
-        readings.add(pyarrow.array(texts[start : start + chunk]))
-    return readings.kin()
+        texts_seen.add(pyarrow.array(texts[start : start + chunk]))
+    return texts_seen.kin()
 
 
 def tweets(count: int, words: int = 15, seed: int = 1) -> list[list[str]]:

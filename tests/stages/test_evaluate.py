@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from locked.classifier import TOLERANCE, Classifier
-from reader.io import InputError
-from stages import params, standard
+from reader.errors import InputError
+from stages import onnx_reference, params
 from stages.evaluate import MISTAKES, baseline_scores, evaluate, slice_metrics, worst_mistakes
 from stages.metrics import calibration_error
 from stages.params import Compute
@@ -32,7 +32,7 @@ def report(pipeline: Project) -> dict[str, Any]:
 def test_the_report_is_of_the_answers_that_define_the_model(
     pipeline: Project, test_split: pd.DataFrame, report: dict[str, Any]
 ) -> None:
-    classifier = standard.classifier(pipeline.folder / "models/classifier", EXACT)
+    classifier = onnx_reference.classifier(pipeline.folder / "models/classifier", EXACT)
     said = classifier.probabilities(test_split["text"].tolist()) >= classifier.manifest.threshold
     assert report["test"]["accuracy"] == (said == test_split["target"]).mean()
     assert report["rows"] == len(test_split)
@@ -49,7 +49,7 @@ def test_the_predictions_are_kept(pipeline: Project, test_split: pd.DataFrame) -
     pd.testing.assert_frame_equal(
         kept[["id", "target"]], test_split[["id", "target"]], check_dtype=False
     )
-    classifier = standard.classifier(pipeline.folder / "models/classifier", EXACT)
+    classifier = onnx_reference.classifier(pipeline.folder / "models/classifier", EXACT)
     said = classifier.probabilities(test_split["text"].tolist())
     assert np.abs(kept["probability"] - said).max() < 1e-6
     # each engine is held to them elsewhere; here the one that serves
@@ -70,7 +70,7 @@ def test_every_figure_has_an_interval_and_a_baseline(report: dict[str, Any]) -> 
 def test_calibration_is_shown_before_and_after(
     pipeline: Project, test_split: pd.DataFrame, report: dict[str, Any]
 ) -> None:
-    classifier = standard.classifier(pipeline.folder / "models/classifier", EXACT)
+    classifier = onnx_reference.classifier(pipeline.folder / "models/classifier", EXACT)
     bare = classifier.uncalibrated(test_split["text"].tolist())
     plots = pipeline.folder / "models/evaluation/plots"
     for name, scores in (("uncalibrated", bare), ("calibrated", None)):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from reader.io import InputError
+from reader.errors import InputError
 from stages import exact
 from stages.params import Compute
 from tests.conftest import ROOT

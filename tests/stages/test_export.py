@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from locked.manifest import sha256_of, verify
-from stages import params, standard
+from stages import onnx_reference, params
 from stages.export import choose_threshold, export
 from stages.params import Compute
 from tests.conftest import Project
@@ -52,7 +52,7 @@ def test_the_network_names_no_place(pipeline: Project) -> None:
 
 
 def test_golden_answers_are_the_reference(pipeline: Project) -> None:
-    model = standard.classifier(pipeline.folder / "models/classifier", EXACT)
+    model = onnx_reference.classifier(pipeline.folder / "models/classifier", EXACT)
     said = model.probabilities([golden.text for golden in model.manifest.golden])
     assert said.tolist() == [golden.probability for golden in model.manifest.golden]
 

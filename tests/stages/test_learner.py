@@ -13,7 +13,7 @@ import torch
 from accelerate.state import AcceleratorState
 from tokenizers import Tokenizer
 
-from reader.io import InputError
+from reader.errors import InputError
 from stages import params
 from stages.base_model import WEIGHTS
 from stages.batches import Batch, Tweets, collate

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reader.io import InputError
+from reader.errors import InputError
 from stages.precision import precision
 
 

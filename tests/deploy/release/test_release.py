@@ -12,7 +12,7 @@ from deploy.release.cloud_run import back, serving
 from deploy.setup.__main__ import up
 from deploy.setup.resources import resources
 from locked.manifest import MANIFEST, read_manifest
-from reader.io import InputError
+from reader.errors import InputError
 from tests.conftest import Project
 from tests.deploy.google_cloud import GoogleCloud
 from tests.serve.running import Running, free_port

@@ -10,7 +10,7 @@ from deploy.google import GcloudError, Place
 from deploy.setup import __main__ as setup
 from deploy.setup.__main__ import answers, down, service, status, up
 from deploy.setup.resources import Resource, accounts, resources
-from reader.io import InputError
+from reader.errors import InputError
 from tests.deploy.google_cloud import NUMBER, GoogleCloud
 
 AT = Place("my-project")

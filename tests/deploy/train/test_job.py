@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from deploy.train import job
 from deploy.train.job import commands, join
-from reader.io import InputError
+from reader.errors import InputError
 from tests.conftest import HANG, Project, copied, make_project, quick
 from tests.gcs import Cloud
 from tests.serve.running import free_port, wait_until
@@ -113,7 +113,7 @@ def test_several_machines_share_the_training(
     launch, pipeline = "accelerate launch", ["dvc", "repro"]
     assert commands(0, 3, launch, pipeline) == [pipeline]
     assert commands(2, 3, launch, pipeline) == [
-        ["dvc", "repro", "teach"],
+        ["dvc", "repro", "distill"],
         ["accelerate", "launch", "-m", "stages", "train"],
     ]
     with pytest.raises(InputError, match=r"runtime\.launch is 'python'"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reader.io import InputError, new_folder, run, write_json
+from reader.atomic import new_folder, write_json
 
 
 def test_a_folder_appears_only_when_complete(tmp_path: Path) -> None:
@@ -35,15 +35,3 @@ def test_json_that_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text()) == {"a": 1}
-
-
-def test_wrong_input_and_a_full_disk_end_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    for error in (InputError("row 3 is wrong"), OSError(28, "No space left on device", "a.csv")):
-
-        def stage(error: Exception = error) -> None:
-            raise error
-
-        with pytest.raises(SystemExit) as ended:
-            run(stage)
-        assert str(ended.value.code).startswith("error: ")
-        assert str(error) in str(ended.value.code)

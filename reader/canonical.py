@@ -13,7 +13,7 @@ PASSED_ON = r"\b(rt|via)\s+@\w+:?"
 CUT = r"[\pL\pN]\.\.\.[\p{P}\p{S}\s]*$"  # the ellipsis is three full stops by then
 
 
-def reading(text: pyarrow.Array) -> pyarrow.Array:
+def canonical(text: pyarrow.Array) -> pyarrow.Array:
     """Reduce each tweet to bare words in lower case, without links, mentions and punctuation.
 
     Compatible characters are one (NFKC, https://unicode.org/reports/tr15/). A text of nothing but
@@ -24,9 +24,9 @@ def reading(text: pyarrow.Array) -> pyarrow.Array:
     return pc.if_else(pc.equal(words, ""), text, words)
 
 
-def readings(texts: Iterable[str]) -> list[str]:
+def canonical_texts(texts: Iterable[str]) -> list[str]:
     """Return what each text reads as."""
-    read: list[str] = reading(pyarrow.array(texts, pyarrow.string())).to_pylist()
+    read: list[str] = canonical(pyarrow.array(texts, pyarrow.string())).to_pylist()
     return read
 
 

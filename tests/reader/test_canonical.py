@@ -3,7 +3,7 @@
 import pyarrow
 import pytest
 
-from reader.reading import is_cut, reading
+from reader.canonical import canonical, is_cut
 
 SAME = [
     "flood at gate 7, run!",
@@ -19,7 +19,7 @@ SAME = [
 
 
 def read(text: str) -> str:
-    value: str = reading(pyarrow.array([text]))[0].as_py()
+    value: str = canonical(pyarrow.array([text]))[0].as_py()
     return value
 
 

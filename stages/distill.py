@@ -21,7 +21,8 @@ from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from transformers import AutoModel
 from transformers.utils import logging
 
-from reader.io import InputError, new_file
+from reader.atomic import new_file
+from reader.errors import InputError
 from reader.progress import Progress
 from stages import base_model, exact, params, tokenizer
 from stages.batches import Tweets, collate
@@ -32,28 +33,28 @@ BATCH = 64
 LANDMARKS = 1000  # of the kernel map: enough for some ten thousand tweets
 
 
-def teach(data: Path, output: Path, p: Params) -> dict[str, float]:
+def distill(data: Path, output: Path, p: Params) -> dict[str, float]:
     """Write the target of each training tweet; return how good the teachers are out of fold.
 
     Args:
         data: folder with train.parquet.
         output: Parquet file to make, with `id` and `target` from 0 to 1, in the order of the rows.
-        p: all params; `compute`, `model` and `teach` are read.
+        p: all params; `compute`, `model` and `distill` are read.
 
     Raises:
-        InputError: there are too few tweets of a class for `teach.folds`.
+        InputError: there are too few tweets of a class for `distill.folds`.
 
     """
     exact.use_threads(p.compute)
     tweets = pd.read_parquet(data / "train.parquet")
     truth = tweets["target"].to_numpy(np.float64)
     targets, quality = truth, {}
-    if p.teach.weight > 0:
+    if p.distill.weight > 0:
         rarer = int(min(truth.sum(), len(truth) - truth.sum()))
-        if rarer < p.teach.folds:
+        if rarer < p.distill.folds:
             raise InputError(
-                f"teach.folds: {rarer} training tweets of one class are too few for "
-                f"{p.teach.folds} folds; set teach.weight: 0.0 to learn from labels alone"
+                f"distill.folds: {rarer} training tweets of one class are too few for "
+                f"{p.distill.folds} folds; set distill.weight: 0.0 to learn from labels alone"
             )
         vectors, texts = embed(tweets, p), tweets["text"].to_numpy()
         expected = np.mean(
@@ -67,7 +68,7 @@ def teach(data: Path, output: Path, p: Params) -> dict[str, float]:
             "accuracy": float(((expected >= 0.5) == truth).mean()),
             "log_loss": float(log_loss(truth, expected)),
         }
-        targets = (1 - p.teach.weight) * truth + p.teach.weight * expected
+        targets = (1 - p.distill.weight) * truth + p.distill.weight * expected
     with new_file(output) as file:
         pd.DataFrame({"id": tweets["id"], "target": targets}).to_parquet(file, index=False)
     return quality
@@ -81,7 +82,7 @@ def embed(tweets: pd.DataFrame, p: Params) -> npt.NDArray[np.float32]:
     tokens = tokenizer.build(base, p.model.max_length)
     pad_id = dict(tokens.padding or {})["pad_id"]
     tokens.no_padding()
-    rows = Tweets(tweets, tokens, "teach")
+    rows = Tweets(tweets, tokens, "distill")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModel.from_pretrained(
         base,
@@ -92,7 +93,7 @@ def embed(tweets: pd.DataFrame, p: Params) -> npt.NDArray[np.float32]:
     model = model.eval().to(device)
     vectors = np.zeros((len(rows), model.config.hidden_size), np.float32)
     order = rows.lengths.argsort(kind="stable")
-    with Progress(desc="teach: embedding", total=len(rows), unit=" tweets") as progress:
+    with Progress(desc="distill: embedding", total=len(rows), unit=" tweets") as progress:
         for start in range(0, len(order), BATCH):
             here = order[start : start + BATCH]
             batch = collate([rows[i] for i in here], pad_id)
@@ -112,9 +113,9 @@ def _out_of_fold(
     p: Params,
 ) -> npt.NDArray[np.float64]:
     """Return P(disaster) of each row by a model fitted to the other folds."""
-    folds = StratifiedKFold(p.teach.folds, shuffle=True, random_state=p.teach.seed)
+    folds = StratifiedKFold(p.distill.folds, shuffle=True, random_state=p.distill.seed)
     scores = np.zeros(len(truth))
-    with Progress(desc=f"teach: {name}", total=p.teach.folds, unit=" folds") as progress:
+    with Progress(desc=f"distill: {name}", total=p.distill.folds, unit=" folds") as progress:
         for seen, unseen in folds.split(features, truth):
             model.fit(features[seen], truth[seen])
             scores[unseen] = model.predict_proba(features[unseen])[:, 1]
@@ -144,6 +145,6 @@ def _word_model() -> Pipeline:
 
 def main() -> None:
     """Run the stage as params.yaml has it."""
-    quality = teach(PREPARED, TARGETS, params.load())
+    quality = distill(PREPARED, TARGETS, params.load())
     said = ", ".join(f"{name} {value:.4f}" for name, value in quality.items())
     print(f"teachers out of fold: {said}" if said else "no teachers: the labels are the targets")

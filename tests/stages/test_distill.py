@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reader.io import InputError
+from reader.errors import InputError
 from stages import params
+from stages.distill import distill, embed
 from stages.params import Params
-from stages.teach import embed, teach
 from tests.conftest import Project
 
 
@@ -19,7 +19,7 @@ def p(pipeline: Project) -> Params:
 
 
 def weighted(p: Params, weight: float) -> Params:
-    return p.model_copy(update={"teach": p.teach.model_copy(update={"weight": weight})})
+    return p.model_copy(update={"distill": p.distill.model_copy(update={"weight": weight})})
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def data(pipeline: Project, tmp_path: Path) -> Path:
 def test_targets_lie_between_label_and_expectation(pipeline: Project) -> None:
     tweets = pd.read_parquet(pipeline.folder / "data/prepared/train.parquet")
     targets = pd.read_parquet(pipeline.folder / "data/targets.parquet")
-    weight = pipeline.params()["teach"]["weight"]
+    weight = pipeline.params()["distill"]["weight"]
     assert targets["id"].tolist() == tweets["id"].tolist()
     off = (targets["target"] - tweets["target"]).abs()
     assert 0 < off.min() < 0.2 * weight
@@ -41,7 +41,7 @@ def test_targets_lie_between_label_and_expectation(pipeline: Project) -> None:
 
 
 def test_the_expectation_is_better_than_chance(data: Path, p: Params, tmp_path: Path) -> None:
-    quality = teach(data, tmp_path / "targets.parquet", p)
+    quality = distill(data, tmp_path / "targets.parquet", p)
     truth = pd.read_parquet(data / "train.parquet")["target"]
     assert quality["accuracy"] > max(truth.mean(), 1 - truth.mean()) + 0.1
 
@@ -50,12 +50,12 @@ def test_a_wrong_label_is_doubted_from_the_others(data: Path, p: Params, tmp_pat
     """Out of fold: what is expected of a tweet does not follow that tweet's own label."""
     tweets = pd.read_parquet(data / "train.parquet")
     before, after = tmp_path / "before.parquet", tmp_path / "after.parquet"
-    teach(data, before, weighted(p, 0.5))
+    distill(data, before, weighted(p, 0.5))
     surest = pd.read_parquet(before)["target"].to_numpy().argmax()
     assert tweets["target"][surest] == 1
     tweets.loc[surest, "target"] = 0
     tweets.to_parquet(data / "train.parquet")
-    teach(data, after, weighted(p, 0.5))
+    distill(data, after, weighted(p, 0.5))
     expected_then = pd.read_parquet(before)["target"][surest] * 2 - 1
     expected_now = pd.read_parquet(after)["target"][surest] * 2
     assert expected_then > 0.75
@@ -63,7 +63,7 @@ def test_a_wrong_label_is_doubted_from_the_others(data: Path, p: Params, tmp_pat
 
 
 def test_without_weight_the_labels_are_the_targets(data: Path, p: Params, tmp_path: Path) -> None:
-    assert teach(data, tmp_path / "targets.parquet", weighted(p, 0.0)) == {}
+    assert distill(data, tmp_path / "targets.parquet", weighted(p, 0.0)) == {}
     targets = pd.read_parquet(tmp_path / "targets.parquet")["target"]
     assert targets.tolist() == pd.read_parquet(data / "train.parquet")["target"].tolist()
 
@@ -72,8 +72,8 @@ def test_too_few_tweets_for_the_folds_is_an_error(data: Path, p: Params, tmp_pat
     tweets = pd.read_parquet(data / "train.parquet")
     few = pd.concat([tweets[tweets["target"] == 0], tweets[tweets["target"] == 1].head(2)])
     few.to_parquet(data / "train.parquet")
-    with pytest.raises(InputError, match=r"teach.folds: 2 training tweets .* 3 folds; set teach.w"):
-        teach(data, tmp_path / "targets.parquet", p)
+    with pytest.raises(InputError, match=r"distill.folds: 2 training tweets .* 3 folds; set "):
+        distill(data, tmp_path / "targets.parquet", p)
     assert not (tmp_path / "targets.parquet").exists()
 
 
