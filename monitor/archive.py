@@ -50,24 +50,26 @@ def predictions(place: str, schema: pyarrow.Schema) -> Iterator[pyarrow.Table]:
     total = sum(map(size, names))
     with Progress(desc="monitor: answers", total=total, unit="B", unit_scale=True) as progress:
         for name in names:
+            written = _written(name)
             with opened(name) as table:
                 added, own = table.columns[-ADDED:], table.optional(text)
                 shown = [own] if own in table.columns[:-ADDED] else []
                 for chunk in table.chunks([*shown, *added]):
-                    yield _lines(chunk.table, chunk.numbers.tolist(), name, bool(shown), schema)
+                    ids = [f"{name}:{number}" for number in chunk.numbers]
+                    yield _lines(chunk.table, ids, written, bool(shown), schema)
             progress.update(size(name))
 
 
 def _lines(
-    rows: pyarrow.Table, numbers: list[int], name: str, has_text: bool, schema: pyarrow.Schema
+    rows: pyarrow.Table, ids: list[str], written: datetime, has_text: bool, schema: pyarrow.Schema
 ) -> pyarrow.Table:
     label, probability, model = rows.columns[-ADDED:]
     texts: list[str] = rows.column(0).to_pylist() if has_text else []
     unknown: list[Any] = [None] * len(rows)
     columns = {
         "schema": [1] * len(rows),
-        "id": [f"{name}:{number}" for number in numbers],
-        "time": [_written(name)] * len(rows),
+        "id": ids,
+        "time": [written] * len(rows),
         "model": model,
         "probability": pc.cast(probability, pyarrow.float64()),
         "label": label,
@@ -81,6 +83,7 @@ def _lines(
 
 
 def _written(name: str) -> datetime:
-    system, path = fsspec.core.url_to_fs(name)
-    moment: datetime = system.modified(path)
+    with reaching(name):
+        system, path = fsspec.core.url_to_fs(name)
+        moment: datetime = system.modified(path)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

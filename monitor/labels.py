@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from locked.manifest import LABELS
-from monitor.logs import Lines, blocks
+from monitor.logs import SKEW, Lines, blocks
 from monitor.window import Log, Rows
 from reader.errors import InputError
 from reader.format import Format, fold
@@ -76,6 +76,8 @@ def _verdict(line: bytes) -> tuple[str, datetime, str, bool] | None:
     time = datetime.fromisoformat(given.get("time") or entry["timestamp"]).astimezone(UTC)
     if given["label"] not in LABELS or not isinstance(given["right"], bool):
         raise ValueError("no verdict")
+    if time > datetime.now(UTC) + SKEW:
+        raise ValueError("a clock that is ahead: it would overrule all others")
     return str(given["id"]), time, given["label"], given["right"]
 
 

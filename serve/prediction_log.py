@@ -36,6 +36,7 @@ FILE_SIZE, FILE_AGE = 64 * 2**20, 3600  # bytes, seconds; then another file is b
 FOLDER_SIZE = 2**30  # bytes of all its files; whoever collects them makes room
 CLOSING = 2  # seconds for what waits, at the end
 TELLING = 60  # seconds between two warnings
+DROPPED = "prediction log lines dropped"  # which deploy/setup/dropped.yaml counts
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class PredictionLog:
         dropped, now = self.refused + self.failed, time.monotonic()
         if dropped > self.told and (last or now - self.told_at >= TELLING):
             fields = {"fields": {"dropped": dropped - self.told}}
-            logger.warning("prediction log lines dropped", extra=fields)
+            logger.warning(DROPPED, extra=fields)
             self.told, self.told_at = dropped, now
 
     def _line(self, said: Said) -> bytes:

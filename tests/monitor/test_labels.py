@@ -1,5 +1,6 @@
 """Labels find their answers by id, and nothing that a client claims is taken for it."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -74,10 +75,12 @@ def test_verdicts_among_a_servers_other_lines(tmp_path: Path, lines: list[Line])
 def test_broken_verdicts_are_counted(tmp_path: Path, lines: list[Line]) -> None:
     path = write(tmp_path / "f.jsonl", [verdict(lines[0], right=True)])
     bad = ["{", "[]", '{"id": "a"}', '{"id": "a", "time": "x", "label": "disaster", "right": true}']
-    path.write_text(path.read_text() + "\n".join(bad))
+    times = ("0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-23:59", "2990-01-01T00:00:00Z")
+    late = [json.dumps(verdict(lines[0], right=False, time=time)) for time in times]
+    path.write_text(path.read_text() + "\n".join([*bad, *late]))
     counts = Lines()
-    assert len(read_feedback([str(path)], counts)) == 1
-    assert (counts.read, counts.broken, counts.named[0]) == (5, 4, f"{path}:2")
+    assert read_feedback([str(path)], counts)["right"].tolist() == [True]
+    assert (counts.read, counts.broken, counts.named[0]) == (8, 7, f"{path}:2")
     with pytest.raises(InputError, match=r"none.jsonl: no such file"):
         read_feedback([str(tmp_path / "none.jsonl")], counts)
     assert len(read_feedback([], counts)) == 0

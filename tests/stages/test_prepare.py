@@ -75,6 +75,7 @@ def test_near_duplicates_become_one_and_conflicts_are_decided(tmp_path: Path) ->
         "groups_decided_by_majority": 1,
         "groups_dropped_on_a_tie": 1,
         "dropped_like_an_earlier_split": 0,
+        "dropped_like_what_judges": 0,
         "much_alike_in_one_split": 0,
     }
 

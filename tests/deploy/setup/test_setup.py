@@ -11,6 +11,7 @@ from deploy.setup import __main__ as setup
 from deploy.setup.__main__ import answers, down, service, status, up
 from deploy.setup.resources import Resource, accounts, resources
 from reader.errors import InputError
+from serve.prediction_log import DROPPED
 from tests.deploy.google_cloud import NUMBER, GoogleCloud
 
 AT = Place("my-project")
@@ -164,6 +165,7 @@ def test_the_daily_report_is_a_job_that_starts_itself(google: GoogleCloud) -> No
     assert schedule["httpTarget"]["uri"] == f"https://run.googleapis.com/v2/{started}"
     assert schedule["httpTarget"]["oauthToken"]["serviceAccountEmail"] == account
     assert held["logging"]["valueExtractor"] == "EXTRACT(jsonPayload.dropped)"
+    assert f'jsonPayload.message="{DROPPED}"' in held["logging"]["filter"]
     down(wanted, delete_data=False)
     assert google.held == {}
 
