@@ -13,8 +13,9 @@ import pytest
 
 from locked.manifest import MANIFEST
 from locked.reference import REFERENCE
-from serve import metrics, prediction_log
-from serve.prediction_log import Folder, FullError, PredictionLog, Said
+from serve import log_output, metrics, prediction_log
+from serve.log_output import Folder, FullError
+from serve.prediction_log import PredictionLog, Said
 from serve.settings import Settings
 from tests.conftest import HANG, Project
 from tests.serve.running import Running, ends, load, serving, wait_until
@@ -152,8 +153,8 @@ def test_a_full_disk_drops_and_counts(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_files_are_rotated_and_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(prediction_log, "FILE_SIZE", 30)
-    monkeypatch.setattr(prediction_log, "FOLDER_SIZE", 100)
+    monkeypatch.setattr(log_output, "FILE_SIZE", 30)
+    monkeypatch.setattr(log_output, "FOLDER_SIZE", 100)
     folder = Folder(tmp_path)
     for number in range(10):
         folder.write(b'{"id": %d}\n' % number)
@@ -179,7 +180,7 @@ def test_a_file_that_is_taken_away_is_followed_by_another(tmp_path: Path) -> Non
 def test_dropped_lines_are_said_at_times(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(prediction_log, "FOLDER_SIZE", 0)
+    monkeypatch.setattr(log_output, "FOLDER_SIZE", 0)
     monkeypatch.setattr(prediction_log, "TOGETHER", 1)
     log = made(tmp_path)
     log.note([said(f"{number}") for number in range(5)])
