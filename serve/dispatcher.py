@@ -184,6 +184,7 @@ class Dispatcher:
         worker.has_died()
         for part in worker.parts:
             if part.counts:
+                metrics.REJECTED.labels("worker").inc()
                 self._fail(part.job, HTTPException(503, "the worker died; try again", RETRY))
 
     def _fail(self, job: Job, error: HTTPException) -> None:

@@ -25,7 +25,7 @@ LOG_DROPPED = Counter("prediction_log_dropped", "Lines that it lacks.", ["reason
 
 for outcome in ("done", "rejected"):
     SWAPS.labels(outcome)
-for reason in ("queue", "timeout", "key", "too_large", "too_slow", "held"):
+for reason in ("queue", "timeout", "worker", "key", "too_large", "too_slow", "held"):
     REJECTED.labels(reason)
 for verdict in ("right", "wrong"):
     FEEDBACK.labels(verdict)

@@ -15,6 +15,7 @@ from serve.keys import Keys
 from serve.limits import Body, Held, RefusedError, check_length
 from serve.logs import trace_fields
 
+REASON = "disaster_tweets.reason"  # in a scope: why a request was not answered, for the log
 REQUEST_ID: ContextVar[str] = ContextVar("REQUEST_ID", default="")
 SAFE_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
@@ -107,6 +108,7 @@ class Middleware:
             _check_origin(method, headers)
             await self.app(scope, body.receive, send_unless_refused)
         except RefusedError as refused:
+            scope[REASON] = refused.detail
             if not status:
                 await _refuse(refused.status, refused.detail, noted_send)
         except Exception:
@@ -120,7 +122,8 @@ class Middleware:
             metrics.REQUESTS.labels(method, route, status).inc()
             metrics.LATENCY.labels(route).observe(seconds)
             if logger.isEnabledFor(logging.INFO):
-                self._log(method, headers, route, request_id, status, size, seconds)
+                reason = scope.get(REASON)
+                self._log(method, headers, route, request_id, status, size, seconds, reason)
 
     def _plain(self, scope: Scope) -> Scope:
         """Return the request as the routes know it: what clients and proxies vary is undone."""
@@ -153,6 +156,7 @@ class Middleware:
         status: int,
         size: int,
         seconds: float,
+        reason: str | None,
     ) -> None:
         fields: dict[str, Any] = {
             "request_id": request_id,
@@ -169,6 +173,8 @@ class Middleware:
                 self.project,
             ),
         }
+        if reason:
+            fields["reason"] = reason
         level = logging.INFO if status < 500 else logging.ERROR
         if status == 503:  # said on purpose: not ready, draining or too late
             level = logging.WARNING

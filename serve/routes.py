@@ -10,10 +10,12 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from locked.engines import fastest
 from locked.manifest import LockedModelError
@@ -25,7 +27,7 @@ from serve.dispatcher import RETRY, Dispatcher
 from serve.explain import explain, variants
 from serve.feedback import NotRecordedError, recorder_of
 from serve.keys import Keys
-from serve.middleware import REQUEST_ID
+from serve.middleware import REASON, REQUEST_ID
 from serve.prediction_log import PredictionLog
 from serve.remote_worker import ModelRejectedError, NoWorkerError
 from serve.schema import (
@@ -55,7 +57,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         422: "A field is wrong.",
         429: "More is asked than can be answered.",
         500: "The model failed.",
-        503: "No worker could answer in time.",
+        503: "No worker could answer in time, or the one that tried died.",
     }.items()
 }
 
@@ -142,8 +144,8 @@ def register(
         return said  # type: ignore[return-value]
 
     keys = Keys(options.api_keys)
-    closed = [options.predict_route, "/explain", "/feedback", "/metrics"] if keys.digests else []
-    guarded = dict.fromkeys(closed, keys)
+    posts = [route.path for route in app.routes if "POST" in getattr(route, "methods", ())]  # type: ignore[attr-defined]
+    guarded = dict.fromkeys([*posts, "/metrics"] if keys.digests else [], keys)
     if options.admin_key:
         _add_admin(app, model)
         guarded["/reload"] = Keys([options.admin_key])
@@ -192,11 +194,18 @@ def _add_file(app: FastAPI, path: str, file: Path) -> None:
         return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
 
-def refuse(_request: Request, error: Exception) -> Response:
+async def fail(request: Request, error: StarletteHTTPException) -> Response:
+    """Answer as FastAPI does, and have the log say why."""
+    request.scope[REASON] = error.detail
+    return await http_exception_handler(request, error)
+
+
+def refuse(request: Request, error: Exception) -> Response:
     """Say what is wrong with a request without repeating it.
 
     FastAPI's own answer does, and fails itself where the request holds NaN or a lone surrogate.
     """
     problems = error.errors() if isinstance(error, RequestValidationError) else []
     detail = [{key: problem[key] for key in ("type", "loc", "msg")} for problem in problems]
+    request.scope[REASON] = ", ".join(problem["type"] for problem in detail[:3])
     return Response(json.dumps({"detail": detail}), 422, media_type="application/json")

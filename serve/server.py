@@ -1,6 +1,6 @@
 """LitServe's part: it keeps a main process, the HTTP process and its workers.
 
-What of it is overridden, and why, is in this file alone.
+What of it is overridden, and why, is in this file; what a worker runs, in serve/worker.py.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from litserve.callbacks.base import CallbackRunner
 from litserve.loops import inference_worker
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from locked.cpus import cpus
@@ -73,6 +74,7 @@ class Server(ls.LitServer):
         app.router.routes = [r for r in app.routes if getattr(r, "path", "") == app.openapi_url]
         app.user_middleware.clear()
         app.add_exception_handler(RequestValidationError, routes.refuse)
+        app.add_exception_handler(HTTPException, routes.fail)
         guarded = routes.register(
             app, options, self.dispatcher, self.model, self.prediction_log, self.state
         )

@@ -104,13 +104,13 @@ def test_a_search_survives_a_trial_that_fails(project: Project) -> None:
 
 
 def test_the_best_is_the_lowest_loss(project: Project) -> None:
-    code, said = sweep(project, "export.calibration_rows=1,10,60", "--jobs", "2")
+    code, said = sweep(project, "export.calibration_rows=1,60", "--jobs", "2")
     assert code == 0, said
     losses = {name: float(loss) for name, loss in re.findall(r"(sweep-\d)  \w+ (0\.\d+)", said)}
-    assert len(losses) == 3
+    assert len(losses) == 2
     assert len(set(losses.values())) > 1
     best = min(losses, key=lambda name: losses[name])
-    assert f"best of 3: validation_log_loss {losses[best]:.4f}" in said
+    assert f"best of 2: validation_log_loss {losses[best]:.4f}" in said
     project.run(*re.findall(r"dvc exp apply sweep-\d", said)[0].split())
     figures = json.loads((project.folder / "models/metrics.json").read_text())
     assert figures["validation_log_loss"] == pytest.approx(losses[best], abs=1e-4)

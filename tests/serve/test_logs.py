@@ -68,6 +68,23 @@ def test_a_request_is_one_line_without_its_text(server: Running) -> None:
     assert "flood" not in server.output()
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"txt": "a private flood"}, "missing"),
+        ({"instances": [{"text": ""}]}, "string_pattern_mismatch"),
+        ({"text": "x" * 17_000_000}, "the body is over 16777216 bytes"),
+    ],
+)
+def test_a_refusal_says_why(server: Running, body: dict[str, object], reason: str) -> None:
+    name = f"refused-{reason[:7].replace(' ', '-')}"
+    httpx.post(f"{server.url}/predict", json=body, headers={"X-Request-ID": name})
+    assert wait_until(lambda: name in server.output())
+    (line,) = (json.loads(line) for line in server.output().splitlines() if name in line)
+    assert line["reason"] == reason
+    assert "private" not in server.output()
+
+
 @pytest.mark.parametrize("given", ["", "x" * 65, "a b", 'a"b', "{}"])
 def test_an_odd_request_id_is_replaced(server: Running, given: str) -> None:
     answer = httpx.get(f"{server.url}/health", headers={"X-Request-ID": given})

@@ -56,6 +56,13 @@ def test_a_key_opens_what_is_guarded(guarded: Running, route: str) -> None:
     assert not any(key in guarded.output() for key in KEYS)
 
 
+def test_no_route_that_takes_something_is_open(guarded: Running) -> None:
+    paths = httpx.get(f"{guarded.url}/openapi.json").json()["paths"]
+    posts = [path for path, methods in paths.items() if "post" in methods]
+    assert {"/predict", "/explain", "/feedback"} <= {*posts}
+    assert [httpx.post(f"{guarded.url}{path}").status_code for path in posts] == [401] * len(posts)
+
+
 def test_a_slash_at_the_end_changes_nothing(guarded: Running) -> None:
     def ask(**headers: str) -> int:
         return httpx.post(

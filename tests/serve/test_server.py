@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import litserve as ls
 import pytest
+from litserve.loops import inference_worker
 
 from serve.server import Server, threads
 from serve.settings import Settings
@@ -284,6 +285,12 @@ def test_litserve_has_what_is_leant_on() -> None:
     }
     overridden = {name for name in vars(Server) if hasattr(ls.LitServer, name)}
     assert {name for name in overridden if not name.startswith("__")} == leant_on.keys()
+    source = inspect.getsource(ls.LitServer)
+    for name in ("monitor_internal", "uvicorn_graceful_timeout", "_shutdown_event", "_transport"):
+        assert f"self.{name}" in source, f"LitServe {ls.__version__} has no {name}: serve/server.py"
+    worker = "lit_api device worker_id request_queue transport workers_setup_status"
+    called = " ".join(inspect.signature(inference_worker).parameters)
+    assert called == f"{worker} callback_runner restart_workers"
     for name, parameters in leant_on.items():
         found = " ".join(inspect.signature(getattr(ls.LitServer, name)).parameters)
         assert found == parameters, f"LitServe {ls.__version__} has another {name}: serve/server.py"
