@@ -38,6 +38,8 @@ def openvino(network: Path, threads: int) -> Engine:
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": threads,
+            # each of several processes would take the same cores, and leave the others idle
+            "ENABLE_CPU_PINNING": False,
         },
     )
     queue = ov.AsyncInferQueue(compiled, threads)

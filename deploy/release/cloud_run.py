@@ -82,13 +82,13 @@ def release(at: Place, image: str, model: str, soak: float) -> None:
         gcloud("run", "services", "replace", str(path), *where(at))
     service = present(at)
     new, url = service["status"]["latestCreatedRevisionName"], service["status"]["url"]
-    tags = {t.get("tag"): t.get("url") for t in service["status"]["traffic"]}
+    candidate = _candidate(service)
     try:
-        _try(f"{new} without traffic", tags[CANDIDATE], model, key)
+        _try(f"{new} without traffic", candidate, model, key)
         if before not in ("", new):
             _send(at, {before: 100 - SHARE, new: SHARE})
             # Asked by its own address: what the one before answers is no reason to keep that one.
-            _try(f"{new} with {SHARE} % of the traffic", tags[CANDIDATE], model, key, soak)
+            _try(f"{new} with {SHARE} % of the traffic", candidate, model, key, soak)
         _send(at, {new: 100})
         _try(f"{new} with all traffic", url, model, key)
     except BaseException as error:
@@ -111,7 +111,7 @@ def report_on(at: Place, tag: str) -> None:
 
 
 def back(at: Place) -> None:
-    """Give all traffic to the revision before the one that has it."""
+    """Give all traffic to the last revision before the one that has it that answers well."""
     service = present(at)
     shares = serving(service)
     if not shares:
@@ -123,9 +123,26 @@ def back(at: Place) -> None:
     earlier = [each for each in listed[: names.index(now)] if not _failed(each)]
     if not earlier:
         raise InputError(f"there is no revision before {now}")
-    before = earlier[-1]["metadata"]["name"]
-    _send(at, {before: 100})
-    _try(f"{before} with all traffic", service["status"]["url"], "", _keys(at)[1])
+    key = _keys(at)[1]
+    for each in reversed(earlier):
+        before = each["metadata"]["name"]
+        tag = f"--update-tags={CANDIDATE}={before}"
+        gcloud("run", "services", "update-traffic", NAME, tag, *where(at))
+        try:  # it may be one that was refused when it was released
+            _try(f"{before} without traffic", _candidate(present(at)), "", key)
+        except InputError as error:
+            print(error, flush=True)
+            continue
+        _send(at, {before: 100})
+        _try(f"{before} with all traffic", service["status"]["url"], "", key)
+        return
+    raise InputError(f"no revision before {now} answers as it should; {now} stays in use")
+
+
+def _candidate(service: Any) -> str:  # noqa: ANN401 - Knative's own
+    """Return the address of the revision that is reached by the tag alone."""
+    tags = {t.get("tag"): t["url"] for t in service["status"]["traffic"] if t.get("url")}
+    return str(tags[CANDIDATE])
 
 
 def _failed(revision: Any) -> bool:  # noqa: ANN401 - Knative's own

@@ -1,6 +1,9 @@
 """Each engine answers as the network is defined, within what is allowed."""
 
+import contextlib
 import json
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,22 @@ def test_an_engine_answers_as_the_reference(pipeline: Project, engine: Name) -> 
     )
     assert difference.mean() < MEAN
     assert difference.max() < TOLERANCE
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux tells")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_thread_is_bound_to_a_core(pipeline: Project, engine: Name) -> None:
+    """Else several processes share the first cores, and leave the others idle."""
+    pytest.importorskip(engine)
+    model = Classifier(pipeline.folder / "models/classifier", 2, engine)
+    asking = threading.Thread(target=model.probabilities, args=(["Flood in the valley"] * 1000,))
+    asking.start()
+    bound = set()
+    while asking.is_alive():
+        for task in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(ProcessLookupError):  # a thread that has ended
+                bound.add(frozenset(os.sched_getaffinity(int(task.name))))
+    assert bound == {frozenset(os.sched_getaffinity(0))}
 
 
 @pytest.mark.parametrize("engine", ENGINES)

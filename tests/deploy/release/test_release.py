@@ -85,6 +85,18 @@ def test_a_release_goes_step_by_step_and_back(cloud: GoogleCloud, version: str) 
         back(AT)
 
 
+def test_nothing_goes_back_to_what_does_not_answer(
+    cloud: GoogleCloud, version: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2):
+        cloud_run.release(AT, f"image@sha256:{number}", version, 0)
+    cloud.tag_url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(InputError, match="no revision before disaster-tweets-00002 answers"):
+        back(AT)
+    assert shares(cloud) == {"disaster-tweets-00002": 100}
+    assert "disaster-tweets-00001 without traffic: " in capsys.readouterr().out
+
+
 def test_the_daily_report_judges_what_is_in_use(
     google: GoogleCloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
