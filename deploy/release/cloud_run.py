@@ -134,7 +134,11 @@ def back(at: Place) -> None:
             print(error, flush=True)
             continue
         _send(at, {before: 100})
-        _try(f"{before} with all traffic", service["status"]["url"], "", key)
+        try:
+            _try(f"{before} with all traffic", service["status"]["url"], "", key)
+        except InputError as error:
+            _send(at, shares)
+            raise InputError(f"{error}\nin use: {now}") from error
         return
     raise InputError(f"no revision before {now} answers as it should; {now} stays in use")
 

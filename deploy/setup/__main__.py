@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from deploy.google import NAME, NAMING, GcloudError, Place, ask, gcloud, number, place, shown
-from deploy.setup.resources import ITS_NAME, Command, Resource, resources
+from deploy.setup.resources import ITS_NAME, Command, Resource, resources, stale
 from experiments.repository import git
 from reader.errors import InputError, run
 
@@ -56,13 +56,16 @@ def _patiently(command: Command, given: str | None) -> None:
             return
 
 
-def status(wanted: list[Resource]) -> int:
-    """Print what is there and what is not; return how much is missing."""
+def status(wanted: list[Resource], at: Place) -> tuple[int, int]:
+    """Print what is there and what is not; return how much is missing, and how much too much."""
     said = answers(wanted)
     there = [bool(each.found(said[each.ask])) for each in wanted]
     for found, each in zip(there, wanted, strict=True):
         print(f"{'ok' if found else '-':8}{each.what}")
-    return there.count(False)
+    extra = list(stale(wanted, said, at))
+    for command in extra:
+        print(f"{'!':8}roles.yaml does not say this; to take it away: {shown(command)}")
+    return there.count(False), len(extra)
 
 
 def down(wanted: list[Resource], delete_data: bool) -> list[str]:
@@ -155,8 +158,12 @@ def main() -> None:
             print(f"kept: {what}")
         if kept:
             print("to delete them too, for good: python -m deploy.setup down --delete-data")
-    elif missing := status(wanted):
-        raise InputError(f"{missing} of {len(wanted)} are missing: make cloud")
+    else:
+        missing, extra = status(wanted, at)
+        said = [f"{missing} of {len(wanted)} are missing: make cloud"] if missing else []
+        said += [f"{extra} roles too many: run the lines with !"] if extra else []
+        if said:
+            raise InputError("\n".join(said))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ class Resource:
     gone: Fields = field(default_factory=dict)
     remove: Command = ()  # ITS_NAME in it stands for the `name` of what is found
     again: Command = ()  # instead of `make`, where something is found that does not fit
+    file: str = ""  # what is found must say what this says
+    within: str = ""  # in this field
     data: bool = False  # removed only on demand
     new_key: bool = False  # the standard input of `make` is a new key
 
@@ -50,7 +52,20 @@ class Resource:
         def agree(fields: Fields) -> Iterator[bool]:
             return (fnmatchcase(str(item.get(key)), value) for key, value in fields.items())
 
+        if self.file:
+            said = yaml.load(Path(self.file))
+            if not says(item.get(self.within) if self.within else item, said):
+                return False
         return all(agree(self.there)) and not any(agree(self.gone))
+
+
+def says(found: Any, wanted: Any) -> bool:  # noqa: ANN401 - whatever JSON can hold
+    """Say whether nested values are as wanted; Google may have added fields of its own."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return all(says(found.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(found) == len(wanted) and all(map(says, found, wanted))
+    return bool(found == wanted)
 
 
 @dataclass(frozen=True)
@@ -176,3 +191,23 @@ def _grant(on: str, member: str, role: str, condition: str, known: dict[str, str
         {"role": role, "member": member},
         remove=_command(f"{command} remove-iam-policy-binding {binding}", known),
     )
+
+
+def stale(wanted: list[Resource], said: dict[Command, Any], at: Place) -> Iterator[Command]:
+    """Yield the commands that take away what accounts of this name have and the table does not say.
+
+    Only what the table still names is looked at.
+    """
+    grants = [each for each in wanted if isinstance(each, Grant)]
+    suffix = f"@{at.project}.iam.gserviceaccount.com"
+    for question in dict.fromkeys(each.ask for each in grants):
+        listed = {(g.there["role"], g.there["member"]) for g in grants if g.ask == question}
+        remove = [w if w != "get-iam-policy" else "remove-iam-policy-binding" for w in question]
+        # These commands ask which condition; the role goes under any.
+        every = ["--all"] if question[0] in ("projects", "secrets", "iam") else []
+        for binding in (said[question] or {}).get("bindings", []):
+            for member in binding["members"]:
+                ours = member.startswith(f"serviceAccount:{NAME}-") and member.endswith(suffix)
+                if ours and (binding["role"], member) not in listed:
+                    of = (f"--member={member}", f"--role={binding['role']}")
+                    yield (*remove, *of, *every)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.google import GcloudError, Place
+from deploy.google import GcloudError, Place, gcloud
 from deploy.setup import __main__ as setup
 from deploy.setup.__main__ import answers, down, service, status, up
 from deploy.setup.resources import Resource, accounts, resources
@@ -123,7 +123,7 @@ def test_everything_is_made_once_and_removed_but_for_the_data(
     assert not [b for p in google.policies.values() for b in p.get("bindings", [])]
 
     data = [t for t in SOME if t.data]
-    assert status(data) == 0
+    assert status(data, AT) == (0, 0)
     down(data, delete_data=True)
     assert not [key for key in google.held if "/b/" in key or "repositories" in key]
     assert "removing: bucket" in capsys.readouterr().out
@@ -138,12 +138,14 @@ def test_the_log_goes_to_the_bucket_and_is_kept_for_some_time(google: GoogleClou
     assert 'service_name="disaster-tweets"' in sink["filter"]
     assert 'jsonPayload.message=("prediction" OR "feedback")' in sink["filter"]
     rules = google.held["storage/b/my-project-disaster-tweets"]["lifecycle"]["rule"]
-    of_log = {"age": 90, "matchesPrefix": ["run.googleapis.com/"]}
+    of_log = {"age": 90, "matchesPrefix": ["run.googleapis.com/"]}  # as lifecycle.json says
     assert of_log in [rule["condition"] for rule in rules]
     google.held[key]["filter"] = "another"
-    rules[:] = [rule for rule in rules if rule["condition"] != of_log]
+    next(rule for rule in rules if rule["condition"] == of_log)["condition"]["age"] = 30
     assert up(wanted) == 2  # what an older version made is brought up to date
     assert up(wanted) == 0
+    again = google.held["storage/b/my-project-disaster-tweets"]["lifecycle"]["rule"]
+    assert of_log in [rule["condition"] for rule in again]
     down(wanted, delete_data=False)
     assert key not in google.held
 
@@ -199,6 +201,18 @@ def test_a_new_account_may_not_be_known_everywhere_yet(
     google.refusals["PUT", "/iam"] = 400, "Service account serve does not exist."
     up([grant])
     assert grant.found(answers([grant])[grant.ask])
+
+
+def test_what_the_table_no_longer_says_is_named_with_the_line_that_takes_it_away(
+    google: GoogleCloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = [resource("build has artifactregistry.writer")]
+    up([resource("train has artifactregistry.reader"), *wanted])
+    assert status(wanted, AT) == (0, 1)
+    line = capsys.readouterr().out.partition("take it away: ")[2]
+    assert f"--member=serviceAccount:{AT.account('train')} --role=roles/" in line
+    gcloud(*shlex.split(line)[1:])
+    assert status(wanted, AT) == (0, 0)
 
 
 def test_a_refusal_is_no_absence(google: GoogleCloud) -> None:
