@@ -116,6 +116,7 @@ def test_wandb_has_the_curves_offline_under_one_id(
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "HOME": str(tmp_path),
             "HTTPS_PROXY": NOWHERE,
+            "WANDB_HTTP_TIMEOUT": "2",  # seconds; 10 else
             "DVC_EXP_NAME": "slower",
             **key,
         },
