@@ -91,7 +91,7 @@ def bertweet(folder: Path) -> Tokenizer:
         if {left, right, left + right} <= vocabulary.keys():
             merges.append((left, right))
     tokenizer = Tokenizer(
-        models.BPE(vocabulary, merges, unk_token="<unk>", end_of_word_suffix="</w>")  # noqa: S106
+        models.BPE(vocabulary, merges, unk_token="<unk>", end_of_word_suffix="</w>")  # noqa: S106 - a word
     )
     tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

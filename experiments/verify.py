@@ -62,7 +62,7 @@ def _run(command: list[str], folder: Path) -> int:
     ) as process:
         try:
             return process.wait()
-        except BaseException:
+        except BaseException:  # Ctrl-C too takes its processes along
             os.killpg(process.pid, signal.SIGKILL)
             raise
 

@@ -3,4 +3,4 @@
 import sys
 
 # Without it, OpenVINO sends nothing to its makers: it would at each import, unasked.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # as Python allows

@@ -65,19 +65,19 @@ def _lines(
 ) -> pyarrow.Table:
     label, probability, model = rows.columns[-ADDED:]
     texts: list[str] = rows.column(0).to_pylist() if has_text else []
-    unknown: list[Any] = [None] * len(rows)
+    nothing: list[Any] = [None] * len(rows)
     columns = {
-        "schema": [1] * len(rows),
+        "schema": nothing,
         "id": ids,
         "time": [written] * len(rows),
         "model": model,
         "probability": pc.cast(probability, pyarrow.float64()),
         "label": label,
-        "features": [features(t, ()) | {"unknown": None} for t in texts] if texts else unknown,
+        "features": [features(t, ()) | {"unknown": None} for t in texts] if texts else nothing,
         "rate": [1.0] * len(rows),
-        "hash": [" ".join(words(t)) for t in texts] if texts else unknown,
-        "text": texts or unknown,
-        "ms": unknown,
+        "hash": [" ".join(words(t)) for t in texts] if texts else nothing,
+        "text": texts or nothing,
+        "ms": nothing,
     }
     return pyarrow.table([columns[field.name] for field in schema], schema=schema)
 

@@ -127,7 +127,7 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(  # noqa: S310 - our own server's
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own
         return dict(json.load(answer))
 
 
@@ -135,7 +135,7 @@ def _wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> N
     deadline = time.monotonic() + READY
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310
+            with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310 - our own
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)

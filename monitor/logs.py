@@ -89,7 +89,7 @@ def blocks(places: list[str], what: str) -> Iterator[tuple[str, int, list[bytes]
                 unpacked(raw, name) as (opened, _),
             ):
                 # a bucket's file itself reads lines one by one
-                buffered = io.BufferedReader(opened)  # type: ignore[type-var]
+                buffered = io.BufferedReader(opened)  # type: ignore[type-var] # any reader will do
                 number, done = 1, 0
                 while block := buffered.readlines(BLOCK):
                     yield name, number, block

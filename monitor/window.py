@@ -177,10 +177,8 @@ def _distinct(columns: dict[str, npt.NDArray[Any]], lines: Lines) -> dict[str, n
     ids = np.sort(columns["ids"])
     if not (ids[1:] == ids[:-1]).any():
         return columns
-    keys = [columns[name] for name in ("probabilities", "times", "ids")]
-    order = np.lexsort(keys)
-    double = np.zeros(len(order), dtype=bool)
-    double[order[1:]] = np.all([key[order[1:]] == key[order[:-1]] for key in keys], axis=0)
+    keys = {name: columns[name] for name in ("ids", "times", "probabilities")}
+    double = pd.DataFrame(keys).duplicated().to_numpy()
     lines.double += int(double.sum())
     return {name: values[~double] for name, values in columns.items()}
 

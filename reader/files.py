@@ -164,7 +164,7 @@ def unpacked(raw: BinaryIO, name: str) -> Iterator[tuple[BinaryIO, str]]:
             raise NoTableError(f"{name}: this is {what}")
     if head.startswith(ZIP):
         with zipfile.ZipFile(raw) as archive, archive.open(_member(archive, name)) as inside:
-            yield io.BufferedReader(inside), "zip"  # type: ignore[type-var]
+            yield io.BufferedReader(inside), "zip"  # type: ignore[type-var] # any reader will do
         return
     kind = next((kind for sign, kind in COMPRESSED.items() if head.startswith(sign)), None)
     if kind is None:

@@ -12,7 +12,7 @@ LOG_INTERVAL = 10.0  # seconds between two lines in a log
 class Progress(tqdm):
     """A tqdm bar on a terminal; a line now and then where the output is no terminal."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - tqdm's
         kwargs.setdefault("disable", os.environ.get("RANK", "0") != "0")  # of a group, the first
         super().__init__(*args, **kwargs)
         if not self.disable and not self.fp.isatty():
@@ -22,5 +22,5 @@ class Progress(tqdm):
     def status_printer(file: TextIO) -> Callable[[str], None]:
         """Return what prints the state of the bar to `file`."""
         if file.isatty():
-            return tqdm.status_printer(file)  # type: ignore[no-any-return]
+            return tqdm.status_printer(file)  # type: ignore[no-any-return] # has no types
         return lambda state: print(state.strip(), file=file, flush=True) if state.strip() else None

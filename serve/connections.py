@@ -51,7 +51,7 @@ def end(listener: socket.socket) -> None:
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, which would wait for a request's head for ever."""
 
-    def connection_made(self, transport: Any) -> None:  # noqa: ANN401
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvloop's or asyncio's
         """Wait for the first request."""
         super().connection_made(transport)
         self._leaving = False

@@ -118,7 +118,7 @@ class CurrentModel:
 def _counted() -> Iterator[None]:
     try:
         yield
-    except Exception:
+    except Exception:  # whatever it was, it goes on
         metrics.SWAPS.labels("rejected").inc()
         raise
     metrics.SWAPS.labels("done").inc()

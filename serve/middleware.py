@@ -38,6 +38,7 @@ DOCS_POLICY = (
     "connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
 )
 DOCS = "/docs"
+RELOAD = "/reload"
 
 logger = logging.getLogger("serve.requests")
 
@@ -49,7 +50,9 @@ class Middleware:
         self,
         app: ASGIApp,
         *,
-        guarded: dict[str, Keys],
+        keys: Keys,
+        admin_keys: Keys,
+        guarded: set[str],
         routes: set[str],
         project: str | None,
         root_path: str,
@@ -58,13 +61,17 @@ class Middleware:
 
         Args:
             app: what answers.
-            guarded: the keys that open a route, for each route that needs one.
+            keys: what opens whatever is not a GET; none, if there are none.
+            admin_keys: what opens /reload instead.
+            guarded: the paths that need a key for a GET too.
             routes: the paths that metrics name; all others are "other".
             project: the Google Cloud project that traces belong to.
             root_path: what a proxy puts before every path, whether it takes it off again or not.
 
         """
         self.app = app
+        self.keys = keys
+        self.admin_keys = admin_keys
         self.guarded = guarded
         self.routes = routes
         self.project = project
@@ -103,7 +110,7 @@ class Middleware:
             await noted_send(message)
 
         try:
-            self._check_key(path, headers)
+            self._check_key(scope["method"], path, headers)
             check_length(headers)
             _check_origin(method, headers)
             await self.app(scope, body.receive, send_unless_refused)
@@ -111,7 +118,7 @@ class Middleware:
             scope[REASON] = refused.detail
             if not status:
                 await _refuse(refused.status, refused.detail, noted_send)
-        except Exception:
+        except Exception:  # of whatever is below: no request goes without an answer
             logger.exception("unexpected", extra={"fields": {"request_id": request_id}})
             if not status:
                 await _refuse(500, "internal error", noted_send)
@@ -139,8 +146,9 @@ class Middleware:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         return {**scope, "headers": headers, "method": method, "path": path}
 
-    def _check_key(self, path: str, headers: dict[bytes, bytes]) -> None:
-        if (keys := self.guarded.get(path)) is None:
+    def _check_key(self, method: str, path: str, headers: dict[bytes, bytes]) -> None:
+        keys = self.admin_keys if path == RELOAD and self.admin_keys.digests else self.keys
+        if not keys.digests or (method == "GET" and path not in self.guarded):
             return
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         given = headers.get(b"x-api-key") or (token.strip() if scheme.lower() == b"bearer" else b"")

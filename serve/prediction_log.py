@@ -64,8 +64,7 @@ class PredictionLog:
         if where:
             self.output = Stdout() if where == STDOUT else Folder(Path(where))
         self.waiting: queue.Queue[Said | None] = queue.Queue(WAITING)
-        self.refused, self.failed = 0, 0  # lines dropped, by the event loop and by the thread
-        self.told, self.told_at = 0, -math.inf  # of them, and when
+        self.told, self.told_at = _dropped(), -math.inf  # lines dropped by then, and when
         self.thread = threading.Thread(target=self._work, name="prediction-log", daemon=True)
 
     def start(self) -> None:
@@ -84,7 +83,6 @@ class PredictionLog:
                 self.waiting.put_nowait(one)
             except queue.Full:
                 metrics.LOG_DROPPED.labels("queue").inc()
-                self.refused += 1
 
     def close(self) -> None:
         """Write what waits, for a while."""
@@ -117,16 +115,15 @@ class PredictionLog:
 
     def _write(self, lines: list[bytes]) -> None:
         try:
-            self.output.write(b"".join(lines))  # type: ignore[union-attr]
+            self.output.write(b"".join(lines))  # type: ignore[union-attr] # else no thread
             metrics.LOG_LINES.inc(len(lines))
         except (OSError, ValueError) as error:  # a closed stream is a ValueError
             reason = "full" if isinstance(error, FullError) else "disk"
             metrics.LOG_DROPPED.labels(reason).inc(len(lines))
-            self.failed += len(lines)
 
     def _tell(self, last: bool) -> None:
         """Say in the other log, now and then, how many lines were dropped."""
-        dropped, now = self.refused + self.failed, time.monotonic()
+        dropped, now = _dropped(), time.monotonic()
         if dropped > self.told and (last or now - self.told_at >= TELLING):
             fields = {"fields": {"dropped": dropped - self.told}}
             logger.warning(DROPPED, extra=fields)
@@ -170,6 +167,11 @@ class PredictionLog:
             return frozenset(Reference.load(self.models / version).vocabulary.tolist())
         except LockedModelError:  # older than monitoring
             return None
+
+
+def _dropped() -> int:
+    samples = (sample for metric in metrics.LOG_DROPPED.collect() for sample in metric.samples)
+    return int(sum(sample.value for sample in samples if sample.name.endswith("_total")))
 
 
 def _draw(name: str) -> float:

@@ -26,8 +26,7 @@ from serve.current_model import CurrentModel, NoPreviousError
 from serve.dispatcher import RETRY, Dispatcher
 from serve.explain import explain, variants
 from serve.feedback import NotRecordedError, recorder_of
-from serve.keys import Keys
-from serve.middleware import REASON, REQUEST_ID
+from serve.middleware import REASON, RELOAD, REQUEST_ID
 from serve.prediction_log import PredictionLog
 from serve.remote_worker import ModelRejectedError, NoWorkerError
 from serve.schema import (
@@ -69,8 +68,8 @@ def register(
     model: CurrentModel,
     log: PredictionLog,
     state: Callable[[], str],
-) -> dict[str, Keys]:
-    """Add the routes; return the keys of those that need one."""
+) -> None:
+    """Add the routes."""
     recorder = recorder_of(options.feedback_file)
 
     @app.get(
@@ -108,7 +107,8 @@ def register(
         tweets = [request] if isinstance(request, Tweet) else request.instances
         texts = [tweet.text for tweet in tweets if not isinstance(tweet, WrongTweet)]
         job = await dispatcher.classify(texts or [""])  # all wrong: the answer names a model too
-        return answer(request, REQUEST_ID.get(), job, log)  # type: ignore[return-value]
+        said = answer(request, REQUEST_ID.get(), job, log)
+        return said  # type: ignore[return-value] # FastAPI sends a Response as it is
 
     @app.post("/explain")
     async def explained(tweet: Tweet) -> ExplainAnswer:
@@ -141,20 +141,15 @@ def register(
         job = await dispatcher.classify([text])
         said = answer(Tweet.model_construct(text=text), REQUEST_ID.get(), job, log)
         said.headers["cache-control"] = "no-store"
-        return said  # type: ignore[return-value]
+        return said  # type: ignore[return-value] # FastAPI sends a Response as it is
 
-    keys = Keys(options.api_keys)
-    posts = [route.path for route in app.routes if "POST" in getattr(route, "methods", ())]  # type: ignore[attr-defined]
-    guarded = dict.fromkeys([*posts, "/metrics"] if keys.digests else [], keys)
     if options.admin_key:
         _add_admin(app, model)
-        guarded["/reload"] = Keys([options.admin_key])
-    return guarded
 
 
 def _add_admin(app: FastAPI, model: CurrentModel) -> None:
     @app.post(
-        "/reload", responses={409: {"model": Problem, "description": "The model is not changed."}}
+        RELOAD, responses={409: {"model": Problem, "description": "The model is not changed."}}
     )
     async def reload(wanted: Reload) -> ReloadAnswer:
         """Put another model in use; if it is not sound, the one in use stays."""

@@ -27,6 +27,7 @@ from locked.store import ModelStore
 from serve import connections, logs, metrics, routes
 from serve.current_model import CurrentModel
 from serve.dispatcher import Dispatcher
+from serve.keys import Keys
 from serve.lifetime import Ending
 from serve.middleware import Middleware
 from serve.prediction_log import PredictionLog
@@ -57,7 +58,7 @@ class Server(ls.LitServer):
         self.draining = False
         self.ending = Ending()
         super().__init__(
-            DisasterAPI(path, options.predict_route, threads(options), options.engine),
+            DisasterAPI(path, threads(options), options.engine),
             accelerator="cpu",
             workers_per_device=options.workers,
             restart_workers=True,
@@ -75,12 +76,12 @@ class Server(ls.LitServer):
         app.user_middleware.clear()
         app.add_exception_handler(RequestValidationError, routes.refuse)
         app.add_exception_handler(HTTPException, routes.fail)
-        guarded = routes.register(
-            app, options, self.dispatcher, self.model, self.prediction_log, self.state
-        )
+        routes.register(app, options, self.dispatcher, self.model, self.prediction_log, self.state)
         app.add_middleware(
             Middleware,
-            guarded=guarded,
+            keys=Keys(options.api_keys),
+            admin_keys=Keys([options.admin_key] if options.admin_key else []),
+            guarded={options.predict_route, "/metrics"},
             routes={getattr(route, "path", "") for route in app.routes},
             project=options.google_cloud_project,
             root_path=options.root_path,
@@ -113,7 +114,7 @@ class Server(ls.LitServer):
             self.launch_single_inference_worker(lit_api, n) for n in range(self.options.workers)
         ]
 
-    def launch_single_inference_worker(self, lit_api: ls.LitAPI, worker_id: int) -> Any:  # noqa: ANN401
+    def launch_single_inference_worker(self, lit_api: ls.LitAPI, worker_id: int) -> Any:  # noqa: ANN401 - as LitServe has it
         """Fork a worker: it shares memory, and need not import again what this process has."""
 
         def work() -> None:
@@ -134,7 +135,7 @@ class Server(ls.LitServer):
         log_level: str,
         sockets: list[socket.socket],
         uvicorn_worker_type: str,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401 - uvicorn's
     ) -> dict[int, Any]:
         """Let the HTTP process keep the listening sockets, which uvicorn closes, and it alone."""
         self.listeners = [each.dup() for each in sockets]
@@ -152,7 +153,7 @@ class Server(ls.LitServer):
         end = signal.getsignal(signal.SIGTERM)  # uvicorn's handler
         loop = asyncio.get_running_loop()
 
-        def drain(number: int, frame: Any) -> None:  # noqa: ANN401
+        def drain(number: int, frame: Any) -> None:  # noqa: ANN401 - handed on
             if not self.draining:
                 for each in self.listeners:
                     connections.let_nobody_in(each)

@@ -124,7 +124,7 @@ def load() -> Settings:
     if secrets and not Path(secrets).is_dir():
         raise BadSettingError(f"{SECRETS_DIR}: {secrets} is not a folder")
     try:
-        return Settings(_secrets_dir=secrets)  # type: ignore[call-arg]
+        return Settings(_secrets_dir=secrets)  # type: ignore[call-arg] # the rest is read
     except SettingsError as error:
         raise BadSettingError(str(error)) from error
     except ValidationError as error:

@@ -26,9 +26,9 @@ LENGTH = struct.Struct("!I")  # of the JSON that follows it
 class DisasterAPI(ls.LitAPI):
     """What a worker can do."""
 
-    def __init__(self, path: Path, route: str, threads: int, engine: Name | None) -> None:
-        """Be asked at `route`; the HTTP process listens for workers at the socket `path`."""
-        super().__init__(api_path=route, loop=Worker())
+    def __init__(self, path: Path, threads: int, engine: Name | None) -> None:
+        """Work for the HTTP process that listens at the socket `path`."""
+        super().__init__(loop=Worker())
         self.path = path
         self.threads = threads
         self.engine = engine
@@ -135,7 +135,7 @@ def become_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
 
 
-def _read(stream: Any, size: int) -> bytes:  # noqa: ANN401
+def _read(stream: Any, size: int) -> bytes:  # noqa: ANN401 - a socket's file
     data: bytes = stream.read(size)
     if len(data) < size:
         raise EOFError

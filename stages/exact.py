@@ -103,6 +103,7 @@ def _take_products(threads: int) -> "torch.library.Library":
         out = product(a, b)
         return (out if alpha == 1 else out.mul_(alpha)).add_(c, alpha=beta)
 
+    # torch has no types for it
     library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there were kernels before

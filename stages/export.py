@@ -168,11 +168,11 @@ def write_network(model: Probability, path: Path) -> None:
             opset_version=OPSET,
             verbose=False,
         )
-    network = program.model  # type: ignore[union-attr]
+    network = program.model  # type: ignore[union-attr] # None without `dynamo`
     for node in network.graph.all_nodes():
         node.metadata_props.clear()  # lines of source code, with the paths of this machine
     network.metadata_props.clear()
-    program.save(path)  # type: ignore[union-attr]
+    program.save(path)  # type: ignore[union-attr] # as above
 
 
 def _write_manifest(

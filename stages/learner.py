@@ -49,7 +49,7 @@ class Learner:
         exact.use_threads(compute)
         set_seed(recipe.seed, deterministic=True)
         # Only shows up reads of memory that was never written, at a tenth of the time.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # untyped
         self.accelerator = Accelerator(
             mixed_precision=precision(recipe.precision, compute.exact, configuration(base)),
             # Without this, each of several processes on CPUs would train alone, and a Mac would

@@ -36,7 +36,7 @@ def present(at: Place) -> Any:  # noqa: ANN401 - Knative's own
     return ask("run", "services", "describe", NAME, *where(at))
 
 
-def serving(service: Any) -> dict[str, int]:  # noqa: ANN401
+def serving(service: Any) -> dict[str, int]:  # noqa: ANN401 - Knative's own
     """Return each revision's share of the traffic, in per cent."""
     status = service["status"] if service else {}
     if "latestReadyRevisionName" not in status:  # no revision ever started
@@ -91,7 +91,7 @@ def release(at: Place, image: str, model: str, soak: float) -> None:
             _try(f"{new} with {SHARE} % of the traffic", candidate, model, key, soak)
         _send(at, {new: 100})
         _try(f"{new} with all traffic", url, model, key)
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C too leaves no half release
         if before not in ("", new):
             _send(at, {before: 100})
         if not isinstance(error, InputError | KeyboardInterrupt):

@@ -62,7 +62,7 @@ def release(at: Place, image: str, version: str) -> None:
             _try(endpoint["name"], where)
         _send(endpoint["name"], dict.fromkeys(old, 0) | {new: 100}, where)
         _try(endpoint["name"], where)
-    except BaseException:
+    except BaseException:  # Ctrl-C too leaves no half release
         for new in _added(before, where):
             if old:
                 _send(endpoint["name"], {new: 0} | old, where)

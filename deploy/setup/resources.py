@@ -82,7 +82,7 @@ class Grant(Resource):
 class Apis(Resource):
     """APIs of Google, there if all of them are enabled."""
 
-    def found(self, answer: Any) -> Any:  # noqa: ANN401
+    def found(self, answer: Any) -> Any:  # noqa: ANN401 - as above
         """Return the enabled APIs, or None if one lacks."""
         enabled = {each["config"]["name"] for each in answer or []}
         return enabled if enabled >= self.there.keys() else None

@@ -1,6 +1,7 @@
 """A real server process, asked over HTTP."""
 
 import concurrent.futures
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -162,3 +164,8 @@ def ends(project: Project, folder: Path, **environment: str) -> tuple[int, str]:
     finally:
         server.process.kill()
     return code, server.output()
+
+
+def logged(folder: Path) -> list[dict[str, Any]]:
+    found = sorted(folder.glob("*.jsonl"))
+    return [json.loads(line) for file in found for line in file.read_text().splitlines()]

@@ -2,165 +2,22 @@
 
 import asyncio
 import concurrent.futures
-import json
-import math
 import os
 import signal
-import struct
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from fastapi import HTTPException
 
 from serve.dispatcher import Dispatcher
-from serve.jobs import BATCH, TURN, Job, cost
+from serve.jobs import BATCH, Job, cost
 from serve.remote_worker import ModelRejectedError, NoWorkerError
 from tests.conftest import HANG, Project
+from tests.serve.fake_worker import MANY, FakeWorker, ask, fit, play
 from tests.serve.running import children, load, serving, wait_until
-
-
-class FakeWorker:
-    """A worker's end of the socket, played by the test."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    @classmethod
-    async def connect(cls, path: Path) -> "FakeWorker":
-        worker = cls(*await asyncio.open_unix_connection(path))
-        await worker.say(hello=0)
-        message = await worker.hear()
-        assert message["do"] == "load"
-        await worker.say(loaded=message["folder"], error=None)
-        assert await worker.hear() == {"do": "swap"}
-        return worker
-
-    async def say(self, **message: Any) -> None:  # noqa: ANN401
-        text = json.dumps(message).encode()
-        self.writer.write(struct.pack("!I", len(text)) + text)
-        await self.writer.drain()
-
-    async def hear(self) -> dict[str, Any]:
-        (length,) = struct.unpack("!I", await self.reader.readexactly(4))
-        return dict(json.loads(await self.reader.readexactly(length)))
-
-    async def texts(self) -> list[str]:
-        return list((await self.hear())["texts"])
-
-    async def answer(self, texts: list[str], model: str = "m") -> None:
-        """Score each text by the number it is."""
-        await self.say(scores=[float(text) for text in texts], model=[model, 0.5])
-
-
-def play(
-    folder: Path,
-    scene: Callable[[Dispatcher, FakeWorker], Awaitable[None]],
-    max_queue: int = 10_000,
-    timeout: float = 30,
-) -> None:
-    async def whole() -> None:
-        dispatcher = Dispatcher(folder / "workers.sock", folder / "first", max_queue, timeout)
-        dispatcher.listen()
-        async with dispatcher.running():
-            await scene(dispatcher, await FakeWorker.connect(dispatcher.path))
-
-    asyncio.run(asyncio.wait_for(whole(), 30))
-
-
-MANY = [float(n) for n in range(1000, 4000)]  # texts of one length
-
-
-def fit(room: int) -> int:
-    """Return how many of MANY it takes to fill a batch or a turn."""
-    return math.ceil(room / cost(str(MANY[0])))
-
-
-def ask(dispatcher: Dispatcher, *numbers: float) -> asyncio.Task[Job]:
-    return asyncio.create_task(dispatcher.classify([str(n) for n in numbers]))
-
-
-def test_who_waits_together_is_answered_together(tmp_path: Path) -> None:
-    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        first = ask(dispatcher, 0.1)
-        assert await worker.texts() == ["0.1"]  # at once: nobody else was waiting
-        others = [ask(dispatcher, 0.2, 0.3), ask(dispatcher, 0.4)]
-        await asyncio.sleep(0)
-        await worker.answer(["0.1"])
-        texts = await worker.texts()
-        assert texts == ["0.2", "0.3", "0.4"]
-        await worker.answer(texts)
-        assert (await first).scores == [0.1]
-        assert [(await job).scores for job in others] == [[0.2, 0.3], [0.4]]
-        assert [p.label for p in (await first).predictions()] == ["not_disaster"]
-        assert (await first).model == "m"
-
-    play(tmp_path, scene)
-
-
-def test_a_large_request_takes_turns_with_small_ones(tmp_path: Path) -> None:
-    batch, turn = fit(BATCH), fit(TURN)
-
-    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        large = ask(dispatcher, *MANY[: 3 * batch])
-        assert len(await worker.texts()) == batch  # while it is alone
-        small = ask(dispatcher, 5000)
-        await asyncio.sleep(0)
-        await worker.answer([str(n) for n in MANY[:batch]])
-        texts = await worker.texts()
-        assert texts[turn] == "5000"
-        assert len(texts) == batch
-        await worker.answer(texts)
-        assert (await small).scores == [5000]
-        while not large.done():
-            await worker.answer(await worker.texts())
-            await asyncio.sleep(0.01)
-        assert large.result().scores == MANY[: 3 * batch]
-
-    play(tmp_path, scene)
-
-
-def test_long_texts_fill_a_batch_sooner(tmp_path: Path) -> None:
-    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        long = asyncio.create_task(dispatcher.classify(["1" + " " * 399] * 2 * fit(BATCH)))
-        texts = await worker.texts()
-        assert len(texts) == math.ceil(BATCH / cost(texts[0])) < fit(BATCH) / 5
-        long.cancel()
-
-    play(tmp_path, scene)
-
-
-def test_a_full_queue_is_said_at_once(tmp_path: Path) -> None:
-    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        ask(dispatcher, 0)
-        assert await worker.texts() == ["0"]
-        waiting = ask(dispatcher, *range(8))
-        await asyncio.sleep(0)
-        with pytest.raises(HTTPException) as refused:
-            await dispatcher.classify(["1", "2", "3"])
-        assert refused.value.status_code == 429
-        assert refused.value.headers
-        assert int(refused.value.headers["Retry-After"]) > 0
-        await worker.answer(["0"])
-        await worker.answer(await worker.texts())
-        assert len((await waiting).scores) == 8
-        assert dispatcher.queue.texts == 0
-
-    play(tmp_path, scene, max_queue=10)
-
-
-def test_a_request_larger_than_the_queue_is_answered_when_it_is_alone(tmp_path: Path) -> None:
-    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        large = ask(dispatcher, *range(50))
-        await worker.answer(await worker.texts())
-        assert len((await large).scores) == 50
-
-    play(tmp_path, scene, max_queue=10)
 
 
 def test_a_batch_that_fails_is_tried_one_by_one(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Each answer has its line, or is counted as dropped; no request waits for it."""
 
-import errno
 import json
 import os
 import signal
@@ -14,18 +13,13 @@ import pytest
 from locked.manifest import MANIFEST
 from locked.reference import REFERENCE
 from serve import log_output, metrics, prediction_log
-from serve.log_output import Folder, FullError
+from serve.log_output import Folder
 from serve.prediction_log import PredictionLog, Said
 from serve.settings import Settings
 from tests.conftest import HANG, Project
-from tests.serve.running import Running, ends, load, serving, wait_until
+from tests.serve.running import Running, ends, load, logged, serving, wait_until
 
 KEY = "a-key-of-sixteen-characters"
-
-
-def lines(folder: Path) -> list[dict[str, Any]]:
-    found = sorted(folder.glob("*.jsonl"))
-    return [json.loads(line) for file in found for line in file.read_text().splitlines()]
 
 
 def ask(server: Running, text: str = "Flood in the valley", **headers: str) -> dict[str, Any]:
@@ -59,7 +53,7 @@ def test_each_answer_has_a_line(pipeline: Project, tmp_path: Path) -> None:
         linked = httpx.get(f"{server.url}/predict", params={"text": "cake"}).json()
         httpx.post(f"{server.url}/explain", json={"text": "Flood"})
         server.stop()
-    found = lines(log)
+    found = logged(log)
     told = [one, *(p for p in answer["predictions"] if "label" in p), linked]
     assert [line["id"] for line in found] == [a["id"] for a in told]
     assert [line["probability"] for line in found] == [a["probability"] for a in told]
@@ -102,7 +96,7 @@ def test_the_id_decides_who_is_logged(tmp_path: Path) -> None:
         log.start()
         log.note([said(name) for name in names])
         log.close()
-        chosen.append(lines(tmp_path / part))
+        chosen.append(logged(tmp_path / part))
     assert [line["id"] for line in chosen[0]] == [line["id"] for line in chosen[1]]
     assert len(chosen[0]) / 2000 == pytest.approx(0.25, abs=0.05)
     with_text = [line for line in chosen[0] if "text" in line]
@@ -128,53 +122,7 @@ def test_a_full_queue_drops_and_counts(monkeypatch: pytest.MonkeyPatch, tmp_path
     log.close()
     lost = dropped("queue") - before
     assert lost > 0
-    assert len(lines(tmp_path)) + lost == 500
-
-
-def test_a_full_disk_drops_and_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real, room = os.write, [1000]
-
-    def little(file: int, content: bytes) -> int:
-        taken = min(len(content), room[0])
-        room[0] -= taken
-        if not taken:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real(file, content[:taken])
-
-    monkeypatch.setattr(os, "write", little)
-    folder, before = Folder(tmp_path), b'{"id": 1}\n'
-    folder.write(before)
-    for _ in range(2):
-        with pytest.raises(OSError, match=r"[Nn]o space left"):
-            folder.write(b"x" * 1200 + b"\n")
-    room[0] = 10_000
-    folder.write(b'{"id": 2}\n')
-    assert [line["id"] for line in lines(tmp_path)] == [1, 2]
-
-
-def test_files_are_rotated_and_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(log_output, "FILE_SIZE", 30)
-    monkeypatch.setattr(log_output, "FOLDER_SIZE", 100)
-    folder = Folder(tmp_path)
-    for number in range(10):
-        folder.write(b'{"id": %d}\n' % number)
-    assert len(list(tmp_path.glob("*.jsonl"))) == 4
-    with pytest.raises(FullError):
-        folder.write(b'{"id": 10}\n')
-    for file in sorted(tmp_path.glob("*.jsonl"))[:2]:  # they are collected
-        file.unlink()
-    folder.write(b'{"id": 11}\n')
-    assert lines(tmp_path)[-1]["id"] == 11
-
-
-def test_a_file_that_is_taken_away_is_followed_by_another(tmp_path: Path) -> None:
-    folder = Folder(tmp_path)
-    folder.write(b'{"id": 1}\n')
-    (first,) = tmp_path.glob("*.jsonl")
-    first.rename(tmp_path / "collected")
-    folder.write(b'{"id": 2}\n')
-    assert [line["id"] for line in lines(tmp_path)] == [2]
-    assert (tmp_path / "collected").read_text() == '{"id": 1}\n'
+    assert len(logged(tmp_path)) + lost == 500
 
 
 def test_dropped_lines_are_said_at_times(
@@ -197,17 +145,6 @@ def test_a_file_in_the_folders_place_is_named(pipeline: Project, tmp_path: Path)
     assert code == 1
     assert "error: PREDICTION_LOG: " in said
     assert "this is a file; name a folder" in said
-
-
-def test_a_file_that_is_collected_meanwhile_costs_no_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    gone = tmp_path / "predictions-gone.jsonl"
-    listed = [gone]  # by a glob that another process's removal overtakes
-    monkeypatch.setattr(Path, "glob", lambda *_args: iter(listed))
-    Folder(tmp_path).write(b'{"id": 1}\n')
-    monkeypatch.undo()
-    assert [line["id"] for line in lines(tmp_path)] == [1]
 
 
 def test_the_vocabularies_of_models_out_of_use_are_dropped(
@@ -233,7 +170,7 @@ def test_a_model_older_than_monitoring_is_served(classifier_folder: Path, tmp_pa
     with serving(project, tmp_path, **settings) as server:
         answer = ask(server)
         server.stop()
-    (line,) = lines(log)
+    (line,) = logged(log)
     assert line["id"] == answer["id"]
     assert line["features"]["unknown"] is None
     assert line["features"]["words"] == 4
@@ -251,7 +188,7 @@ def test_a_kill_tears_no_line_and_the_next_process_begins_a_file(
                 assert wait_until(lambda s=server: s.metric("prediction_log_lines_total") > 20)  # type: ignore[misc]
             os.kill(server.http_process(), signal.SIGKILL)
             server.process.wait(timeout=HANG)
-    found = lines(log)
+    found = logged(log)
     assert len(found) == len({line["id"] for line in found}) > 40
 
 
