@@ -116,4 +116,4 @@ bench: $(READY) ## Measure preparation, training, serving and scoring beside usu
 
 clean: ## Remove the environment and caches; data and models stay
 	rm -rf .venv .venv-beam .venv-oldest build *.egg-info .mypy_cache .pytest_cache .ruff_cache
-	find deploy experiments locked monitor reader score serve stages tests -name __pycache__ -type d -exec rm -rf {} +
+	find common deploy experiments locked monitor reader score serve stages tests -name __pycache__ -type d -exec rm -rf {} +

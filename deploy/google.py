@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from reader.errors import InputError
+from common.errors import InputError
 
 NAME = "disaster-tweets"
 API_KEYS = f"{NAME}-api-keys"  # the secret with those of the endpoint's callers, comma-separated

@@ -13,9 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from common.errors import InputError, run
 from deploy.google import NAME, Place, place
 from deploy.release.images import built, commit
-from reader.errors import InputError, run
 
 PYTHON = Path(".venv-beam/bin/python")
 # Engines answer a little differently on each kind of CPU: all workers of a run have the same.

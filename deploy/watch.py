@@ -17,10 +17,10 @@ from pathlib import Path
 
 from google.cloud import storage
 
+from common.errors import InputError, run
 from deploy.google import NAMING
 from monitor.__main__ import parse, write_report
 from monitor.verdict import STATUS
-from reader.errors import InputError, run
 
 DAYS = 7
 LOG = "run.googleapis.com"  # the folder in which a sink of Cloud Logging puts it

@@ -17,10 +17,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
-from locked.manifest import sha256_of
-from reader.atomic import new_folder
-from reader.errors import InputError, run
-from stages.base_model import FILES, download
+from common.atomic import new_folder
+from common.errors import InputError, run
+from common.hashing import sha256_of
+from stages.shared.base_model import FILES, download
 
 WEIGHTS = ("*.safetensors", "*.bin")
 VOCABULARIES = ("vocab.*", "*.model")

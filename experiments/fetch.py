@@ -17,11 +17,11 @@ import gto.api
 from gto.exceptions import ArtifactNotFound, GTOException
 from scmrepo.exceptions import SCMError
 
-from experiments.repository import git
+from common.atomic import new_folder
+from common.errors import InputError, run
+from common.git import git
 from locked.manifest import MANIFEST, LockedModelError, verify
-from reader.atomic import new_folder
-from reader.errors import InputError, run
-from stages.paths import CLASSIFIER
+from stages.shared.outputs import CLASSIFIER
 
 ARTIFACT = "classifier"  # of dvc.yaml
 UNUSABLE = (GTOException, SCMError)  # such as no git repository, or nobody's name in git's config

@@ -19,17 +19,18 @@ import gto.api
 import pandas as pd
 from gto.constants import name_re
 
+from common.errors import InputError, run
+from common.git import changed_files, git
 from experiments.compare import Difference, difference
 from experiments.fetch import ARTIFACT, UNUSABLE, fetch, resolve, versions
-from experiments.repository import changed_files, git, lacking, named, stale_stages
+from experiments.repository import lacking, named, stale_stages
 from locked.classifier import Classifier
 from locked.manifest import LockedModelError
 from reader.canonical import canonical_texts
-from reader.errors import InputError, run
 from reader.format import Format
 from reader.open import opened
 from stages import params
-from stages.paths import CLASSIFIER, METRICS, PREPARED
+from stages.shared.outputs import CLASSIFIER, METRICS, PREPARED
 
 
 def promote(stage: str, name: str | None, fresh: Path | None = None) -> str:

@@ -19,13 +19,14 @@ from dvc.render.match import match_defs_renderers
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
 
+from common.atomic import new_file
+from common.errors import InputError, run
+from common.git import changed_files, git
+from common.page import render
 from experiments.compare import Difference, difference
-from experiments.repository import Run, changed_files, flat, git, lacking, named, stale_stages
-from reader.atomic import new_file
-from reader.errors import InputError, run
-from reader.page import render
+from experiments.repository import Run, flat, lacking, named, stale_stages
 from stages import params
-from stages.paths import EVALUATION, HISTORY, MACHINE, REPORT
+from stages.shared.outputs import EVALUATION, HISTORY, MACHINE, REPORT
 
 PAGE = Path("models/report.html")
 POINTS = 25  # of a curve in a comment

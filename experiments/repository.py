@@ -2,7 +2,6 @@
 
 import io
 import json
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +11,8 @@ import pandas as pd
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from reader.errors import InputError
-
-
-def git(*arguments: str) -> str:
-    """Run git and return what it says.
-
-    Raises:
-        InputError: it fails; with its message.
-
-    """
-    command = ["git", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
-    if done.returncode:
-        raise InputError(f"git: {done.stderr.strip()}")
-    return done.stdout
+from common.errors import InputError
+from common.git import git
 
 
 def lacking() -> str:
@@ -37,12 +23,6 @@ def lacking() -> str:
         "this clone is shallow; have all of it: "
         "git remote set-branches origin '*' && git fetch --unshallow --tags"
     )
-
-
-def changed_files() -> list[str]:
-    """Return the tracked files that differ from the last commit."""
-    unlocked = ("--no-optional-locks", "diff", "--name-only", "-z")  # others may need the lock
-    return git(*unlocked, "--relative", "HEAD", "--", ".").split("\0")[:-1]
 
 
 def named(files: list[str]) -> str:

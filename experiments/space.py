@@ -10,8 +10,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override, QuotedStri
 from hydra.errors import HydraException
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from common.errors import InputError
 from experiments.repository import flat
-from reader.errors import InputError
 from stages import params
 from stages.params import Params
 

@@ -27,13 +27,14 @@ import vl_convert
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
-from experiments.repository import Run, changed_files, flat, git, named
+from common.atomic import new_file
+from common.errors import InputError, run
+from common.git import changed_files, git
+from common.progress import Progress
+from experiments.repository import Run, flat, named
 from experiments.space import Space, Values, combinations, read_space
-from reader.atomic import new_file
-from reader.errors import InputError, run
-from reader.progress import Progress
 from stages import params
-from stages.paths import METRICS
+from stages.shared.outputs import METRICS
 
 OBJECTIVE = "validation_log_loss"  # the lower the better
 FOLDER = Path("models/sweeps")  # pictures and logs; the trials themselves are DVC's

@@ -19,9 +19,10 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from experiments.repository import Run, changed_files, git, named
-from reader.errors import InputError, run
-from stages.machine import processor
+from common.errors import InputError, run
+from common.git import changed_files, git
+from experiments.repository import Run, named
+from stages.train.machine import processor
 
 
 def remake(place: Path) -> Iterator[tuple[str, float, list[str]]]:

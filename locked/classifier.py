@@ -10,16 +10,8 @@ from tokenizers import Tokenizer
 
 from locked.cpus import cpus
 from locked.engines import ENGINES, Engine, Inputs, Name, fastest
-from locked.manifest import (
-    MANIFEST,
-    NETWORK,
-    TOKENIZER,
-    Calibration,
-    Label,
-    LockedModelError,
-    label,
-    verify,
-)
+from locked.labels import Label, label
+from locked.manifest import MANIFEST, NETWORK, TOKENIZER, Calibration, LockedModelError, verify
 
 ROWS = (16, 4, 1)  # of one inference; see Classifier
 GRID = 16  # tokens; see Classifier

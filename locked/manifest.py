@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-Label = Literal["not_disaster", "disaster"]
-LABELS: tuple[Literal["not_disaster"], Literal["disaster"]] = ("not_disaster", "disaster")
+from common.hashing import sha256_of
+
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 NETWORK = "network.onnx"
@@ -72,17 +72,6 @@ class Manifest(BaseModel):
         """A name for the model: a hash of all that is said here, 12 hexadecimal digits."""
         said = json.dumps(self.model_dump(), sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:12]
-
-
-def label(probability: float, threshold: float) -> Label:
-    """Name the class that P(disaster) stands for."""
-    return LABELS[int(probability >= threshold)]
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_manifest(path: Path, called: str | None = None) -> Manifest:

@@ -11,17 +11,18 @@ line is wrong.
 """
 
 import argparse
+import json
 import sys
 from datetime import date
 from pathlib import Path
 
+from common.atomic import new_file
+from common.errors import InputError, run
 from monitor import harvest, report, review
 from monitor.labels import read_feedback, read_reviewed
 from monitor.logs import Lines
 from monitor.page import page
 from monitor.window import Log, read
-from reader.atomic import new_file, write_json
-from reader.errors import InputError, run
 
 COMMANDS = ("report", "review", "harvest")
 
@@ -69,7 +70,8 @@ def write_report(chosen: argparse.Namespace) -> int:
     verdicts = read_feedback(chosen.feedback, judged)
     made = report.build(logs, lines, models, verdicts, judged, reviewed, chosen.prepared)
     chosen.output.mkdir(parents=True, exist_ok=True)
-    write_json(chosen.output / "report.json", made)
+    with new_file(chosen.output / "report.json") as draft:
+        draft.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     with new_file(chosen.output / "report.html") as draft:
         draft.write_text(page(made), encoding="utf-8")
     verdict = report.top(made)["verdict"]

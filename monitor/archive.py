@@ -12,11 +12,11 @@ import fsspec
 import pyarrow
 import pyarrow.compute as pc
 
+from common.errors import InputError
+from common.progress import Progress
 from locked.features import features, words
-from reader.errors import InputError
 from reader.files import find, reaching, size
 from reader.open import opened
-from reader.progress import Progress
 
 RUN = "run.json"  # what tells such a folder from others
 ANSWERS = "answers"

@@ -26,13 +26,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from locked.manifest import LABELS
+from common.atomic import new_folder
+from common.errors import InputError, run
+from common.progress import Progress
+from locked.labels import LABELS
 from monitor import report
 from monitor.verdict import STATUS
-from reader.atomic import new_folder
 from reader.canonical import canonical_texts
-from reader.errors import InputError, run
-from reader.progress import Progress
 
 CORPUS = Path("data/tweets.csv")
 TRAIN = Path("data/prepared/train.parquet")

@@ -12,12 +12,12 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet as pq
 
+from common.atomic import new_file
+from common.errors import InputError
 from monitor import review
 from monitor.labels import join_feedback, join_reviewed
 from monitor.window import Log, find
-from reader.atomic import new_file
 from reader.canonical import canonical_texts
-from reader.errors import InputError
 
 SPLITS = ("train", "validation", "test")
 VOLUNTEERS = 0.1  # of all tweets then known: the most that readers have chosen

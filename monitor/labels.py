@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from locked.manifest import LABELS
+from common.errors import InputError
+from locked.labels import LABELS
 from monitor.logs import SKEW, Lines, blocks
 from monitor.window import Log, Rows
-from reader.errors import InputError
 from reader.format import Format, fold
 from reader.open import opened
 

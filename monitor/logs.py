@@ -14,11 +14,11 @@ import pyarrow
 import pyarrow.compute as pc
 import pyarrow.json
 
+from common.progress import Progress
 from locked.features import FEATURES
-from locked.manifest import LABELS
+from locked.labels import LABELS
 from monitor.archive import is_archive, predictions
 from reader.files import find, size, unpacked
-from reader.progress import Progress
 from reader.table import as_input
 
 BLOCK = 8 * 2**20  # bytes read at a time

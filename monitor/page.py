@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from common.page import render
 from monitor import charts, drift, quality
 from monitor.report import Report, top
 from monitor.verdict import MARGIN
-from reader.page import render
 
 
 def page(report: Report) -> str:

@@ -13,14 +13,15 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
 
-from locked.manifest import LABELS, MANIFEST, LockedModelError, read_manifest
+from common.errors import InputError
+from locked.labels import LABELS
+from locked.manifest import MANIFEST, LockedModelError, read_manifest
 from locked.reference import Reference
 from monitor import drift, prevalence, quality
 from monitor.labels import Labelled, join_feedback, join_reviewed
 from monitor.logs import Lines
 from monitor.verdict import STATUS, Name, decide
 from monitor.window import Log
-from reader.errors import InputError
 
 HOURS = 14 * 24  # drawn at most; days where there are more
 BINS = 20  # of the probabilities

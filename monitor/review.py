@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from common.atomic import new_file
+from common.errors import InputError
 from monitor.window import Log, find
-from reader.atomic import new_file
-from reader.errors import InputError
 
 SEED = 0
 HEADER = ("id", "text", "label", "drawn")

@@ -14,10 +14,10 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 
+from common.errors import InputError
 from locked.features import FEATURES
-from locked.manifest import LABELS
+from locked.labels import LABELS
 from monitor.logs import Lines, scan
-from reader.errors import InputError
 
 TEXTS = 3000  # kept of a day and model, at most, to count words
 DAYS = 7  # of the log's last, where nothing else is asked for

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from reader.errors import NoTableError
+from common.errors import NoTableError
 from reader.format import Format, Quotes, fold
 from reader.table import EmptyFileError, Open, Refuse, Row, TextTable
 

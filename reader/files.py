@@ -15,8 +15,8 @@ import fsspec
 import pyarrow
 from fsspec.callbacks import TqdmCallback
 
-from reader.errors import InputError, NoTableError
-from reader.progress import Progress
+from common.errors import InputError, NoTableError
+from common.progress import Progress
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the latter holds nothing

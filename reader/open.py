@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from common.errors import NoTableError
 from reader.delimited import Delimited
-from reader.errors import NoTableError
 from reader.files import local, unpacked
 from reader.format import Format
 from reader.table import EmptyFileError, Table, as_input, encoding_of

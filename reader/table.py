@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow
 
-from reader.errors import InputError, NoTableError
+from common.errors import InputError, NoTableError
 from reader.format import Format, fold
 
 CHUNK_ROWS = 50_000

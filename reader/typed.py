@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet as pq
 
-from reader.errors import NoTableError
+from common.errors import NoTableError
 from reader.format import Format, fold
 from reader.table import (
     CHUNK_ROWS,

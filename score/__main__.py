@@ -20,9 +20,9 @@ import tempfile
 import threading
 from pathlib import Path, PurePath, PurePosixPath
 
+from common.errors import InputError, run
 from locked.engines import ENGINES, fastest
 from locked.store import GCS
-from reader.errors import InputError, run
 from reader.files import find, of_several
 from reader.format import Format
 from score.blocks import Settings

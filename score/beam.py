@@ -12,8 +12,8 @@ from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
+from common.errors import InputError
 from locked.classifier import Classifier
-from reader.errors import InputError
 from score.blocks import Settings, answered, blocks, packed, unpacked
 from score.model import locked
 from score.run import Total, keep, name_refused, record

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 from pydantic import TypeAdapter, ValidationError
 
+from common.errors import InputError
 from locked.classifier import Classifier
 from locked.engines import Name
 from locked.text import Text
-from reader.errors import InputError
 from reader.files import fingerprint
 from reader.format import Format, fold
 from reader.open import opened

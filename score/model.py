@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from common.errors import InputError
 from locked.classifier import Classifier
 from locked.engines import Name
 from locked.manifest import LockedModelError
 from locked.store import GCS, ModelStore
-from reader.errors import InputError
 
 
 def version(uri: str, copies: Path) -> str:

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from typing import Any
 
+from common.errors import InputError
+from common.progress import Progress
 from locked.classifier import Classifier
-from reader.errors import InputError
 from reader.files import fingerprint, size
-from reader.progress import Progress
 from score.blocks import ROWS, Block, Record, Settings, answered, blocks
 from score.sink import Sink
 

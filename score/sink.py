@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from common.errors import InputError
 from locked.store import GCS
-from reader.errors import InputError
 
 
 class Sink(Protocol):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fastapi import HTTPException
 
-from locked.manifest import label
+from locked.labels import label
 from serve import metrics
 from serve.schema import Prediction
 

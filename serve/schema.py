@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from locked.manifest import Label
+from locked.labels import Label
 from locked.text import Text
 
 MAX_INSTANCES = 1_000  # tweets in one call

@@ -3,20 +3,26 @@
 import importlib
 import sys
 
-from reader.errors import run
-from stages import exact, params
+from common.errors import run
+from stages.shared import exact
 
 NAMES = ("prepare", "distill", "train", "export", "evaluate")
 
 
-def main() -> None:
-    """Run the stage that the command line names."""
-    if len(sys.argv) != 2 or sys.argv[1] not in NAMES:
-        sys.exit(f"usage: python -m stages {{{','.join(NAMES)}}}")
-    if params.load().compute.exact:
-        exact.hold()
-    importlib.import_module(f"stages.{sys.argv[1]}").main()
+def run_stage(name: str) -> None:
+    """Run a stage; end the process with a plain message where its input is wrong."""
+
+    def stage() -> None:
+        params = importlib.import_module("stages.params").load()
+        if params.compute.exact:
+            exact.hold()  # before a library that computes is loaded
+        importlib.import_module(f"stages.{name}.stage").main(params)
+
+    run(stage)
 
 
 if __name__ == "__main__":
-    run(main)
+    if len(sys.argv) != 2 or sys.argv[1] not in NAMES:
+        print(f"usage: python -m stages {{{','.join(NAMES)}}}", file=sys.stderr)
+        sys.exit(2)
+    run_stage(sys.argv[1])

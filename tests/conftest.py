@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages import exact
+from stages.shared import exact
 
 # As a stage's process is, before anything that computes is loaded.
 os.environ.update(exact.HELD | exact.PATIENT)
@@ -25,8 +25,8 @@ from ruamel.yaml import YAML
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel
 
-from locked.manifest import sha256_of
-from stages.base_model import FILES
+from common.hashing import sha256_of
+from stages.shared.base_model import FILES
 from tests.gcs import Cloud, running
 from tests.warm import warm
 

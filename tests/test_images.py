@@ -230,7 +230,9 @@ def test_only_what_images_need_is_sent(context: Path) -> None:
     code = {
         n
         for n in tracked
-        if n.startswith(("locked/", "reader/", "serve/", "stages/", "deploy/accelerate/"))
+        if n.startswith(
+            ("common/", "locked/", "reader/", "serve/", "stages/", "deploy/accelerate/")
+        )
         or fnmatch.fnmatch(n, "score/*[.]py")
     }
     assert names >= model | read | code | {"dvc.yaml", "dvc.lock", "params.yaml", ".dvc/config"}

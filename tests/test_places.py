@@ -239,5 +239,5 @@ def test_temporary_files_far_down(pipeline: Project, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not shutil.which("taskset"), reason="taskset is not installed")
 def test_one_core(unchanged: Project) -> None:
-    unchanged.run("taskset", "--cpu-list", "0", "python", "-m", "stages.evaluate")
+    unchanged.run("taskset", "--cpu-list", "0", "python", "-m", "stages", "evaluate")
     assert "up to date" in unchanged.run("dvc", "status").stdout

@@ -5,10 +5,10 @@ python -m deploy.release [--on cloud-run|vertex] [--soak SECONDS] [--back]
 
 import argparse
 
+from common.errors import run
 from deploy.google import place
 from deploy.release import cloud_run, vertex
 from deploy.release.images import built, commit, locked_model
-from reader.errors import run
 
 
 def main() -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from common.errors import InputError
 from deploy.google import API_KEYS, NAME, Place, ask, gcloud
 from deploy.release.images import built
 from deploy.release.smoke import SmokeError, smoke
-from reader.errors import InputError
 
 MANIFEST = Path("deploy/release/service.yaml")
 JOB = f"{NAME}-monitor"

@@ -10,11 +10,12 @@ import argparse
 import os
 import tempfile
 
+from common.errors import InputError, run
+from common.git import changed_files, git
 from deploy.google import Place, ask, place, watch
 from deploy.release import check_model
-from experiments.repository import changed_files, git, named
+from experiments.repository import named
 from locked.manifest import LockedModelError
-from reader.errors import InputError, run
 
 IMAGES = ("serve", "train", "score")
 

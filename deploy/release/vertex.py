@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from common.errors import InputError
 from deploy.google import NAME, Place, ask, gcloud
 from deploy.release.cloud_run import SHARE
 from deploy.release.smoke import TEXTS, right
-from reader.errors import InputError
 
 MACHINE = "n1-standard-2"
 SERVER = (

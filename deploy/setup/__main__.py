@@ -14,10 +14,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from common.errors import InputError, run
+from common.git import git
 from deploy.google import NAME, NAMING, GcloudError, Place, ask, gcloud, number, place, shown
 from deploy.setup.resources import ITS_NAME, Command, Resource, resources, stale
-from experiments.repository import git
-from reader.errors import InputError, run
 
 PATIENCE = 12  # times SECONDS that a new account may take to be known everywhere
 SECONDS = 5

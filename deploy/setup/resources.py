@@ -14,8 +14,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from common.errors import InputError
 from deploy.google import NAME, Place
-from reader.errors import InputError
 
 Command = tuple[str, ...]  # gcloud's arguments
 Fields = dict[str, str]  # patterns by field

@@ -12,10 +12,10 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from common.errors import run
 from deploy.google import NAME, Place, gcloud, place
 from deploy.release.images import built, commit
 from deploy.train import vertex, vm
-from reader.errors import run
 
 
 def bring_back(at: Place, name: str) -> None:

@@ -31,9 +31,9 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
 
+from common.atomic import new_file
+from common.errors import InputError, run
 from deploy.google import NAMING, WANDB_KEY
-from reader.atomic import new_file
-from reader.errors import InputError, run
 from stages import params
 
 EXTRAS = ("dvc.lock", "models/speed", "models/wandb")  # wanted though no stage's output

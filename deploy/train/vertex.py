@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 from string import Template
 
+from common.errors import InputError
 from deploy.google import Place, ask, shown, watch
-from reader.errors import InputError
 
 JOB = Path("deploy/train/vertex-job.yaml")
 # States of a job that is to be followed, or was while nobody followed it.

@@ -8,8 +8,8 @@ import re
 import time
 from collections.abc import Iterator
 
+from common.errors import InputError
 from deploy.google import NAME, GcloudError, Place, ask, gcloud
-from reader.errors import InputError
 
 SCRIPT = "deploy/train/vm.sh"
 MACHINE = "n1-standard-4"

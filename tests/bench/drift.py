@@ -23,6 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
+from common.progress import Progress
 from locked.classifier import calibrate
 from locked.features import features
 from locked.reference import Reference
@@ -30,8 +31,7 @@ from monitor import drift
 from monitor.prevalence import count
 from monitor.quality import Measured, estimate, labels_needed, reviewed
 from monitor.verdict import DROP, MARGIN
-from reader.progress import Progress
-from stages.calibration import fit
+from stages.export.calibration import fit
 
 EPOCH = 1288834974657  # milliseconds, in the ids of tweets
 HELD_OUT = 600  # of the reference, as the shipped corpus has

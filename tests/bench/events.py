@@ -21,12 +21,12 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
-from reader.progress import Progress
+from common.progress import Progress
 from stages import params
-from stages.metrics import calibration_error, wilson
-from stages.paths import PREPARED
-from stages.source import stage
-from stages.splits import SPLITS
+from stages.evaluate.metrics import calibration_error, wilson
+from stages.prepare.source import stage
+from stages.prepare.splits import SPLITS
+from stages.shared.outputs import PREPARED
 from tests.bench.recipe import FOLD_SEED, Answers, answer, varied
 
 KINDS = {  # what its keywords hold

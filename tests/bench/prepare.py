@@ -18,7 +18,8 @@ import pandas as pd
 from tqdm import trange
 
 from stages import params
-from stages.prepare import prepare
+from stages.prepare.params import Prepare
+from stages.prepare.stage import prepare
 
 ROWS = 5_000_000
 WORDS = "fire flood storm crash love game news the a of in on my your police rescue cake sun &amp;"
@@ -48,7 +49,7 @@ def baseline(source: Path, output: Path) -> None:
     tweets.drop_duplicates("words").to_parquet(output)
 
 
-def set_to(source: Path) -> params.Prepare:
+def set_to(source: Path) -> Prepare:
     """Return the shipped settings for another source."""
     return params.load().prepare.model_copy(update={"source": str(source)})
 

@@ -27,19 +27,19 @@ import pandas as pd
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
+from common.progress import Progress
 from locked.classifier import Classifier
-from reader.atomic import write_json
-from reader.progress import Progress
 from stages import params
-from stages.checkpoints import Checkpoints
-from stages.distill import distill
-from stages.evaluate import baseline_scores
-from stages.export import export
-from stages.metrics import calibration_error
+from stages.distill.stage import distill
+from stages.evaluate.metrics import calibration_error
+from stages.evaluate.stage import baseline_scores
+from stages.export.stage import export
 from stages.params import Params
-from stages.prepare import prepare
-from stages.splits import SPLITS
-from stages.train import train
+from stages.prepare.splits import SPLITS
+from stages.prepare.stage import prepare
+from stages.shared.outputs import write_json
+from stages.train.checkpoints import Checkpoints
+from stages.train.stage import train
 
 FOLD_SEED = 0
 LIBRARIES = {  # beside those of the training

@@ -29,11 +29,11 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast, pipeline
 from transformers.utils import logging
 
+from common.progress import Progress
 from locked.classifier import Classifier
 from locked.cpus import cpus
-from reader.progress import Progress
 from score.blocks import ROWS as BLOCK
-from stages.machine import processor
+from stages.train.machine import processor
 
 ROWS = 100_000
 FILES = 4

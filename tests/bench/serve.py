@@ -41,16 +41,16 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging
 
+from common.progress import Progress
 from locked import engines
 from locked.classifier import Classifier
 from locked.cpus import cpus
 from locked.engines import Engine
-from reader.progress import Progress
-from stages import exact
-from stages.export import Probability, write_network
-from stages.machine import processor
-from stages.onnx_reference import evaluator
-from stages.params import Compute
+from stages.export.stage import Probability, write_network
+from stages.shared import exact
+from stages.shared.onnx_reference import evaluator
+from stages.shared.params import Compute
+from stages.train.machine import processor
 
 Answers = npt.NDArray[np.float32]
 

@@ -29,12 +29,13 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification, get_linear_schedule_with_warmup
 from transformers.utils import logging
 
-from reader.progress import Progress
-from stages import base_model, params, tokenizer
-from stages.batches import Tweets, collate
-from stages.machine import processor
+from common.progress import Progress
+from stages import params
 from stages.params import Params
-from stages.prepare import prepare
+from stages.prepare.stage import prepare
+from stages.shared import base_model, tokenizer
+from stages.shared.batches import Tweets, collate
+from stages.train.machine import processor
 
 OLD_LENGTH = 128  # tokens
 PREDICTED = 64  # rows at once

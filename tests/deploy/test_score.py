@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import InputError
 from deploy import score
 from deploy.google import Place
-from reader.errors import InputError
 from tests.deploy.google_cloud import GoogleCloud
 
 CALL = ["score", "gs://archive/2026", "gs://archive/answers/", "--text", "tweet"]

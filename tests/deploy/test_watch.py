@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from locked.manifest import LABELS
+from locked.labels import LABELS
 from tests.conftest import ROOT
 from tests.gcs import Cloud
 from tests.monitor.conftest import Tweets, lines_of, make_model, tweets

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, RobertaConfig, RobertaModel
 
+from common.errors import InputError
 from experiments.convert import bertweet, convert
-from reader.errors import InputError
-from stages.base_model import locate
-from stages.params import Model
+from stages.shared.base_model import locate
+from stages.shared.params import Model
 from tests.conftest import ROOT
 
 MERGES = ["f l", "fl o", "o d</w>", "flo od</w>", "i n</w>", "t o", "to w", "tow n</w>", "w n</w>"]

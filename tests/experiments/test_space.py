@@ -3,8 +3,8 @@
 import optuna
 import pytest
 
+from common.errors import InputError
 from experiments.space import combinations, read_space
-from reader.errors import InputError
 from stages import params
 from stages.params import Params
 from tests.conftest import ROOT

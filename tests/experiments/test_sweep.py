@@ -12,8 +12,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 
 import experiments.sweep
+from common.errors import InputError
 from experiments.sweep import picture
-from reader.errors import InputError
 from stages import params
 from stages.params import Params
 from tests.conftest import ROOT, Project
@@ -80,7 +80,7 @@ def test_a_sweep_goes_on_where_it_was_killed(project: Project) -> None:
 
 def test_a_search_survives_a_trial_that_fails(project: Project) -> None:
     """In a space where some values are no good, the others are still tried."""
-    script = project.folder / "stages/evaluate.py"
+    script = project.folder / "stages/evaluate/stage.py"
     checked = (
         "params.load()\n    if p.evaluate.bootstrap > 150:\n        raise InputError('too many')"
     )

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.hashing import sha256_of
 from locked import engines
 from locked.classifier import TOLERANCE, Classifier
 from locked.engines import ENGINES, Name
-from locked.manifest import MANIFEST, NETWORK, LockedModelError, sha256_of
+from locked.manifest import MANIFEST, NETWORK, LockedModelError
 from tests.conftest import CORPUS, Project
 
 MEAN = 0.02  # of the differences, at most
@@ -22,7 +23,7 @@ MEAN = 0.02  # of the differences, at most
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_engine_answers_as_the_reference(pipeline: Project, engine: Name) -> None:
     pytest.importorskip(engine)  # OpenVINO is installed where it is the faster one
-    from stages.onnx_reference import evaluator
+    from stages.shared.onnx_reference import evaluator
 
     folder = pipeline.folder / "models/classifier"
     texts = pd.read_csv(CORPUS)["text"].head(300).tolist()

@@ -15,11 +15,12 @@ import numpy.typing as npt
 import pytest
 from scipy.special import expit, logit
 
+from common.errors import run
 from locked.features import FEATURES
-from locked.manifest import LABELS, MANIFEST, NETWORK, TOKENIZER, BaseWeights, Calibration, Manifest
+from locked.labels import LABELS
+from locked.manifest import MANIFEST, NETWORK, TOKENIZER, BaseWeights, Calibration, Manifest
 from locked.reference import REFERENCE, Reference
 from monitor.__main__ import main
-from reader.errors import run
 
 SHARE = 0.44  # of disasters where the model learnt
 SPREAD = 0.72  # of a score within a class, at -1 and 1: the model is right on 92 %

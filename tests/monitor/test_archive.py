@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import InputError
 from locked.classifier import Classifier
 from monitor.window import find, read
-from reader.errors import InputError
 from tests.conftest import ROOT, Project
 
 TEXTS = ["Flood in the valley", "cake", "", "FLOOD in the valley!", "storm https://t.example/1"]

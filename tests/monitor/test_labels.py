@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from common.errors import InputError
 from monitor.labels import Labelled, join_feedback, join_reviewed, read_feedback, read_reviewed
 from monitor.logs import Lines
 from monitor.window import Log, read
-from reader.errors import InputError
 from tests.monitor.conftest import Line, lines_of, tweets, verdict, write
 
 GIVEN = tweets(0, 50)

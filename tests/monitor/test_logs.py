@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import InputError
 from monitor.logs import Lines
 from monitor.window import Log, read
-from reader.errors import InputError
 from tests.gcs import Cloud
 from tests.monitor.conftest import Line, lines_of, tweets, write
 

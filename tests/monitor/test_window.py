@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import InputError
 from monitor import window
 from monitor.window import Log, find, read
-from reader.errors import InputError
 from tests.monitor.conftest import lines_of, tweets, write
 
 TEXTS = [f"tweet {i}" for i in range(2000)]

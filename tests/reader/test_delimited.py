@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow
 import pytest
 
-from reader.errors import InputError
+from common.errors import InputError
 from reader.format import Format
 from reader.open import opened
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from reader.errors import InputError
+from common.errors import InputError
 from reader.files import below, find, local
 
 

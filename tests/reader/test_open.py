@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
-from reader.errors import InputError
+from common.errors import InputError
 from reader.format import Format
 from reader.open import opened
 

@@ -7,8 +7,8 @@ import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
+from common.errors import InputError
 from locked.classifier import Classifier
-from reader.errors import InputError
 from reader.files import fingerprint
 from reader.format import Format
 from score import blocks as module

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reader.errors import InputError
+from common.errors import InputError
 from reader.format import Format
 from score.blocks import Settings
 from score.run import begin, record

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from reader.errors import InputError
+from common.errors import InputError
 from score.sink import Sink, sink
 from tests.gcs import Cloud
 

@@ -12,17 +12,17 @@ from accelerate.state import AcceleratorState
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
+from common.errors import InputError
+from common.hashing import sha256_of
 from locked.classifier import TOLERANCE, Classifier
 from locked.engines import ENGINES
-from locked.manifest import sha256_of
-from reader.errors import InputError
 from stages import params
-from stages.base_model import FILES, configuration, locate, positions
-from stages.distill import distill
-from stages.export import export
-from stages.onnx_reference import evaluator
+from stages.distill.stage import distill
+from stages.export.stage import export
 from stages.params import Params
-from stages.train import train
+from stages.shared.base_model import FILES, configuration, locate, positions
+from stages.shared.onnx_reference import evaluator
+from stages.train.stage import train
 from tests.conftest import Project
 
 SIZE = {
@@ -177,7 +177,7 @@ def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
 def test_a_body_without_all_its_weights_is_refused(
     pipeline: Project, base_model: Path, tmp_path: Path
 ) -> None:
-    from stages.learner import Learner
+    from stages.train.learner import Learner
 
     config = AutoConfig.from_pretrained(base_model, num_hidden_layers=3)
     AutoModel.from_pretrained(base_model).save_pretrained(tmp_path / "base")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reader.errors import InputError
+from common.errors import InputError
 from stages import params
 from tests.conftest import ROOT
 

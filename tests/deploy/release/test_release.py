@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from common.errors import InputError
 from deploy.google import Place, gcloud
 from deploy.release import cloud_run, smoke, vertex
 from deploy.release.cloud_run import back, serving
 from deploy.setup.__main__ import up
 from deploy.setup.resources import resources
 from locked.manifest import MANIFEST, read_manifest
-from reader.errors import InputError
 from tests.conftest import Project
 from tests.deploy.google_cloud import GoogleCloud
 from tests.serve.running import Running, free_port

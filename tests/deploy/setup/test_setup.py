@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import InputError
 from deploy.google import GcloudError, Place, gcloud
 from deploy.setup import __main__ as setup
 from deploy.setup.__main__ import answers, down, service, status, up
 from deploy.setup.resources import Resource, accounts, resources
-from reader.errors import InputError
 from serve.prediction_log import DROPPED
 from tests.deploy.google_cloud import NUMBER, GoogleCloud
 

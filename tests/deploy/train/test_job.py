@@ -12,9 +12,9 @@ import pytest
 from google.cloud import storage
 from ruamel.yaml import YAML
 
+from common.errors import InputError
 from deploy.train import job
 from deploy.train.job import commands, join
-from reader.errors import InputError
 from tests.conftest import HANG, Project, copied, make_project, quick
 from tests.gcs import Cloud
 from tests.serve.running import free_port, wait_until

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import InputError
 from deploy.google import GcloudError, Place
 from deploy.release import images
 from deploy.train import __main__ as train
 from deploy.train import vertex, vm
-from reader.errors import InputError
 from tests.conftest import HANG
 from tests.deploy.google_cloud import GoogleCloud
 from tests.serve.running import wait_until

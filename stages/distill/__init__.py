@@ -1,0 +1,1 @@
+"""Prepared tweets -> softer training targets."""

@@ -1,0 +1,1 @@
+"""The locked model -> metrics, plots and the model card."""

@@ -1,0 +1,77 @@
+"""Figures of merit of a binary classifier, with bootstrap intervals."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import binomtest
+from sklearn import metrics as sk
+
+from common.progress import Progress
+
+CALIBRATION_BINS = 10
+
+Truth = npt.NDArray[np.int8]
+Scores = npt.NDArray[np.floating]
+
+
+def compute(truth: Truth, scores: Scores, threshold: float) -> dict[str, float]:
+    """Return every figure for labels and P(disaster), both (rows,); both classes must occur."""
+    said = scores >= threshold
+    precision, recall, f1, _ = sk.precision_recall_fscore_support(
+        truth, said, average="binary", zero_division=0
+    )
+    return {
+        "accuracy": float((said == truth).mean()),
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+        "roc_auc": float(sk.roc_auc_score(truth, scores)),
+        "pr_auc": float(sk.average_precision_score(truth, scores)),
+        "log_loss": float(sk.log_loss(truth, scores.astype(np.float64))),
+        "calibration_error": calibration_error(truth, scores),
+    }
+
+
+def calibration_error(truth: Truth, scores: Scores) -> float:
+    """Return the expected calibration error over ten equal-width bins (Guo et al. 2017)."""
+    bins = calibration_bins(scores)
+    gaps = np.bincount(bins, truth - scores, CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(truth))
+
+
+def calibration_bins(scores: Scores) -> npt.NDArray[np.intp]:
+    """Return the bin of each probability: (rows,), from 0 to CALIBRATION_BINS - 1."""
+    return np.minimum((scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
+
+
+def reliability(truth: Truth, scores: Scores) -> pd.DataFrame:
+    """Compare what is said with what is seen: a row for each bin that holds tweets."""
+    table = pd.DataFrame({"bin": calibration_bins(scores), "said": scores, "seen": truth})
+    bins = table.groupby("bin")
+    means = bins.mean().assign(tweets=bins.size()).reset_index()
+    return means.rename(columns={"said": "predicted", "seen": "observed"})
+
+
+def wilson(count: int, total: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson 1927)."""
+    interval = binomtest(count, total).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def intervals(
+    truth: Truth, scores: Scores, threshold: float, resamples: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Return the 95 % percentile-bootstrap interval of each figure (Efron & Tibshirani 1993)."""
+    chance = np.random.default_rng(seed)
+    drawn = []
+    for _ in Progress(range(resamples), desc="evaluate: bootstrap", unit=" resamples"):
+        rows = chance.integers(0, len(truth), len(truth))
+        if 0 < truth[rows].sum() < len(rows):
+            drawn.append(compute(truth[rows], scores[rows], threshold))
+    return {
+        name: (
+            float(np.percentile([figures[name] for figures in drawn], 2.5)),
+            float(np.percentile([figures[name] for figures in drawn], 97.5)),
+        )
+        for name in drawn[0]
+    }

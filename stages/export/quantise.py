@@ -1,0 +1,179 @@
+"""A fine-tuned network -> the same in int8, as it is locked.
+
+Static quantisation after training: the input of each linear layer becomes 8 bits with one scale,
+its weights 7 bits with a scale for each output, its word vectors 8 bits with a scale each. What
+the integers mean is written into the network as ONNX's QuantizeLinear and DequantizeLinear.
+
+- The scales are a function of the training tweets alone, by a forward pass in fp32; whatever
+  computes the network later, a text's answer does not depend on its neighbours.
+- Seven bits, so that the sum of two products fits into 16, in which CPUs without VNNI add them:
+  with eight they would clip, and answer otherwise (Intel: vpmaddubsw saturates).
+- A few inputs of a layer are many times larger than the others, and one scale for all is too coarse
+  then. They are divided by what their weights are multiplied by (SmoothQuant, Xiao et al. 2022,
+  https://arxiv.org/abs/2211.10438); from which size on is searched layer by layer, for the least
+  error of its output (as AWQ searches, Lin et al. 2023, https://arxiv.org/abs/2306.00978).
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch.ao.quantization.fx import _decomposed  # noqa: F401 - registers the operators below
+from transformers import PreTrainedModel
+
+from common.progress import Progress
+
+INPUT_TOP = 255
+WEIGHT_TOP = 63
+VECTOR_TOP = 127
+CAPS = (0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)  # quantiles of the inputs' sizes
+KEPT = 4  # of so many token vectors one is kept, to measure errors on
+TINY = 1e-8  # a scale where all is zero
+
+Ids = tuple[torch.Tensor, torch.Tensor]  # token ids and mask, (1, tokens) each
+operators = torch.ops.quantized_decomposed
+
+
+@dataclass
+class Seen:
+    """What an input of linear layers was on the calibration texts."""
+
+    low: torch.Tensor  # least of each unit: (units,)
+    high: torch.Tensor  # largest
+    rows: list[torch.Tensor] = field(default_factory=list)  # some of its token vectors
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How an input becomes 8 bits: x * factor / step + zero, rounded, 0 to INPUT_TOP."""
+
+    factor: torch.Tensor  # (units,), 1 but for outliers; the weights are divided by it
+    step: float
+    zero: int
+
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
+        """Quantise and dequantise x * factor."""
+        arguments = (self.step, self.zero, 0, INPUT_TOP, torch.uint8)
+        small = operators.quantize_per_tensor(x * self.factor, *arguments)
+        real: torch.Tensor = operators.dequantize_per_tensor(small, *arguments)
+        return real
+
+
+class QuantisedLinear(torch.nn.Module):
+    """A linear layer on a quantised input, with quantised weights."""
+
+    weight: torch.Tensor  # int8, (inputs, outputs)
+
+    def __init__(self, linear: torch.nn.Linear, scale: Scale) -> None:
+        super().__init__()
+        small, step = _quantised(linear.weight / scale.factor, WEIGHT_TOP)
+        self.scale = scale
+        self.register_buffer("weight", small.T.contiguous())
+        self.register_buffer("step", step.squeeze(1))
+        self.register_buffer("zero", torch.zeros(len(small), dtype=torch.int8))
+        self.bias = linear.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (…, inputs) to (…, outputs)."""
+        weight = operators.dequantize_per_channel(
+            self.weight, self.step, self.zero, 1, -WEIGHT_TOP, WEIGHT_TOP, torch.int8
+        )
+        product: torch.Tensor = self.scale.apply(x) @ weight
+        return product if self.bias is None else product + self.bias
+
+
+class QuantisedEmbedding(torch.nn.Module):
+    """Vectors of 8 bits, each with its scale."""
+
+    weight: torch.Tensor
+    step: torch.Tensor
+
+    def __init__(self, embedding: torch.nn.Embedding) -> None:
+        super().__init__()
+        small, step = _quantised(embedding.weight, VECTOR_TOP)
+        self.register_buffer("weight", small)
+        self.register_buffer("step", step)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Map ids to their vectors."""
+        small = torch.nn.functional.embedding(ids, self.weight)
+        return small.to(torch.float32) * torch.nn.functional.embedding(ids, self.step)
+
+
+@torch.no_grad()
+def quantise(model: PreTrainedModel, texts: Sequence[Ids]) -> None:
+    """Replace a model's linear layers and word vectors by quantised ones.
+
+    Args:
+        model: in fp32, on the CPU; it is changed.
+        texts: what the ranges are taken from.
+
+    """
+    groups = _watch(model, texts)
+    with Progress(desc="export: quantising", total=len(groups), unit=" inputs") as progress:
+        for seen, layers in groups:
+            scale = _best_scale(seen, [layer.weight for layer in layers.values()])
+            for name, layer in layers.items():
+                model.set_submodule(name, QuantisedLinear(layer, scale))
+            progress.update()
+    model.set_input_embeddings(QuantisedEmbedding(model.get_input_embeddings()))
+
+
+def _watch(
+    model: PreTrainedModel, texts: Sequence[Ids]
+) -> list[tuple[Seen, dict[str, torch.nn.Linear]]]:
+    """Return what came to the linear layers; layers that were given the same share it."""
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    given: dict[str, torch.Tensor] = {}  # the input of each layer, for the text at hand
+
+    def note(name: str, inputs: tuple[torch.Tensor, ...]) -> None:
+        given[name] = inputs[0]
+
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, inputs, name=name: note(name, inputs))
+        for name, layer in layers.items()
+    ]
+    seen: dict[tuple[str, ...], Seen] = {}
+    for ids, mask in Progress(texts, desc="export: calibrating", unit=" texts"):
+        given.clear()
+        model(input_ids=ids, attention_mask=mask)
+        same = defaultdict(list)
+        for name, tensor in given.items():
+            same[id(tensor)].append(name)
+        for names in same.values():
+            x = given[names[0]].flatten(0, -2)
+            found = seen.setdefault(tuple(names), Seen(x.amin(0), x.amax(0)))
+            found.low = torch.minimum(found.low, x.amin(0))
+            found.high = torch.maximum(found.high, x.amax(0))
+            found.rows.append(x[::KEPT].clone())
+    for hook in hooks:
+        hook.remove()
+    return [(found, {name: layers[name] for name in names}) for names, found in seen.items()]
+
+
+def _best_scale(seen: Seen, weights: list[torch.Tensor]) -> Scale:
+    """Return the scale that changes the layers' outputs least."""
+    rows = torch.cat(seen.rows)
+    largest = torch.maximum(-seen.low, seen.high)
+    exact = [rows @ weight.T for weight in weights]
+    scales, errors = [], []
+    for cap in CAPS:
+        factor = (torch.quantile(largest, cap) / largest.clamp(min=TINY)).clamp(TINY, 1)
+        low = min(0.0, float((seen.low * factor).min()))
+        high = max(0.0, float((seen.high * factor).max()))
+        step = max((high - low) / INPUT_TOP, TINY)
+        scale = Scale(factor, step, round(-low / step))
+        x, error = scale.apply(rows), 0.0
+        for weight, wanted in zip(weights, exact, strict=True):
+            small, step_of = _quantised(weight / factor, WEIGHT_TOP)
+            error += float((x @ (small * step_of).T - wanted).square().mean())
+        scales.append(scale)
+        errors.append(error)
+    return scales[errors.index(min(errors))]
+
+
+def _quantised(weight: torch.Tensor, top: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return rows as integers from -top to top, and the step of each: (rows, 1)."""
+    step = (weight.detach().abs().amax(1, keepdim=True) / top).clamp(min=TINY)
+    return (weight.detach() / step).round().to(torch.int8), step

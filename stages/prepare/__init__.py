@@ -1,0 +1,1 @@
+"""Any table of tweets -> three splits without duplicates."""

@@ -1,0 +1,26 @@
+"""Where the stages keep their outputs, from the repository's root; dvc.yaml says the same."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from common.atomic import new_file
+
+PREPARED = Path("data/prepared")  # {train,validation,test}.parquet, report.json
+TARGETS = Path("data/targets.parquet")  # what to learn of each training tweet: id, target
+CHECKPOINT = Path("models/checkpoint")  # torch weights in safetensors, config.json, tokenizer.json
+HISTORY = Path("models/training")  # learning curves, by DVCLive; speed/, profile/ beside it
+MACHINE = Path("models/speed/machine.json")  # where the training ran, and for how long
+CHECKPOINTS = Path("models/checkpoints")  # of a training under way
+CLASSIFIER = Path("models/classifier")  # the locked model
+PARITY = Path("models/parity.json")  # int8 against fp32
+EVALUATION = Path("models/evaluation")  # predictions, plots, slices, mistakes, model card
+METRICS = Path("models/metrics.json")  # the figures that experiments are compared by
+REPORT = Path("models/report.json")  # the same with intervals and the baseline
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+    """Write `value` as stable, readable JSON."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    with new_file(path) as draft:
+        draft.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Prepared tweets and their targets -> a fine-tuned checkpoint."""

@@ -1,0 +1,45 @@
+"""Progress bars: one line rewritten on a terminal, lines in a log, one process's only."""
+
+import io
+import time
+
+import pytest
+
+from common import progress
+from common.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LOG_INTERVAL", 0.05)
+    log, began = io.StringIO(), time.monotonic()
+    with Progress(total=40, desc="train", unit=" tweets", file=log) as bar:
+        for _ in range(40):
+            time.sleep(0.005)
+            bar.update()
+    lines = [line for line in log.getvalue().split("\n") if line]
+    assert "\r" not in log.getvalue()
+    assert 2 <= len(lines) <= 3 + (time.monotonic() - began) / 0.05
+    assert lines[0].startswith("train:   0%")
+    assert "40/40" in lines[-1]
+    assert "tweets/s" in lines[-1]
+
+
+def test_a_terminal_gets_one_line() -> None:
+    terminal = Terminal()
+    with Progress(total=3, file=terminal) as bar:
+        bar.update(3)
+    assert terminal.getvalue().count("\n") == 1
+    assert "\r" in terminal.getvalue()
+
+
+def test_of_several_processes_the_first_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    log = io.StringIO()
+    with Progress(total=3, file=log) as bar:
+        bar.update(3)
+    assert log.getvalue() == ""

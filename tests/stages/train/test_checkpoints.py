@@ -1,0 +1,159 @@
+"""Checkpoints: whole or absent, the newest sound one taken, and only by the very same run."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stages.train import checkpoints
+from stages.train.checkpoints import ABANDONED, KEPT, Checkpoints
+from tests.conftest import no_file_beyond
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "data.parquet"
+    path.write_bytes(b"tweets")
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, data: Path) -> Checkpoints:
+    return Checkpoints(tmp_path / "place", {"lr": 1e-5}, [data])
+
+
+def state(number: int) -> dict[str, Any]:
+    return {
+        "number": number,
+        "weights": torch.full((1000,), float(number)),
+        "rows": [(1, {"a": 2.0})],
+    }
+
+
+def test_the_newest_comes_back_and_old_ones_go(store: Checkpoints) -> None:
+    assert store.load() is None
+    for step in (5, 100, 20_000):
+        assert store.save(step, state(step))
+    assert len(list(store.folder.iterdir())) == KEPT
+    loaded = store.load()
+    assert loaded is not None
+    assert (loaded["number"], loaded["rows"]) == (20_000, [(1, {"a": 2.0})])
+    assert torch.equal(loaded["weights"], torch.full((1000,), 20_000.0))
+
+
+@pytest.mark.parametrize("spoil", ["cut", "flip", "empty"])
+def test_a_torn_one_is_left_aside_for_the_one_before(
+    store: Checkpoints, capsys: pytest.CaptureFixture[str], spoil: str
+) -> None:
+    store.save(1, state(1))
+    store.save(2, state(2))
+    newest = max(store.folder.iterdir())
+    whole = newest.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    newest.write_bytes({"cut": whole[:middle], "flip": flipped, "empty": b""}[spoil])
+    loaded = store.load()
+    assert loaded is not None
+    assert loaded["number"] == 1
+    assert f"{newest} is torn" in capsys.readouterr().err
+    store.save(3, state(3))
+    assert (store.load() or {})["number"] == 3
+
+
+def test_torn_ones_do_not_push_out_what_comes_after(store: Checkpoints) -> None:
+    for step in (11, 12):
+        store.save(step, state(step))
+    for path in store.folder.iterdir():
+        path.write_bytes(b"")
+    assert store.load() is None
+    store.save(4, state(4))
+    assert (store.load() or {})["number"] == 4
+
+
+def test_a_place_that_is_no_folder_is_said_and_does_no_harm(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Checkpoints(data, {}, [data])
+    assert not store.save(1, state(1))
+    assert "could not be written" in capsys.readouterr().err
+    store.clear()
+    assert data.read_bytes() == b"tweets"
+
+
+def test_a_full_disk_leaves_the_one_before(
+    store: Checkpoints, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert store.save(1, state(1))
+    with no_file_beyond(2000):
+        assert not store.save(2, state(2))
+    assert "step 2 could not be written" in capsys.readouterr().err
+    assert [path.name[:9] for path in store.folder.iterdir()] == ["000000001"]
+    assert (store.load() or {})["number"] == 1
+
+
+def test_another_input_file_code_or_library_is_another_run(
+    store: Checkpoints, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save(1, state(1))
+    same = Checkpoints(tmp_path / "place", {"lr": 1e-5}, [data])
+    assert (same.load() or {})["number"] == 1
+    assert Checkpoints(tmp_path / "place", {"lr": 2e-5}, [data]).load() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "version", lambda name: "0")
+        assert Checkpoints(tmp_path / "place", {"lr": 1e-5}, [data]).load() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "_own_modules", lambda: {"stages/x.py": data})
+        assert Checkpoints(tmp_path / "place", {"lr": 1e-5}, [data]).load() is None
+    data.write_bytes(b"other tweets")
+    assert Checkpoints(tmp_path / "place", {"lr": 1e-5}, [data]).load() is None
+
+
+def test_the_loaded_modules_of_the_project_count() -> None:
+    modules = checkpoints._own_modules()
+    assert {"stages/train/checkpoints.py", "locked/labels.py"} <= modules.keys()
+    assert all(name.startswith(("stages/", "locked/", "reader/")) for name in modules)
+
+
+def test_clearing_takes_what_was_abandoned_and_nothing_else(
+    store: Checkpoints, tmp_path: Path, data: Path
+) -> None:
+    other = Checkpoints(tmp_path / "place", {"lr": 2e-5}, [data])
+    abandoned = Checkpoints(tmp_path / "place", {"lr": 3e-5}, [data])
+    for run in (store, other, abandoned):
+        run.save(1, state(1))
+    stuck = tmp_path / "place/stuck/000000001-x.pt"
+    stuck.mkdir(parents=True)  # a folder: what may not be removed as a file
+    long_ago = time.time() - ABANDONED - 60
+    for path in (stuck, *abandoned.folder.iterdir()):
+        os.utime(path, (long_ago, long_ago))
+    (tmp_path / "place" / "notes").mkdir()
+    (store.folder / ".1.tmp").write_bytes(b"half a checkpoint")
+    gone = tmp_path / "place/gone/000000001-x.pt"
+    gone.parent.mkdir()
+    gone.symlink_to("nowhere")  # as where another run removes it just now
+    store.clear()
+    left = sorted(path.name for path in (tmp_path / "place").iterdir())
+    assert left == sorted([other.folder.name, "gone", "notes", "stuck"])
+    assert other.load() is not None
+
+
+def test_signals_are_noted_and_put_back() -> None:
+    # In a process of its own: the small signal stack that pytest's fault handler sets up does not
+    # hold the wide registers that OpenVINO has switched on by now, so a signal here would crash.
+    program = """
+import signal
+from stages.train.checkpoints import noted_signals
+before = signal.getsignal(signal.SIGTERM)
+with noted_signals() as noted:
+    assert noted == []
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGINT)
+    assert noted == [signal.SIGTERM, signal.SIGINT]
+assert signal.getsignal(signal.SIGTERM) == before
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
