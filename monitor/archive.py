@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from common.errors import InputError
 from common.progress import Progress
+from common.storage import reaching
 from locked.features import features, words
-from reader.files import find, reaching, size
+from reader.files import find, size
 from reader.open import opened
 
 RUN = "run.json"  # what tells such a folder from others

@@ -3,7 +3,6 @@
 import glob
 import hashlib
 import io
-import logging
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from fsspec.callbacks import TqdmCallback
 
 from common.errors import InputError, NoTableError
 from common.progress import Progress
+from common.storage import reaching
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the latter holds nothing
@@ -49,19 +49,6 @@ def find(source: str | Sequence[str], pattern: str = "*") -> list[str]:
     if not files:
         raise InputError(f"{source}: no such file or bucket")
     return files
-
-
-@contextmanager
-def reaching(file: str) -> Iterator[None]:
-    """Turn what a file system says of a file into an InputError that names it."""
-    try:
-        yield
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file or bucket") from error
-    except Exception as error:  # each file system behind a URL has errors of its own
-        raise InputError(f"{file}: cannot be read: {error}") from error
 
 
 @contextmanager
@@ -104,7 +91,6 @@ def _local(source: str, pattern: str) -> list[str]:
 
 
 def _remote(source: str, pattern: str) -> list[str]:
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # its tracebacks say less than our line
     system, path = fsspec.core.url_to_fs(source)
     if system.isdir(path):
         path = f"{path.rstrip('/')}/{pattern}"

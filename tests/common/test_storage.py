@@ -1,0 +1,164 @@
+"""One API over a local folder, an emulated bucket and fsspec's memory."""
+
+import errno
+import itertools
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import fsspec
+import pytest
+from fsspec.registry import _registry
+
+from common import storage
+from common.errors import InputError
+from common.storage import Folder
+from tests.gcs import Cloud
+
+
+@pytest.fixture
+def bucket(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
+    cloud.client().create_bucket("archive")
+    return Folder("gs://archive/scored/")
+
+
+@pytest.fixture(params=["path", "file", "memory", "gs"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    if request.param == "gs":
+        bucket: Folder = request.getfixturevalue("bucket")
+        return bucket
+    fsspec.filesystem("memory").store.clear()
+    urls = {"path": str(tmp_path), "file": f"file://{tmp_path}", "memory": "memory://bucket/out"}
+    return Folder(urls[request.param])
+
+
+def test_each_kind_of_folder_keeps_whole_files(folder: Folder, tmp_path: Path) -> None:
+    assert folder.read("run.json") is None
+    assert folder.names("blocks") == set()
+    for name, content in {"blocks/a.json": b"1\r", "blocks/b": b"", "answers/a": b"3"}.items():
+        folder.write(name, content)
+        folder.write(name, content)
+        assert folder.read(name) == content
+    assert folder.names("blocks") == {"a.json", "b"}
+    Folder(folder.url).write("blocks/c", b"4")
+    assert folder.names("blocks") == {"a.json", "b", "c"}
+    folder.download("blocks/a.json", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"1\r"
+    with pytest.raises(InputError, match=r"blocks/d: no such file or bucket"):
+        folder.download("blocks/d", tmp_path / "copy")
+
+
+def test_a_local_file_is_replaced_and_leaves_no_draft(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    for content in (b"1", b"2"):
+        folder.write("run.json", content)
+        assert folder.read("run.json") == content
+    (tmp_path / ".run.json.1-2.tmp").touch()  # of a killed process
+    assert folder.names() == {"run.json"}
+
+
+def test_an_object_is_never_replaced(cloud: Cloud, bucket: Folder) -> None:
+    bucket.write("blocks/a", b"1")
+    assert any("ifGenerationMatch=0" in request for request in cloud.requests)
+    cloud.refuse("POST", "/upload/", 412, "it exists")  # which the emulator does not check
+    bucket.write("blocks/a", b"1")
+    with pytest.raises(InputError, match=r"^gs://archive/scored/blocks/a exists with other cont"):
+        bucket.write("blocks/a", b"2")
+    memory = Folder("memory://bucket/never")
+    memory.write("a", b"1")
+    with pytest.raises(InputError, match="exists with other content"):
+        memory.write("a", b"2")
+    assert memory.read("a") == b"1"
+
+
+def test_a_failing_store_is_tried_again(
+    cloud: Cloud, bucket: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_once(_seconds: float) -> None:
+        pass
+
+    monkeypatch.setattr("gcsfs.retry.asyncio", SimpleNamespace(sleep=at_once))
+    cloud.ill = 2
+    bucket.write("blocks/a", b"1")
+    assert cloud.ill == 0
+    assert bucket.read("blocks/a") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "call"),
+    [
+        ("GET", "/o/", lambda f: f.read("a")),
+        ("GET", "/o", lambda f: f.names("blocks")),
+        ("POST", "/upload/", lambda f: f.write("a", b"1")),
+    ],
+)
+def test_a_refusal_is_one_line_with_the_remedy(
+    cloud: Cloud, bucket: Folder, method: str, path: str, call: Callable[[Folder], object]
+) -> None:
+    cloud.refuse(method, path, 403, "no right to this")
+    with pytest.raises(InputError) as refused:
+        call(bucket)
+    line = str(refused.value)
+    assert line.startswith("gs://archive/scored")
+    assert "no right to this. Log in (gcloud auth application-default login)" in line
+    assert "\n" not in line
+
+
+def test_a_missing_bucket_is_named(bucket: Folder) -> None:
+    missing = Folder("gs://no-bucket/out")
+    assert missing.read("run.json") is None
+    with pytest.raises(InputError, match=r"^gs://no-bucket/out: no such bucket. Create it"):
+        missing.write("a", b"1")
+
+
+@pytest.mark.parametrize(
+    ("url", "package"), [("s3://b/c", "s3fs"), ("az://b/c", "adlfs"), ("gs://b/c", "gcsfs")]
+)
+def test_a_missing_package_is_named(
+    url: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(_registry, url.partition(":")[0], raising=False)  # imported before
+    with pytest.raises(InputError, match=rf"^{url}: the package {package} is missing: .*pip inst"):
+        Folder(url)
+
+
+def test_a_cloud_s_package_is_imported_only_for_its_url() -> None:
+    code = (
+        "import sys; from common.storage import Folder; Folder('.').names(); "
+        "sys.exit(any(n in sys.modules for n in ('gcsfs', 's3fs', 'adlfs', 'google.auth')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("kind", [stat.S_ISDIR, stat.S_ISREG])
+def test_a_folder_that_cannot_be_synced_is_used_and_said_once(
+    number: int,
+    kind: Callable[[int], bool],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(descriptor: int) -> None:
+        if kind(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(storage, "failed_syncs", itertools.count())
+    folder = Folder(str(tmp_path))
+    if number == errno.EIO:
+        with pytest.raises(InputError, match=rf"^{tmp_path}/a: Input/output error"):
+            folder.write("a", b"1")
+        return
+    for name in ("a", "b", "c/d"):
+        folder.write(name, b"1")
+        assert folder.read(name) == b"1"
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"warning: {tmp_path}")
+    assert "power cut" in warning
