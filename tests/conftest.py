@@ -30,6 +30,7 @@ from stages.shared.base_model import FILES
 from tests.gcs import Cloud, running
 from tests.warm import warm
 
+pytest_plugins = ["tests.skips"]
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
 ROWS = 1200
