@@ -52,7 +52,7 @@ class Machines:
         if self.output:
             return {"contents": self.output.pop(0), "next": "7"}
         self.zone = ""
-        _, status = self.lives.pop(0)
+        status = self.lives.pop(0)[1]
         if status is not None:
             self.gcloud.answers[STATUS] = lambda *_: str(status)
         return NOTHING
