@@ -12,9 +12,9 @@ from types import FrameType
 from locked.manifest import LockedModelError
 from locked.store import ModelStore
 from serve import logs, settings
-from serve.connections import KEEP_ALIVE, Protocol, raise_file_limit
+from serve.connections import Protocol, raise_file_limit
 from serve.lifetime import leave_with_parent
-from serve.server import CLOSING, Server
+from serve.server import CLOSING, UVICORN, Server
 
 FORKS = "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"
 
@@ -51,14 +51,7 @@ def _serve(own: Path) -> None:
         port=options.port,
         num_api_servers=1,
         generate_client_file=False,
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        proxy_headers=False,
-        server_header=False,
-        http=Protocol,
-        ws="none",
-        timeout_keep_alive=KEEP_ALIVE,
+        **UVICORN,
     )
     logs.stdout.close(CLOSING)
     if server.ending.is_broken:

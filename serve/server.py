@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from starlette.middleware.cors import CORSMiddleware
 from locked.cpus import cpus
 from locked.store import ModelStore
 from serve import logs, metrics, routes
+from serve.connections import KEEP_ALIVE, Protocol
 from serve.current_model import CurrentModel
 from serve.dispatcher import Dispatcher
 from serve.keys import Keys
@@ -37,6 +39,16 @@ from serve.worker import DisasterAPI, become_worker
 DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
 CLOSING = 1  # seconds for the last lines of the log
 REVIVAL = 0.1  # seconds between two looks for dead workers
+UVICORN: dict[str, Any] = {
+    "access_log": False,
+    "log_config": None,
+    "log_level": "warning",
+    "proxy_headers": False,
+    "server_header": False,
+    "http": Protocol,
+    "ws": "none",
+    "timeout_keep_alive": KEEP_ALIVE,
+}
 MOST_THREADS = 8  # of a worker, unless THREADS says more: each takes memory
 
 
@@ -159,8 +171,9 @@ class Server(ls.LitServer):
             if callable(end):
                 end(number, frame)
 
-        signal.signal(signal.SIGTERM, drain)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, drain)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
 
         def stop(problem: str) -> None:
             print(f"error: {self.model.store.named(problem)}", file=sys.stderr, flush=True)

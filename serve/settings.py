@@ -74,7 +74,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Settings(BaseSettings):
     """Each field is read from the environment variable of its name, or from Vertex AI's own."""
 
-    model_config = SettingsConfigDict(frozen=True, loc_by_alias=False, env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, loc_by_alias=False)
 
     host: Annotated[Host, BeforeValidator(_host)] = "127.0.0.1"
     port: Port = Field(default=8080, validation_alias=AliasChoices("AIP_HTTP_PORT", "PORT"))
@@ -107,7 +107,11 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _take_off(cls, values: dict[str, object]) -> dict[str, object]:
-        return {name: _bare(value) for name, value in values.items()}
+        bare = {name: _bare(value) for name, value in values.items()}
+        for name in ("api_keys", "admin_key"):  # an empty key would open what it is to guard
+            if name in bare and not _list(bare[name]):
+                raise ValueError(f"{name.upper()}: is empty. Remove the variable, or give a key")
+        return {name: value for name, value in bare.items() if value != ""}  # as if it were unset
 
     @model_validator(mode="after")
     def _part(self) -> "Settings":
@@ -133,9 +137,6 @@ def load() -> Settings:
     secrets = _bare(os.environ.get(SECRETS_DIR))
     if secrets and not Path(secrets).is_dir():
         raise BadSettingError(f"{SECRETS_DIR}: {secrets} is not a folder")
-    for name in ("API_KEYS", "ADMIN_KEY"):  # an empty key would open what it is to guard
-        if not _bare(os.environ.get(name, "unset")).strip(","):
-            raise BadSettingError(f"{name}: is empty. Remove the variable, or give a key")
     try:
         return Settings(_secrets_dir=secrets)  # type: ignore[call-arg] # the rest is read
     except SettingsError as error:

@@ -50,6 +50,8 @@ class Writer:
         with contextlib.suppress(queue.Full):
             self.lines.put(None, timeout=seconds)
         self.thread.join(max(0, deadline - time.monotonic()))
+        if not self.thread.is_alive():
+            self._begin()
 
     def _work(self) -> None:
         while True:

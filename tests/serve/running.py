@@ -72,6 +72,15 @@ def has_engine(pid: int) -> bool:
     return "libopenvino.so" in loaded or "onnxruntime_pybind" in loaded
 
 
+def metric(url: str, sample: str) -> float:
+    """Return the value of a metric with its labels, 0 if it does not exist."""
+    for line in httpx.get(f"{url}/metrics", timeout=HANG).text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if name == sample:
+            return float(value)
+    return 0.0
+
+
 @dataclass
 class Running:
     """A started server; its output goes to a file, since a pipe that nobody reads would fill."""
@@ -106,11 +115,7 @@ class Running:
         return min(pid for pid in children(self.process.pid) if not has_engine(pid))
 
     def metric(self, sample: str) -> float:
-        for line in httpx.get(f"{self.url}/metrics", timeout=HANG).text.splitlines():
-            name, _, value = line.rpartition(" ")
-            if name == sample:
-                return float(value)
-        return 0.0
+        return metric(self.url, sample)
 
     def stop(self, number: int = signal.SIGTERM) -> str:
         self.process.send_signal(number)
@@ -118,7 +123,9 @@ class Running:
         return self.output()
 
 
-def start(project: Project, log: Path, *before: str, **environment: str) -> Running:
+def start(
+    project: Project, log: Path, *before: str, stdout: int | None = None, **environment: str
+) -> Running:
     """Start a server on the project's model; `before` comes before its command."""
     port = int(environment.get("AIP_HTTP_PORT") or environment.setdefault("PORT", str(free_port())))
     environment.setdefault("MODEL_URI", str(project.folder / "models/classifier"))
@@ -128,7 +135,7 @@ def start(project: Project, log: Path, *before: str, **environment: str) -> Runn
             [*before, SERVE_PYTHON, "-m", "serve"],
             cwd=ROOT,
             env=project.environment(**environment),
-            stdout=output,
+            stdout=output if stdout is None else stdout,
             stderr=subprocess.STDOUT,
         )
     return Running(process, port, log)
@@ -165,16 +172,6 @@ def load(ask: Callable[[], object], threads: int) -> Iterator[None]:
             done.set()
     for future in asking:
         future.result()
-
-
-def ends(project: Project, folder: Path, **environment: str) -> tuple[int, str]:
-    """Start a server that cannot run; return its status and what it said."""
-    server = start(project, folder / "server.log", **environment)
-    try:
-        code = server.process.wait(timeout=HANG)
-    finally:
-        server.process.kill()
-    return code, server.output()
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:
