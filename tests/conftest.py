@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,17 +23,17 @@ import pytest
 import torch
 from playwright.sync_api import Browser, expect, sync_playwright
 from ruamel.yaml import YAML
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
 from common.hashing import sha256_of
 from stages.shared.base_model import FILES
 from tests.gcs import Cloud, running
-from tests.warm import warm
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
 ROWS = 1200
+VOCABULARY = 1500  # words
 # The second process has other things to do while the first one trains what all share.
 LONG = ["test_readme", "test_setup", "test_check", "test_sweep", "test_job", "test_dvc"]
 LONG += [
@@ -70,12 +71,6 @@ def no_file_beyond(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def quick(environment: dict[str, str]) -> dict[str, str]:
-    """Let DVC and the stages begin at once, for what gets no signal."""
-    folders = [str(warm(program)) for program in ("dvc", "python")]
-    return environment | {"PATH": os.pathsep.join([*folders, environment["PATH"]])}
-
-
 @dataclass(frozen=True)
 class Project:
     """A git and DVC repository of its own, with the code of this one."""
@@ -87,7 +82,7 @@ class Project:
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=quick(self.environment()),
+            env=self.environment(),
             text=True,
             capture_output=True,
             timeout=HANG,
@@ -120,7 +115,7 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all processes share, and all runs with the same variable."""
     if named := os.environ.get("DISASTER_TWEETS_TESTS"):
         return Path(named)
@@ -144,26 +139,27 @@ def once(folder: Path, make: Callable[[Path], object]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def source(common: Path) -> Path:
+def source(shared_folder: Path) -> Path:
     """The first rows of the shipped corpus."""
     tweets = pd.read_csv(CORPUS, dtype=str, keep_default_na=False).head(ROWS)
-    folder = once(common / "source", lambda to: tweets.to_csv(to / "tweets.csv", index=False))
+    folder = once(
+        shared_folder / "source", lambda to: tweets.to_csv(to / "tweets.csv", index=False)
+    )
     return folder / "tweets.csv"
 
 
 @pytest.fixture(scope="session")
-def base_model(common: Path, source: Path) -> Path:
+def base_model(shared_folder: Path, source: Path) -> Path:
     """A BERT of 2 layers and 32 units, with a WordPiece tokenizer of its own."""
-    return once(common / "base-model", lambda folder: make_base_model(folder, source))
+    return once(shared_folder / "base-model", lambda folder: make_base_model(folder, source))
 
 
 def make_base_model(folder: Path, source: Path) -> None:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    """Write the base model: the same bytes for the same tweets."""
+    texts = [*pd.read_csv(source)["text"], "http @user"]
+    tokenizer = Tokenizer(models.WordPiece(word_pieces(texts), unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=2000, special_tokens=special)
-    tokenizer.train_from_iterator([*pd.read_csv(source)["text"], "http @user"], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -178,6 +174,22 @@ def make_base_model(folder: Path, source: Path) -> None:
         pad_token_id=0,
     )
     BertModel(config).save_pretrained(folder)
+
+
+def word_pieces(texts: list[str]) -> dict[str, int]:
+    """Return a vocabulary: all characters, and the most frequent words.
+
+    The trainers of `tokenizers` give another one in each process.
+    """
+    lower, split = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = Counter(
+        word for text in texts for word, _ in split.pre_tokenize_str(lower.normalize_str(text))
+    )
+    characters = sorted({character for word in words for character in word})
+    frequent = sorted(words, key=lambda word: (-words[word], word))[:VOCABULARY]
+    pieces = [*characters, *(f"##{character}" for character in characters), *frequent]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    return {piece: number for number, piece in enumerate(dict.fromkeys([*special, *pieces]))}
 
 
 def make_project(folder: Path, source: Path, base_model: Path) -> Project:
@@ -223,12 +235,6 @@ def make_project(folder: Path, source: Path, base_model: Path) -> Project:
     return project
 
 
-@pytest.fixture
-def as_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start every process anew: for tests of what surrounds it."""
-    monkeypatch.setattr("tests.conftest.quick", lambda environment: environment)
-
-
 def copied(project: Project, folder: Path) -> Project:
     """Copy a project with its DVC cache: what it has run needs no second run."""
     shutil.copytree(project.folder, folder, symlinks=True)
@@ -253,10 +259,12 @@ def make_pipeline(folder: Path, source: Path, base_model: Path) -> None:
 
 @pytest.fixture(scope="session")
 def pipeline(
-    common: Path, source: Path, base_model: Path, tmp_path_factory: pytest.TempPathFactory
+    shared_folder: Path, source: Path, base_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Project:
     """A project after `dvc repro`. Shared by a process: whoever changes it puts it back."""
-    folder = once(common / "trained", lambda folder: make_pipeline(folder, source, base_model))
+    folder = once(
+        shared_folder / "trained", lambda folder: make_pipeline(folder, source, base_model)
+    )
     return copied(Project(folder, folder), tmp_path_factory.mktemp("pipeline") / "project")
 
 

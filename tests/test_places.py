@@ -25,7 +25,6 @@ AS_NOBODY = (
     # The Python of this test run may lie in a home; writing is up to the files' modes.
     *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
 )
-pytestmark = pytest.mark.usefixtures("as_started")
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
 
 

@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from tests.conftest import NOWHERE
 from tests.deploy import google_cloud
 from tests.deploy.google_cloud import GoogleCloud
 from tests.gcs import Cloud
-from tests.warm import warm
 
 ROBOT = "robot@mine.iam.gserviceaccount.com"
 
@@ -69,5 +67,4 @@ def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleCl
             monkeypatch.delenv(name, raising=False)
         for name, value in cloud.environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("PATH", f"{warm('gcloud')}{os.pathsep}{os.environ['PATH']}")
         yield cloud

@@ -9,6 +9,7 @@ import pytest
 
 from common.errors import InputError
 from locked.classifier import Classifier
+from locked.text import MAX_TEXT
 from reader.files import fingerprint
 from reader.format import Format
 from score import blocks as module
@@ -120,7 +121,9 @@ def test_refused_rows_are_named_and_the_others_answered(
     tmp_path: Path, classifier: Classifier
 ) -> None:
     lines = ['{"text": "flood"}', "no JSON", '{"text": " "}', '{"text": "\\ud800"}', "{}"]
-    lines += [json.dumps({"text": text}) for text in ("a" * 4001, "a" * 4000, "x" * 2**20)]
+    lines += [
+        json.dumps({"text": text}) for text in ("a" * (MAX_TEXT + 1), "a" * MAX_TEXT, "x" * 2**20)
+    ]
     lines += ["7", '{"text": 7}', '{"text": {"a": "b"}}', "[" * 100_000]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
     found = read(tmp_path / "in.jsonl", settings())
