@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import InputError
+from common.storage import Folder
 from locked.classifier import Classifier
 from locked.engines import Name
 from locked.manifest import LockedModelError
@@ -20,15 +21,15 @@ def stored(url: str) -> Iterator[ModelStore]:
         InputError: the block raised a LockedModelError.
 
     """
-    try:
-        with tempfile.TemporaryDirectory() as copies:
-            yield ModelStore(url, Path(copies))
-    except LockedModelError as error:
-        if "://" not in url and not Path(url).exists():
-            raise InputError(
-                f"{error}. `python -m experiments.fetch NAME` copies a stage's or version's model"
-            ) from error
-        raise InputError(str(error)) from error
+    with tempfile.TemporaryDirectory() as copies:
+        store = ModelStore(url, Path(copies))
+        try:
+            yield store
+        except LockedModelError as error:
+            reason = store.named(str(error))
+            if "://" not in url and not Path(url).exists():
+                reason += ". `python -m experiments.fetch NAME` copies a stage's or version's model"
+            raise InputError(reason) from error
 
 
 def load(url: str, threads: int, engine: Name | None) -> Classifier:
@@ -39,6 +40,6 @@ def load(url: str, threads: int, engine: Name | None) -> Classifier:
 
     """
     with stored(url) as store:
-        classifier = Classifier(store.fetch(), threads, engine)
+        classifier = Classifier(Folder(url).local or store.fetch(), threads, engine)
         classifier.check()
         return classifier

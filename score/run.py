@@ -48,7 +48,7 @@ def begin(files: list[str], settings: Settings, output: Folder) -> dict[str, str
         InputError: the output folder belongs to another run, or run.json is damaged.
 
     """
-    progress = Progress(files, desc="score: checking inputs", unit=" files", leave=False)
+    progress = Progress(files, desc="score: checking inputs", unit=" files", delay=2)
     fingerprints = {file: fingerprint(file) for file in progress}
     names = ("text", "encoding", "separator", "quotes")
     call = {name: getattr(settings, name) for name in ("model", "engine", "keep", "format")}
