@@ -14,10 +14,11 @@ import subprocess
 import sys
 
 from common.errors import run
-from deploy.google import NAME, Place, place
+from deploy.google import NAME, GoogleProject, current_project
 from deploy.release.images import built, commit
 
-BEAM = "tool run --python 3.11 --constraints score/constraints.txt --with-editable .[beam] python"
+UV = "tool run --python 3.11 --constraints score/constraints.txt --with-editable .[beam] python"
+PYTHON = [sys.executable, "-m", "uv", *UV.split()]
 # Engines answer a little differently on each kind of CPU: all workers of a run have the same.
 MACHINE = "n2-standard-4"
 CPU = "Intel Ice Lake"
@@ -25,17 +26,17 @@ ENGINE = "openvino"  # the faster one there
 WORKERS = 10
 
 
-def job(at: Place, image: str, target: str, workers: int) -> list[str]:
+def job(project: GoogleProject, image: str, target: str, workers: int) -> list[str]:
     """Return Beam's options: where the job runs, and on what."""
     # Dataflow refuses a second job of a name while the first one runs.
     name = hashlib.blake2b(target.rstrip("/").encode(), digest_size=6).hexdigest()
     return [
         "DataflowRunner",
-        f"--project={at.project}",
-        f"--region={at.region}",
+        f"--project={project.id}",
+        f"--region={project.region}",
         f"--job_name={NAME}-score-{name}",
-        f"--temp_location=gs://{at.bucket}/dataflow",
-        f"--service_account_email={at.account('score')}",
+        f"--temp_location=gs://{project.bucket}/dataflow",
+        f"--service_account_email={project.account('score')}",
         f"--sdk_container_image={image}",
         "--sdk_location=container",
         f"--machine_type={MACHINE}",
@@ -55,12 +56,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=WORKERS, help=f"at most ({WORKERS})")
     parser.add_argument("--dry-run", action="store_true", help="print the command, start nothing")
     options, others = parser.parse_known_args()
-    at = place()
-    image = f"{at.images}/score:COMMIT" if options.dry_run else built(at, "score", commit())
+    project = current_project()
+    image = f"{project.images}/score:COMMIT"
+    if not options.dry_run:
+        image = built(project, "score", commit())
     inputs = [options.source, options.target, *others, f"--engine={ENGINE}"]
-    runner = job(at, image, options.target, options.workers)
-    uv = [sys.executable, "-m", "uv", *BEAM.split()]
-    command = [*uv, "-m", "score", *inputs, "--runner", *runner]
+    runner = job(project, image, options.target, options.workers)
+    command = [*PYTHON, "-m", "score", *inputs, "--runner", *runner]
     if options.dry_run:
         print(shlex.join(command))
         return

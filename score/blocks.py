@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pydantic import TypeAdapter, ValidationError
 
 from common.errors import InputError
+from locked.answer import SCORED
 from locked.classifier import Classifier
 from locked.engines import Name
 from locked.text import Text
@@ -129,12 +130,12 @@ def answer(block: Block, classifier: Classifier, settings: Settings) -> tuple[by
         rows = rows.drop_columns([block.text])
     # Text has all digits of a double, as /predict has them.
     kind = pyarrow.float32() if settings.format == "parquet" else pyarrow.float64()
-    added = {
-        "label": pyarrow.array(labels, pyarrow.string()),
-        "probability": pyarrow.array(probabilities, kind),
-        "model": pyarrow.array([settings.model] * len(labels), pyarrow.string()),
-    }
-    for name, values in added.items():
+    added = (
+        pyarrow.array(labels, pyarrow.string()),
+        pyarrow.array(probabilities, kind),
+        pyarrow.array([settings.model] * len(labels), pyarrow.string()),
+    )
+    for name, values in zip(SCORED, added, strict=True):
         rows = rows.append_column(_unused(name, rows.column_names), values)
     summary = Summary(
         block.file, len(problems) + len(block.refused), dict(Counter(labels)), refused

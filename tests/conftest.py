@@ -30,6 +30,7 @@ from common.hashing import sha256_of
 from stages.shared.base_model import FILES
 from tests.gcs import Cloud, running
 
+pytest_plugins = ["tests.skips"]
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
 ROWS = 1200

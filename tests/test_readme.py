@@ -111,28 +111,5 @@ def serve(clone: Project) -> Running:
 def test_make_lists_its_tasks() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     names = re.findall(r"^make ([\w-]+)", listed, re.M)
-    assert names == [
-        "setup",
-        "repro",
-        "verify",
-        "serve",
-        "score",
-        "report",
-        "monitor",
-        "watch-demo",
-        "promote",
-        "cloud",
-        "doctor",
-        "train-cloud",
-        "score-cloud",
-        "images",
-        "deploy",
-        "back",
-        "check-deploy",
-        "test",
-        "test-oldest",
-        "check",
-        "lint",
-        "bench",
-        "clean",
-    ]
+    tasks = "setup repro serve score monitor demo test check bench cloud deploy clean"
+    assert names == tasks.split()

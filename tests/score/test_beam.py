@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
-from deploy.google import Place
+from deploy.google import GoogleProject
 from deploy.score import job
 from tests.conftest import HANG, NOWHERE, ROOT
 from tests.gcs import Cloud
@@ -26,7 +26,7 @@ FOUND = "import importlib.util as u, sys; sys.exit(u.find_spec('apache_beam') is
 
 pytestmark = pytest.mark.skipif(
     subprocess.run([PYTHON, "-c", FOUND], check=False).returncode != 0,
-    reason="no apache_beam: python -m tests.score.beam_environment installs it and runs these",
+    reason=f"{PYTHON} has no apache_beam",
 )
 
 
@@ -106,7 +106,7 @@ def test_a_job_for_dataflow_is_made_without_an_account(
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
     bucket = cloud.client().create_bucket("archive")
     bucket.blob("in/00.csv").upload_from_filename(archive / "00.csv")
-    options = job(Place("my-project"), "image@sha256:1", "gs://archive/out", 3)
+    options = job(GoogleProject("my-project"), "image@sha256:1", "gs://archive/out", 3)
     buckets = ("gs://archive/in", "gs://archive/out")
     made = run(model, *buckets, "--runner", *options, "--dry_run=True")
     assert made.returncode == 0, made.stderr
