@@ -53,7 +53,7 @@ def commands() -> list[str]:
 def clone(tmp_path: Path, source: Path, pipeline: Project) -> Project:
     """A project after `make repro`, whose .venv is the environment of this test run."""
     project = copied(pipeline, tmp_path / "clone")
-    lend_environment(project)
+    lend_environment(project.folder)
     shutil.copyfile(source, project.folder / "my-tweets.csv")
     return project
 
