@@ -116,7 +116,7 @@ def test_whole_texts_and_the_columns_of_folders(tmp_path: Path, kind: str) -> No
     whole = ["Buses leave from the stadium", None]
     columns = {"extended_tweet.full_text": whole, "text": ["Buses leave from…", "So…"]}
     if kind == "nested parquet":
-        columns["extended_tweet"] = [{"full_text": whole[0]}, None]  # type: ignore[list-item]
+        columns["extended_tweet"] = [{"full_text": whole[0]}, None]
         del columns["extended_tweet.full_text"]
     table = pyarrow.table(columns)
     if kind == "csv":
