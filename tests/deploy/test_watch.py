@@ -97,7 +97,7 @@ def test_only_a_report_that_says_act_fails_the_job(
     monkeypatch.setattr(sys, "argv", ["watch"])
     monkeypatch.setattr(watch, "write_report", lambda _: status)
     succeeds = subprocess.CompletedProcess[str]([], 0)
-    monkeypatch.setattr(watch.subprocess, "run", lambda *_, **__: succeeds)
+    monkeypatch.setattr("deploy.watch.subprocess.run", lambda *_, **__: succeeds)
     with pytest.raises(SystemExit) as ended:
         watch.main()
     assert ended.value.code == code
