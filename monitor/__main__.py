@@ -87,7 +87,7 @@ def write_report(chosen: argparse.Namespace) -> int:
 def write_sample(chosen: argparse.Namespace) -> int:
     """Write a sample to be labelled."""
     log = _log(chosen)
-    drawn = review.draw(chosen.logs, log, chosen.n, chosen.output)
+    drawn = review.draw(log, chosen.n, chosen.output)
     print(f"{chosen.output}: {drawn} tweets; fill in `label` (1 reports a disaster, 0 does not)")
     return 0
 
@@ -99,7 +99,7 @@ def write_harvest(chosen: argparse.Namespace) -> int:
     chosen.since = chosen.since or date.min  # a label may be of any day
     log = _log(chosen)
     verdicts, reviewed = read_feedback(chosen.feedback, Lines()), read_reviewed(chosen.reviewed)
-    counts = harvest.harvest(chosen.logs, log, verdicts, reviewed, chosen.prepared, chosen.output)
+    counts = harvest.harvest(log, verdicts, reviewed, chosen.prepared, chosen.output)
     print(f"{chosen.output}: {harvest.said(counts)}")
     if counts.to_review:
         print(f"{harvest.to_review(chosen.output)}: readers' tweets, to be labelled first")

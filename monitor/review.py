@@ -4,18 +4,17 @@ import csv
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from common.atomic import new_file
 from common.errors import InputError
-from monitor.window import Log, find
+from monitor.window import Log, Rows
 
 SEED = 0
 HEADER = ("id", "text", "label", "drawn")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run begins with one of these
 
 
-def draw(places: list[str], log: Log, number: int, output: Path) -> int:
+def draw(log: Log, number: int, output: Path) -> int:
     """Write a random sample of a log's tweets, each once; return how many they are.
 
     With a larger `number` over the same days it holds the smaller sample too.
@@ -25,14 +24,14 @@ def draw(places: list[str], log: Log, number: int, output: Path) -> int:
 
     """
     chosen = np.random.default_rng(SEED).permutation(log.once())[:number]
-    return write(places, log.ids[chosen], "random", output)
+    return write(log, chosen, "random", output)
 
 
-def write(places: list[str], ids: npt.NDArray[np.uint64], drawn: str, output: Path) -> int:
-    """Write predictions, by the hashes of their ids, as a file to be labelled."""
+def write(log: Log, chosen: Rows, drawn: str, output: Path) -> int:
+    """Write predictions as a file to be labelled; return how many they are."""
     if output.exists():
         raise InputError(f"{output} exists and may hold labels: name another with --output")
-    rows = find(places, ids)
+    rows = log.lines(chosen)
     output.parent.mkdir(parents=True, exist_ok=True)
     with new_file(output) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
