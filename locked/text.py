@@ -1,4 +1,4 @@
-"""What is a tweet that can be answered; what in it is a link, a mention or an entity.
+"""Defines a tweet's text: its longest length, and what in it is a link, a mention or an entity.
 
 The patterns keep to the syntax that RE2 (the reader) and Oniguruma (the tokenizer) share.
 """
@@ -7,14 +7,16 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-MAX_TEXT = 4_000  # characters
+# Characters: an X Premium post has up to 25 000, and more once "&" is written as "&amp;".
+# The server, `score` and `prepare` refuse longer texts.
+MAX_TEXT = 30_000
 Text = Annotated[
     str, StringConstraints(max_length=MAX_TEXT, pattern=r"\S"), Field(description="One tweet.")
 ]
 
 URL = r"https?://\S+|www\.\S+"
 MENTION = r"\B@\w+"
-# Twitter escapes only &, < and >; the rest comes with text copied from web pages.
+# Twitter escapes only &, < and >; the other entities come from text copied from web pages.
 # "&amp;" is last, so that "&amp;lt;" becomes "&lt;", as one round of HTML unescaping has it.
 ENTITIES = {
     "&lt;": "<",

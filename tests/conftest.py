@@ -1,11 +1,13 @@
 """A quick pipeline for all tests: the same code, a tiny base model, a part of the corpus."""
 
 import fcntl
+import hashlib
 import os
 import resource
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,41 +24,51 @@ import pytest
 import torch
 from playwright.sync_api import Browser, expect, sync_playwright
 from ruamel.yaml import YAML
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
 from common.hashing import sha256_of
 from stages.shared.base_model import FILES
 from tests.gcs import Cloud, running
-from tests.warm import warm
 
+pytest_plugins = ["tests.skips"]
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
 ROWS = 1200
-# The second process has other things to do while the first one trains what all share.
-LONG = ["test_readme", "test_setup", "test_check", "test_sweep", "test_job", "test_dvc"]
-LONG += [
-    "test_places",
-    "test_platforms",
-    "test_verify",
-    "test_promote",
-    "test_remote",
-    "test_release",
-]
+VOCABULARY = 1500  # words
+# Files whose tests take longest, and so begin.
+LONG = ("test_readme", "test_job", "test_sweep", "test_places", "test_platforms")
 # Whatever needs one of these fixtures is slow.
 SLOW = {"source", "pipeline", "browser", "cloud", "google"}
 HANG = 600  # seconds, after which nothing is merely slow
-NOWHERE = "http://127.0.0.1:9"  # nothing listens there: whoever calls out fails
+NOWHERE = "http://127.0.0.1:9"  # nothing listens there: a call to the outside fails
+NOBODY = 12345
+AS_NOBODY = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    # The Python of this test run may lie in a home; writing is up to the files' modes.
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the marks choose
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Mark what is slow; begin with the long files, so that no process ends up alone with one."""
+    """Mark what is slow, and begin with it, so that no process ends up alone with it."""
     for item in items:
         if SLOW & set(item.fixturenames):
             item.add_marker("slow")
-    order = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
+    order = os.environ.get("TEST_ORDER")  # of files: reversed, or a seed; see tests/soak.py
+    if order == "reversed":
+        items.sort(key=lambda item: item.path, reverse=True)
+    elif order:
+        items.sort(key=lambda item: hashlib.sha256(f"{order} {item.path}".encode()).digest())
+    else:
+        place = {name: number for number, name in enumerate(LONG)}
+        items.sort(
+            key=lambda item: (
+                place.get(item.path.stem, len(LONG)),
+                item.get_closest_marker("slow") is None,
+            )
+        )
 
 
 @contextmanager
@@ -70,12 +82,6 @@ def no_file_beyond(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def quick(environment: dict[str, str]) -> dict[str, str]:
-    """Let DVC and the stages begin at once, for what gets no signal."""
-    folders = [str(warm(program)) for program in ("dvc", "python")]
-    return environment | {"PATH": os.pathsep.join([*folders, environment["PATH"]])}
-
-
 @dataclass(frozen=True)
 class Project:
     """A git and DVC repository of its own, with the code of this one."""
@@ -87,7 +93,7 @@ class Project:
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=quick(self.environment()),
+            env=self.environment(),
             text=True,
             capture_output=True,
             timeout=HANG,
@@ -120,7 +126,7 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all processes share, and all runs with the same variable."""
     if named := os.environ.get("DISASTER_TWEETS_TESTS"):
         return Path(named)
@@ -144,26 +150,27 @@ def once(folder: Path, make: Callable[[Path], object]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def source(common: Path) -> Path:
+def source(shared_folder: Path) -> Path:
     """The first rows of the shipped corpus."""
     tweets = pd.read_csv(CORPUS, dtype=str, keep_default_na=False).head(ROWS)
-    folder = once(common / "source", lambda to: tweets.to_csv(to / "tweets.csv", index=False))
+    folder = once(
+        shared_folder / "source", lambda to: tweets.to_csv(to / "tweets.csv", index=False)
+    )
     return folder / "tweets.csv"
 
 
 @pytest.fixture(scope="session")
-def base_model(common: Path, source: Path) -> Path:
+def base_model(shared_folder: Path, source: Path) -> Path:
     """A BERT of 2 layers and 32 units, with a WordPiece tokenizer of its own."""
-    return once(common / "base-model", lambda folder: make_base_model(folder, source))
+    return once(shared_folder / "base-model", lambda folder: make_base_model(folder, source))
 
 
 def make_base_model(folder: Path, source: Path) -> None:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    """Write the base model: the same bytes for the same tweets."""
+    texts = [*pd.read_csv(source)["text"], "http @user"]
+    tokenizer = Tokenizer(models.WordPiece(word_pieces(texts), unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=2000, special_tokens=special)
-    tokenizer.train_from_iterator([*pd.read_csv(source)["text"], "http @user"], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -178,6 +185,22 @@ def make_base_model(folder: Path, source: Path) -> None:
         pad_token_id=0,
     )
     BertModel(config).save_pretrained(folder)
+
+
+def word_pieces(texts: list[str]) -> dict[str, int]:
+    """Return a vocabulary: all characters, and the most frequent words.
+
+    The trainers of `tokenizers` give another one in each process.
+    """
+    lower, split = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = Counter(
+        word for text in texts for word, _ in split.pre_tokenize_str(lower.normalize_str(text))
+    )
+    characters = sorted({character for word in words for character in word})
+    frequent = sorted(words, key=lambda word: (-words[word], word))[:VOCABULARY]
+    pieces = [*characters, *(f"##{character}" for character in characters), *frequent]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    return {piece: number for number, piece in enumerate(dict.fromkeys([*special, *pieces]))}
 
 
 def make_project(folder: Path, source: Path, base_model: Path) -> Project:
@@ -223,21 +246,15 @@ def make_project(folder: Path, source: Path, base_model: Path) -> Project:
     return project
 
 
-@pytest.fixture
-def as_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start every process anew: for tests of what surrounds it."""
-    monkeypatch.setattr("tests.conftest.quick", lambda environment: environment)
-
-
 def copied(project: Project, folder: Path) -> Project:
     """Copy a project with its DVC cache: what it has run needs no second run."""
     shutil.copytree(project.folder, folder, symlinks=True)
     return Project(folder, folder.with_name(f"{folder.name}-site-cache"))
 
 
-def lend_environment(project: Project) -> None:
-    """Give a project the environment of this test run as its .venv."""
-    (own := project.folder / ".venv").mkdir()
+def lend_environment(folder: Path) -> None:
+    """Give a clone the environment of this test run as its .venv."""
+    (own := folder / ".venv").mkdir()
     for part in Path(sys.prefix).iterdir():
         if part.name != ".ready":
             (own / part.name).symlink_to(part)
@@ -253,10 +270,12 @@ def make_pipeline(folder: Path, source: Path, base_model: Path) -> None:
 
 @pytest.fixture(scope="session")
 def pipeline(
-    common: Path, source: Path, base_model: Path, tmp_path_factory: pytest.TempPathFactory
+    shared_folder: Path, source: Path, base_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Project:
     """A project after `dvc repro`. Shared by a process: whoever changes it puts it back."""
-    folder = once(common / "trained", lambda folder: make_pipeline(folder, source, base_model))
+    folder = once(
+        shared_folder / "trained", lambda folder: make_pipeline(folder, source, base_model)
+    )
     return copied(Project(folder, folder), tmp_path_factory.mktemp("pipeline") / "project")
 
 

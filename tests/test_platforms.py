@@ -37,9 +37,6 @@ if "SYSTEM" in os.environ:
 """
 
 
-pytestmark = pytest.mark.usefixtures("as_started")
-
-
 @dataclass(frozen=True)
 class Disguised(Project):
     """A project on what seems to be another platform."""

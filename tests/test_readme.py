@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import HANG, ROOT, Project, lend_environment, make_project
-from tests.experiments.conftest import commit, queue_is_empty
+from tests.conftest import HANG, ROOT, Project, copied, lend_environment
+from tests.experiments.conftest import queue_is_empty
 from tests.serve.running import Running, free_port, wait_until
 
 # What a test of the tests cannot run: the suite itself.
@@ -50,49 +50,34 @@ def commands() -> list[str]:
 
 
 @pytest.fixture
-def clone(tmp_path: Path, source: Path, base_model: Path) -> Project:
-    """A project whose .venv is the environment of this test run."""
-    project = make_project(tmp_path / "clone", source, base_model)
-    lend_environment(project)
+def clone(tmp_path: Path, source: Path, pipeline: Project) -> Project:
+    """A project after `make repro`, whose .venv is the environment of this test run."""
+    project = copied(pipeline, tmp_path / "clone")
+    lend_environment(project.folder)
     shutil.copyfile(source, project.folder / "my-tweets.csv")
     return project
 
 
-def test_the_commands_work_in_their_order(clone: Project, pipeline: Project) -> None:
+def test_the_commands_work_in_their_order(clone: Project) -> None:
     lines = commands()
     assert "make serve" in lines
-    assert len(lines) > 10
-    port = free_port()
     server: Running | None = None
-    done = []
+    outputs = []
     for line in lines:
         if line == "make serve":
-            log = clone.folder.with_name("server.log")
-            with log.open("wb") as log_file:
-                process = subprocess.Popen(
-                    line.split(),
-                    cwd=clone.folder,
-                    env=clone.environment(PORT=str(port)),
-                    stdout=log_file,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            server = Running(process, port, log)
-            server.wait_until_ready()
+            server = serve(clone)
             continue
-        result = clone.run("bash", "-euc", line.replace("localhost:8080", f"127.0.0.1:{port}"))
-        done.append(result.stdout)
-        if line.startswith("make repro"):
-            assert clone.lock() == pipeline.lock()  # two clean clones, the same bytes
-            commit(clone, "a run, as this repository has one")
+        command = line.replace("localhost:8080", f"127.0.0.1:{server.port}") if server else line
+        result = clone.run("bash", "-euc", command)
+        outputs.append(result.stdout)
         if "queue start" in line:
             assert wait_until(lambda: queue_is_empty(clone))
-        assert "error" not in result.stderr.lower()
+        assert "error" not in result.stderr.lower(), line
     assert server
     os.killpg(server.process.pid, signal.SIGINT)  # as Ctrl-C does
     server.process.wait(timeout=HANG)
     assert "Traceback" not in server.output()
-    output = "\n".join(done)
+    output = "\n".join(outputs)
     assert "accuracy" in output
     assert re.search(r'"label":"(not_)?disaster"', output)
     assert '"predictions":[{' in output
@@ -103,34 +88,28 @@ def test_the_commands_work_in_their_order(clone: Project, pipeline: Project) -> 
     assert "v0.0.1 has prod now" in output
     assert "v0.0.1 has prod already" in output
     assert "gcloud storage buckets create gs://my-project-disaster-tweets" in output
-    assert "v0.0.1\n" in done
+    assert "v0.0.1\n" in outputs
+
+
+def serve(clone: Project) -> Running:
+    """Run `make serve` until it answers."""
+    port, log = free_port(), clone.folder.with_name("server.log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["make", "serve"],
+            cwd=clone.folder,
+            env=clone.environment(PORT=str(port)),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    server = Running(process, port, log)
+    server.wait_until_ready()
+    return server
 
 
 def test_make_lists_its_tasks() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     names = re.findall(r"^make ([\w-]+)", listed, re.M)
-    assert names == [
-        "setup",
-        "repro",
-        "verify",
-        "serve",
-        "score",
-        "report",
-        "monitor",
-        "watch-demo",
-        "promote",
-        "cloud",
-        "doctor",
-        "train-cloud",
-        "score-cloud",
-        "images",
-        "deploy",
-        "back",
-        "check-deploy",
-        "test",
-        "test-oldest",
-        "check",
-        "lint",
-        "bench",
-        "clean",
-    ]
+    tasks = "setup repro serve score monitor demo test check bench cloud deploy clean"
+    assert names == tasks.split()

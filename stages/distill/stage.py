@@ -28,6 +28,7 @@ from common.progress import Progress
 from stages.shared import base_model, exact, tokenizer
 from stages.shared.batches import Tweets, collate
 from stages.shared.outputs import PREPARED, TARGETS
+from stages.shared.tweets import read_tweets
 
 if TYPE_CHECKING:
     from stages.params import Params
@@ -49,7 +50,7 @@ def distill(data: Path, output: Path, p: "Params") -> dict[str, float]:
 
     """
     exact.use_threads(p.compute)
-    tweets = pd.read_parquet(data / "train.parquet")
+    tweets = read_tweets(data / "train.parquet")
     truth = tweets["target"].to_numpy(np.float64)
     targets, quality = truth, {}
     if p.distill.weight > 0:

@@ -23,6 +23,7 @@ from stages.evaluate.metrics import Scores, Truth, compute, intervals, reliabili
 from stages.evaluate.robustness import robustness
 from stages.shared import exact, onnx_reference
 from stages.shared.outputs import CLASSIFIER, EVALUATION, METRICS, PREPARED, REPORT, write_json
+from stages.shared.tweets import read_tweets
 
 if TYPE_CHECKING:
     from stages.params import Params
@@ -53,12 +54,12 @@ def evaluate(classifier: Path, data: Path, output: Path, p: "Params") -> dict[st
         model = onnx_reference.classifier(classifier, p.compute)
     except LockedModelError as error:
         raise InputError(str(error)) from error
-    test = pd.read_parquet(data / "test.parquet")
+    test = read_tweets(data / "test.parquet")
     truth = test["target"].to_numpy()
     bare = model.uncalibrated(test["text"].tolist())
     scores = calibrate(bare, model.manifest.calibration)
     threshold = model.manifest.threshold
-    baseline = baseline_scores(pd.read_parquet(data / "train.parquet"), test["text"])
+    baseline = baseline_scores(read_tweets(data / "train.parquet"), test["text"])
     figures = compute(truth, scores, threshold)
     report = {
         "passed": all(figures[name] >= least for name, least in p.evaluate.minimum),

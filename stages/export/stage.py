@@ -27,6 +27,7 @@ from stages.export.calibration import fit
 from stages.export.quantise import Ids, quantise
 from stages.shared import base_model, exact, onnx_reference
 from stages.shared.outputs import CHECKPOINT, CLASSIFIER, PARITY, PREPARED, write_json
+from stages.shared.tweets import read_tweets
 
 if TYPE_CHECKING:
     from stages.params import Params
@@ -75,8 +76,8 @@ def export(checkpoint: Path, data: Path, output: Path, p: "Params") -> dict[str,
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     exact.use_threads(p.compute)
-    train = pd.read_parquet(data / "train.parquet")
-    validation = pd.read_parquet(data / "validation.parquet")
+    train = read_tweets(data / "train.parquet")
+    validation = read_tweets(data / "validation.parquet")
     truth = validation["target"].to_numpy()
     sample = train.sample(min(p.export.calibration_rows, len(train)), random_state=p.export.seed)
     tokens = Tokenizer.from_file(str(checkpoint / TOKENIZER))
@@ -101,7 +102,7 @@ def export(checkpoint: Path, data: Path, output: Path, p: "Params") -> dict[str,
         figures = compute(truth, scores, threshold)
         answers = calibrate(classifier.uncalibrated(GOLDEN), calibration)
         # The test split is read to be carried along: nothing here is chosen by it.
-        test = pd.read_parquet(data / "test.parquet").head(HELD_OUT)
+        test = read_tweets(data / "test.parquet").head(HELD_OUT)
         held_out = Reference.of(
             train["text"],
             float(train["target"].mean()),

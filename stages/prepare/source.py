@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from common.errors import InputError
 from common.progress import Progress
+from locked.text import MAX_TEXT
 from reader.files import below, find, of_several
 from reader.format import Format, fold
 from reader.open import opened
@@ -22,7 +23,6 @@ from stages.prepare.duplicates import CanonicalTexts, Kin
 from stages.prepare.params import Prepare
 from stages.prepare.times import UnclearTimeError, milliseconds
 
-MAX_TEXT = 10_000  # characters; far beyond any tweet, so a longer field is a broken file
 MAX_SHOWN = 5  # faulty rows named in one error
 OUTPUT_SCHEMA = pyarrow.schema(
     [("id", "string"), ("text", "string"), ("keyword", "string"), ("target", "int8")]

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import pandas as pd
 from accelerate.utils import broadcast_object_list
 from torch.profiler import profile, schedule
 
@@ -30,6 +29,7 @@ from stages.shared.outputs import (
     TARGETS,
     write_json,
 )
+from stages.shared.tweets import read_tweets
 from stages.train.checkpoints import Checkpoints, noted_signals
 from stages.train.curves import Curves
 from stages.train.learner import Learner
@@ -85,13 +85,13 @@ def train(
     pad_id = dict(tokens.padding or {})["pad_id"]
     pad = functools.partial(collate, pad_id=pad_id)
     tokens.no_padding()
-    labelled, taught = pd.read_parquet(data / "train.parquet"), pd.read_parquet(targets)
+    labelled, taught = read_tweets(data / "train.parquet"), read_tweets(targets)
     if not labelled["id"].equals(taught["id"]):
         raise InputError(
             f"{targets} has other tweets than {data / 'train.parquet'}: run `dvc repro`"
         )
     tweets = Tweets(labelled.assign(target=taught["target"]), tokens, "train")
-    unseen = Tweets(pd.read_parquet(data / "validation.parquet"), tokens, "validation")
+    unseen = Tweets(read_tweets(data / "validation.parquet"), tokens, "validation")
     order = functools.partial(batches_of, tweets.lengths, p.train.batch_size, p.train.seed)
     learner = Learner(base, len(order(1)) * p.train.epochs, p.train, p.compute)
 

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from common.errors import InputError
 from deploy.train import job
 from deploy.train.job import commands, join
-from tests.conftest import HANG, Project, copied, make_project, quick
+from tests.conftest import HANG, Project, copied, make_project
 from tests.gcs import Cloud
 from tests.serve.running import free_port, wait_until
 
@@ -76,7 +76,7 @@ def test_a_job_that_is_taken_away_goes_on_elsewhere(
     assert not list(bucket.list_blobs(prefix="runs/"))
 
     second = untrained(pipeline, tmp_path / "second")
-    process = start(second, quick(in_cloud(second, cloud)), log := tmp_path / "second.log")
+    process = start(second, in_cloud(second, cloud), log := tmp_path / "second.log")
     assert process.wait(timeout=HANG) == 0, log.read_text()
     assert "going on from the checkpoint" in log.read_text()
     assert second.lock() == pipeline.lock()
@@ -91,7 +91,7 @@ def test_a_job_that_is_taken_away_goes_on_elsewhere(
     third = make_project(tmp_path / "third", source, base_model)
     (third.folder / "dvc.lock").write_bytes((brought / "dvc.lock").read_bytes())
     third.run("dvc", "config", "--local", "core.no_scm", "true")
-    process = start(third, quick(in_cloud(third, cloud)), log := tmp_path / "third.log")
+    process = start(third, in_cloud(third, cloud), log := tmp_path / "third.log")
     assert process.wait(timeout=HANG) == 0, log.read_text()
     # What git keeps is not in the image, so that the stages that make it run again; none learns.
     assert re.findall(r"Running stage '(\w+)'", log.read_text()) == ["export", "evaluate"]
@@ -143,7 +143,7 @@ def test_two_machines_share_one_training(pipeline: Project, tmp_path: Path) -> N
             subprocess.Popen(
                 [sys.executable, "-m", "deploy.train.job"],
                 cwd=project.folder,
-                env=quick(environment),
+                env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

@@ -104,9 +104,7 @@ def test_a_missing_source_is_named(tmp_path: Path, source: str) -> None:
         run(source, tmp_path / "out")
 
 
-@pytest.mark.parametrize(
-    ("status", "said"), [(404, "no such file or bucket"), (403, "Forbidden")]
-)
+@pytest.mark.parametrize(("status", "said"), [(404, "no such file or bucket"), (403, "Forbidden")])
 def test_a_bucket_that_refuses_is_named(tmp_path: Path, status: int, said: str) -> None:
     class Refuse(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
