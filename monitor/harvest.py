@@ -77,7 +77,7 @@ def harvest(
     counts.unknown = found.unknown + verdicts.unknown
     if len(waiting):
         ids = waiting.index.to_numpy(dtype=np.uint64)
-        review.write(places, ids, "feedback", to_review(output))
+        review.write(places, ids, ["feedback"] * len(ids), to_review(output))
     output.parent.mkdir(parents=True, exist_ok=True)
     with new_file(output) as draft:
         rows[[*COLUMNS]].to_csv(draft, index=False)
