@@ -14,10 +14,14 @@ import sys
 from pathlib import Path
 
 from common.errors import InputError, run
-from deploy.google import NAME, Place, place
+from deploy.google import NAME, GoogleProject, current_project
 from deploy.release.images import built, commit
 
-PYTHON = Path(".venv-beam/bin/python")
+PYTHON = Path(".venv-beam/bin/python")  # Beam needs older packages than the rest
+INSTALL = (
+    "python3.11 -m venv .venv-beam && .venv-beam/bin/python -m pip install "
+    "--constraint score/constraints.txt --editable '.[beam]'"
+)
 # Engines answer a little differently on each kind of CPU: all workers of a run have the same.
 MACHINE = "n2-standard-4"
 CPU = "Intel Ice Lake"
@@ -25,17 +29,17 @@ ENGINE = "openvino"  # the faster one there
 WORKERS = 10  # at most, if not told
 
 
-def job(at: Place, image: str, target: str, workers: int) -> list[str]:
+def job(project: GoogleProject, image: str, target: str, workers: int) -> list[str]:
     """Return Beam's options: where the job runs, and on what."""
     # Dataflow refuses a second job of a name while the first one runs.
     name = hashlib.blake2b(target.rstrip("/").encode(), digest_size=6).hexdigest()
     return [
         "DataflowRunner",
-        f"--project={at.project}",
-        f"--region={at.region}",
+        f"--project={project.id}",
+        f"--region={project.region}",
         f"--job_name={NAME}-score-{name}",
-        f"--temp_location=gs://{at.bucket}/dataflow",
-        f"--service_account_email={at.account('score')}",
+        f"--temp_location=gs://{project.bucket}/dataflow",
+        f"--service_account_email={project.account('score')}",
         f"--sdk_container_image={image}",
         "--sdk_location=container",
         f"--machine_type={MACHINE}",
@@ -55,16 +59,18 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=WORKERS, help=f"at most ({WORKERS})")
     parser.add_argument("--dry-run", action="store_true", help="print the command, ask nobody")
     chosen, others = parser.parse_known_args()
-    at = place()
-    image = f"{at.images}/score:COMMIT" if chosen.dry_run else built(at, "score", commit())
+    project = current_project()
+    image = (
+        f"{project.images}/score:COMMIT" if chosen.dry_run else built(project, "score", commit())
+    )
     what = ["score", chosen.source, chosen.target, *others, f"--engine={ENGINE}"]
-    options = job(at, image, chosen.target, chosen.workers)
+    options = job(project, image, chosen.target, chosen.workers)
     command = [str(PYTHON), "-m", *what, "--runner", *options]
     if chosen.dry_run:
         print(shlex.join(command))
         return
     if not PYTHON.exists():
-        raise InputError(f"{PYTHON} is missing: make score-cloud makes it")
+        raise InputError(f"{PYTHON} is missing: {INSTALL}")
     sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - no shell
 
 

@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
-from deploy.google import Place
+from deploy.google import GoogleProject
 from deploy.score import job
 from tests.conftest import HANG, NOWHERE, ROOT
 from tests.gcs import Cloud
@@ -109,7 +109,7 @@ def test_a_job_for_dataflow_is_made_without_an_account(
     monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     bucket = cloud.client().create_bucket("archive")
     bucket.blob("in/00.csv").upload_from_filename(archive / "00.csv")
-    runner, *options = job(Place("my-project"), "image@sha256:1", "gs://archive/out", 3)
+    runner, *options = job(GoogleProject("my-project"), "image@sha256:1", "gs://archive/out", 3)
     made = start(
         model,
         "gs://archive/in",
