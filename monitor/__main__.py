@@ -57,6 +57,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         one.add_argument("--output", type=Path, default=Path(default[name]))
         if name == "review":
             one.add_argument("--n", type=_positive, default=100, help="tweets to draw")
+            one.add_argument(
+                "--near-threshold",
+                action="store_true",
+                help="draw doubtful answers more often; `drawn` holds each probability",
+            )
     if not arguments or arguments[0] not in (*COMMANDS, "-h", "--help"):
         arguments = ["report", *arguments]
     return parser.parse_args(arguments)
@@ -76,10 +81,10 @@ def write_report(chosen: argparse.Namespace) -> int:
         draft.write_text(page(made), encoding="utf-8")
     verdict = report.top(made)["verdict"]
     print(f"{verdict['word']}: {verdict['reason']} {verdict['advice']}")
-    for whose in ("reviewed", "volunteered"):
-        given = report.top(made)[whose]
-        if given["unknown"]:
-            print(f"{whose}: {given['unknown']} of {given['given']} are of no answer of these days")
+    for name in ("labels", "volunteered"):
+        counts = report.top(made)[name]
+        if counts["unknown"]:
+            print(f"{name}: {counts['unknown']} of {counts['given']} match no answer of these days")
     print(chosen.output / "report.html")
     return report.status(made)
 
@@ -87,8 +92,9 @@ def write_report(chosen: argparse.Namespace) -> int:
 def write_sample(chosen: argparse.Namespace) -> int:
     """Write a sample to be labelled."""
     log = _log(chosen)
-    drawn = review.draw(log, chosen.n, chosen.output)
-    print(f"{chosen.output}: {drawn} tweets; fill in `label` (1 reports a disaster, 0 does not)")
+    number = review.draw(log, chosen.n, chosen.output, chosen.near_threshold)
+    print(f"{chosen.output}: {number} tweets; fill in `label` (1 reports a disaster, 0 does not)")
+    print(f"{review.page_of(chosen.output)}: or label them in this page, a key a tweet")
     return 0
 
 

@@ -74,7 +74,8 @@ def harvest(
     counts.to_review = len(waiting)
     counts.unknown = found.unknown + verdicts.unknown
     if len(waiting):
-        review.write(log, waiting.index.to_numpy(), "feedback", to_review(output))
+        drawn = ["feedback"] * len(waiting)
+        review.write(log, waiting.index.to_numpy(), drawn, to_review(output))
     output.parent.mkdir(parents=True, exist_ok=True)
     with new_file(output) as draft:
         rows[[*COLUMNS]].to_csv(draft, index=False)

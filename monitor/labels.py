@@ -1,9 +1,11 @@
 """What people said of answers: readers' verdicts, and tweets that were drawn and reviewed."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import fsspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -19,7 +21,7 @@ TARGETS = {  # what a reviewer may write, or a spreadsheet make of it
     **dict.fromkeys(("0", "0.0", "false", LABELS[0]), 0),
     **dict.fromkeys(("1", "1.0", "true", LABELS[1]), 1),
 }
-DRAWN = ("random", "feedback")  # how a tweet came to be reviewed
+FEEDBACK = "feedback"  # as `drawn`: a reader chose the tweet; else its probability, or "random"
 COLUMNS = ("id", "label", "drawn")
 VERDICT = "feedback"  # the message of a line of a reader's, among others on standard output
 
@@ -30,6 +32,7 @@ class Labelled:
 
     rows: Rows
     targets: npt.NDArray[np.int8]
+    weights: npt.NDArray[np.float64]  # 1 / the probability of being drawn
     given: int = 0  # labels, joined or not
     unknown: int = 0  # no prediction of these days has their id, or more than one
     contradicting: int = 0  # the client named another answer than the log does
@@ -80,13 +83,13 @@ def _verdict(line: bytes) -> tuple[str, datetime, str, bool] | None:
 
 
 def read_reviewed(places: list[str]) -> pd.DataFrame:
-    """Read reviewed samples: `target` and `drawn` by id; rows without a label are left out.
+    """Return `target`, `drawn`, `weight` and `file_sha256` by id of rows that have a label.
 
     Raises:
         InputError: a file cannot be read, lacks a column, or has another label; names the row.
 
     """
-    tables = [pd.DataFrame(columns=[*COLUMNS])]
+    tables = [pd.DataFrame(columns=[*COLUMNS, "weight", "file_sha256"])]
     for place in places:
         with opened(place, Format("text", "label")) as file:
             columns = [file.column(name) for name in COLUMNS]
@@ -94,18 +97,28 @@ def read_reviewed(places: list[str]) -> pd.DataFrame:
                 table = chunk.table.rename_columns([*COLUMNS]).to_pandas().fillna("").astype(str)
                 table = table.set_axis(chunk.numbers)
                 table["label"] = table["label"].map(fold)
-                for name, allowed in (("label", ("", *TARGETS)), ("drawn", DRAWN)):
-                    wrong = table.index[~table[name].isin(allowed)]
-                    if len(wrong):
-                        said = ", ".join(DRAWN if name == "drawn" else ("0", "1", *LABELS))
+                chance = table["drawn"].replace(["random", FEEDBACK, ""], "1")
+                table["weight"] = 1 / pd.to_numeric(chance, errors="coerce")
+                labels = ", ".join(("0", "1", *LABELS))
+                for name, is_valid, rule in (
+                    ("label", table["label"].isin(("", *TARGETS)), f"one of {labels}"),
+                    ("drawn", table["weight"].between(1, 1e9), f"a probability or {FEEDBACK}"),
+                ):
+                    if len(wrong := table.index[~is_valid]):
                         raise InputError(
-                            f"{place}: data row {wrong[0]}: {name} must be one of {said} "
+                            f"{place}: data row {wrong[0]}: {name} must be {rule} "
                             f"(got {table.loc[wrong[0], name][:40]!r})"
                         )
-                tables.append(table[table["label"] != ""])
+                table["drawn"] = table["drawn"].where(table["drawn"] == FEEDBACK, "random")
+                tables.append(table[table["label"] != ""].assign(file_sha256=_sha256(place)))
     table = pd.concat(tables)
     table = table.assign(target=table["label"].map(TARGETS).astype("int8"))
     return table.drop_duplicates("id", keep="last")
+
+
+def _sha256(place: str) -> str:
+    with fsspec.open(place, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def join_feedback(log: Log, verdicts: pd.DataFrame) -> Labelled:
@@ -123,6 +136,7 @@ def join_feedback(log: Log, verdicts: pd.DataFrame) -> Labelled:
     return Labelled(
         rows[last],
         (said == right)[last].astype(np.int8),
+        np.ones(int(last.sum())),
         len(verdicts),
         int((~known).sum()),
         int((known & ~same).sum()),
@@ -134,4 +148,5 @@ def join_reviewed(log: Log, reviewed: pd.DataFrame) -> Labelled:
     rows = log.rows(reviewed["id"].tolist())
     known = rows >= 0
     targets = reviewed["target"].to_numpy(dtype=np.int8)
-    return Labelled(rows[known], targets[known], len(reviewed), int((~known).sum()))
+    weights = reviewed["weight"].to_numpy(dtype=np.float64)
+    return Labelled(rows[known], targets[known], weights[known], len(reviewed), int((~known).sum()))
