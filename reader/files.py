@@ -1,8 +1,9 @@
 """Where tables lie: a file, a folder, a glob or an fsspec URL of one; plain, gz, zst or zip."""
 
+import functools
 import glob
-import hashlib
 import io
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -114,16 +115,17 @@ def _is_data(file: str, source: str) -> bool:
 
 @contextmanager
 def local(file: str) -> Iterator[Path]:
-    """Yield where `file` can be read more than once: a URL is copied to a temporary folder.
+    """Yield where `file` can be read more than once: URLs and pipes are copied.
 
     Raises:
         InputError: it is not there or cannot be read.
 
     """
     if "://" not in file:
-        if not Path(file).is_file():
+        path = Path(file)
+        if not path.exists() or path.is_dir():
             raise InputError(f"{file}: no such file")
-        yield Path(file)
+        yield path if path.is_file() else Path(_pipe_content(file).name)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "copy"
@@ -133,6 +135,16 @@ def local(file: str) -> Iterator[Path]:
             with TqdmCallback(tqdm_kwargs=bar, tqdm_cls=Progress) as callback:
                 system.get_file(name, str(path), callback=callback)
         yield path
+
+
+@functools.cache
+def _pipe_content(pipe: str) -> "tempfile._TemporaryFileWrapper[bytes]":
+    """Return a copy that lasts as long as the process, since a pipe can be read only once."""
+    copy = tempfile.NamedTemporaryFile()  # noqa: SIM115 - removed at exit
+    with reaching(pipe), Path(pipe).open("rb") as content:
+        shutil.copyfileobj(content, copy)
+    copy.flush()
+    return copy
 
 
 @contextmanager
@@ -188,20 +200,3 @@ def size(file: str) -> int:
     with reaching(file):
         system, path = fsspec.core.url_to_fs(file)
         return int(system.size(path) or 0)
-
-
-def fingerprint(file: str) -> str:
-    """Return what changes when the file does: of its name, its size and its time or checksum.
-
-    Raises:
-        InputError: it is not there.
-
-    """
-    with reaching(file):
-        if "://" in file:
-            system, path = fsspec.core.url_to_fs(file)
-            known = f"{file} {system.ukey(path)}"
-        else:
-            about = Path(file).stat()
-            known = f"{file} {about.st_size} {about.st_mtime_ns}"
-    return hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
