@@ -92,7 +92,7 @@ def write_report(chosen: argparse.Namespace) -> int:
 def write_sample(chosen: argparse.Namespace) -> int:
     """Write a sample to be labelled."""
     log = _log(chosen)
-    number = review.draw(chosen.logs, log, chosen.n, chosen.output, chosen.near_threshold)
+    number = review.draw(log, chosen.n, chosen.output, chosen.near_threshold)
     print(f"{chosen.output}: {number} tweets; fill in `label` (1 reports a disaster, 0 does not)")
     print(f"{review.page_of(chosen.output)}: or label them in this page, a key a tweet")
     return 0
@@ -105,7 +105,7 @@ def write_harvest(chosen: argparse.Namespace) -> int:
     chosen.since = chosen.since or date.min  # a label may be of any day
     log = _log(chosen)
     verdicts, reviewed = read_feedback(chosen.feedback, Lines()), read_reviewed(chosen.reviewed)
-    counts = harvest.harvest(chosen.logs, log, verdicts, reviewed, chosen.prepared, chosen.output)
+    counts = harvest.harvest(log, verdicts, reviewed, chosen.prepared, chosen.output)
     print(f"{chosen.output}: {harvest.said(counts)}")
     if counts.to_review:
         print(f"{harvest.to_review(chosen.output)}: readers' tweets, to be labelled first")

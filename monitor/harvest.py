@@ -7,7 +7,6 @@ own, to be labelled. Nothing is trained from here.
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.parquet as pq
@@ -16,7 +15,7 @@ from common.atomic import new_file
 from common.errors import InputError
 from monitor import review
 from monitor.labels import join_feedback, join_reviewed
-from monitor.window import Log, find
+from monitor.window import Log
 from reader.canonical import canonical_texts
 
 SPLITS = ("train", "validation", "test")
@@ -39,7 +38,6 @@ class Harvest:
 
 
 def harvest(
-    places: list[str],
     log: Log,
     feedback: pd.DataFrame,
     reviewed: pd.DataFrame,
@@ -58,7 +56,7 @@ def harvest(
     counts = Harvest()
     known, tested = _known(prepared)
     found = join_reviewed(log, reviewed)
-    rows = find(places, log.ids[found.rows]).assign(target=found.targets)
+    rows = log.lines(found.rows).assign(target=found.targets)
     drawn = reviewed.set_index("id")["drawn"]
     rows["labelled_by"] = "reviewer, drawn by " + rows["id"].map(drawn)
     rows = _new(rows, known, tested, counts)
@@ -70,14 +68,14 @@ def harvest(
     counts.taken = len(rows)
 
     verdicts = join_feedback(log, feedback[~feedback["id"].isin(reviewed["id"])])
-    waiting = find(places, log.ids[verdicts.rows])
+    waiting = log.lines(verdicts.rows)
     waiting = _new(waiting, known | set(canonical_texts(rows["text"])), tested, counts)
     waiting = waiting.sample(frac=1, random_state=SEED)[: max(0, cap - len(rest))]
     counts.to_review = len(waiting)
     counts.unknown = found.unknown + verdicts.unknown
     if len(waiting):
-        ids = waiting.index.to_numpy(dtype=np.uint64)
-        review.write(places, ids, ["feedback"] * len(ids), to_review(output))
+        drawn = ["feedback"] * len(waiting)
+        review.write(log, waiting.index.to_numpy(), drawn, to_review(output))
     output.parent.mkdir(parents=True, exist_ok=True)
     with new_file(output) as draft:
         rows[[*COLUMNS]].to_csv(draft, index=False)

@@ -52,10 +52,8 @@ def read_feedback(places: list[str], lines: Lines) -> pd.DataFrame:
 
     """
     found = []
-    for path, first, block in blocks(places, "verdicts") if places else ():
-        for number, line in enumerate(block, first):
-            if line.isspace():
-                continue
+    for path, block in blocks(places, "verdicts") if places else ():
+        for number, line in block:
             lines.read += 1
             try:
                 if verdict := _verdict(line):
@@ -63,7 +61,7 @@ def read_feedback(places: list[str], lines: Lines) -> pd.DataFrame:
                 else:
                     lines.others += 1
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-                lines.add_broken(f"{path}:{number}")
+                lines.add_broken(path, number, "no verdict")
     table = pd.DataFrame(found, columns=["id", "time", "label", "right"])
     return table.sort_values("time", kind="stable").drop_duplicates("id", keep="last")
 
@@ -133,7 +131,7 @@ def join_feedback(log: Log, verdicts: pd.DataFrame) -> Labelled:
     said = (verdicts["label"] == LABELS[1]).to_numpy(dtype=bool)
     right = verdicts["right"].to_numpy(dtype=bool)
     same = known & (said == log.disaster[rows])
-    tweets = pd.Series(np.where(log.tweets[rows] == 0, log.ids[rows], log.tweets[rows]))
+    tweets = pd.Series(np.where(log.tweets[rows] == 0, rows, log.tweets[rows]))
     last = same & ~tweets.where(same).duplicated(keep="last").to_numpy()
     return Labelled(
         rows[last],

@@ -14,7 +14,7 @@ from common.page import render
 from locked.classifier import log_odds
 from locked.unseen import SCALE_SPREAD, SHIFT_SPREAD
 from monitor.quality import REACH_OF_ONE_LABEL, REACH_UNLABELLED
-from monitor.window import Log, find
+from monitor.window import Log, Rows
 
 SEED = 0
 HEADER = ("id", "text", "label", "drawn")
@@ -22,9 +22,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # the characters that begin a spread
 STEPS = 60  # of bisection
 
 
-def draw(
-    places: list[str], log: Log, number: int, output: Path, near_threshold: bool = False
-) -> int:
+def draw(log: Log, number: int, output: Path, near_threshold: bool = False) -> int:
     """Write a sample of a log's tweets, each once; return how many they are.
 
     A sample of a larger `number` from the same days holds the smaller one.
@@ -39,7 +37,7 @@ def draw(
     # sequential Poisson sampling (Ohlsson 1998): a fixed number, by unequal probabilities
     order = np.argsort(np.random.default_rng(SEED).random(len(rows)) / sizes)[:number]
     drawn = [f"{probability:.6g}" for probability in probabilities[order]]
-    return write(places, log.ids[rows[order]], drawn, output)
+    return write(log, rows[order], drawn, output)
 
 
 def doubt(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -63,11 +61,11 @@ def inclusion(sizes: npt.NDArray[np.float64], number: int) -> npt.NDArray[np.flo
     return np.asarray(np.minimum(1, high * sizes))
 
 
-def write(places: list[str], chosen: npt.NDArray[np.uint64], drawn: list[str], output: Path) -> int:
+def write(log: Log, chosen: Rows, drawn: list[str], output: Path) -> int:
     """Write predictions as a file to be labelled, and a page that labels them beside it."""
     if output.exists():
         raise InputError(f"{output} exists and may hold labels: name another with --output")
-    lines = find(places, chosen)
+    lines = log.lines(chosen)
     texts = lines["text"].fillna("").astype(str).tolist()
     ids = lines["id"].tolist()
     output.parent.mkdir(parents=True, exist_ok=True)
