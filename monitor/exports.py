@@ -16,7 +16,7 @@ import fsspec
 from common.errors import InputError
 from locked.labels import LABELS
 from monitor.records import values
-from reader.files import unpacked
+from reader.content import unpacked
 from reader.format import Format, fold
 from reader.open import opened
 from reader.table import as_input
