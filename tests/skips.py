@@ -24,8 +24,7 @@ class Reason(NamedTuple):
 REASONS = (
     Reason(
         "apache_beam",
-        "python3.11 -m venv .venv-beam && .venv-beam/bin/python -m pip install --constraint"
-        " score/constraints.txt --editable '.[beam]', then BEAM_PYTHON=.venv-beam/bin/python",
+        "python -m tests.score.beam_environment makes their environment and runs them",
         "the job beam",
     ),
     Reason(

@@ -20,8 +20,10 @@ def test_a_dry_run_prints_the_command_and_asks_nobody(
     score.main()
     (line,) = capsys.readouterr().out.splitlines()
     words = shlex.split(line)
-    assert words[:5] == [str(score.PYTHON), "-m", *CALL[:3]]
-    assert {"--text", "tweet", "--engine=openvino"} <= set(words[5 : words.index("--runner")])
+    call = words.index("score")
+    assert words[:call] == [*score.PYTHON, "-m"]
+    assert words[call : call + 5] == CALL
+    assert "--engine=openvino" in words[call : words.index("--runner")]
     options = dict(word.partition("=")[::2] for word in words[words.index("--runner") + 2 :])
     assert options["--min_cpu_platform"] == score.CPU
     account = "disaster-tweets-score@another.iam.gserviceaccount.com"
@@ -54,14 +56,13 @@ def test_the_image_of_the_commit_scores_and_its_status_is_handed_on(
     monkeypatch.setattr(
         score, "built", lambda project, name, tag: f"{project.images}/{name}@sha256:{tag}"
     )
-    monkeypatch.setattr(score, "PYTHON", tmp_path / "python")
-    with pytest.raises(InputError, match="pip install"):
-        score.main()
-    (tmp_path / "python").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/said\nexit 3\n')
-    (tmp_path / "python").chmod(0o755)
+    shell = f'printf "%s\\n" "$@" > {tmp_path}/words; exit 3'
+    monkeypatch.setattr(score, "PYTHON", ["sh", "-c", shell, "python"])
     with pytest.raises(SystemExit) as ended:
         score.main()
     assert ended.value.code == 3
-    said = (tmp_path / "said").read_text().splitlines()
+    words = (tmp_path / "words").read_text().splitlines()
     images = GoogleProject("my-project").images
-    assert {f"--sdk_container_image={images}/score@sha256:c0ffee", "--max_num_workers=3"} <= {*said}
+    assert {f"--sdk_container_image={images}/score@sha256:c0ffee", "--max_num_workers=3"} <= {
+        *words
+    }
