@@ -24,7 +24,8 @@ def answer(request: PredictRequest, answer_id: str, job: Job, log: PredictionLog
         content = {**_body(entry), "model": job.model, "id": answer_id}
         answered = [entry]
     else:
-        answered, predictions = [], []
+        answered = []
+        predictions: list[dict[str, object]] = []
         for index, tweet in enumerate(request.instances):
             own_id = f"{answer_id}-{index}"
             if isinstance(tweet, WrongTweet):

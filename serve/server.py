@@ -124,10 +124,8 @@ class Server(ls.LitServer):
         return SimpleNamespace(shutdown=lambda: None)
 
     def launch_inference_worker(self, lit_api: ls.LitAPI) -> list[Any]:
-        """Start all workers."""
-        return [
-            self.launch_single_inference_worker(lit_api, n) for n in range(self.options.workers)
-        ]
+        """Start no worker yet: it would inherit the listening sockets, see `_start_server`."""
+        return []
 
     def launch_single_inference_worker(self, lit_api: ls.LitAPI, worker_id: int) -> Any:  # noqa: ANN401 - as LitServe has it
         """Fork a worker: it shares memory, and need not import again what this process has."""
@@ -152,12 +150,16 @@ class Server(ls.LitServer):
         uvicorn_worker_type: str,
         **kwargs: Any,  # noqa: ANN401 - uvicorn's
     ) -> dict[int, Any]:
-        """Leave the listening sockets to the HTTP process: only so does closing them refuse."""
+        """Leave the listening sockets to the HTTP process, so that its closing them refuses."""
         started: dict[int, Any] = super()._start_server(
             port, num_uvicorn_servers, log_level, sockets, uvicorn_worker_type, **kwargs
         )
         for each in sockets:
             each.close()
+        self.inference_workers += [
+            self.launch_single_inference_worker(self.lit_api, n)
+            for n in range(self.options.workers)
+        ]
         self.ending.http_process = started[0].sentinel
         return started
 

@@ -123,9 +123,7 @@ class Running:
         return self.output()
 
 
-def start(
-    project: Project, log: Path, *before: str, stdout: int | None = None, **environment: str
-) -> Running:
+def start(project: Project, log: Path, *before: str, **environment: str) -> Running:
     """Start a server on the project's model; `before` comes before its command."""
     port = int(environment.get("AIP_HTTP_PORT") or environment.setdefault("PORT", str(free_port())))
     environment.setdefault("MODEL_URI", str(project.folder / "models/classifier"))
@@ -135,7 +133,7 @@ def start(
             [*before, SERVE_PYTHON, "-m", "serve"],
             cwd=ROOT,
             env=project.environment(**environment),
-            stdout=output if stdout is None else stdout,
+            stdout=output,
             stderr=subprocess.STDOUT,
         )
     return Running(process, port, log)

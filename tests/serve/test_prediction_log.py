@@ -151,8 +151,8 @@ def test_a_pipe_that_another_process_made_non_blocking_takes_all(
         taken.append(bytes(rest[:3]))
         return len(taken[-1])
 
-    monkeypatch.setattr(writer.os, "write", reluctant)
-    monkeypatch.setattr(writer.select, "select", lambda *_: None)
+    monkeypatch.setattr("serve.writer.os.write", reluctant)
+    monkeypatch.setattr("serve.writer.select.select", lambda *_: None)
     writer.write_stdout(b"a line\n")
     assert b"".join(taken) == b"a line\n"
 
