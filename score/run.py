@@ -36,10 +36,7 @@ class Total:
 
 
 def begin(files: list[str], settings: Settings, output: Folder) -> dict[str, str]:
-    """Write what the answers follow from, or compare it to what is written.
-
-    Returns:
-        The files, in order, and their fingerprints.
+    """Write what the answers follow from, or compare it; return the files and their fingerprints.
 
     Raises:
         InputError: the output folder belongs to another run, or run.json is damaged.
