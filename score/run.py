@@ -149,6 +149,4 @@ def _run(output: Folder) -> dict[str, Any]:
 
 
 def _json(value: object, indent: int | None = None) -> bytes:
-    """Return one line of JSON; a file name that is not UTF-8 is escaped."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
-    return f"{text}\n".encode(errors="backslashreplace")
+    return json.dumps(value, indent=indent, ensure_ascii=False).encode() + b"\n"

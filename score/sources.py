@@ -52,8 +52,7 @@ def fingerprint(file: str) -> str:
             with local(str(folder.local)) as path:
                 stat = path.stat()
                 content = _local_content(path, stat.st_size, stat.st_mtime_ns)
-    key = f"{file} {content}".encode(errors="surrogateescape")
-    return hashlib.blake2b(key, digest_size=8).hexdigest()
+    return hashlib.blake2b(f"{file} {content}".encode(), digest_size=8).hexdigest()
 
 
 @functools.cache
