@@ -85,7 +85,7 @@ def test_a_file_name_that_is_not_utf8(score: Score, tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"caf\xe9.csv")).write_text("id,text\n1,flood\n")
     done = score(tmp_path, tmp_path / "out")
     assert done.returncode == 1
-    assert re.search(r"^error: .*caf\\udce9.csv: the name is not UTF-8", done.stderr, re.M)
+    assert re.search(r"^error: .*caf\\xe9.csv: the name is not UTF-8", done.stderr, re.M)
 
 
 @pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}"])
