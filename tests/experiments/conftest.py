@@ -109,7 +109,7 @@ def commit(project: Project, message: str = "change") -> None:
 
 def set_lr(project: Project, lr: float) -> None:
     params = project.folder / "params.yaml"
-    params.write_text(re.sub(r"^  lr: \S+", f"  lr: {lr}", params.read_text(), flags=re.M))
+    params.write_text(re.sub(r"\blr: [^\s,}]+", f"lr: {lr}", params.read_text()))
 
 
 def start_until_trained(project: Project, *command: str, **extra: str) -> subprocess.Popen[str]:
