@@ -164,7 +164,8 @@ def _check_usable(source: str, report: dict[str, Any]) -> None:
             raise InputError(
                 f"{source}: too few rows: the {name} split got {split['rows']} of "
                 f"{report['rows']['kept']}, {split['positive']} of them positive; both classes "
-                f"must occur in each split"
+                f"must occur in each split. {report['rows']['much_alike_in_one_split']} rows are "
+                "near-duplicates, which stay in one split"
             )
 
 
