@@ -8,6 +8,6 @@ if sys.argv[0] == "-m":  # Python is looking for the module to run: `python -m e
     name = sys.orig_argv[sys.orig_argv.index("-m") + 1].removeprefix("experiments.")
     if name not in COMMANDS:
         sys.stderr.write(
-            f"usage: python -m experiments.COMMAND --help, COMMAND is one of {', '.join(COMMANDS)}\n"
+            f"usage: python -m experiments.COMMAND --help, with one of {', '.join(COMMANDS)}\n"
         )
         sys.exit(2)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
@@ -23,9 +24,10 @@ class ToyClassifier:
     def __init__(self, folder: Path) -> None:
         self.lr = float((folder / "manifest.json").read_text())
 
-    def probabilities(self, texts: list[str]) -> np.ndarray:
+    def probabilities(self, texts: list[str]) -> npt.NDArray[np.float64]:
         wrong = np.arange(100) < 200 * self.lr
-        return (TRUTH ^ wrong)[: len(texts)].astype(float)
+        answers: npt.NDArray[np.float64] = (TRUTH ^ wrong)[: len(texts)].astype(np.float64)
+        return answers
 
 
 @pytest.fixture

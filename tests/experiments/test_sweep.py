@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from common.errors import InputError
 from experiments import sweep as module
 from experiments.repository import Run
+from stages.shared.outputs import METRICS
 from tests.conftest import Project
 from tests.experiments.conftest import Call
 
@@ -120,7 +121,8 @@ def test_trials_learn_from_those_before(toy: Project, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(module, "run_trial", run_trial)
     study = module.sweep("x", SPACE, 40, 1)
-    values = [trial.value for trial in study.trials if trial.state == TrialState.COMPLETE]
+    trials = study.get_trials(states=[TrialState.COMPLETE])
+    values = [trial.value or 0 for trial in trials]
     assert len(values) == 39
     assert sorted(values[20:])[10] < sorted(values[:19])[9]
 
@@ -138,5 +140,5 @@ def test_a_commit_without_metrics_is_no_trial(
     toy.run("git", "rm", "--quiet", "models/metrics.json")
     toy.run("git", "commit", "--quiet", "--message", "no metrics")
     toy.run("git", "update-ref", f"{module.namespace()}x-1", "HEAD")
-    assert Run("HEAD").json(module.METRICS) == {}
+    assert Run("HEAD").json(METRICS) == {}
     assert list(module.finished("x", SPACE)) == []
