@@ -1,6 +1,5 @@
 """A sweep runs its trials, continues where it was stopped, and names the best."""
 
-import json
 import re
 from collections.abc import Callable
 
@@ -37,13 +36,8 @@ def test_a_sweep_continues_survives_a_failed_trial_and_names_the_best(
     status, printed = call(toy, "sweep", *arguments, "--trials", "3")
     assert status == 0, printed
     assert names(toy) == {"sweep-2", "sweep-3", "sweep-4"}
-    shown = json.loads(toy.run("dvc", "exp", "show", "--json").stdout)[1]["experiments"]
-    losses = {
-        one["name"]: one["revs"][0]["data"]["metrics"]["models/metrics.json"]["data"][
-            "validation_log_loss"
-        ]
-        for one in shown
-    }
+    keys = ("train.lr", "evaluate.bootstrap")
+    losses = {experiment: loss for experiment, _, loss in module.finished("sweep", keys)}
     best = min(losses, key=lambda name: losses[name])
     assert len(set(losses.values())) == 3, "the loss is a function of the params"
     assert f"best of 3: validation_log_loss {losses[best]:.4f} with " in printed
