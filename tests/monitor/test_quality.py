@@ -38,9 +38,7 @@ def width(figure: Figure) -> float:
     return figure.high - figure.low
 
 
-@pytest.mark.parametrize(
-    ("number", "widest"), [(0, 0.4), (50, 0.13), (200, 0.07)]
-)
+@pytest.mark.parametrize(("number", "widest"), [(0, 0.4), (50, 0.13), (200, 0.07)])
 def test_intervals_hold_the_truth_in_unseen_worlds(number: int, widest: float) -> None:
     held, widths = dict.fromkeys(("accuracy", "prevalence", "precision", "recall"), 0), []
     for seed in range(WINDOWS):
