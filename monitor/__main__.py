@@ -13,6 +13,7 @@ line is wrong.
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def write_report(chosen: argparse.Namespace) -> int:
     """Write report.json and report.html; return the exit status."""
     models = [report.load(folder) for folder in chosen.model]
     logs, lines = read(chosen.logs, chosen.since, chosen.until)
-    judged, reviewed = Lines(), read_reviewed(chosen.reviewed)
+    judged, reviewed = Lines(), read_reviewed(chosen.reviewed, logs)
     verdicts = read_feedback(chosen.feedback, judged)
     made = report.build(logs, lines, models, verdicts, judged, reviewed, chosen.prepared)
     chosen.output.mkdir(parents=True, exist_ok=True)
@@ -104,16 +105,17 @@ def write_harvest(chosen: argparse.Namespace) -> int:
         raise InputError("name labels with --reviewed or --feedback")
     chosen.since = chosen.since or date.min  # a label may be of any day
     log = _log(chosen)
-    verdicts, reviewed = read_feedback(chosen.feedback, Lines()), read_reviewed(chosen.reviewed)
+    verdicts = read_feedback(chosen.feedback, Lines())
+    reviewed = read_reviewed(chosen.reviewed, {log.model: log})
     counts = harvest.harvest(log, verdicts, reviewed, chosen.prepared, chosen.output)
-    print(f"{chosen.output}: {harvest.said(counts)}")
+    print(f"{chosen.output}:", *(f"{name}={value}" for name, value in asdict(counts).items()))
     if counts.to_review:
         print(f"{harvest.to_review(chosen.output)}: readers' tweets, to be labelled first")
     return 0
 
 
 def _log(chosen: argparse.Namespace) -> Log:
-    """Read what the first model named answered."""
+    """Return the answers of the first model named."""
     version = report.load(chosen.model[0]).version
     logs, _ = read(chosen.logs, chosen.since, chosen.until)
     if version not in logs:

@@ -15,7 +15,6 @@ exit status: 0 every row has an answer; 1 an error; 2 a wrong call; 3 some rows 
 import argparse
 import os
 import signal
-import stat
 import sys
 import threading
 from pathlib import Path
@@ -58,12 +57,8 @@ def arguments() -> argparse.ArgumentParser:
 
 def settings(options: argparse.Namespace, version: str) -> Settings:
     """Return what the answers follow from."""
-    form = Format(
-        options.text,
-        encoding=options.encoding,
-        separator=options.separator,
-        quotes=options.quotes,
-    )
+    names = ("text", "encoding", "separator", "quotes")
+    form = Format(**{name: getattr(options, name) for name in names})
     keep = None if options.keep is None else tuple(options.keep)
     return Settings(version, options.engine or fastest(), keep, options.format, form)
 
@@ -104,7 +99,7 @@ def on_beam(options: argparse.Namespace, files: list[str], output: Folder) -> To
     for name in [*files, output.url]:
         if runner == "DataflowRunner" and "://" not in name:
             raise InputError(f"{name}: Dataflow's workers cannot reach it. Copy it to a bucket")
-        if "://" not in name and Path(name).exists() and stat.S_ISFIFO(Path(name).stat().st_mode):
+        if Path(name).is_fifo():
             raise InputError(f"{name}: Beam's workers cannot read a pipe. Write it to a file first")
     pipeline = beam.pipeline(runner, flags)
     with stored(options.model) as store:
@@ -113,7 +108,7 @@ def on_beam(options: argparse.Namespace, files: list[str], output: Folder) -> To
     for number in (signal.SIGINT, signal.SIGTERM):
         # Beam's own shutdown waits without limit for workers that have not started.
         signal.signal(number, lambda received, _: os._exit(128 + received))
-    beam.score(pipeline, fingerprints, chosen, options.model, output)
+    beam.score(pipeline, fingerprints, beam.Answers(chosen, options.model, output))
     return summarise(fingerprints, output)
 
 

@@ -39,7 +39,7 @@ class Read(beam.DoFn):
                 yield block
 
 
-class Answer(ModelHandler[Block, str, Classifier]):
+class Answers(ModelHandler[Block, str, Classifier]):
     """Answers and writes blocks; each process has one model, which computes with one thread."""
 
     def __init__(self, settings: Settings, model: str, output: Folder) -> None:
@@ -69,8 +69,8 @@ class Answer(ModelHandler[Block, str, Classifier]):
     ) -> Iterator[str]:
         """Answer and write blocks; yield their names."""
         for block in batch:
-            answers = answer(block, model, self.settings)
-            write(block.name, *answers, self.settings, self.output)
+            content, summary = answer(block, model, self.settings)
+            write(block.name, content, summary, self.settings, self.output)
             yield block.name
 
 
@@ -99,21 +99,8 @@ def pipeline(runner: str, flags: list[str]) -> beam.Pipeline:
         raise InputError(f"--runner {runner}: {error}") from error
 
 
-def score(
-    empty: beam.Pipeline,
-    fingerprints: dict[str, str],
-    settings: Settings,
-    model: str,
-    output: Folder,
-) -> None:
-    """Answer and write all blocks that are not written yet.
-
-    Args:
-        empty: the pipeline to run.
-        fingerprints: of the files.
-        settings: of the run.
-        model: the folder or bucket where each worker finds the model.
-        output: where the answers go.
+def score(empty: beam.Pipeline, fingerprints: dict[str, str], answers: Answers) -> None:
+    """Answer and write all blocks that are not written yet, by an empty pipeline.
 
     Raises:
         InputError: a worker raised one.
@@ -125,9 +112,9 @@ def score(
             (
                 begun
                 | "files" >> beam.Create(files)
-                | "blocks" >> beam.ParDo(Read(settings, output))
+                | "blocks" >> beam.ParDo(Read(answers.settings, answers.output))
                 | "spread" >> beam.Reshuffle()
-                | "answers" >> RunInference(Answer(settings, model, output))
+                | "answers" >> RunInference(answers)
             )
     except Exception as error:  # each runner has errors of its own; a worker's come as text
         message = f"{type(error).__name__}: {error}"

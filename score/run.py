@@ -3,9 +3,7 @@
 import json
 import threading
 from collections import Counter, deque
-from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -17,13 +15,12 @@ from common.progress import Progress
 from common.storage import Folder
 from locked.classifier import Classifier
 from reader.files import size
-from score.blocks import ROWS, Block, Settings, Summary, answer, blocks
+from score.blocks import ROWS, Settings, Summary, answer, blocks
 from score.sources import fingerprint
 
 RUN = "run.json"
 REFUSED = "refused.jsonl"
 WRITTEN = (RUN, REFUSED, "answers", "blocks")  # the names in an output folder
-AHEAD = 2  # blocks that are read before they can be answered
 WRITERS = 8  # blocks that are written at once: writing waits for a disk or a bucket
 READERS = 32  # summaries that are read at once
 SUMMARY = TypeAdapter(Summary)
@@ -77,35 +74,30 @@ def score(
     output: Folder,
     stopping: threading.Event,
 ) -> None:
-    """Answer and write all blocks that are not written yet; reading and writing overlap.
-
-    It returns early, after the current block, once `stopping` is set.
-    """
+    """Answer and write all blocks that are not written yet; return early once `stopping` is set."""
     finished, rows = output.names("blocks"), 0
     sizes = {file: size(file) for file in fingerprints}
     ends = dict(zip(sizes, accumulate(sizes.values()), strict=True))
     writes = deque[Future[None]]()
     with (
         Progress(desc="score", total=sum(sizes.values()), unit="B", unit_scale=True) as progress,
-        closing(_ahead(_all_blocks(fingerprints, settings, stopping))) as ahead,
         ThreadPoolExecutor(WRITERS) as pool,
     ):
-        for block in ahead:
-            if stopping.is_set():
-                break
-            if f"{block.name}.json" not in finished:
-                answers = answer(block, classifier, settings)
-                writes.append(pool.submit(write, block.name, *answers, settings, output))
-            while writes and (len(writes) > WRITERS or writes[0].done()):
-                writes.popleft().result()
-            rows += len(block.numbers) + len(block.refused)
-            progress.set_postfix_str(f"{rows} rows", refresh=False)
-            read = ends[block.file] - sizes[block.file] + block.position
-            progress.update(max(0, read - progress.n))
+        for file, expected in fingerprints.items():
+            for block in blocks(file, expected, settings):
+                if stopping.is_set():
+                    return
+                if f"{block.name}.json" not in finished:
+                    answers = answer(block, classifier, settings)
+                    writes.append(pool.submit(write, block.name, *answers, settings, output))
+                while writes and (len(writes) > WRITERS or writes[0].done()):
+                    writes.popleft().result()
+                rows += len(block.numbers) + len(block.refused)
+                progress.set_postfix_str(f"{rows} rows", refresh=False)
+                progress.update(max(0, ends[file] - sizes[file] + block.position - progress.n))
+            progress.update(ends[file] - progress.n)
         for pending in writes:
             pending.result()
-        if not stopping.is_set():
-            progress.update(progress.total - progress.n)
 
 
 def write(name: str, content: bytes, summary: Summary, settings: Settings, output: Folder) -> None:
@@ -163,22 +155,3 @@ def _json(value: object, indent: int | None = None) -> bytes:
     """Return one line of JSON; a file name that is not UTF-8 is escaped."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     return f"{text}\n".encode(errors="backslashreplace")
-
-
-def _all_blocks(
-    fingerprints: dict[str, str], settings: Settings, stopping: threading.Event
-) -> Iterator[Block]:
-    for file, expected in fingerprints.items():
-        for block in blocks(file, expected, settings):
-            if stopping.is_set():
-                return
-            yield block
-
-
-def _ahead(items: Iterator[Block]) -> Generator[Block, None, None]:
-    """Yield blocks that another thread reads ahead."""
-    with ThreadPoolExecutor(1) as reader:
-        pending = deque(reader.submit(next, items, None) for _ in range(AHEAD))
-        while block := pending.popleft().result():
-            pending.append(reader.submit(next, items, None))
-            yield block

@@ -3,15 +3,16 @@
 import csv
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page
 
+from common.errors import InputError
 from monitor.labels import read_reviewed
 from monitor.review import doubt, inclusion
+from monitor.window import read
 from tests.monitor.conftest import Place, command, tweets, write
 
 TEXTS = ["=1+1", "@someone look", 'plain, "quoted"\n<b>and</b> a line', *["tweet"] * 297]
@@ -61,7 +62,9 @@ def test_doubtful_answers_are_drawn_more_often_and_the_file_says_how_often(place
     assert odds[rows].mean() < 0.85 * odds.mean()
     expected = inclusion(doubt(answered.probabilities), 200)
     assert table["drawn"].astype(float).to_numpy() == pytest.approx(expected[rows], rel=1e-4)
-    assert read_reviewed([str(place.folder / "near.csv")]).empty  # nothing is labelled yet
+    logs, _ = read([str(place.logs)])
+    with pytest.raises(InputError, match="none of its 200 rows has a label"):
+        read_reviewed([str(place.folder / "near.csv")], logs)
 
 
 def test_probabilities_of_being_drawn() -> None:
@@ -104,12 +107,14 @@ def page(logged: Place, browser: Browser) -> Iterator[Page]:
     assert complaints == []
 
 
-def saved(page: Page, folder: Path) -> pd.DataFrame:
+def saved(page: Page, place: Place) -> pd.DataFrame:
     with page.expect_download() as download:
         page.keyboard.press("s")
-    path = folder / download.value.suggested_filename
+    path = place.folder / download.value.suggested_filename
     download.value.save_as(path)
-    return read_reviewed([str(path)])
+    logs, _ = read([str(place.logs)])
+    table = read_reviewed([str(path)], logs)
+    return table.assign(id=logs[place.version].ids.take(table["row"].tolist()).to_pylist())
 
 
 def test_the_page_takes_a_key_a_tweet(page: Page, logged: Place) -> None:
@@ -122,7 +127,7 @@ def test_the_page_takes_a_key_a_tweet(page: Page, logged: Place) -> None:
     page.keyboard.press("d")
     assert page.locator("#tweet").inner_text() == "All tweets are done. Save the labels."
     page.keyboard.press("d")  # nothing is left to label
-    labelled = saved(page, logged.folder)
+    labelled = saved(page, logged)
     assert labelled["id"].tolist() == table["id"].drop(2).tolist()  # not the one in doubt
     assert labelled["target"].tolist() == [1, 0, 1, 1]
     assert (labelled["drawn"] == "random").all()
@@ -142,7 +147,7 @@ def test_the_page_takes_touches_and_keeps_labels_when_closed(page: Page, logged:
     assert again.get_by_role("status").inner_text().startswith("2 of 5 done, 2 labelled")
     again.get_by_role("button", name="Back").tap()
     assert again.locator("#disaster").get_attribute("aria-pressed") == "true"
-    assert saved(again, logged.folder)["target"].tolist() == [0, 1]
+    assert saved(again, logged)["target"].tolist() == [0, 1]
 
 
 def test_the_interval_narrows_as_one_labels(page: Page) -> None:
