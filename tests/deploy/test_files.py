@@ -185,7 +185,10 @@ def test_what_workflows_call_exists() -> None:
     commands = set(re.findall(r"python -m deploy (\w+)", text))
     assert commands == {"images", "back"}
     paths = set(re.findall(r"pytest (\S+)", text))
-    assert {"tests/nightly", "tests/test_images.py", "tests/score/test_beam.py"} <= paths
+    assert {"tests/nightly", "tests/test_images.py", "tests/serve"} <= paths
+    modules = re.findall(r"python -m (tests\.[\w.]+)", text)
+    assert modules == ["tests.score.beam_environment"]
+    paths |= {f"{name.replace('.', '/')}.py" for name in modules}
     paths |= set(yaml.load(ROOT / ".github/workflows/images.yml")["on"]["pull_request"]["paths"])
     assert [path for path in paths if not list(ROOT.glob(path))] == []
 
