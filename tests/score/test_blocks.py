@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.errors import InputError
+from locked.answer import SCORED
 from locked.classifier import Classifier
 from locked.text import MAX_TEXT
 from reader.format import Format
@@ -71,16 +72,15 @@ def test_columns_are_kept_as_asked(
     assert [name.lower() for name in names] == [*map(str.lower, keep), *SCORED]
 
 
-SCORED = ["label", "probability", "model"]
 MANY = "label,predicted_label,Predicted_Label_2,probability,model,predicted_model"
 
 
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ("id", SCORED),
+        ("id", [*SCORED]),
         ("Label", ["predicted_label", "probability", "model"]),
-        ("predicted_label", SCORED),
+        ("predicted_label", [*SCORED]),
         (MANY, ["predicted_label_3", "predicted_probability", "predicted_model_2"]),
     ],
 )
