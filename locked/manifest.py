@@ -128,5 +128,6 @@ def _compare(folder: Path, manifest: Manifest, called: str) -> None:
     for name, digest in manifest.files.items():
         if (found := sha256_of(folder / name)) != digest:
             raise LockedModelError(
-                f"{called}/{name} has been altered: SHA-256 is {found}, {MANIFEST} says {digest}"
+                f"{called}/{name} has been altered: SHA-256 is {found}, {MANIFEST} says {digest}. "
+                "In a clone, `python -m experiments.restore` brings the committed model back"
             )
