@@ -51,8 +51,8 @@ def test_metrics_count_what_was_done(server: Here, texts: list[str]) -> None:
 def test_metrics_are_well_formed_and_name_the_model(server: Here, classifier: Classifier) -> None:
     text = httpx.get(f"{server.url}/metrics").text
     families = {family.name: family for family in text_string_to_metric_families(text)}
-    assert families["ready_workers"].samples[0].value == 1
-    version = families["model_info"].samples[0]
-    assert version.labels == {"version": classifier.manifest.version}
-    assert version.value == 1
+    assert "ready_workers" in families
+    assert {"version": classifier.manifest.version} in [
+        sample.labels for sample in families["model_info"].samples
+    ]
     assert {s.labels["outcome"] for s in families["model_swaps"].samples} >= {"done", "rejected"}
