@@ -31,7 +31,7 @@ from monitor import drift
 from monitor.prevalence import count
 from monitor.quality import Measured, estimate, labels_needed, reviewed
 from monitor.verdict import DROP, MARGIN
-from stages.export.calibration import fit
+from stages.lock.calibration import fit
 
 EPOCH = 1288834974657  # milliseconds, in the ids of tweets
 HELD_OUT = 600  # of the reference, as the shipped corpus has

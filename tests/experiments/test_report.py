@@ -67,7 +67,7 @@ def test_the_page_needs_nothing_else(two: Project, browser: Browser) -> None:
     assert html.count("<svg") == PLOTS
     assert not re.search(r"""(src|href)=["']?http""", html.replace("http://www.w3.org", ""))
     assert "<script" not in html
-    lock = two.lock()["stages"]["export"]["outs"][0]["md5"]
+    lock = two.lock()["stages"]["lock"]["outs"][1]["md5"]
     for words in ("Slices", "Worst mistakes", "Model card", lock, "train.lr", "TF-IDF", "merged"):
         assert words in html
     sheet = browser.new_page(viewport={"width": 1000, "height": 800})

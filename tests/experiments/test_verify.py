@@ -20,15 +20,16 @@ def test_the_same_bytes_come_out_again(project: Project) -> None:
     said = project.run("python", "-m", "experiments.verify").stdout
     assert "without the changes to README.md" in said
     end = said.partition("\non ")[2].splitlines()[1:]
-    assert [line.split()[0] for line in end[:5]] == [
+    assert [line.split()[0] for line in end[:6]] == [
         "prepare",
         "distill",
         "train",
         "export",
+        "lock",
         "evaluate",
     ]
-    assert [line.split()[-1] for line in end[:5]] == ["equal"] * 5
-    assert end[5:] == ["every output has the bytes of dvc.lock"]
+    assert [line.split()[-1] for line in end[:6]] == ["equal"] * 6
+    assert end[6:] == ["every output has the bytes of dvc.lock"]
 
 
 def test_the_first_output_that_differs_is_named(project: Project) -> None:
