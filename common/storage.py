@@ -69,9 +69,11 @@ class Folder:
 
         """
         self.url = url.rstrip("/") or url
-        with reaching(self.url):
-            # Uncached, a listing shows what other processes have written meanwhile.
-            self.system, path = fsspec.url_to_fs(url, use_listings_cache=False)
+        self.system, path = LocalFileSystem(), str(Path(url).expanduser().absolute())
+        if "://" in url:
+            with reaching(self.url):
+                # Uncached, a listing shows what other processes have written meanwhile.
+                self.system, path = fsspec.url_to_fs(url, use_listings_cache=False)
         self.path = path.rstrip("/")
         self.local = Path(path) if isinstance(self.system, LocalFileSystem) else None
 

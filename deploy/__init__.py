@@ -1,6 +1,6 @@
-"""All that Google Cloud runs or reads, by task.
+"""All that Google Cloud runs or reads; `python -m deploy --help` lists the commands.
 
-setup: resources.yaml says what there is, roles.yaml who may do what; train: on a VM or Vertex AI;
-release: images, then the server on Cloud Run or Vertex AI; score.py: files, on Dataflow; watch.py:
-the daily report; check: the files here, and the bucket. google.py names everything and the region.
+setup: the resources and roles (resources.yaml, roles.yaml); release: images, and the server on
+Cloud Run or Vertex AI; train: on a VM or Vertex AI; score.py: Dataflow; watch.py: the daily report;
+check: the bucket. google.py holds the names and the region, and calls gcloud.
 """

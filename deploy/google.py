@@ -1,6 +1,5 @@
-"""Where things are on Google Cloud, all of it named after a project, and gcloud, which is asked."""
+"""The names of everything in a Google Cloud project, and the calls of gcloud."""
 
-import functools
 import json
 import os
 import re
@@ -12,48 +11,53 @@ from typing import Any
 from common.errors import InputError
 
 NAME = "disaster-tweets"
-API_KEYS = f"{NAME}-api-keys"  # the secret with those of the endpoint's callers, comma-separated
-WANDB_KEY = f"{NAME}-wandb-key"  # the secret with that of Weights & Biases
-REGION = "us-central1"  # has T4s and every service used here
-# No remote is in .dvc/config: DVC would wait long for a bucket that nobody has named.
+API_KEYS = f"{NAME}-api-keys"  # the secret with the keys of the endpoint's callers, comma-separated
+WANDB_KEY = f"{NAME}-wandb-key"  # the secret with the key of Weights & Biases
+REGION = "us-central1"  # the default: it has T4s and every service used here
+# .dvc/config has no remote, because DVC would wait long for a bucket that does not exist.
 NAMING = (
     "dvc remote add --local --default --force storage gs://{bucket}/dvc",
     "dvc remote modify --local storage verify true",
 )
-# What gcloud says where a thing, or the API that knows of it, is not there.
+# gcloud's messages where a resource, or the API that manages it, does not exist.
 MISSING = re.compile(
     r"NOT_FOUND|not found|Cannot find|SERVICE_DISABLED|has not been used in project"
 )
 
 
 class GcloudError(InputError):
-    """gcloud failed; the message is its own."""
+    """gcloud failed; the message is gcloud's own."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """A project's own of everything."""
+class GoogleProject:
+    """A project of Google Cloud, its region, and the names of its resources."""
 
-    project: str
+    id: str
     region: str = REGION
 
     @property
     def bucket(self) -> str:
-        """Name the bucket of data, models and runs."""
-        return f"{self.project}-{NAME}"
+        """Return the name of the bucket of data, models and runs."""
+        return f"{self.id}-{NAME}"
 
     @property
     def images(self) -> str:
-        """Name the folder of container images."""
-        return f"{self.region}-docker.pkg.dev/{self.project}/{NAME}"
+        """Return the address of the repository of container images."""
+        return f"{self.region}-docker.pkg.dev/{self.id}/{NAME}"
+
+    @property
+    def flags(self) -> tuple[str, str]:
+        """Return gcloud's flags for a resource of this region and project."""
+        return f"--region={self.region}", f"--project={self.id}"
 
     def account(self, role: str) -> str:
-        """Name the service account that trains, builds, serves or deploys."""
-        return f"{NAME}-{role}@{self.project}.iam.gserviceaccount.com"
+        """Return the name of the service account that trains, builds, serves or deploys."""
+        return f"{NAME}-{role}@{self.id}.iam.gserviceaccount.com"
 
 
-def place() -> Place:
-    """Return the place that the environment, or else gcloud's configuration, names.
+def current_project() -> GoogleProject:
+    """Return the project that the environment, or else gcloud's configuration, names.
 
     Raises:
         InputError: neither names a project.
@@ -62,27 +66,29 @@ def place() -> Place:
     project = os.environ.get("GOOGLE_CLOUD_PROJECT") or gcloud("config", "get", "project").strip()
     if not project:
         raise InputError(
-            "which project? export GOOGLE_CLOUD_PROJECT=ID, or gcloud config set project ID"
+            "no Google Cloud project is set: export GOOGLE_CLOUD_PROJECT=ID, "
+            "or gcloud config set project ID"
         )
-    return Place(project, os.environ.get("GOOGLE_CLOUD_REGION") or REGION)
+    return GoogleProject(project, os.environ.get("GOOGLE_CLOUD_REGION") or REGION)
 
 
-def gcloud(*arguments: str, given: str | None = None) -> str:
+def gcloud(*arguments: str, stdin: str | None = None, attached: bool = False) -> str:
     """Run gcloud and return what it prints.
 
     Args:
-        arguments: of its command line.
-        given: standard input, for what must not be seen in a list of processes.
+        arguments: the command line after `gcloud`.
+        stdin: for a secret, which must not be seen in a list of processes.
+        attached: print to this process's output instead, and return "".
 
     Raises:
-        GcloudError: it failed, or is not installed.
+        GcloudError: gcloud failed, or is not installed.
 
     """
     try:
-        done = subprocess.run(  # noqa: S603 - no shell
+        process = subprocess.run(  # noqa: S603 - no shell
             ["gcloud", *arguments, "--quiet"],  # noqa: S607 - wherever it is installed
-            input=given,
-            capture_output=True,
+            input=stdin,
+            capture_output=not attached,
             text=True,
             check=False,
         )
@@ -90,25 +96,14 @@ def gcloud(*arguments: str, given: str | None = None) -> str:
         raise GcloudError(
             "gcloud is not installed: see https://cloud.google.com/sdk/docs/install"
         ) from None
-    if done.returncode:
-        raise GcloudError(f"{shown(arguments)}\n{done.stderr.strip()}")
-    return done.stdout
+    if process.returncode:
+        reason = (process.stderr or f"status {process.returncode}").strip()
+        raise GcloudError(f"{command_line(arguments)}\n{reason}")
+    return process.stdout or ""
 
 
-def watch(*arguments: str) -> None:
-    """Run gcloud and let it speak for itself.
-
-    Raises:
-        GcloudError: it failed.
-
-    """
-    command = ["gcloud", *arguments, "--quiet"]
-    if status := subprocess.run(command, check=False).returncode:  # noqa: S603 - no shell
-        raise GcloudError(f"status {status} of {shown(arguments)}")
-
-
-def ask(*arguments: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """Return what gcloud says as JSON, or None where there is no such thing.
+def gcloud_json(*arguments: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """Return gcloud's answer, parsed from JSON, or None where the resource does not exist.
 
     Raises:
         GcloudError: gcloud failed for another reason.
@@ -122,15 +117,6 @@ def ask(*arguments: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
         raise
 
 
-def shown(arguments: tuple[str, ...]) -> str:
-    """Return a command line as a person would type it."""
+def command_line(arguments: tuple[str, ...]) -> str:
+    """Return gcloud's command line as a person would type it."""
     return shlex.join(["gcloud", *arguments])
-
-
-@functools.cache
-def number(project: str) -> str:
-    """Return a project's number, which some names contain instead of its id."""
-    found = ask("projects", "describe", project)
-    if not found:
-        raise InputError(f"there is no project {project}, or it is not yours to see")
-    return str(found["projectNumber"])

@@ -2,8 +2,9 @@
 
     python -m deploy.score gs://BUCKET/FOLDER gs://BUCKET/ANSWERS [--workers N] [--dry-run] [...]
 
-What else is named, such as --text, goes to `python -m score`, whose exit status this has. Ctrl-C
-ends the waiting, not the job. With --dry-run the command is printed, and nobody is asked.
+Other options, such as --text, go to `python -m score`, whose exit status this has. Ctrl-C ends the
+waiting, not the job. --dry-run prints the command; it needs no login. uv installs Apache Beam for
+this command alone, since Beam needs older packages than the rest.
 """
 
 import argparse
@@ -11,31 +12,31 @@ import hashlib
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
-from common.errors import InputError, run
-from deploy.google import NAME, Place, place
+from common.errors import run
+from deploy.google import NAME, GoogleProject, current_project
 from deploy.release.images import built, commit
 
-PYTHON = Path(".venv-beam/bin/python")
+UV = "tool run --python 3.11 --constraints score/constraints.txt --with-editable .[beam] python"
+PYTHON = [sys.executable, "-m", "uv", *UV.split()]
 # Engines answer a little differently on each kind of CPU: all workers of a run have the same.
 MACHINE = "n2-standard-4"
 CPU = "Intel Ice Lake"
 ENGINE = "openvino"  # the faster one there
-WORKERS = 10  # at most, if not told
+WORKERS = 10
 
 
-def job(at: Place, image: str, target: str, workers: int) -> list[str]:
+def job(project: GoogleProject, image: str, target: str, workers: int) -> list[str]:
     """Return Beam's options: where the job runs, and on what."""
     # Dataflow refuses a second job of a name while the first one runs.
     name = hashlib.blake2b(target.rstrip("/").encode(), digest_size=6).hexdigest()
     return [
         "DataflowRunner",
-        f"--project={at.project}",
-        f"--region={at.region}",
+        f"--project={project.id}",
+        f"--region={project.region}",
         f"--job_name={NAME}-score-{name}",
-        f"--temp_location=gs://{at.bucket}/dataflow",
-        f"--service_account_email={at.account('score')}",
+        f"--temp_location=gs://{project.bucket}/dataflow",
+        f"--service_account_email={project.account('score')}",
         f"--sdk_container_image={image}",
         "--sdk_location=container",
         f"--machine_type={MACHINE}",
@@ -47,24 +48,24 @@ def job(at: Place, image: str, target: str, workers: int) -> list[str]:
 
 
 def main() -> None:
-    """Read the command line."""
+    """Start the job and wait for its end."""
     parser = argparse.ArgumentParser(prog="python -m deploy.score", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("source", help="a gs:// file, folder or glob")
     parser.add_argument("target", help="a gs:// prefix")
     parser.add_argument("--workers", type=int, default=WORKERS, help=f"at most ({WORKERS})")
-    parser.add_argument("--dry-run", action="store_true", help="print the command, ask nobody")
-    chosen, others = parser.parse_known_args()
-    at = place()
-    image = f"{at.images}/score:COMMIT" if chosen.dry_run else built(at, "score", commit())
-    what = ["score", chosen.source, chosen.target, *others, f"--engine={ENGINE}"]
-    options = job(at, image, chosen.target, chosen.workers)
-    command = [str(PYTHON), "-m", *what, "--runner", *options]
-    if chosen.dry_run:
+    parser.add_argument("--dry-run", action="store_true", help="print the command, start nothing")
+    options, others = parser.parse_known_args()
+    project = current_project()
+    image = f"{project.images}/score:COMMIT"
+    if not options.dry_run:
+        image = built(project, "score", commit())
+    inputs = [options.source, options.target, *others, f"--engine={ENGINE}"]
+    runner = job(project, image, options.target, options.workers)
+    command = [*PYTHON, "-m", "score", *inputs, "--runner", *runner]
+    if options.dry_run:
         print(shlex.join(command))
         return
-    if not PYTHON.exists():
-        raise InputError(f"{PYTHON} is missing: make score-cloud makes it")
     sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - no shell
 
 

@@ -1,11 +1,10 @@
-"""What the daily job runs, in the train image: the monitor, on the seven days before today.
+"""Runs the monitor each day, in the train image, on the seven days before today.
 
-    python -m deploy.watch [...]
+    python -m deploy.watch [OPTIONS OF python -m monitor]
 
-The log, the model of the image's dvc.lock and labelled samples (in reviewed/) come from the bucket
-that the variable BUCKET names, and the report goes there: reports/DAY/TIME/. What else is named,
-such as --feedback, goes to the monitor. The status is the monitor's, but 0 where somebody should
-look.
+The log, the model of the image's dvc.lock and the labelled samples (in reviewed/) come from the
+bucket that the variable BUCKET names, and the report goes to reports/DAY/TIME/ there. The exit
+status is the monitor's, but 0 for `look`, which is no failure.
 """
 
 import os
@@ -23,29 +22,29 @@ from monitor.__main__ import parse, write_report
 from monitor.verdict import STATUS
 
 DAYS = 7
-LOG = "run.googleapis.com"  # the folder in which a sink of Cloud Logging puts it
+LOG = "run.googleapis.com"  # the folder that a sink of Cloud Logging writes to
 
 
 def options(bucket: storage.Bucket, today: datetime) -> list[str]:
-    """Return the monitor's: where the log is, its days, and the samples that people labelled."""
+    """Return the monitor's options: the log, its days, and the samples that people labelled."""
     since, until = (f"{today - timedelta(days=days):%Y-%m-%d}" for days in (DAYS, 1))
-    found = [f"gs://{bucket.name}/{LOG}", f"--since={since}", f"--until={until}"]
+    log = [f"gs://{bucket.name}/{LOG}", f"--since={since}", f"--until={until}"]
     samples = [blob.name for blob in bucket.list_blobs(prefix="reviewed/")]
     samples = [f"gs://{bucket.name}/{name}" for name in samples if name.endswith(".csv")]
-    return [*found, "--reviewed", *samples] if samples else found
+    return [*log, "--reviewed", *samples] if samples else log
 
 
 def main() -> None:
     """Make the report."""
     if not (name := os.environ.get("BUCKET")):
-        raise InputError("which bucket? export BUCKET=NAME")
+        raise InputError("no bucket is set: export BUCKET=NAME")
     for command in (*NAMING, "dvc pull models/classifier"):
         if status := subprocess.run(command.format(bucket=name).split(), check=False).returncode:  # noqa: S603 - no shell
             sys.exit(status)
     bucket, now = storage.Client().bucket(name), datetime.now(UTC)
     with tempfile.TemporaryDirectory() as folder:
-        chosen = [*options(bucket, now), *sys.argv[1:], f"--output={folder}"]
-        status = write_report(parse(chosen))
+        arguments = [*options(bucket, now), *sys.argv[1:], f"--output={folder}"]
+        status = write_report(parse(arguments))
         for path in sorted(Path(folder).iterdir()):
             blob = bucket.blob(f"reports/{now:%Y-%m-%d/%H%M%S}/{path.name}")
             blob.upload_from_filename(path)

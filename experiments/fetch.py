@@ -75,7 +75,10 @@ def fetch(version: str, folder: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
         if done.returncode:
             said = re.findall(r"^ERROR: (.*)", done.stderr, re.M) or [done.stderr.strip()]
-            raise InputError(f"{version} cannot be fetched: {said[0]}; `make doctor` may know why")
+            raise InputError(
+                f"{version} cannot be fetched: {said[0]}; "
+                "`python -m deploy.check.doctor` may find the cause"
+            )
         try:
             verify(draft, called=version)
         except LockedModelError as error:

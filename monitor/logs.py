@@ -18,7 +18,8 @@ from common.progress import Progress
 from locked.features import FEATURES
 from locked.labels import LABELS
 from monitor.archive import is_archive, predictions
-from reader.files import find, size, unpacked
+from reader.content import unpacked
+from reader.files import find, size
 from reader.table import as_input
 
 BLOCK = 8 * 2**20  # bytes read at a time

@@ -1,1 +1,1 @@
-"""Any table of tweets: read, checked row by row, whatever its form."""
+"""Reads any table of tweets, and checks it row by row."""

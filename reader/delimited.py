@@ -1,47 +1,52 @@
-"""Tables of lines: CSV, TSV and their kin."""
+"""Tables of lines: CSV, TSV and the like."""
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 from common.errors import NoTableError
 from reader.format import Format, Quotes, fold
 from reader.table import EmptyFileError, Open, Refuse, Row, TextTable
 
-ALONE = "\x1f"  # what no text has, where there is one column
-SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", ALONE: "none"}
-SAMPLE = 20_000  # rows that show how quotes are meant
-HEADER_LINES = 100  # at most, where names have line ends in them
+NO_SEPARATOR = "\x1f"  # of a table with one column: no text has this character
+SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", NO_SEPARATOR: "none"}
+DECLARED = re.compile(r'\ufeff?"?sep=(.)\1*"?[\r\n]*', re.I)  # Excel's line above the header
+SAMPLE = 20_000  # rows by which quotes are judged
+HEADER_LINES = 100  # at most, of a header whose names have line ends in them
 DIALECTS: dict[Quotes, dict[str, Any]] = {
     "double": {"quotechar": '"', "doublequote": True},
     "backslash": {"quotechar": '"', "doublequote": False, "escapechar": "\\"},
     "none": {"quoting": csv.QUOTE_NONE},
 }
-csv.field_size_limit(2**24)  # characters; what a quote that is never closed may take
+csv.field_size_limit(2**24)  # characters, the most that a quote which is never closed may take
 
 
 class Delimited(TextTable):
-    """A table of lines, its form found out from its header and its first rows."""
+    """A table of lines; its form is detected from its header and its first rows."""
 
     def __init__(self, opened: Open, name: str, form: Format, encoding: str) -> None:
-        """Find out the form.
+        """Detect the form.
 
         Raises:
             InputError: there is no header, or its quotes are out of place.
 
         """
-        self.opened, self.form, self.name, self.encoding = opened, form, name, encoding
+        self.opened, self.form, self.encoding, self.declared = opened, form, encoding, ""
+        with self._lines() as lines:
+            if declaration := DECLARED.fullmatch(next(lines, "")):
+                self.declared = declaration[1]
         with self._lines() as lines:
             header = _whole_header(lines)
-            ending = header[len(header.rstrip("\r\n")) :]
         if not header:
             raise EmptyFileError(name)
-        self.separator = form.separator or _separator(header, form)
-        self.indented = f"{self.separator} " in header
-        self.quotes = form.quotes or self._find_quotes()
+        self.line_end = header[len(header.rstrip("\r\n")) :]
+        self.separator = form.separator or self.declared or _separator(header, form)
+        self.is_indented = f"{self.separator} " in header
+        self.quotes = form.quotes or self._detected_quotes()
         with self._lines() as lines:
             try:
                 columns = self._header(self._parsed(lines, self.quotes))
@@ -53,48 +58,58 @@ class Delimited(TextTable):
         about = {
             "format": "TSV" if self.separator == "\t" else "CSV",
             "separator": SEPARATORS.get(self.separator, self.separator),
-            "line_ends": {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}.get(ending, "none"),
+            "line_ends": {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}.get(self.line_end, "none"),
             "quotes": self.quotes,
         }
-        super().__init__(name, [column.strip() for column in columns], about)
+        super().__init__(name, [column.strip() for column in columns], about, form)
 
     def rows(self, columns: Sequence[str], refuse: Refuse | None) -> Iterator[Row]:
         """Yield each row's number and its fields."""
-        places = [self.columns.index(column) for column in columns]
+        indexes = [self.columns.index(column) for column in columns]
         self.repeated_headers = []
         with self._lines() as stream:
-            lines = _Remembering(stream)
+            lines = _Recorder(stream)
             records = self._parsed(lines, self.quotes)
             header = self._header(records)
-            number = 0
-            while True:
+            for number in count(1):
                 lines.taken.clear()
                 try:
-                    record = next(records, None)
+                    record = next(filter(None, records), None)  # blank lines are no rows
                 except csv.Error as error:
-                    number += 1
-                    reason = self._misquoted(lines.taken, error)
-                    self.refused(refuse if len(lines.taken) == 1 else None, number, reason)
+                    reason = self._misquoted(lines.rows, error)
+                    self.refused(refuse if len(lines.rows) == 1 else None, number, reason)
                     continue
                 if record is None:
                     return
-                if not record:  # a blank line
-                    continue
-                number += 1
-                if len(lines.taken) > 1 and self._swallowed(lines.taken):
-                    self.refused(None, number, self._misquoted(lines.taken))
-                if record == header:
+                if len(lines.rows) > 1 and self._has_swallowed_rows(lines.rows):
+                    self.refused(None, number, self._misquoted(lines.rows))
+                if self._is_header(record, header):
                     self.repeated_headers.append(number)
                     if refuse:
                         refuse(number, "the header again")
-                elif len(record) != self.width:
-                    reason = f"it has {len(record)} fields, the header {self.width}"
-                    self.refused(refuse, number, f"{reason} ({lines.taken[0].strip()[:60]!r})")
+                elif reason := self._unfit(record, lines.rows):
+                    self.refused(refuse, number, reason)
                 else:
-                    yield number, [record[i] for i in places]
+                    yield number, [record[i] for i in indexes]
+
+    def _is_header(self, record: list[str], header: list[str]) -> bool:
+        """Return whether a row is the header of another file that was appended to the first."""
+        first = [fields[0].lstrip("\ufeff").strip('"') for fields in (record, header)]
+        if self.declared and DECLARED.fullmatch(self.separator.join(record)):
+            return True
+        return record[1:] == header[1:] and first[0] == first[1]
+
+    def _unfit(self, record: list[str], lines: list[str]) -> str:
+        """Return what is wrong with a row, "" if it fits."""
+        start = repr(lines[0].strip()[:60])
+        if lines[-1].endswith("\r") and self.line_end != "\r":
+            return f"a bare CR (\\r) follows {start}; remove it, or put the text in quotes"
+        if len(record) != self.width:
+            return f"it has {len(record)} fields, the header {self.width} ({start})"
+        return ""
 
     def _header(self, records: Iterator[list[str]]) -> list[str]:
-        """Return the first record that is not blank, and take the form of rows from it."""
+        """Return the first record that is not blank; set the width and the label's index by it."""
         header = next(filter(None, records), [])
         label = fold(self.form.label or "")
         self.width = len(header)
@@ -104,32 +119,30 @@ class Delimited(TextTable):
     @contextmanager
     def _lines(self) -> Iterator[Iterator[str]]:
         with self.opened() as file:
-            yield iter(io.TextIOWrapper(file, self.encoding, newline=""))
+            lines = iter(io.TextIOWrapper(file, self.encoding, newline=""))
+            yield islice(lines, 1 if self.declared else 0, None)
 
     def _parsed(self, lines: Iterator[str], quotes: Quotes) -> Iterator[list[str]]:
         return csv.reader(
             lines,
             delimiter=self.separator,
-            skipinitialspace=self.indented,
+            skipinitialspace=self.is_indented,
             strict=True,
             **DIALECTS[quotes],
         )
 
-    def _find_quotes(self) -> Quotes:
-        """Return the first way to read quotes that gives each of the first rows all its fields."""
+    def _detected_quotes(self) -> Quotes:
+        """Return the first meaning of quotes that gives each of the first rows all its fields."""
         with self._lines() as lines:
             sample = list(islice(lines, SAMPLE))
+        escaped = any('\\"' in line for line in sample)
+        tried = [quotes for quotes in DIALECTS if escaped or quotes != "backslash"]
         if not any('"' in line for line in sample):
             return "double"
-        escaped = any('\\"' in line for line in sample)
-        whole = len(sample) < SAMPLE
-        for quotes in DIALECTS:
-            if (quotes != "backslash" or escaped) and self._fits(sample, quotes, whole):
-                return quotes
-        return "double"
+        return next((quotes for quotes in tried if self._fits(sample, quotes)), "double")
 
-    def _fits(self, sample: list[str], quotes: Quotes, whole: bool) -> bool:
-        lines = _Remembering(iter(sample))
+    def _fits(self, sample: list[str], quotes: Quotes) -> bool:
+        lines = _Recorder(iter(sample))
         records = self._parsed(lines, quotes)
         try:
             self._header(records)
@@ -137,36 +150,35 @@ class Delimited(TextTable):
             for record in records:
                 if record and len(record) != self.width:
                     return False
-                if len(lines.taken) > 1 and self._swallowed(lines.taken):
+                if len(lines.taken) > 1 and self._has_swallowed_rows(lines.taken):
                     return False
                 lines.taken.clear()
-        except csv.Error as error:
-            return "unexpected end" in str(error) and not whole and len(lines.taken) < SAMPLE // 2
+        except csv.Error as error:  # the sample may end inside a quote
+            is_part = len(sample) == SAMPLE and len(lines.taken) < SAMPLE // 2
+            return is_part and "unexpected end" in str(error)
         return True
 
-    def _swallowed(self, lines: list[str]) -> bool:
-        """Tell a record of several rows from a text of several lines: each line is a row."""
+    def _has_swallowed_rows(self, lines: list[str]) -> bool:
+        """Return whether each line of a record is a row: its quote takes in the rows below."""
         if self.label is None:  # nothing tells a row from a line of a text
             return False
-        for fields in self._parsed(iter(lines), "none"):
-            if len(fields) != self.width:
-                return False
-            if fold(fields[self.label]) not in self.form.labels:
-                return False
-        return True
+        return all(
+            len(fields) == self.width and fold(fields[self.label]) in self.form.labels
+            for fields in self._parsed(iter(lines), "none")
+        )
 
     def _misquoted(self, lines: list[str], error: object = "") -> str:
-        what = "a quote swallows the rows below" if len(lines) > 1 else "a quote is out of place"
+        reason = "a quote swallows the rows below" if len(lines) > 1 else "a quote is out of place"
         if "unexpected end" in str(error):
-            what = "a quote is never closed"
+            reason = "a quote is never closed"
         return (
-            f"{what} ({''.join(lines)[:60].strip()!r}); mend it, or set {self.form.prefix}quotes "
-            "to none if quotes are ordinary characters here"
+            f"{reason} ({''.join(lines)[:60].strip()!r}); correct it, or set "
+            f"{self.form.prefix}quotes to none if quotes are ordinary characters here"
         )
 
 
-class _Remembering(Iterator[str]):
-    """Lines, with those since the last `taken.clear()` kept."""
+class _Recorder(Iterator[str]):
+    """Yields lines, and keeps those since the last `taken.clear()`."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self.lines, self.taken = lines, list[str]()
@@ -176,9 +188,14 @@ class _Remembering(Iterator[str]):
         self.taken.append(line)
         return line
 
+    @property
+    def rows(self) -> list[str]:
+        """The kept lines that are not blank."""
+        return [line for line in self.taken if line.strip("\r\n")]
+
 
 def _whole_header(lines: Iterator[str]) -> str:
-    """Return the first line that is not blank, with those that belong to it by its quotes."""
+    """Return the first line that is not blank, and those that its quotes join to it."""
     first = header = next((line for line in lines if line.strip("\r\n")), "")
     for line in islice(lines, HEADER_LINES):
         if header.count('"') % 2 == 0:
@@ -188,9 +205,9 @@ def _whole_header(lines: Iterator[str]) -> str:
 
 
 def _separator(header: str, form: Format) -> str:
-    """Return what divides the header so that the text's column is found, else into most parts."""
+    """Return the separator that gives the text's column its name, else the most columns."""
     if not any(separator in header for separator in SEPARATORS):
-        return ALONE
+        return NO_SEPARATOR
 
     def rank(separator: str) -> tuple[bool, int]:
         names = [fold(name) for name in header.split(separator)]

@@ -1,34 +1,26 @@
-"""Where tables lie: a file, a folder, a glob or an fsspec URL of one; plain, gz, zst or zip."""
+"""Finds the files of a path, a folder, a glob or an fsspec URL of one of these."""
 
+import functools
 import glob
-import hashlib
-import io
+import os
+import shutil
 import tempfile
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any
+from urllib.parse import unquote
 
 import fsspec
-import pyarrow
 from fsspec.callbacks import TqdmCallback
 
 from common.errors import InputError, NoTableError
 from common.progress import Progress
 from common.storage import reaching
 
-COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
-ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the latter holds nothing
-MADE = "_SUCCESS"  # an empty file, which Spark leaves
-HIDDEN = f"dot-files, *.dvc and {MADE} do not count"
-NO_TABLES = {  # what is downloaded in a table's place
-    b"<!doctype": "a web page, not a table",
-    b"<html": "a web page, not a table",
-    b"version https://git-lfs": "a pointer of Git LFS; run `git lfs pull`",
-    b"%pdf": "a PDF, not a table",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save it as 'CSV UTF-8'",
-}
+EMPTY_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+LEFTOVERS = "names that begin with . or _ or ~$, and *.dvc, do not count"
 
 
 def find(source: str | Sequence[str], pattern: str = "*") -> list[str]:
@@ -36,10 +28,11 @@ def find(source: str | Sequence[str], pattern: str = "*") -> list[str]:
 
     Args:
         source: a path, a glob or an fsspec URL (gs://bucket/folder), or several.
-        pattern: which files of a folder; `**/*.csv` looks into folders below too.
+        pattern: which files of a folder; `**/*.csv` looks into subfolders too. Subfolders named as
+            Hive's partitions, such as target=0, are always searched.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such file, or its name is not UTF-8.
 
     """
     if not isinstance(source, str):
@@ -48,32 +41,41 @@ def find(source: str | Sequence[str], pattern: str = "*") -> list[str]:
         files = _remote(source, pattern) if "://" in source else _local(source, pattern)
     if not files:
         raise InputError(f"{source}: no such file or bucket")
+    for file in files:
+        if (name := os.fsencode(file).decode("utf-8", "backslashreplace")) != file:
+            raise InputError(f"{name}: the name is not UTF-8; rename it: mv $'{name}' NEW_NAME")
     return files
 
 
 @contextmanager
 def of_several(files: Sequence[str], setting: str) -> Iterator[None]:
-    """Say, where one of several files is no table, that a setting chooses among them."""
+    """Name the setting that chooses files, in the error about one of several that is no table."""
     try:
         yield
     except NoTableError as error:
         if len(files) == 1:
             raise
         raise InputError(
-            f"{error}. If it is none of the tables, {setting} says which of a folder are"
+            f"{error}. If the folder has other files than tables, choose the tables by {setting}"
         ) from error
 
 
 def below(file: str, source: str) -> str:
     """Return a file's path below the folder or glob that it was found by, or else its name."""
-    place, root = map(_inner, (file, source))
-    shared = (folder for folder in (root, *root.parents) if folder in place.parents)
-    return str(place.relative_to(next(shared, place.parent)))
+    path, root = _path(file), _path(source if "://" in source else str(Path(source).expanduser()))
+    shared = (folder for folder in (root, *root.parents) if folder in path.parents)
+    return str(path.relative_to(next(shared, path.parent)))
 
 
-def _inner(name: str) -> PurePosixPath:
-    inner = fsspec.core.url_to_fs(name)[1] if "://" in name else Path(name).expanduser()
-    return PurePosixPath(inner)
+def partitions(file: str) -> dict[str, str]:
+    """Return the columns that its folders stand for: {"target": "0"} of target=0/part.parquet."""
+    folders = takewhile(lambda name: "=" in name, reversed(_path(file).parts[:-1]))
+    pairs = [unquote(folder).partition("=") for folder in reversed(list(folders))]
+    return {name: "" if value == EMPTY_PARTITION else value for name, _, value in pairs}
+
+
+def _path(name: str) -> PurePosixPath:
+    return PurePosixPath(fsspec.core.url_to_fs(name)[1] if "://" in name else name)
 
 
 def _local(source: str, pattern: str) -> list[str]:
@@ -81,49 +83,56 @@ def _local(source: str, pattern: str) -> list[str]:
     if path.exists() and not path.is_dir():
         return [str(path)]
     if path.is_dir():
-        found = [str(file) for file in path.glob(pattern)]
+        matches = {str(match) for one in _patterns(pattern) for match in path.glob(one)}
     else:
-        found = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path's takes no absolute ones
-    files = sorted(file for file in found if Path(file).is_file() and _is_data(file, source))
+        matches = {*glob.glob(str(path), recursive=True)}  # noqa: PTH207 - Path's is relative only
+    files = sorted(match for match in matches if Path(match).is_file() and _is_data(match, source))
     if not files and path.is_dir():
-        raise InputError(f"{source}: the folder has no file {pattern} ({HIDDEN})")
+        raise InputError(f"{source}: the folder has no file {pattern} ({LEFTOVERS})")
     return files
 
 
 def _remote(source: str, pattern: str) -> list[str]:
     system, path = fsspec.core.url_to_fs(source)
     if system.isdir(path):
-        path = f"{path.rstrip('/')}/{pattern}"
-    elif not glob.has_magic(path):
+        globs = [f"{path.rstrip('/')}/{one}" for one in _patterns(pattern)]
+    elif glob.has_magic(path):
+        globs = [path]
+    else:
         return [source]
-    names = [name for name, about in system.glob(path, detail=True).items() if _is_file(about)]
-    files = [system.unstrip_protocol(name) for name in sorted(names)]
-    return [file for file in files if _is_data(file, source)]
+    found = {name: about["type"] for one in globs for name, about in _glob(system, one)}
+    urls = [system.unstrip_protocol(name) for name in sorted(found) if found[name] == "file"]
+    return [url for url in urls if _is_data(url, source)]
 
 
-def _is_file(about: dict[str, object]) -> bool:
-    return about["type"] == "file"
+def _glob(system: fsspec.AbstractFileSystem, pattern: str) -> Iterable[tuple[str, Any]]:
+    return dict(system.glob(pattern, detail=True)).items()
+
+
+def _patterns(pattern: str) -> tuple[str, str]:
+    return pattern, f"*=*/**/{pattern}"
 
 
 def _is_data(file: str, source: str) -> bool:
-    """Tell data from what tools leave beside it."""
+    """Return whether a file is data, and none of those that tools leave beside data."""
     parts = PurePosixPath(below(file, source)).parts
-    hidden = any(part.startswith(".") for part in parts)
-    return not hidden and parts[-1] != MADE and not parts[-1].endswith(".dvc")
+    hidden = any(part.startswith((".", "_", "~$")) and "=" not in part for part in parts)
+    return not hidden and not parts[-1].endswith(".dvc")
 
 
 @contextmanager
 def local(file: str) -> Iterator[Path]:
-    """Yield where `file` can be read more than once: a URL is copied to a temporary folder.
+    """Yield where `file` can be read more than once: URLs and pipes are copied.
 
     Raises:
         InputError: it is not there or cannot be read.
 
     """
     if "://" not in file:
-        if not Path(file).is_file():
+        path = Path(file)
+        if not path.exists() or path.is_dir():
             raise InputError(f"{file}: no such file")
-        yield Path(file)
+        yield path if path.is_file() else Path(_pipe_content(file).name)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "copy"
@@ -135,47 +144,14 @@ def local(file: str) -> Iterator[Path]:
         yield path
 
 
-@contextmanager
-def unpacked(raw: BinaryIO, name: str) -> Iterator[tuple[BinaryIO, str]]:
-    """Yield a file's bytes without their compression, and the compression's name or "none".
-
-    Raises:
-        InputError: it is no table by its first bytes, or a zip of several files or with a password.
-
-    """
-    head = raw.read(32)
-    raw.seek(0)
-    for sign, what in NO_TABLES.items():
-        if head.lower().startswith(sign):
-            raise NoTableError(f"{name}: this is {what}")
-    if head.startswith(ZIP):
-        with zipfile.ZipFile(raw) as archive, archive.open(_member(archive, name)) as inside:
-            yield io.BufferedReader(inside), "zip"  # type: ignore[type-var] # any reader will do
-        return
-    kind = next((kind for sign, kind in COMPRESSED.items() if head.startswith(sign)), None)
-    if kind is None:
-        yield raw, "none"
-        return
-    with pyarrow.CompressedInputStream(raw, kind) as stream:
-        yield io.BufferedReader(stream), kind
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> str:
-    members = [
-        member.filename
-        for member in archive.infolist()
-        if not member.is_dir() and not member.filename.startswith("__MACOSX/")
-    ]
-    if "[Content_Types].xml" in members:
-        raise NoTableError(f"{name}: this is an Excel workbook; save it as 'CSV UTF-8'")
-    if len(members) != 1:
-        raise NoTableError(
-            f"{name}: the zip holds {len(members)} files ({', '.join(members[:5])}); unpack it "
-            "and name the one to read"
-        )
-    if archive.getinfo(members[0]).flag_bits & 1:
-        raise InputError(f"{name}: the zip has a password; unpack it")
-    return members[0]
+@functools.cache
+def _pipe_content(pipe: str) -> "tempfile._TemporaryFileWrapper[bytes]":
+    """Return a copy that lasts as long as the process, since a pipe can be read only once."""
+    copy = tempfile.NamedTemporaryFile()  # noqa: SIM115 - removed at exit
+    with reaching(pipe), Path(pipe).open("rb") as content:
+        shutil.copyfileobj(content, copy)
+    copy.flush()
+    return copy
 
 
 def size(file: str) -> int:
@@ -188,20 +164,3 @@ def size(file: str) -> int:
     with reaching(file):
         system, path = fsspec.core.url_to_fs(file)
         return int(system.size(path) or 0)
-
-
-def fingerprint(file: str) -> str:
-    """Return what changes when the file does: of its name, its size and its time or checksum.
-
-    Raises:
-        InputError: it is not there.
-
-    """
-    with reaching(file):
-        if "://" in file:
-            system, path = fsspec.core.url_to_fs(file)
-            known = f"{file} {system.ukey(path)}"
-        else:
-            about = Path(file).stat()
-            known = f"{file} {about.st_size} {about.st_mtime_ns}"
-    return hashlib.blake2b(known.encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""How a table of tweets is written, as far as it is known beforehand."""
+"""What a caller knows of a table before it is read."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,11 +8,11 @@ Quotes = Literal["double", "backslash", "none"]
 
 @dataclass(frozen=True)
 class Format:
-    """What the table is to hold and how it is written; what is None is found out."""
+    """The columns to look for, and how the file is written; None is detected."""
 
     text: str = "text"  # the column
     label: str | None = None
-    labels: frozenset[str] = frozenset()  # its values, folded
+    labels: frozenset[str] = frozenset()  # the label's values, folded
     encoding: str | None = None
     separator: str | None = None
     quotes: Quotes | None = None
@@ -20,5 +20,5 @@ class Format:
 
 
 def fold(name: str) -> str:
-    """Return a name or value without case, quotes and white space around it."""
+    """Return a name or value in lower case, without quotes and white space around it."""
     return name.strip().strip("'\"").strip().casefold()

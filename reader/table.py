@@ -1,13 +1,12 @@
-"""A table of tweets, whatever it is written in: its columns, and its rows in chunks."""
+"""A table of tweets in any format: its columns, and its rows in chunks."""
 
-import codecs
 import csv
 import lzma
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -18,20 +17,15 @@ import pyarrow
 
 from common.errors import InputError, NoTableError
 from reader.format import Format, fold
+from reader.whole import PATHS, with_whole_texts
 
 CHUNK_ROWS = 50_000
 CHUNK_CHARACTERS = 2**26
 SHOWN = 30  # columns named in an error
-Open = Callable[[], AbstractContextManager[BinaryIO]]  # the bytes, from their beginning
+Open = Callable[[], AbstractContextManager[BinaryIO]]  # opens the bytes at their beginning
 Row = tuple[int, Sequence[str | None]]  # its number, counted from 1 below the header; its fields
-Refuse = Callable[[int, str], None]  # told of a row that cannot be read, and why
-MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-UNDEFINED = frozenset(b"\x81\x8d\x8f\x90\x9d")  # in Windows-1252
-BROKEN = (  # what libraries say of a broken file
+Refuse = Callable[[int, str], None]  # takes the number of a row that cannot be read, and the reason
+LIBRARY_ERRORS = (  # raised for broken files
     OSError,
     EOFError,
     ValueError,
@@ -45,7 +39,7 @@ BROKEN = (  # what libraries say of a broken file
 
 
 class EmptyFileError(NoTableError):
-    """There is nothing in a file, not even a header."""
+    """A file is empty: it has not even a header."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name}: the file is empty")
@@ -60,31 +54,53 @@ class Chunk:
 
 
 class Table(ABC):
-    """One file of rows. `name` is what errors call it, `about` says what was found out."""
+    """One file of rows. `name` stands in errors; `about` has what was detected."""
 
-    def __init__(self, name: str, columns: list[str], about: dict[str, str]) -> None:
+    def __init__(self, name: str, columns: list[str], about: dict[str, str], form: Format) -> None:
         self.name, self.columns, self.about = name, numbered(columns), about
-        self.repeated_headers: list[int] = []  # rows that were left out, once they are read
+        self.constants = dict[str, str]()  # columns that have one value in all rows
+        self.texts = [column for column in self.columns if fold(column) == fold(form.text)]
+        self.whole = [column for column in self.columns if fold(column) in PATHS]
+        self.repeated_headers: list[int] = []  # the rows left out, filled by reading
         self.position: Callable[[], int] = lambda: 0  # bytes of the file that are read
 
-    @abstractmethod
+    def add_constants(self, constants: Mapping[str, str]) -> None:
+        """Add columns that have one value in all rows; a column of the file has precedence."""
+        present = {*map(fold, self.columns)}
+        self.constants = {name: v for name, v in constants.items() if fold(name) not in present}
+        self.columns += self.constants
+
     def chunks(
         self, columns: Sequence[str], refuse: Refuse | None = None, most: int | None = None
     ) -> Iterator[Chunk]:
-        """Yield the rows, of these columns alone, at most so many at a time.
+        """Yield the rows, with these columns, at most `most` at a time.
 
-        A row that cannot be read goes to `refuse`, or is an InputError where that is None.
+        A row that cannot be read goes to `refuse`; without `refuse`, it raises an InputError.
         """
+        own = [column for column in columns if column not in self.constants] or self.columns[:1]
+        texts = [column for column in self.texts if column in own]
+        needed = list(dict.fromkeys([*own, *(self.whole if texts else [])]))
+        for chunk in self._chunks(needed, refuse, most or CHUNK_ROWS):
+            table = chunk.table
+            for text in texts:
+                table = with_whole_texts(table, text, self.whole)
+            for name, value in self.constants.items():
+                table = table.append_column(name, pyarrow.array([value] * len(table)))
+            yield Chunk(chunk.numbers, table.select([*columns]))
+
+    @abstractmethod
+    def _chunks(self, columns: list[str], refuse: Refuse | None, most: int) -> Iterator[Chunk]:
+        """Yield the rows with these columns of the file."""
 
     def column(self, wanted: str, setting: str | None = None) -> str:
         """Return the column's name as the file has it.
 
         Raises:
-            InputError: there is none, or there are several.
+            InputError: the file has no such column, or several.
 
         """
-        if found := self.optional(wanted):
-            return found
+        if name := self.optional(wanted):
+            return name
         names = ", ".join(self.columns[:SHOWN]) + (", …" if len(self.columns) > SHOWN else "")
         advice = f". If another one is meant, set {setting}" if setting else ""
         raise NoTableError(
@@ -92,33 +108,30 @@ class Table(ABC):
         )
 
     def optional(self, wanted: str) -> str | None:
-        """Return the column's name as the file has it, None where there is none."""
-        found = [name for name in self.columns if fold(name) == fold(wanted)]
-        if wanted in found and f"{wanted} (2)" not in self.columns:
+        """Return the column's name as the file has it, None if it has none."""
+        names = [name for name in self.columns if fold(name) == fold(wanted)]
+        if wanted in names and f"{wanted} (2)" not in self.columns:
             return wanted
-        if len(found) > 1 or wanted in found:
+        if len(names) > 1 or wanted in names:
             raise InputError(f"{self.name}: several columns are called {wanted}")
-        return found[0] if found else None
+        return names[0] if names else None
 
     def refused(self, refuse: Refuse | None, number: int, reason: str) -> None:
-        """Hand a row to `refuse`, or end the reading."""
+        """Hand a row to `refuse`, or raise an InputError if that is None."""
         if refuse is None:
             raise InputError(f"{self.name}: data row {number}: {reason}")
         refuse(number, reason)
 
 
 class TextTable(Table):
-    """A table all fields of which are text."""
+    """A table whose fields are all text."""
 
     @abstractmethod
     def rows(self, columns: Sequence[str], refuse: Refuse | None) -> Iterator[Row]:
         """Yield each row's number and its fields."""
 
-    def chunks(
-        self, columns: Sequence[str], refuse: Refuse | None = None, most: int | None = None
-    ) -> Iterator[Chunk]:
-        """Yield the rows; fewer at a time where they are long."""
-        part, size, most = list[Row](), 0, most or CHUNK_ROWS
+    def _chunks(self, columns: list[str], refuse: Refuse | None, most: int) -> Iterator[Chunk]:
+        part, size = list[Row](), 0
         for row in self.rows(columns, refuse):
             part.append(row)
             size += sum(len(field) for field in row[1] if field)
@@ -129,89 +142,38 @@ class TextTable(Table):
             yield _chunk(part, columns)
 
 
-def _chunk(rows: list[Row], columns: Sequence[str]) -> Chunk:
+def _chunk(rows: list[Row], columns: list[str]) -> Chunk:
     numbers, fields = zip(*rows, strict=True)
     arrays = [pyarrow.array(column, pyarrow.string()) for column in zip(*fields, strict=True)]
-    return Chunk(np.array(numbers, dtype=np.int64), pyarrow.table(arrays, names=[*columns]))
+    return Chunk(np.array(numbers, dtype=np.int64), pyarrow.table(arrays, names=columns))
 
 
 def is_text(kind: pyarrow.DataType) -> bool:
-    """Tell whether a column of this type holds texts; one of nulls alone lacks them."""
+    """Return whether a column of this type holds texts; one of nulls alone has missing texts."""
     types = pyarrow.types
     if types.is_dictionary(kind):
         return is_text(kind.value_type)
-    binary = types.is_binary(kind) or types.is_large_binary(kind)  # what old writers make of texts
+    binary = types.is_binary(kind) or types.is_large_binary(kind)  # of texts, by old writers
     string = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
     return bool(binary or string or types.is_null(kind))
 
 
 def numbered(columns: list[str]) -> list[str]:
-    """Tell columns of one name apart, as spreadsheets with empty names have them: a, a (2)."""
-    seen = Counter[str]()
+    """Return unique names: a, a (2). Spreadsheets have several columns without a name."""
+    counts = Counter[str]()
     names = []
     for name in columns:
-        seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+        counts[name] += 1
+        names.append(name if counts[name] == 1 else f"{name} ({counts[name]})")
     return names
-
-
-def encoding_of(opened: Open, name: str, form: Format) -> tuple[str, str]:
-    """Find out the encoding: as set, by its mark, UTF-8, or else what Windows writes in the West.
-
-    Returns:
-        Python's name of it, and a remark where it is not certain.
-
-    Raises:
-        InputError: it is UTF-8 but for some bytes, or what is set is no encoding of texts.
-
-    """
-    setting = f"{form.prefix}encoding"
-    with opened() as file:
-        head = file.read(4096)
-    marked = next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), "")
-    if form.encoding:
-        try:
-            "".encode(form.encoding)  # the lookup finds codecs of bytes too
-            known = codecs.lookup(form.encoding).name
-        except (LookupError, ValueError) as error:
-            raise InputError(f"{setting}: {form.encoding} is no encoding of texts") from error
-        same = marked.startswith(known) or marked == known.removesuffix("-le").removesuffix("-be")
-        return (marked if same else known), ""
-    if marked == "utf-16":
-        return marked, ""
-    if head.count(b"\0") > len(head) // 4:
-        return ("utf-16-le" if head[1:2] == b"\0" else "utf-16-be"), "no byte order mark"
-    good = bad = 0
-    first = undefined = ""
-    decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
-    line = 1
-    with opened() as file:
-        for block in iter(lambda: file.read(2**20), b""):
-            text = decoder.decode(block)
-            if not text.isascii():
-                wrong = [c for c in text if "\udc80" <= c <= "\udcff"]
-                good += sum(c > "\x7f" for c in text) - len(wrong)
-                bad += len(wrong)
-                undefined = undefined or "".join(c for c in wrong if ord(c) & 255 in UNDEFINED)
-                if wrong and not first:
-                    before = text[: text.index(wrong[0])]
-                    first = f"line {line + before.count(chr(10))}"
-            line += block.count(b"\n")
-    if not bad:
-        return (marked or "utf-8"), ""
-    if good > bad:
-        raise InputError(
-            f"{name}: {first}: not UTF-8, though the rest of the file is; mend it, or set {setting}"
-        )
-    return ("latin-1" if undefined else "cp1252"), f"{first} is not UTF-8"
 
 
 @contextmanager
 def as_input(name: str, setting: str = "") -> Iterator[None]:
-    """Turn what a library says of a broken file into an InputError that names it."""
+    """Turn a library's error about a broken file into an InputError that names the file."""
     try:
         yield
     except UnicodeError as error:
         raise InputError(f"{name}: {error}" + (f"; set {setting}" if setting else "")) from error
-    except BROKEN as error:
+    except LIBRARY_ERRORS as error:
         raise InputError(f"{name}: cannot be read: {str(error).strip()}") from error

@@ -1,95 +1,96 @@
-"""Scores on Apache Beam: the same blocks and the same answers, by as many workers as there are."""
+"""Scores on Apache Beam: the same blocks and the same answers, by many workers."""
 
 import logging
+import os
 import re
-import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.utils.shared import Shared
 
 from common.errors import InputError
+from common.storage import Folder
 from locked.classifier import Classifier
-from score.blocks import Settings, answered, blocks, packed, unpacked
-from score.model import locked
-from score.run import Total, keep, name_refused, record
-from score.sink import Sink, sink
+from score.blocks import Block, Settings, answer, blocks
+from score.model import load
+from score.run import write
 
 # Beam's own choice of a local runner begins with a download.
 LOCAL = {"DirectRunner": "FnApiRunner"}
-AT_ONCE = 32  # records that are read at the same time
 
 
 class Read(beam.DoFn):
-    """Yields a file's blocks, but for those that are answered already."""
+    """Yields the blocks of a file that are not finished yet."""
 
-    def __init__(self, settings: Settings, output: str) -> None:
+    def __init__(self, settings: Settings, output: Folder) -> None:
         self.settings, self.output = settings, output
 
     def setup(self) -> None:
-        """List what is answered."""
-        self.done = sink(self.output).names("blocks")
+        """List the finished blocks."""
+        self.finished = self.output.names("blocks")
 
-    def process(self, element: tuple[str, str]) -> Iterator[bytes]:
-        """Read a file, given with its fingerprint."""
-        for block in blocks(*element, self.settings):
-            if f"{block.name}.json" not in self.done:
-                yield packed(block)
+    def process(self, element: tuple[bytes, str]) -> Iterator[Block]:
+        """Read a file, given by name and fingerprint."""
+        file, fingerprint = element
+        for block in blocks(os.fsdecode(file), fingerprint, self.settings):
+            if f"{block.name}.json" not in self.finished:
+                yield block
 
 
-class Answer(beam.DoFn):
-    """Answers blocks; a process holds one model, which computes with one thread."""
+class Answers(ModelHandler[Block, str, Classifier]):
+    """Answers and writes blocks; each process has one model, which computes with one thread."""
 
-    def __init__(self, settings: Settings, model: str, output: str) -> None:
+    def __init__(self, settings: Settings, model: str, output: Folder) -> None:
+        super().__init__(max_batch_size=1)
         self.settings, self.model, self.output = settings, model, output
-        self.shared = Shared()
-        self.rows = Metrics.counter("score", "rows")
 
-    def setup(self) -> None:
+    def load_model(self) -> Classifier:
         """Load the model.
 
         Raises:
-            InputError: it is not here, or not the one of the run, or answers otherwise here.
+            InputError: it is missing, or not the model of the run, or its answers are wrong here.
 
         """
-        self.classifier: Classifier = self.shared.acquire(self._load)
-        self.out = sink(self.output)
-
-    def process(self, element: bytes) -> None:
-        """Answer a block."""
-        block = unpacked(element)
-        content, record = answered(block, self.classifier, self.settings)
-        keep(block.name, content, record, self.settings, self.out)
-        self.rows.inc(record.rows)
-
-    def _load(self) -> Classifier:
-        with tempfile.TemporaryDirectory() as copies:
-            classifier = locked(self.model, Path(copies), 1, self.settings.engine)
+        classifier = load(self.model, 1, self.settings.engine)
         if (version := classifier.manifest.version) != self.settings.model:
             raise InputError(
-                f"{self.model} is {version} on a worker, and {self.settings.model} where the run "
-                "was begun; give both the same"
+                f"{self.model} is {version} on a worker, but {self.settings.model} where the run "
+                "began. Give both the same model"
             )
         return classifier
+
+    def run_inference(
+        self,
+        batch: Sequence[Block],
+        model: Classifier,
+        inference_args: dict[str, Any] | None = None,
+    ) -> Iterator[str]:
+        """Answer and write blocks; yield their names."""
+        for block in batch:
+            content, summary = answer(block, model, self.settings)
+            write(block.name, content, summary, self.settings, self.output)
+            yield block.name
 
 
 def pipeline(runner: str, flags: list[str]) -> beam.Pipeline:
     """Return an empty pipeline.
 
     Raises:
-        InputError: there is no such runner, or an option is unknown or lacking.
+        InputError: there is no such runner, or an option is unknown or missing.
 
     """
     options = PipelineOptions([f"--runner={LOCAL.get(runner, runner)}", *flags])
     unknown = options.get_all_options(retain_unknown_options=True).keys()
     if unknown := unknown - options.get_all_options().keys():
         raise InputError(f"Beam has no option {', '.join(sorted(unknown))}")
+    # gRPC would ask a proxy for the local workers, and wait for ever.
+    for name in ("no_proxy", "no_grpc_proxy"):
+        others = os.environ.get(name) or os.environ.get(name.upper()) or ""
+        os.environ[name] = ",".join(filter(None, ["localhost,127.0.0.1,::1", others]))
     logging.basicConfig(format="%(message)s")
-    # What these log of an error is raised too; the last says where a job can be watched.
+    # Errors are raised too; Dataflow's log says where to watch the job.
     for name, level in (("common", "FATAL"), ("portability", "FATAL"), ("dataflow", "INFO")):
         logging.getLogger(f"apache_beam.runners.{name}").setLevel(level)
     try:
@@ -98,51 +99,26 @@ def pipeline(runner: str, flags: list[str]) -> beam.Pipeline:
         raise InputError(f"--runner {runner}: {error}") from error
 
 
-def score(
-    empty: beam.Pipeline, pins: dict[str, str], settings: Settings, model: str, output: str
-) -> Total:
-    """Answer all blocks that are not there yet; return what became of all rows.
-
-    Args:
-        empty: the pipeline that does it.
-        pins: files with their fingerprints.
-        settings: what the answers follow from.
-        model: where each worker finds the model.
-        output: where the answers go.
+def score(empty: beam.Pipeline, fingerprints: dict[str, str], answers: Answers) -> None:
+    """Answer and write all blocks that are not written yet, by an empty pipeline.
 
     Raises:
-        InputError: a worker met an error that a person can mend.
+        InputError: a worker raised one.
 
     """
+    files = [(os.fsencode(file), fingerprint) for file, fingerprint in fingerprints.items()]
     try:
         with empty as begun:
             (
                 begun
-                | "files" >> beam.Create(list(pins.items()))
-                | "blocks" >> beam.ParDo(Read(settings, output)).with_output_types(bytes)
+                | "files" >> beam.Create(files)
+                | "blocks" >> beam.ParDo(Read(answers.settings, answers.output))
                 | "spread" >> beam.Reshuffle()
-                | "answers" >> beam.ParDo(Answer(settings, model, output))
+                | "answers" >> RunInference(answers)
             )
     except Exception as error:  # each runner has errors of its own; a worker's come as text
-        said = f"{type(error).__name__}: {error}"
-        known = r"\b(?:Input|NoTable)Error: (.+?)(?: \[while running .*)?$"
-        if found := re.search(known, said, re.M):
-            raise InputError(found[1]) from error
+        message = f"{type(error).__name__}: {error}"
+        ours = r"\b(?:Input|NoTable)Error: (.+?)(?: \[while running .*)?$"
+        if match := re.search(ours, message, re.M):
+            raise InputError(match[1]) from error
         raise
-    out = sink(output)
-    total = counted(pins, out)
-    name_refused(total, out)
-    return total
-
-
-def counted(pins: dict[str, str], out: Sink) -> Total:
-    """Add up the records that are there, in the order of files and rows."""
-    places = {pinned: place for place, pinned in enumerate(pins.values())}
-    names = [name.removesuffix(".json") for name in out.names("blocks")]
-    known = [name for name in names if name.partition("-")[0] in places]
-    known.sort(key=lambda name: (places[name.partition("-")[0]], name))
-    total = Total()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for found in pool.map(lambda name: record(name, out), known):
-            total.add(found)
-    return total

@@ -1,41 +1,42 @@
-"""A table of answers as a file's content: Parquet, CSV or JSON lines."""
+"""A table as the content of a Parquet, CSV or JSON lines file."""
 
-import base64
 import io
 import json
-import math
 from typing import Any, Literal
 
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet as pq
 from pyarrow import types
+from pydantic_core import to_json
 
 Kind = Literal["parquet", "csv", "jsonl"]
 
 
-def written(rows: pyarrow.Table, kind: Kind) -> bytes:
+def encode(rows: pyarrow.Table, kind: Kind) -> bytes:
     """Return a table as a file's content; the same rows give the same bytes.
 
-    In CSV, lists and structs are JSON. In JSON, NaN and infinities are null. In both, bytes are
-    base64, and times are what Arrow writes.
+    CSV has lists and structs as JSON; JSON has null for NaN and infinities; both have bytes as
+    URL-safe base64, and times as Arrow prints them.
 
     Raises:
-        ValueError, OverflowError, pyarrow.ArrowException: a value has no form there.
+        ValueError, OverflowError, pyarrow.ArrowException: the format cannot hold a value.
 
     """
     content = io.BytesIO()
     if kind == "parquet":
         pq.write_table(rows, content, compression="zstd")
-        return content.getvalue()
-    if kind == "csv":
-        cells = [_cells(column) for column in rows.columns]
-        pyarrow.csv.write_csv(pyarrow.table(cells, names=rows.column_names), content)
-        return content.getvalue()
-    # Python's own times lack nanoseconds and years beyond 9999.
-    columns = [c.cast(pyarrow.string()) if types.is_temporal(c.type) else c for c in rows.columns]
-    lines = pyarrow.table(columns, names=rows.column_names).to_pylist()
-    return "".join(f"{_dumped(_plain(line))}\n" for line in lines).encode()
+    elif kind == "csv":
+        columns = [_cells(column) for column in rows.columns]
+        pyarrow.csv.write_csv(pyarrow.table(columns, names=rows.column_names), content)
+    else:
+        # Python's own times have neither nanoseconds nor years beyond 9999.
+        columns = [
+            c.cast(pyarrow.string()) if types.is_temporal(c.type) else c for c in rows.columns
+        ]
+        for line in pyarrow.table(columns, names=rows.column_names).to_pylist():
+            content.write(_json(line) + b"\n")
+    return content.getvalue()
 
 
 def _cells(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
@@ -45,23 +46,14 @@ def _cells(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
         return column
     if types.is_string(kind) or types.is_large_string(kind):
         return column
-    plain = [_plain(value) for value in column.to_pylist()]
-    texts = [v if v is None or isinstance(v, str) else _dumped(v) for v in plain]
+    texts = [None if value is None else _cell(value) for value in column.to_pylist()]
     return pyarrow.chunked_array([pyarrow.array(texts, pyarrow.string())])
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever Arrow can hold
-    """Return a value as JSON can hold it."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return value if value is None or isinstance(value, str | int) else str(value)
+def _cell(value: object) -> str:
+    text = _json(value).decode()
+    return json.loads(text) if text.startswith('"') else text
 
 
-def _dumped(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+def _json(value: Any) -> bytes:  # noqa: ANN401 - whatever Arrow can hold
+    return to_json(value, inf_nan_mode="null", bytes_mode="base64", fallback=str)

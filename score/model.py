@@ -1,48 +1,45 @@
-"""Which model answers: in a folder or a bucket, held to what it was when it was locked."""
+"""The locked model that answers."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import InputError
+from common.storage import Folder
 from locked.classifier import Classifier
 from locked.engines import Name
 from locked.manifest import LockedModelError
-from locked.store import GCS, ModelStore
-
-
-def version(uri: str, copies: Path) -> str:
-    """Return the version of the model in a folder or a bucket.
-
-    Raises:
-        InputError: there is none.
-
-    """
-    with _explained(uri):
-        return ModelStore(uri, copies).manifest().version
-
-
-def locked(uri: str, copies: Path, threads: int, engine: Name | None) -> Classifier:
-    """Return the model in a folder or a bucket, held to its golden examples.
-
-    Raises:
-        InputError: it is missing or altered, or answers otherwise here.
-
-    """
-    with _explained(uri):
-        folder = ModelStore(uri, copies).fetch() if uri.startswith(GCS) else Path(uri)
-        classifier = Classifier(folder, threads, engine)
-        classifier.check()
-        return classifier
+from locked.store import ModelStore
 
 
 @contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except LockedModelError as error:
-        if "://" not in uri and not Path(uri).exists():
-            raise InputError(
-                f"{error}; `python -m experiments.fetch NAME` has what has a stage or a version"
-            ) from error
-        raise InputError(str(error)) from error
+def stored(url: str) -> Iterator[ModelStore]:
+    """Yield the store of a model; its copies are removed at the end of the block.
+
+    Raises:
+        InputError: the block raised a LockedModelError.
+
+    """
+    with tempfile.TemporaryDirectory() as copies:
+        store = ModelStore(url, Path(copies))
+        try:
+            yield store
+        except LockedModelError as error:
+            reason = store.named(str(error))
+            if "://" not in url and not Path(url).exists():
+                reason += ". `python -m experiments.fetch NAME` copies a stage's or version's model"
+            raise InputError(reason) from error
+
+
+def load(url: str, threads: int, engine: Name | None) -> Classifier:
+    """Return the model in a folder or bucket, after a check of its golden examples.
+
+    Raises:
+        InputError: it is missing or altered, or its answers on this machine are wrong.
+
+    """
+    with stored(url) as store:
+        classifier = Classifier(Folder(url).local or store.fetch(), threads, engine)
+        classifier.check()
+        return classifier

@@ -1,27 +1,29 @@
-"""Scores all files, a block at a time; killed at any time, it goes on where it was."""
+"""A run: files in, blocks of answers out; after a kill, the same call continues it."""
 
 import json
 import threading
 from collections import Counter, deque
-from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from common.errors import InputError
 from common.progress import Progress
+from common.storage import Folder
 from locked.classifier import Classifier
-from reader.files import fingerprint, size
-from score.blocks import ROWS, Block, Record, Settings, answered, blocks
-from score.sink import Sink
+from reader.files import size
+from score.blocks import ROWS, Settings, Summary, answer, blocks
+from score.sources import fingerprint
 
 RUN = "run.json"
 REFUSED = "refused.jsonl"
-WRITTEN = (RUN, REFUSED, "answers", "blocks")  # what a run has in its output
-WAITING = 2  # blocks between reading and answering
-WRITERS = 8  # blocks that are written at once: it is waiting for a disk or a bucket
+WRITTEN = (RUN, REFUSED, "answers", "blocks")  # the names in an output folder
+WRITERS = 8  # blocks that are written at once: writing waits for a disk or a bucket
+READERS = 32  # summaries that are read at once
+SUMMARY = TypeAdapter(Summary)
 
 
 @dataclass
@@ -32,135 +34,124 @@ class Total:
     labels: Counter[str] = field(default_factory=Counter)
     refused: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, record: Record) -> None:
-        """Count a block's rows."""
-        self.rows += record.rows
-        self.labels.update(record.labels)
-        self.refused += [
-            {"file": record.file, "row": number, "reason": reason}
-            for number, reason in record.refused
-        ]
 
+def begin(files: list[str], settings: Settings, output: Folder) -> dict[str, str]:
+    """Write what the answers follow from, or compare it to what is written.
 
-def begin(files: list[str], settings: Settings, out: Sink) -> dict[str, str]:
-    """Pin what the run follows from, or check that it is as it was; return files' fingerprints.
+    Returns:
+        The files, in order, and their fingerprints.
 
     Raises:
-        InputError: another run's answers are there, or what that run began with cannot be read.
+        InputError: the output folder belongs to another run, or run.json is damaged.
 
     """
-    pins = {file: fingerprint(file) for file in files}
-    form = {name: getattr(settings.form, name) for name in ("encoding", "separator", "quotes")}
-    wanted = asdict(settings) | {"form": form, "block_rows": ROWS, "inputs": pins}
-    plain = json.loads(json.dumps(wanted))
-    if (there := out.get(RUN)) is None:
-        out.put(RUN, json.dumps(plain, indent=2, ensure_ascii=False).encode() + b"\n")
-        there = out.get(RUN)
-    known = _known(there, f"{out.uri}/{RUN}")
-    differing = [name for name in plain if plain[name] != known.get(name)]
-    if "inputs" in differing:
-        before, now = known["inputs"], plain["inputs"]
-        changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        differing[differing.index("inputs")] = f"inputs ({', '.join(sorted(changed)[:5])})"
-    if differing:
+    progress = Progress(files, desc="score: checking inputs", unit=" files", delay=2)
+    fingerprints = {file: fingerprint(file) for file in progress}
+    names = ("text", "encoding", "separator", "quotes")
+    call = {name: getattr(settings, name) for name in ("model", "engine", "keep", "format")}
+    call |= {name: getattr(settings.form, name) for name in names}
+    content = _json(call | {"block_rows": ROWS, "inputs": fingerprints}, indent=2)
+    if output.read(RUN) is None:
+        output.write(RUN, content)
+    current, first = json.loads(content), _run(output)
+    differences = [name for name in current if current[name] != first.get(name)]
+    if "inputs" in differences:
+        before, now = first["inputs"], current["inputs"]
+        changed = sorted(name for name in before | now if before.get(name) != now.get(name))
+        differences[differences.index("inputs")] = f"inputs ({', '.join(changed[:5])})"
+    if differences:
         raise InputError(
-            f"{RUN} there is of another run: {', '.join(differing)} differ; name a new folder, or "
-            "take what it says"
+            f"{output.url} belongs to a run with other settings: {', '.join(differences)}. Choose "
+            f"a new output folder, or repeat the original call ({RUN} has its settings)"
         )
-    return pins
+    return fingerprints
 
 
 def score(
-    pins: dict[str, str],
+    fingerprints: dict[str, str],
     classifier: Classifier,
     settings: Settings,
-    out: Sink,
+    output: Folder,
     stopping: threading.Event,
-) -> Total | None:
-    """Answer all blocks that are not there yet; return what became of all rows.
-
-    Reading, answering and writing overlap. None is returned where `stopping` was set meanwhile:
-    then the block under way is finished.
-    """
-    total, done = Total(), out.names("blocks")
-    files = {file: size(file) for file in pins}
-    ends = dict(zip(files, accumulate(files.values()), strict=True))
-    records = deque[Future[Record]]()
-
+) -> None:
+    """Answer and write all blocks that are not written yet; return early once `stopping` is set."""
+    finished, rows = output.names("blocks"), 0
+    sizes = {file: size(file) for file in fingerprints}
+    ends = dict(zip(sizes, accumulate(sizes.values()), strict=True))
+    writes = deque[Future[None]]()
     with (
-        Progress(desc="score", total=sum(files.values()), unit="B", unit_scale=True) as progress,
-        closing(_ahead(_all_blocks(pins, settings, stopping))) as read,
+        Progress(desc="score", total=sum(sizes.values()), unit="B", unit_scale=True) as progress,
         ThreadPoolExecutor(WRITERS) as pool,
     ):
-        for block in read:
-            if stopping.is_set():
-                break
-            if f"{block.name}.json" in done:
-                records.append(pool.submit(record, block.name, out))
-            else:
-                answers = answered(block, classifier, settings)
-                records.append(pool.submit(keep, block.name, *answers, settings, out))
-            while records and (len(records) > WRITERS or records[0].done()):
-                total.add(records.popleft().result())
-            progress.set_postfix_str(f"{total.rows} rows", refresh=False)
-            read_to = ends[block.file] - files[block.file] + block.position  # 0 at a file's end
-            progress.update(max(0, read_to - progress.n))
-        for pending in records:
-            total.add(pending.result())
-        if stopping.is_set():
-            return None
-        progress.set_postfix_str(f"{total.rows} rows", refresh=False)
-        progress.update(progress.total - progress.n)
-    name_refused(total, out)
+        for file, expected in fingerprints.items():
+            for block in blocks(file, expected, settings):
+                if stopping.is_set():
+                    return
+                if f"{block.name}.json" not in finished:
+                    answers = answer(block, classifier, settings)
+                    writes.append(pool.submit(write, block.name, *answers, settings, output))
+                while writes and (len(writes) > WRITERS or writes[0].done()):
+                    writes.popleft().result()
+                rows += len(block.numbers) + len(block.refused)
+                progress.set_postfix_str(f"{rows} rows", refresh=False)
+                progress.update(max(0, ends[file] - sizes[file] + block.position - progress.n))
+            progress.update(ends[file] - progress.n)
+        for pending in writes:
+            pending.result()
+
+
+def write(name: str, content: bytes, summary: Summary, settings: Settings, output: Folder) -> None:
+    """Write a block's answers and then its summary, which marks the block as finished."""
+    try:
+        output.write(f"answers/{name}.{settings.format}", content)
+        output.write(f"blocks/{name}.json", _json(asdict(summary)))
+    except InputError as error:
+        raise InputError(f"{error}. Finished blocks are kept") from error
+
+
+def summarise(fingerprints: dict[str, str], output: Folder) -> Total:
+    """Add up the summaries of all blocks, and list their refused rows in a file of their own."""
+    order = {print_: number for number, print_ in enumerate(fingerprints.values())}
+    names = [name for name in output.names("blocks") if name.partition("-")[0] in order]
+    names.sort(key=lambda name: (order[name.partition("-")[0]], name))
+    total = Total()
+    with ThreadPoolExecutor(READERS) as pool:
+        for summary in pool.map(lambda name: read_summary(name, output), names):
+            total.rows += summary.rows
+            total.labels.update(summary.labels)
+            total.refused += [
+                {"file": summary.file, "row": number, "reason": reason}
+                for number, reason in summary.refused
+            ]
+    output.write(REFUSED, b"".join(map(_json, total.refused)))
     return total
 
 
-def record(name: str, out: Sink) -> Record:
-    """Read what became of the rows of a block."""
-    file = f"blocks/{name}.json"
-    return Record.loaded(out.get(file), f"{out.uri}/{file}")
-
-
-def keep(name: str, content: bytes, record: Record, settings: Settings, out: Sink) -> Record:
-    """Write a block's answers, and then the record, which says that they are there."""
-    out.put(f"answers/{name}.{settings.format}", content)
-    out.put(f"blocks/{name}.json", record.dumped())
-    return record
-
-
-def name_refused(total: Total, out: Sink) -> None:
-    """Write which rows have no answer, and why."""
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in total.refused)
-    out.put(REFUSED, lines.encode())
-
-
-def _known(content: bytes | None, name: str) -> dict[str, Any]:
+def read_summary(name: str, output: Folder) -> Summary:
+    """Return what became of a block's rows."""
+    file = f"blocks/{name}"
     try:
-        known = json.loads(content or b"")
-    except ValueError:
-        known = None
-    if not isinstance(known, dict) or not isinstance(known.get("inputs"), dict):
+        return SUMMARY.validate_python(json.loads(output.read(file) or b""))
+    except (ValueError, ValidationError) as error:
         raise InputError(
-            f"{name} is damaged, or no run's; name a new folder, or remove it if the call is the "
-            "very same as before"
+            f"{output.url}/{file} is damaged. Remove it and repeat the call"
+        ) from error
+
+
+def _run(output: Folder) -> dict[str, Any]:
+    try:
+        run = json.loads(output.read(RUN) or b"")
+    except ValueError:
+        run = None
+    if not isinstance(run, dict) or not isinstance(run.get("inputs"), dict):
+        raise InputError(
+            f"{output.url}/{RUN} is damaged. Choose a new output folder; or, only if the call is "
+            "the original one, remove the file and repeat the call"
         )
-    return known
+    return run
 
 
-def _all_blocks(
-    pins: dict[str, str], settings: Settings, stopping: threading.Event
-) -> Iterator[Block]:
-    for file, pinned in pins.items():
-        for block in blocks(file, pinned, settings):
-            if stopping.is_set():
-                return
-            yield block
-
-
-def _ahead(items: Iterator[Block]) -> Generator[Block, None, None]:
-    """Yield blocks that another thread has read beforehand."""
-    with ThreadPoolExecutor(1) as reader:
-        pending = deque(reader.submit(next, items, None) for _ in range(WAITING))
-        while block := pending.popleft().result():
-            pending.append(reader.submit(next, items, None))
-            yield block
+def _json(value: object, indent: int | None = None) -> bytes:
+    """Return one line of JSON; a file name that is not UTF-8 is escaped."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return f"{text}\n".encode(errors="backslashreplace")

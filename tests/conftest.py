@@ -1,6 +1,7 @@
 """A quick pipeline for all tests: the same code, a tiny base model, a part of the corpus."""
 
 import fcntl
+import hashlib
 import os
 import resource
 import shutil
@@ -30,34 +31,44 @@ from common.hashing import sha256_of
 from stages.shared.base_model import FILES
 from tests.gcs import Cloud, running
 
+pytest_plugins = ["tests.skips"]
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
 ROWS = 1200
 VOCABULARY = 1500  # words
-# The second process has other things to do while the first one trains what all share.
-LONG = ["test_readme", "test_setup", "test_check", "test_sweep", "test_job", "test_dvc"]
-LONG += [
-    "test_places",
-    "test_platforms",
-    "test_verify",
-    "test_promote",
-    "test_remote",
-    "test_release",
-]
+# Files whose tests take longest, and so begin.
+LONG = ("test_readme", "test_job", "test_sweep", "test_places", "test_platforms")
 # Whatever needs one of these fixtures is slow.
 SLOW = {"source", "pipeline", "browser", "cloud", "google"}
 HANG = 600  # seconds, after which nothing is merely slow
-NOWHERE = "http://127.0.0.1:9"  # nothing listens there: whoever calls out fails
+NOWHERE = "http://127.0.0.1:9"  # nothing listens there: a call to the outside fails
+NOBODY = 12345
+AS_NOBODY = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    # The Python of this test run may lie in a home; writing is up to the files' modes.
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the marks choose
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Mark what is slow; begin with the long files, so that no process ends up alone with one."""
+    """Mark what is slow, and begin with it, so that no process ends up alone with it."""
     for item in items:
         if SLOW & set(item.fixturenames):
             item.add_marker("slow")
-    order = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
+    order = os.environ.get("TEST_ORDER")  # of files: reversed, or a seed; see tests/soak.py
+    if order == "reversed":
+        items.sort(key=lambda item: item.path, reverse=True)
+    elif order:
+        items.sort(key=lambda item: hashlib.sha256(f"{order} {item.path}".encode()).digest())
+    else:
+        place = {name: number for number, name in enumerate(LONG)}
+        items.sort(
+            key=lambda item: (
+                place.get(item.path.stem, len(LONG)),
+                item.get_closest_marker("slow") is None,
+            )
+        )
 
 
 @contextmanager
@@ -241,9 +252,9 @@ def copied(project: Project, folder: Path) -> Project:
     return Project(folder, folder.with_name(f"{folder.name}-site-cache"))
 
 
-def lend_environment(project: Project) -> None:
-    """Give a project the environment of this test run as its .venv."""
-    (own := project.folder / ".venv").mkdir()
+def lend_environment(folder: Path) -> None:
+    """Give a clone the environment of this test run as its .venv."""
+    (own := folder / ".venv").mkdir()
     for part in Path(sys.prefix).iterdir():
         if part.name != ".ready":
             (own / part.name).symlink_to(part)

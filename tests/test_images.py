@@ -191,7 +191,7 @@ def mounts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What a build needs from outside, where one is possible."""
     for tool in ("buildah", "podman"):
         if not shutil.which(tool):
-            pytest.skip(f"no {tool} here")
+            pytest.skip(f"{tool} is not installed")
     if run("podman", "image", "exists", BASE, check=False).returncode:
         pytest.skip(f"no local {BASE} to build on")
     return pip_from_outside(tmp_path_factory.mktemp("pip"))

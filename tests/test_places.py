@@ -13,18 +13,12 @@ import httpx
 import pytest
 
 from locked.manifest import verify
-from tests.conftest import ROOT, Project, copied, lend_environment
+from tests.conftest import AS_NOBODY, NOBODY, ROOT, Project, copied, lend_environment
 from tests.experiments.conftest import commit
 from tests.serve.running import serving, wait_until
 
 # Where it would set up an environment it fails: the one lent here is that of this test run.
 MAKE = ("make", "PYTHON=false")
-NOBODY = 12345
-AS_NOBODY = (
-    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
-    # The Python of this test run may lie in a home; writing is up to the files' modes.
-    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
-)
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
 
 
@@ -39,7 +33,7 @@ def theirs(pipeline: Project) -> Iterator[Project]:
     with tempfile.TemporaryDirectory() as name:
         (top := Path(name)).chmod(0o755)
         project = copied(pipeline, top / "project")
-        lend_environment(project)
+        lend_environment(project.folder)
         project.site_cache.mkdir()
         for path in top.rglob("*"):
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
@@ -73,7 +67,7 @@ def refusal(project: Project, *command: str) -> str:
 
 def test_a_folder_of_any_name(pipeline: Project, tmp_path: Path) -> None:
     project = copied(pipeline, tmp_path / "my [tweets] é")
-    lend_environment(project)
+    lend_environment(project.folder)
     said = project.run(*MAKE, "repro").stdout
     assert "up to date" in said
     assert "models/metrics.json" in said
@@ -94,8 +88,8 @@ def test_make_names_its_commands_by_their_path() -> None:
     lines = [line for line in lines if not re.match(r"make(\[\d+\])?: ", line)]  # its own words
     named = [re.sub(r"^(\w+=\S+ )*", "", line).split()[0] for line in lines]
     assert set(named) == {
-        *(".venv/bin/python", ".venv-beam/bin/python", "python3"),
-        *("awk", "export", "find", "git", "rm", "touch"),  # there without .venv
+        *(".venv/bin/python", "python3"),
+        *("awk", "find", "git", "rm", "touch"),  # there without .venv
     }
     installed = r"(?:^|[;&|]|\w=\S*\s)\s*(?:accelerate|dvc|mypy|pip|pytest|python|ruff)\s"
     assert not [line for line in lines if re.search(installed, line)]
@@ -113,7 +107,7 @@ def test_without_git_nothing_is_installed_and_the_way_out_works(
     name = ("GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@b.example")
     committer = ("GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@b.example")
     project.run("env", *name, *committer, "bash", "-euc", way_out[1])
-    lend_environment(project)
+    lend_environment(project.folder)
     assert "up to date" in project.run(*MAKE, "repro").stdout
 
 

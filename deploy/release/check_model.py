@@ -1,6 +1,6 @@
-"""Checks that models/classifier is the model of dvc.lock, whole, and prints its version.
+"""Checks that models/classifier is the complete model of dvc.lock, and prints its version.
 
-The build of the server's image runs it, where there is neither DVC nor a parser for YAML.
+The build of the server's image runs it, without DVC and without a parser for YAML.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ MODEL = Path("models/classifier")
 LOCK = Path("dvc.lock")
 
 
-def md5_of(folder: Path) -> str:
-    """Return the hash by which DVC knows a folder."""
-    listed = [
+def dvc_hash(folder: Path) -> str:
+    """Return the hash by which DVC identifies a folder."""
+    files = [
         {"md5": _md5(path.read_bytes()), "relpath": path.name} for path in sorted(folder.iterdir())
     ]
-    return _md5(json.dumps(listed).encode()) + ".dir"
+    return _md5(json.dumps(files).encode()) + ".dir"
 
 
 def _md5(content: bytes) -> str:
@@ -31,29 +31,29 @@ def version() -> str:
     """Return the version of the model in the current folder.
 
     Raises:
-        LockedModelError: it is not whole, or not that of dvc.lock.
+        LockedModelError: a file is altered or missing, or the model is not that of dvc.lock.
 
     """
-    found = verify(MODEL).version
-    wanted = set(re.findall(rf"- path: {MODEL}\n +hash: md5\n +md5: (\S+)", LOCK.read_text()))
-    # The other files are those of the manifest; so if one is wrong here, it is the manifest.
-    if wanted != {md5 := md5_of(MODEL)}:
+    actual = verify(MODEL).version
+    locked = set(re.findall(rf"- path: {MODEL}\n +hash: md5\n +md5: (\S+)", LOCK.read_text()))
+    # The manifest has the other files' hashes; so if the folder differs, the manifest does.
+    if locked != {md5 := dvc_hash(MODEL)}:
         raise LockedModelError(
-            f"{MODEL / MANIFEST} is not that of {LOCK}: the folder's hash is {md5}, "
-            f"{LOCK} says {' and '.join(sorted(wanted)) or 'nothing'}; run `dvc repro`"
+            f"{MODEL / MANIFEST} is not that of {LOCK}: the folder's hash is {md5}, {LOCK} has "
+            f"{' and '.join(sorted(locked)) or 'none'}; run `dvc repro`"
         )
-    return found
+    return actual
 
 
 def main() -> None:
     """Check the model; an argument is the version that it must have."""
     try:
-        found = version()
+        actual = version()
     except LockedModelError as error:
         sys.exit(f"error: {error}")
-    if sys.argv[1:] not in ([], [found]):
-        sys.exit(f"error: {MODEL} is {found}, not {sys.argv[1]}")
-    print(found)
+    if sys.argv[1:] not in ([], [actual]):
+        sys.exit(f"error: {MODEL} is {actual}, not {sys.argv[1]}")
+    print(actual)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """A release on Cloud Run, step by step.
 
-The new revision gets no traffic until it has answered, then a tenth of it, then all. Where it does
-not answer as it should, or Ctrl-C ends this, all traffic stays with, or goes back to, the revision
-before.
+The new revision gets no traffic until it has answered, then a tenth of it, then all. If it answers
+wrongly, or Ctrl-C ends the release, the previous revision keeps, or gets back, all traffic.
 """
 
 import base64
@@ -14,165 +13,168 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from common.errors import InputError
-from deploy.google import API_KEYS, NAME, Place, ask, gcloud
+from deploy.google import API_KEYS, NAME, GoogleProject, gcloud, gcloud_json
 from deploy.release.images import built
 from deploy.release.smoke import SmokeError, smoke
 
 MANIFEST = Path("deploy/release/service.yaml")
 JOB = f"{NAME}-monitor"
 CANDIDATE = "candidate"  # the tag by which a revision without traffic is reached
-SHARE = 10  # per cent, of the second step
+SHARE = 10  # per cent of the traffic, for the second step
 
 yaml = YAML()
+Knative = Any  # a nested dict, as Cloud Run returns it
 
 
-def where(at: Place) -> tuple[str, ...]:
-    """Return the flags that say which service is meant."""
-    return (f"--region={at.region}", f"--project={at.project}")
+def describe(project: GoogleProject) -> Knative:
+    """Return the service, or None if it does not exist."""
+    return gcloud_json("run", "services", "describe", NAME, *project.flags)
 
 
-def present(at: Place) -> Any:  # noqa: ANN401 - Knative's own
-    """Return the service as it is, or None."""
-    return ask("run", "services", "describe", NAME, *where(at))
-
-
-def serving(service: Any) -> dict[str, int]:  # noqa: ANN401 - Knative's own
+def traffic_of(service: Knative) -> dict[str, int]:
     """Return each revision's share of the traffic, in per cent."""
     status = service["status"] if service else {}
     if "latestReadyRevisionName" not in status:  # no revision ever started
         return {}
     traffic = status.get("traffic", [])
-    return {t["revisionName"]: t["percent"] for t in traffic if t.get("percent")}
+    return {each["revisionName"]: each["percent"] for each in traffic if each.get("percent")}
 
 
-def described(at: Place, image: str, keys: str, shares: dict[str, int]) -> dict[str, Any]:
-    """Return the service to be: with a new revision, which gets all traffic if it is the first.
+def render(project: GoogleProject, image: str, keys: str, shares: dict[str, int]) -> Knative:
+    """Return the service with a new revision, which gets all traffic if it is the first.
 
-    What says the same as before makes no new revision; so it names the version of its keys.
+    Cloud Run makes no new revision of an equal service; `keys` is the version of the API keys, so
+    new keys make a new revision.
     """
     text = Template(MANIFEST.read_text(encoding="utf-8")).substitute(
-        image=image, project=at.project, bucket=at.bucket, account=at.account("serve"), keys=keys
+        image=image,
+        project=project.id,
+        bucket=project.bucket,
+        account=project.account("serve"),
+        keys=keys,
     )
     service: dict[str, Any] = yaml.load(text)
     newest = {"latestRevision": True, "percent": 0 if shares else 100, "tag": CANDIDATE}
-    old = [{"revisionName": name, "percent": share} for name, share in shares.items()]
-    service["spec"]["traffic"] = [*old, newest]
+    others = [{"revisionName": name, "percent": share} for name, share in shares.items()]
+    service["spec"]["traffic"] = [*others, newest]
     return service
 
 
-def release(at: Place, image: str, model: str, soak: float) -> None:
-    """Put an image in use.
+def release(project: GoogleProject, image: str, model: str, soak: float) -> None:
+    """Give all traffic to an image, step by step.
 
     Args:
-        at: the place.
+        project: where the service is.
         image: its name with its digest.
-        model: the version it must answer from.
-        soak: seconds to watch it with a tenth of the traffic.
+        model: the version that must answer.
+        soak: seconds to test it while it has a tenth of the traffic.
 
     Raises:
-        InputError: it does not answer as it should; the traffic is as it was before.
+        InputError: it answers wrongly; the traffic is as it was before.
 
     """
-    shares = serving(present(at))
-    before = max(shares, key=lambda name: shares[name], default="")
-    keys, key = _keys(at)
+    shares = traffic_of(describe(project))
+    previous = max(shares, key=lambda name: shares[name], default="")
+    keys, key = _keys(project)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "service.yaml"
-        yaml.dump(described(at, image, keys, shares), path)
-        gcloud("run", "services", "replace", str(path), *where(at))
-    service = present(at)
+        yaml.dump(render(project, image, keys, shares), path)
+        gcloud("run", "services", "replace", str(path), *project.flags)
+    service = describe(project)
     new, url = service["status"]["latestCreatedRevisionName"], service["status"]["url"]
-    candidate = _candidate(service)
+    has_previous = previous not in ("", new)
+    candidate = _candidate_url(service)
     try:
-        _try(f"{new} without traffic", candidate, model, key)
-        if before not in ("", new):
-            _send(at, {before: 100 - SHARE, new: SHARE})
-            # Asked by its own address: what the one before answers is no reason to keep that one.
-            _try(f"{new} with {SHARE} % of the traffic", candidate, model, key, soak)
-        _send(at, {new: 100})
-        _try(f"{new} with all traffic", url, model, key)
+        _test(f"{new} without traffic", candidate, model, key)
+        if has_previous:
+            _send(project, {previous: 100 - SHARE, new: SHARE})
+            # By its own address: a wrong answer of the previous revision is no reason to keep it.
+            _test(f"{new} with {SHARE} % of the traffic", candidate, model, key, soak)
+        _send(project, {new: 100})
+        _test(f"{new} with all traffic", url, model, key)
     except BaseException as error:  # Ctrl-C too leaves no half release
-        if before not in ("", new):
-            _send(at, {before: 100})
+        if has_previous:
+            _send(project, {previous: 100})
         if not isinstance(error, InputError | KeyboardInterrupt):
             raise
-        said = str(error) or "interrupted"
-        raise InputError(f"{said}\nin use: {before or new}") from error
+        raise InputError(f"{str(error) or 'interrupted'}\nin use: {previous or new}") from error
     print(f"{url} serves model {model} from {new}")
 
 
-def report_on(at: Place, tag: str) -> None:
-    """Have the daily report judge the model of a commit, if `make cloud` made its job."""
-    if not ask("run", "jobs", "describe", JOB, *where(at)):
+def update_report(project: GoogleProject, tag: str) -> None:
+    """Let the daily report's job run a commit's image, if `make cloud` has created the job."""
+    if not gcloud_json("run", "jobs", "describe", JOB, *project.flags):
         print("no daily report: make cloud")
         return
-    runs = (f"--image={built(at, 'train', tag)}", "--command=python", "--args=-m,deploy.watch")
-    gcloud("run", "jobs", "update", JOB, *runs, *where(at))
+    image = built(project, "train", tag)
+    options = (f"--image={image}", "--command=python", "--args=-m,deploy.watch")
+    gcloud("run", "jobs", "update", JOB, *options, *project.flags)
 
 
-def back(at: Place) -> None:
-    """Give all traffic to the last revision before the one that has it that answers well."""
-    service = present(at)
-    shares = serving(service)
+def back(project: GoogleProject) -> None:
+    """Give all traffic to the newest earlier revision that answers well."""
+    service = describe(project)
+    shares = traffic_of(service)
     if not shares:
-        raise InputError(f"no service {NAME} has traffic in {at.region} of {at.project}")
-    listed = ask("run", "revisions", "list", f"--service={NAME}", *where(at)) or []
-    listed.sort(key=lambda each: each["metadata"]["creationTimestamp"])
-    now = max(shares, key=lambda name: shares[name])
-    names = [each["metadata"]["name"] for each in listed]
-    earlier = [each for each in listed[: names.index(now)] if not _failed(each)]
+        raise InputError(f"no service {NAME} has traffic in {project.region} of {project.id}")
+    revisions = gcloud_json("run", "revisions", "list", f"--service={NAME}", *project.flags) or []
+    revisions.sort(key=lambda each: each["metadata"]["creationTimestamp"])
+    current = max(shares, key=lambda name: shares[name])
+    names = [each["metadata"]["name"] for each in revisions]
+    earlier = [each for each in revisions[: names.index(current)] if not _failed(each)]
     if not earlier:
-        raise InputError(f"there is no revision before {now}")
-    key = _keys(at)[1]
+        raise InputError(f"there is no revision before {current}")
+    key = _keys(project)[1]
     for each in reversed(earlier):
-        before = each["metadata"]["name"]
-        tag = f"--update-tags={CANDIDATE}={before}"
-        gcloud("run", "services", "update-traffic", NAME, tag, *where(at))
-        try:  # it may be one that was refused when it was released
-            _try(f"{before} without traffic", _candidate(present(at)), "", key)
+        name = each["metadata"]["name"]
+        tag = f"--update-tags={CANDIDATE}={name}"
+        gcloud("run", "services", "update-traffic", NAME, tag, *project.flags)
+        try:  # a release may have refused this revision
+            _test(f"{name} without traffic", _candidate_url(describe(project)), "", key)
         except InputError as error:
             print(error, flush=True)
             continue
-        _send(at, {before: 100})
+        _send(project, {name: 100})
         try:
-            _try(f"{before} with all traffic", service["status"]["url"], "", key)
+            _test(f"{name} with all traffic", service["status"]["url"], "", key)
         except InputError as error:
-            _send(at, shares)
-            raise InputError(f"{error}\nin use: {now}") from error
+            _send(project, shares)
+            raise InputError(f"{error}\nin use: {current}") from error
         return
-    raise InputError(f"no revision before {now} answers as it should; {now} stays in use")
+    raise InputError(f"no revision before {current} answers well; {current} stays in use")
 
 
-def _candidate(service: Any) -> str:  # noqa: ANN401 - Knative's own
-    """Return the address of the revision that is reached by the tag alone."""
-    tags = {t.get("tag"): t["url"] for t in service["status"]["traffic"] if t.get("url")}
-    return str(tags[CANDIDATE])
+def _candidate_url(service: Knative) -> str:
+    """Return the address of the revision that only the tag reaches."""
+    traffic = service["status"]["traffic"]
+    return str(next(each["url"] for each in traffic if each.get("tag") == CANDIDATE))
 
 
-def _failed(revision: Any) -> bool:  # noqa: ANN401 - Knative's own
+def _failed(revision: Knative) -> bool:
     """Say whether a revision never started; Cloud Run would give it no traffic."""
     conditions = revision.get("status", {}).get("conditions", [])
     return any(each["type"] == "Ready" and each["status"] == "False" for each in conditions)
 
 
-def _try(what: str, url: str, model: str, key: str, seconds: float = 0) -> None:
+def _test(step: str, url: str, model: str, key: str, seconds: float = 0) -> None:
     try:
         answers = smoke(url, model, key, seconds)
     except SmokeError as error:
-        raise InputError(f"{what}: {error}") from error
-    print(f"{what}: {answers} of {answers} answers right", flush=True)
+        raise InputError(f"{step}: {error}") from error
+    print(f"{step}: {answers} of {answers} answers are right", flush=True)
 
 
-def _send(at: Place, shares: dict[str, int]) -> None:
+def _send(project: GoogleProject, shares: dict[str, int]) -> None:
     split = ",".join(f"{name}={share}" for name, share in shares.items())
-    gcloud("run", "services", "update-traffic", NAME, f"--to-revisions={split}", *where(at))
+    split = f"--to-revisions={split}"
+    gcloud("run", "services", "update-traffic", NAME, split, *project.flags)
 
 
-def _keys(at: Place) -> tuple[str, str]:
-    """Return the version of the callers' keys, and one of them."""
-    secret = (f"--secret={API_KEYS}", f"--project={at.project}")
-    found = ask("secrets", "versions", "access", "latest", *secret)
-    if not found:
-        raise InputError(f"the secret {API_KEYS} is not there, or empty: make cloud")
-    keys = base64.urlsafe_b64decode(found["payload"]["data"]).decode()
-    return found["name"].rpartition("/")[2], keys.split(",")[0].strip()
+def _keys(project: GoogleProject) -> tuple[str, str]:
+    """Return the version of the callers' keys, and the first key."""
+    flags = (f"--secret={API_KEYS}", f"--project={project.id}")
+    secret = gcloud_json("secrets", "versions", "access", "latest", *flags)
+    if not secret:
+        raise InputError(f"the secret {API_KEYS} does not exist, or is empty: make cloud")
+    keys = base64.urlsafe_b64decode(secret["payload"]["data"]).decode()
+    return secret["name"].rpartition("/")[2], keys.split(",")[0].strip()

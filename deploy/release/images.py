@@ -1,18 +1,15 @@
-"""Build the images of this commit on Cloud Build, which tries them and pushes them.
+"""Builds the images of this commit on Cloud Build, which tests them and pushes them.
 
-    python -m deploy.release.images
-
-They are tagged with the commit, and those with a model with its version too. What is built is a
-clone of the commit: no file that git does not track gets there.
+Their tags are the commit and, for those with a model, its version. The build gets a clone of the
+commit, so it has no file that git does not track.
 """
 
-import argparse
 import os
 import tempfile
 
-from common.errors import InputError, run
+from common.errors import InputError
 from common.git import changed_files, git
-from deploy.google import Place, ask, place, watch
+from deploy.google import GoogleProject, gcloud, gcloud_json
 from deploy.release import check_model
 from experiments.repository import named
 from locked.manifest import LockedModelError
@@ -21,7 +18,7 @@ IMAGES = ("serve", "train", "score")
 
 
 def commit() -> str:
-    """Return the commit that is checked out, short; what runs in the cloud is what it holds.
+    """Return the short hash of the current commit, which is all that the cloud gets.
 
     Raises:
         InputError: there are changes that are not committed.
@@ -32,30 +29,32 @@ def commit() -> str:
     return git("rev-parse", "--short=12", "HEAD").strip()
 
 
-def image(at: Place, name: str, tag: str) -> str | None:
-    """Return an image's name with its digest, or None where there is none of that tag."""
-    found = ask("artifacts", "docker", "images", "describe", f"{at.images}/{name}:{tag}")
-    return f"{at.images}/{name}@{found['image_summary']['digest']}" if found else None
+def find_image(project: GoogleProject, name: str, tag: str) -> str | None:
+    """Return an image's name with its digest, or None if no image has that tag."""
+    address = f"{project.images}/{name}"
+    image = gcloud_json("artifacts", "docker", "images", "describe", f"{address}:{tag}")
+    return f"{address}@{image['image_summary']['digest']}" if image else None
 
 
-def built(at: Place, name: str, tag: str) -> str:
+def built(project: GoogleProject, name: str, tag: str) -> str:
     """Return an image's name with its digest.
 
     Raises:
-        InputError: there is none of that tag.
+        InputError: no image has that tag.
 
     """
-    found = image(at, name, tag)
-    if not found:
-        raise InputError(f"there is no image {at.images}/{name}:{tag} yet: make images")
-    return found
+    if image := find_image(project, name, tag):
+        return image
+    raise InputError(
+        f"there is no image {project.images}/{name}:{tag} yet: python -m deploy images"
+    )
 
 
 def locked_model() -> str:
-    """Return the version of models/classifier, which is that of dvc.lock.
+    """Return the version of models/classifier, which is the model of dvc.lock.
 
     Raises:
-        InputError: it is another, or not here.
+        InputError: the folder has another model, or none.
 
     """
     try:
@@ -64,33 +63,25 @@ def locked_model() -> str:
         raise InputError(f"{error}; have it by `dvc pull`, or else `make repro`") from error
 
 
-def build(at: Place, tag: str, model: str) -> None:
+def submit(project: GoogleProject, tag: str, model: str) -> None:
     """Submit a build of a commit, and follow it to its end."""
-    os.environ["CLOUDSDK_GCLOUDIGNORE_ENABLED"] = "false"  # it would leave .git out
+    os.environ["CLOUDSDK_GCLOUDIGNORE_ENABLED"] = "false"  # gcloud would leave .git out
     with tempfile.TemporaryDirectory() as folder:
         git("clone", "--quiet", ".", folder)
-        watch(
+        gcloud(
             *("builds", "submit", folder, "--config=deploy/release/cloudbuild.yaml"),
-            f"--substitutions=_IMAGES={at.images},_COMMIT={tag},_MODEL={model}",
-            f"--gcs-source-staging-dir=gs://{at.bucket}/builds",
-            f"--gcs-log-dir=gs://{at.bucket}/builds/logs",  # from where gcloud shows it
-            f"--project={at.project}",
+            f"--substitutions=_IMAGES={project.images},_COMMIT={tag},_MODEL={model}",
+            f"--gcs-source-staging-dir=gs://{project.bucket}/builds",
+            f"--gcs-log-dir=gs://{project.bucket}/builds/logs",  # from where gcloud shows it
+            f"--project={project.id}",
+            attached=True,
         )
 
 
-def main() -> None:
-    """Build unless it is done."""
-    argparse.ArgumentParser(
-        prog="python -m deploy.release.images",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args()
-    at, tag = place(), commit()
-    if not all(image(at, name, tag) for name in IMAGES):
-        build(at, tag, locked_model())
+def build(project: GoogleProject) -> None:
+    """Build the images of this commit, unless they exist, and print their names."""
+    tag = commit()
+    if not all(find_image(project, name, tag) for name in IMAGES):
+        submit(project, tag, locked_model())
     for name in IMAGES:
-        print(built(at, name, tag))
-
-
-if __name__ == "__main__":
-    run(main)
+        print(built(project, name, tag))

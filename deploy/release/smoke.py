@@ -1,17 +1,20 @@
-"""Ask a server a few things that a good one answers; needs nothing but Python itself.
+"""Test whether a server answers; needs nothing but Python itself.
 
     python -m deploy.release.smoke URL [--model VERSION] [--seconds N]
 
-A server that asks for a key finds one in the variable API_KEY.
+The API key of a server that needs one is in the variable API_KEY. A server on this machine is asked
+without a proxy, whatever http_proxy and no_proxy are.
 """
 
 import argparse
 import http.client
+import ipaddress
 import json
 import os
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import Any
 
@@ -20,24 +23,26 @@ TEXTS = ("Bridge collapses in the storm, two people missing", "this mixtape is f
 
 
 class SmokeError(Exception):
-    """The server does not answer as it should."""
+    """The server does not answer, or answers wrongly."""
 
 
 def smoke(url: str, model: str = "", key: str = "", seconds: float = 0) -> int:
-    """Try a server's health, predictions and model; return how many answers there were.
+    """Test a server's health, predictions and model; return the number of right answers.
 
     Args:
         url: of the server.
-        model: the version that it must answer from; any, if it is "".
+        model: the version that must answer; any, if it is "".
         key: an API key.
-        seconds: to go on asking, once a second.
+        seconds: for which to repeat the request, once a second.
 
     Raises:
-        SmokeError: an answer is wrong, or does not come.
+        SmokeError: an answer is wrong or missing.
 
     """
     if not url.startswith(("http://", "https://")):
-        raise SmokeError(f"{url} is no address of a server")
+        raise SmokeError(
+            f"{url} is not the address of a server: it starts with http:// or https://"
+        )
     _wait_until_right(url, model, key)
     answers, end = 1, time.monotonic() + seconds
     while time.monotonic() < end:
@@ -52,7 +57,7 @@ def _wait_until_right(url: str, model: str, key: str) -> None:
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            _ask(f"{url}/health")
+            _request(f"{url}/health")
             _check(url, model, key)
         except SmokeError:
             if time.monotonic() > end:
@@ -63,63 +68,73 @@ def _wait_until_right(url: str, model: str, key: str) -> None:
 
 
 def _check(url: str, model: str, key: str) -> None:
-    said = _predict(f"{url}/predict", key)
-    if not right(said):
-        raise SmokeError(f"{url}/predict answers {said}")
-    if model and said.get("model") != model:
-        raise SmokeError(f"{url} serves model {said.get('model')} instead of {model}")
+    text = _request(f"{url}/predict", key, {"instances": [{"text": text} for text in TEXTS]})
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = text[:200]
+    if not is_right(answer):
+        raise SmokeError(f"{url}/predict answers {answer!r}")
+    if model and answer.get("model") != model:
+        raise SmokeError(f"{url} serves model {answer.get('model')} instead of {model}")
 
 
-def right(said: Any) -> bool:  # noqa: ANN401 - whatever JSON can hold
+def is_right(answer: Any) -> bool:  # noqa: ANN401 - whatever JSON can hold
     """Say whether this is an answer to TEXTS."""
-    answers = said.get("predictions") if isinstance(said, dict) else None
-    keys = {"label", "probability"}  # a revision before this one, asked too, may give no more
+    predictions = answer.get("predictions") if isinstance(answer, dict) else None
+    keys = {"label", "probability"}  # those that an older revision has too
     return (
-        isinstance(answers, list)
-        and len(answers) == len(TEXTS)
-        and all(isinstance(each, dict) and each.keys() >= keys for each in answers)
+        isinstance(predictions, list)
+        and len(predictions) == len(TEXTS)
+        and all(isinstance(each, dict) and each.keys() >= keys for each in predictions)
     )
 
 
-def _predict(url: str, key: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    text = _ask(url, key, {"instances": [{"text": text} for text in TEXTS]})
+def is_own_machine(url: str) -> bool:
+    """Say whether a URL names this machine, which no proxy can reach for us."""
+    host = urllib.parse.urlsplit(url).hostname or ""
     try:
-        return json.loads(text)
+        address = ipaddress.ip_address(host)
+        return address.is_loopback or address.is_unspecified
     except ValueError:
-        raise SmokeError(f"{url} answers {text[:200]!r}") from None
+        return host == "localhost" or host.endswith(".localhost")
 
 
-def _ask(url: str, key: str = "", body: object = None) -> bytes:
+def _request(url: str, key: str = "", body: object = None) -> bytes:
     headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
     request = urllib.request.Request(  # noqa: S310 - checked before
         url, None if body is None else json.dumps(body).encode(), headers
     )
+    proxies = urllib.request.ProxyHandler({} if is_own_machine(url) else None)
     try:
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - checked
-                content: bytes = answer.read()
+            with urllib.request.build_opener(proxies).open(request, timeout=10) as reply:
+                content: bytes = reply.read()
                 return content
         except urllib.error.HTTPError as error:
-            said = error.read()[:200].decode(errors="replace")
-            raise SmokeError(f"{url}: {error.code} {said}") from None
+            text = error.read()[:200].decode(errors="replace")
+            raise SmokeError(f"{url}: {error.code} {text}") from None
     except (OSError, http.client.HTTPException) as error:
         raise SmokeError(f"{url}: {error or type(error).__name__}") from error
 
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.release.smoke", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.release.smoke",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("url")
     parser.add_argument("--model", default="", help="the version that must answer")
-    parser.add_argument("--seconds", type=float, default=0, help="go on asking for so long")
-    chosen = parser.parse_args()
+    parser.add_argument("--seconds", type=float, default=0, help="repeat the request for this long")
+    options = parser.parse_args()
     key = os.environ.get("API_KEY", "")
     try:
-        answers = smoke(chosen.url.rstrip("/"), chosen.model, key, chosen.seconds)
+        answers = smoke(options.url.rstrip("/"), options.model, key, options.seconds)
     except SmokeError as error:
         sys.exit(f"error: {error}")
-    print(f"{chosen.url} is well: {answers} answers")
+    print(f"{options.url} is well: {answers} answers")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What this project needs on Google Cloud, as commands of gcloud: resources.yaml, roles.yaml.
+"""The resources that this project needs on Google Cloud, read from resources.yaml and roles.yaml.
 
-It is gcloud, not Terraform: there is no state to keep and to lock, each line can be read and typed
-by hand, and what is there is asked of Google every time.
+The tables hold gcloud's commands, not Terraform: there is no state to keep and lock, a person can
+read and type each command, and `up` compares with what Google has each time.
 """
 
 import shlex
@@ -15,199 +15,203 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from common.errors import InputError
-from deploy.google import NAME, Place
+from deploy.google import NAME, GoogleProject
 
 Command = tuple[str, ...]  # gcloud's arguments
-Fields = dict[str, str]  # patterns by field
+Patterns = dict[str, str]  # by field
 
 FOLDER = Path(__file__).parent
 ALERTS = FOLDER.with_name("alerts")
-ITS_NAME = "ITS_NAME"  # in a command, for the name that Google gave
+GIVEN_NAME = "GIVEN_NAME"  # in a command, stands for the name that Google gave the resource
 
 yaml = YAML(typ="safe")
 
 
 @dataclass(frozen=True)
 class Resource:
-    """Something that is there or not, and the commands that make and remove it."""
+    """A resource, and the commands that describe, create and remove it."""
 
-    what: str
-    ask: Command
-    make: Command
-    there: Fields = field(default_factory=dict)
-    gone: Fields = field(default_factory=dict)
-    remove: Command = ()  # ITS_NAME in it stands for the `name` of what is found
-    again: Command = ()  # instead of `make`, where something is found that does not fit
-    file: str = ""  # what is found must say what this says
-    within: str = ""  # in this field
-    data: bool = False  # removed only on demand
-    new_key: bool = False  # the standard input of `make` is a new key
+    title: str
+    describe: Command
+    create: Command
+    match_fields: Patterns = field(default_factory=dict)
+    deleted_fields: Patterns = field(default_factory=dict)
+    remove: Command = ()
+    update: Command = ()
+    file: str = ""
+    file_field: str = ""
+    data: bool = False
+    new_key: bool = False
 
-    def found(self, answer: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-        """Return what of the answer to `ask` is this resource, or None."""
-        items = answer if isinstance(answer, list) else [answer]
+    def match(self, reply: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
+        """Return the item of a reply to `describe` that is this resource, or None."""
+        items = reply if isinstance(reply, list) else [reply]
         return next((item for item in items if item and self._fits(item)), None)
 
     def _fits(self, item: dict[str, Any]) -> bool:
-        def agree(fields: Fields) -> Iterator[bool]:
-            return (fnmatchcase(str(item.get(key)), value) for key, value in fields.items())
+        def agree(patterns: Patterns) -> Iterator[bool]:
+            return (fnmatchcase(str(item.get(key)), value) for key, value in patterns.items())
 
         if self.file:
-            said = yaml.load(Path(self.file))
-            if not says(item.get(self.within) if self.within else item, said):
+            part = item.get(self.file_field) if self.file_field else item
+            if not includes(part, yaml.load(Path(self.file))):
                 return False
-        return all(agree(self.there)) and not any(agree(self.gone))
+        return all(agree(self.match_fields)) and not any(agree(self.deleted_fields))
 
 
-def says(found: Any, wanted: Any) -> bool:  # noqa: ANN401 - whatever JSON can hold
+def includes(actual: Any, wanted: Any) -> bool:  # noqa: ANN401 - whatever JSON can hold
     """Say whether nested values are as wanted; Google may have added fields of its own."""
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        return all(says(found.get(key), value) for key, value in wanted.items())
-    if isinstance(wanted, list) and isinstance(found, list):
-        return len(found) == len(wanted) and all(map(says, found, wanted))
-    return bool(found == wanted)
+    if isinstance(wanted, dict) and isinstance(actual, dict):
+        return all(includes(actual.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(actual, list):
+        return len(actual) == len(wanted) and all(map(includes, actual, wanted))
+    return bool(actual == wanted)
 
 
 @dataclass(frozen=True)
 class Grant(Resource):
-    """A role that a member has on a resource; `there` names both."""
+    """A role that a member has on a resource; `match_fields` names both."""
 
     def _fits(self, item: dict[str, Any]) -> bool:
-        role, member = self.there["role"], self.there["member"]
+        role, member = self.match_fields["role"], self.match_fields["member"]
         bindings = item.get("bindings", [])
         return any(each["role"] == role and member in each["members"] for each in bindings)
 
 
 @dataclass(frozen=True)
 class Apis(Resource):
-    """APIs of Google, there if all of them are enabled."""
+    """Google's APIs, which exist if all of them are enabled."""
 
-    def found(self, answer: Any) -> Any:  # noqa: ANN401 - as above
-        """Return the enabled APIs, or None if one lacks."""
-        enabled = {each["config"]["name"] for each in answer or []}
-        return enabled if enabled >= self.there.keys() else None
-
-
-def accounts() -> dict[str, dict[str, Any]]:
-    """Return each account's purpose, and its roles by what it has them on."""
-    return dict(yaml.load(FOLDER / "roles.yaml")["accounts"])
+    def match(self, reply: Any) -> Any:  # noqa: ANN401 - as above
+        """Return the enabled APIs, or None if one is missing."""
+        enabled = {each["config"]["name"] for each in reply or []}
+        return enabled if enabled >= self.match_fields.keys() else None
 
 
-def resources(at: Place, github: str, number: str) -> Iterator[Resource]:
-    """Yield all that is needed, in the order of making it.
+def read_resources(project: GoogleProject, github: str, number: str) -> list[Resource]:
+    """Return all resources, in the order of their creation.
 
     Args:
-        at: the place.
-        github: owner/name of a repository, or "" if nothing is deployed from there.
-        number: of the place's project.
-
-    """
-    listed = yaml.load(FOLDER / "resources.yaml")
-    known = {"project": at.project, "region": at.region, "bucket": at.bucket, "images": at.images}
-    known |= {"github": github, "number": number}
-    known |= {word: Template(text).substitute(known) for word, text in listed["words"].items()}
-    apis = [f"{api}.googleapis.com" for api in listed["apis"]]
-    yield Apis(
-        f"APIs: {', '.join(listed['apis'])}",
-        _command("services list --enabled", known),
-        _command(f"services enable {' '.join(apis)}", known),
-        dict.fromkeys(apis, "enabled"),
-    )
-    for account, about in accounts().items():
-        own = {"account": account, "email": at.account(account), "purpose": about["purpose"]}
-        yield _resource(listed["account"], known | own)
-    for described in listed["resources"] + (listed["github"] if github else []):
-        yield _resource(described, known)
-    yield from _grants(at, known)
-    for file in sorted(ALERTS.glob("*.yaml")):
-        own = {"file": file.name, "title": yaml.load(file)["displayName"]}
-        yield _resource(listed["alert"], known | own)
-
-
-def _command(text: str, known: dict[str, str]) -> Command:
-    """Return a command's words, with the project's."""
-    words = [Template(word).substitute(known) for word in shlex.split(text)]
-    return (*words, f"--project={known['project']}") if words else ()
-
-
-def _resource(described: dict[str, Any], known: dict[str, str]) -> Resource:
-    """Read a resource of resources.yaml.
+        project: where they are.
+        github: owner/name of the repository whose workflows deploy, or "".
+        number: of the project.
 
     Raises:
-        InputError: a field or a word with a dollar sign is none of those that are known.
+        InputError: a table has a wrong field or word.
 
     """
-    filled: dict[str, Any] = dict(described)
+    table, roles = yaml.load(FOLDER / "resources.yaml"), yaml.load(FOLDER / "roles.yaml")
+    words = {"project": project.id, "region": project.region, "bucket": project.bucket}
+    words |= {"images": project.images, "github": github, "number": number}
+    words |= {word: Template(text).substitute(words) for word, text in table["words"].items()}
+    apis = [f"{api}.googleapis.com" for api in table["apis"]]
+    resources: list[Resource] = [
+        Apis(
+            f"APIs: {', '.join(table['apis'])}",
+            _command("services list --enabled", words),
+            _command(f"services enable {' '.join(apis)}", words),
+            dict.fromkeys(apis, "enabled"),
+        )
+    ]
+    for account, row in roles["accounts"].items():
+        own = {"account": account, "email": project.account(account), "purpose": row["purpose"]}
+        resources.append(_resource(table["account"], words | own))
+    rows = table["resources"] + (table["github"] if github else [])
+    resources += [_resource(row, words) for row in rows]
+    resources += _grants(roles, project, words)
+    for path in sorted(ALERTS.glob("*.yaml")):
+        own = {"file": path.name, "title": yaml.load(path)["displayName"]}
+        resources.append(_resource(table["alert"], words | own))
+    return resources
+
+
+def _command(text: str, words: dict[str, str]) -> Command:
+    """Return a command's arguments, with the words filled in."""
+    arguments = [Template(word).substitute(words) for word in shlex.split(text)]
+    return *arguments, f"--project={words['project']}"
+
+
+def _resource(row: dict[str, Any], words: dict[str, str]) -> Resource:
+    """Return the resource of a row of resources.yaml.
+
+    Raises:
+        InputError: a field, or a word after a dollar sign, does not exist.
+
+    """
+    fields: dict[str, Any] = dict(row)
     try:
-        filled["what"] = Template(described["what"]).substitute(known)
-        for key in {"ask", "make", "remove", "again"} & described.keys():
-            filled[key] = _command(described[key], known)
-        for key in {"there", "gone"} & described.keys():
-            fields = described[key].items()
-            filled[key] = {name: Template(str(value)).substitute(known) for name, value in fields}
-        return Resource(**filled)
+        fields["title"] = Template(row["title"]).substitute(words)
+        for key in {"describe", "create", "remove", "update"} & row.keys():
+            fields[key] = _command(row[key], words)
+        for key in {"match_fields", "deleted_fields"} & row.keys():
+            patterns = row[key].items()
+            fields[key] = {name: Template(str(value)).substitute(words) for name, value in patterns}
+        return Resource(**fields)
     except (KeyError, TypeError) as error:
-        raise InputError(f"resources.yaml: {described.get('what')}: {error}") from error
+        raise InputError(f"resources.yaml: {row.get('title')}: {error}") from error
 
 
-def _grants(at: Place, known: dict[str, str]) -> Iterator[Resource]:
-    """Yield who may do what.
+def _grants(
+    roles: dict[str, Any], project: GoogleProject, words: dict[str, str]
+) -> Iterator[Resource]:
+    """Yield the roles of roles.yaml.
 
     Raises:
-        InputError: a role is on something that roles.yaml does not know.
+        InputError: a role is on something that roles.yaml does not define.
 
     """
-    listed = yaml.load(FOLDER / "roles.yaml")
-    members = {f"serviceAccount:{at.account(who)}": has for who, has in accounts().items()}
-    members |= listed["others"] | (listed["github"] if known["github"] else {})
-    for member, has in members.items():
-        for thing in [key for key in has if key != "purpose"]:
-            on = listed["on"].get(thing)
-            if not on and thing not in accounts():
-                raise InputError(f"roles.yaml: {thing} is no account, and not under `on`")
-            on = on or f"iam service-accounts {at.account(thing)}"
-            condition = listed["conditions"].get(thing, "None")
-            for role in [has[thing]] if isinstance(has[thing], str) else has[thing]:
-                full = role if "/" in role else f"roles/{role}"
-                yield _grant(on, Template(member).substitute(known), full, condition, known)
+    accounts = roles["accounts"]
+    members = {f"serviceAccount:{project.account(name)}": row for name, row in accounts.items()}
+    members |= roles["others"] | (roles["github"] if words["github"] else {})
+    for member, row in members.items():
+        for target in [key for key in row if key != "purpose"]:
+            if target not in roles["on"] and target not in accounts:
+                raise InputError(f"roles.yaml: {target} is neither an account nor under `on`")
+            default = f"iam service-accounts {project.account(target)}"
+            on = roles["on"].get(target, default)
+            condition = roles["conditions"].get(target, "None")
+            for role in [row[target]] if isinstance(row[target], str) else row[target]:
+                name = role if "/" in role else f"roles/{role}"
+                yield _grant(on, Template(member).substitute(words), name, condition, words)
 
 
-def _grant(on: str, member: str, role: str, condition: str, known: dict[str, str]) -> Grant:
-    """Return a role on something: its group of commands, name and flags."""
-    words = on.split()
-    flags = " ".join(word for word in words if word.startswith("--"))
-    *group, name = (word for word in words if not word.startswith("--"))
+def _grant(on: str, member: str, role: str, condition: str, words: dict[str, str]) -> Grant:
+    """Return a role; `on` has gcloud's commands for the resource, its name and its flags."""
+    flags = " ".join(word for word in on.split() if word.startswith("--"))
+    *group, name = (word for word in on.split() if not word.startswith("--"))
     binding = f"{name} {flags} --member={member} --role={role}"
-    # A bucket's or a repository's policy has no conditions here, and their commands no word for it.
+    # gcloud's commands for buckets and repositories have no flag for a condition.
     if group[0] in ("projects", "secrets", "iam"):
         binding += f" {shlex.quote(f'--condition={condition}')}"
     who = member.partition(":")[2].partition("@")[0].removeprefix(f"{NAME}-")
-    command, role = " ".join(group), Template(role).substitute(known)
+    command, role = " ".join(group), Template(role).substitute(words)
     return Grant(
         f"{who.rpartition('attribute.')[2]} has {role.rpartition('/')[2]} on "
-        f"{command} {Template(name).substitute(known)}",
-        _command(f"{command} get-iam-policy {name} {flags}", known),
-        _command(f"{command} add-iam-policy-binding {binding}", known),
+        f"{command} {Template(name).substitute(words)}",
+        _command(f"{command} get-iam-policy {name} {flags}", words),
+        _command(f"{command} add-iam-policy-binding {binding}", words),
         {"role": role, "member": member},
-        remove=_command(f"{command} remove-iam-policy-binding {binding}", known),
+        remove=_command(f"{command} remove-iam-policy-binding {binding}", words),
     )
 
 
-def stale(wanted: list[Resource], said: dict[Command, Any], at: Place) -> Iterator[Command]:
-    """Yield the commands that take away what accounts of this name have and the table does not say.
+def surplus_grants(
+    resources: list[Resource], replies: dict[Command, Any], project: GoogleProject
+) -> Iterator[Command]:
+    """Yield the commands that remove the roles of our accounts that roles.yaml does not have.
 
-    Only what the table still names is looked at.
+    Only resources that roles.yaml names are examined.
     """
-    grants = [each for each in wanted if isinstance(each, Grant)]
-    suffix = f"@{at.project}.iam.gserviceaccount.com"
-    for question in dict.fromkeys(each.ask for each in grants):
-        listed = {(g.there["role"], g.there["member"]) for g in grants if g.ask == question}
-        remove = [w if w != "get-iam-policy" else "remove-iam-policy-binding" for w in question]
-        # These commands ask which condition; the role goes under any.
-        every = ["--all"] if question[0] in ("projects", "secrets", "iam") else []
-        for binding in (said[question] or {}).get("bindings", []):
+    grants = [each for each in resources if isinstance(each, Grant)]
+    suffix = f"@{project.id}.iam.gserviceaccount.com"
+    for describe in dict.fromkeys(each.describe for each in grants):
+        wanted = [each.match_fields for each in grants if each.describe == describe]
+        remove = [w if w != "get-iam-policy" else "remove-iam-policy-binding" for w in describe]
+        # These commands ask for the condition; --all removes the role under any.
+        every = ["--all"] if describe[0] in ("projects", "secrets", "iam") else []
+        for binding in (replies[describe] or {}).get("bindings", []):
             for member in binding["members"]:
                 ours = member.startswith(f"serviceAccount:{NAME}-") and member.endswith(suffix)
-                if ours and (binding["role"], member) not in listed:
-                    of = (f"--member={member}", f"--role={binding['role']}")
-                    yield (*remove, *of, *every)
+                if ours and {"role": binding["role"], "member": member} not in wanted:
+                    grant = (f"--member={member}", f"--role={binding['role']}")
+                    yield (*remove, *grant, *every)

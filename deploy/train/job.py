@@ -1,12 +1,11 @@
-"""What the train image runs: the pipeline, with a bucket to take from and to bring to.
+"""Runs the pipeline in the train image, with a bucket for its inputs and outputs.
 
     python -m deploy.train.job [COMMAND ...]
 
-With the variable BUCKET, what earlier runs pushed is taken from there, what this one makes is
-pushed there, and what belongs into git goes to runs/RUN/results.tar.gz. Without it the pipeline
-just runs.
-SIGTERM, as before a pre-emption, is handed to the stage, which saves first. On several machines of
-Vertex AI the first one runs the pipeline, and the others take their share of the training.
+With the variable BUCKET, the job pulls the outputs of earlier runs from there and pushes its own;
+the files for git go to runs/RUN/results.tar.gz. Without it, the job just runs the pipeline.
+The stage gets the job's SIGTERM, as before a pre-emption, and saves a checkpoint. On several
+machines of Vertex AI the first one runs the pipeline, and the others take part in the training.
 """
 
 import base64
@@ -36,33 +35,40 @@ from common.errors import InputError, run
 from deploy.google import NAMING, WANDB_KEY
 from stages import params
 
-EXTRAS = ("dvc.lock", "models/speed", "models/wandb")  # wanted though no stage's output
+EXTRAS = ("dvc.lock", "models/speed", "models/wandb")  # no outputs of a stage, but for git too
 GRACE = 25  # seconds; Google gives 30
 
 
 def call(command: list[str]) -> int:
-    """Run a command, hand on to it what asks to end, and return its status once all of it ended.
+    """Run a command, forward signals, and return its status once all its processes ended.
 
-    As process 1 of a container nobody else would: neither DVC nor a shell hands signals on.
+    This is process 1 of the container; neither DVC nor a shell forwards signals.
     """
     process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - no shell
 
-    def hand_on(number: int, _frame: object) -> None:
+    def forward(number: int, _frame: object) -> None:
         os.killpg(process.pid, number)
 
-    before = {n: signal.signal(n, hand_on) for n in (signal.SIGTERM, signal.SIGINT)}
+    before = {n: signal.signal(n, forward) for n in (signal.SIGTERM, signal.SIGINT)}
     status = process.wait()
     end = time.monotonic() + GRACE
-    while _lives(process.pid) and time.monotonic() < end:  # what the command started and left
+    while (
+        _lives(process.pid) and time.monotonic() < end
+    ):  # processes that the command started and left
         time.sleep(0.1)
     for number, handler in before.items():
         signal.signal(number, handler)
     return 128 - status if status < 0 else status
 
 
+def _call_or_exit(command: list[str]) -> None:
+    if status := call(command):
+        sys.exit(status)
+
+
 def _lives(group: int) -> bool:
     with suppress(ChildProcessError):
-        os.waitpid(-group, os.WNOHANG)  # orphans come to process 1
+        os.waitpid(-group, os.WNOHANG)  # orphans become children of process 1
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -71,16 +77,16 @@ def _lives(group: int) -> bool:
 
 
 def join(cluster: dict[str, Any], gpus: int) -> int:
-    """Tell Accelerate which machines there are, and return which of them this is.
+    """Write Accelerate's list of machines, and return this machine's rank.
 
     Args:
-        cluster: what Vertex AI has in CLUSTER_SPEC
+        cluster: Vertex AI's CLUSTER_SPEC
             (https://cloud.google.com/vertex-ai/docs/training/distributed-training).
         gpus: of each machine.
 
     """
     pools: dict[str, list[str]] = cluster["cluster"]
-    machines = [(pool, at) for pool in sorted(pools) for at in range(len(pools[pool]))]
+    machines = [(pool, index) for pool in sorted(pools) for index in range(len(pools[pool]))]
     rank = machines.index((cluster["task"]["type"], cluster["task"]["index"]))
     address, _, port = pools[machines[0][0]][0].rpartition(":")
     settings = {
@@ -104,23 +110,23 @@ def join(cluster: dict[str, Any], gpus: int) -> int:
 
 
 def commands(rank: int, machines: int, launch: str, pipeline: list[str]) -> list[list[str]]:
-    """Return what a machine runs: the first one the pipeline, the others as far as the training.
+    """Return a machine's commands: the whole pipeline on the first, up to the training on others.
 
     Raises:
-        InputError: there are several machines, and `runtime.launch` would use just the first.
+        InputError: there are several machines, and `runtime.launch` would use only the first.
 
     """
     if machines > 1 and launch.split()[:2] != ["accelerate", "launch"]:
         raise InputError(
-            f"{machines} machines, but runtime.launch is {launch!r}: make it `accelerate launch`"
+            f"{machines} machines, but runtime.launch is {launch!r}: set it to `accelerate launch`"
         )
     if rank == 0:
         return [pipeline]
     return [[*pipeline, "distill"], [*shlex.split(launch), "-m", "stages", "train"]]
 
 
-def keep(bucket: str, name: str) -> str:
-    """Put what belongs into git in the bucket, and return where it is."""
+def upload(bucket: str, name: str) -> str:
+    """Upload the files for git, and return their address."""
     with Repo() as repo:
         outs = [str(out) for out in repo.index.outs if not out.use_cache]
     target = f"runs/{name}/results.tar.gz"
@@ -135,7 +141,7 @@ def keep(bucket: str, name: str) -> str:
 
 
 def fetch_wandb_key() -> None:
-    """Take the key of Weights & Biases from Secret Manager, or say that it logs offline."""
+    """Read the key of Weights & Biases from Secret Manager, or print that it logs offline."""
     try:
         credentials, project = google.auth.default(
             ["https://www.googleapis.com/auth/cloud-platform"]
@@ -144,7 +150,7 @@ def fetch_wandb_key() -> None:
         answer = AuthorizedSession(credentials).get(f"{url}/versions/latest:access", timeout=10)
         answer.raise_for_status()
     except (GoogleAuthError, OSError) as error:
-        print(f"job: no key of Weights & Biases, so it logs offline: {error}", flush=True)
+        print(f"job: Weights & Biases logs offline, without a key: {error}", flush=True)
     else:
         data = answer.json()["payload"]["data"]
         os.environ["WANDB_API_KEY"] = base64.b64decode(data).decode().strip()
@@ -156,23 +162,20 @@ def main() -> None:
         sys.exit(call(sys.argv[1:]))
     bucket, p = os.environ.get("BUCKET"), params.load()
     if bucket:
-        for naming in NAMING:
-            if status := call(naming.format(bucket=bucket).split()):
-                sys.exit(status)
+        for command in NAMING:
+            _call_or_exit(command.format(bucket=bucket).split())
     if p.runtime.wandb and "WANDB_API_KEY" not in os.environ:
         fetch_wandb_key()
     cluster = json.loads(os.environ.get("CLUSTER_SPEC") or "null")
     machines = sum(map(len, cluster["cluster"].values())) if cluster else 1
     rank = join(cluster, torch.cuda.device_count()) if machines > 1 else 0
     pipeline = ["dvc", "repro", *(["--pull"] if bucket else [])]
-    for command in commands(rank, machines, p.runtime.launch, pipeline):
-        print(f"job: {shlex.join(command)}", flush=True)
-        if status := call(command):
-            sys.exit(status)
+    for arguments in commands(rank, machines, p.runtime.launch, pipeline):
+        print(f"job: {shlex.join(arguments)}", flush=True)
+        _call_or_exit(arguments)
     if bucket and rank == 0:
-        if status := call(["dvc", "push"]):
-            sys.exit(status)
-        print(f"job: {keep(bucket, os.environ.get('RUN', 'latest'))}", flush=True)
+        _call_or_exit(["dvc", "push"])
+        print(f"job: {upload(bucket, os.environ.get('RUN', 'latest'))}", flush=True)
 
 
 if __name__ == "__main__":

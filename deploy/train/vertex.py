@@ -1,19 +1,19 @@
-"""A training as a job of Vertex AI, which waits for a T4 and restarts what was taken away."""
+"""A training as a job of Vertex AI, which waits for a T4 and restarts after a pre-emption."""
 
 import tempfile
 from pathlib import Path
 from string import Template
 
 from common.errors import InputError
-from deploy.google import Place, ask, shown, watch
+from deploy.google import GoogleProject, command_line, gcloud, gcloud_json
 
 JOB = Path("deploy/train/vertex-job.yaml")
-# States of a job that is to be followed, or was while nobody followed it.
+# A job in one of these states is followed; no second one is created.
 GOOD = tuple(f"JOB_STATE_{state}" for state in ("QUEUED", "PENDING", "RUNNING", "SUCCEEDED"))
 
 
-def train(at: Place, name: str, image: str, hours: float) -> None:
-    """Train, or follow the training that is there.
+def train(project: GoogleProject, name: str, image: str, hours: float) -> None:
+    """Train, or follow the training of that name.
 
     Raises:
         InputError: the training fails.
@@ -21,25 +21,22 @@ def train(at: Place, name: str, image: str, hours: float) -> None:
     """
     text = Template(JOB.read_text(encoding="utf-8")).substitute(
         image=image,
-        bucket=at.bucket,
+        bucket=project.bucket,
         run=name,
-        account=at.account("train"),
+        account=project.account("train"),
         hours_in_seconds=f"{int(hours * 3600)}s",
     )
-    where = (f"--region={at.region}", f"--project={at.project}")
-    listed = ask("ai", "custom-jobs", "list", f"--filter=displayName={name}", *where) or []
-    good = [each for each in listed if each.get("state", "") in GOOD]
-    if good:
-        job = good[0]
-    else:
+    jobs = ("ai", "custom-jobs")
+    listed = gcloud_json(*jobs, "list", f"--filter=displayName={name}", *project.flags) or []
+    job = next((each for each in listed if each.get("state", "") in GOOD), None)
+    if not job:
         with tempfile.TemporaryDirectory() as folder:
             (config := Path(folder) / "job.yaml").write_text(text, encoding="utf-8")
-            described = (f"--display-name={name}", f"--config={config}")
-            job = ask("ai", "custom-jobs", "create", *described, *where)
-    print(f"{job['name']}: to end it, {shown(('ai', 'custom-jobs', 'cancel', job['name']))}")
-    watch("ai", "custom-jobs", "stream-logs", job["name"], *where)
-    job = ask("ai", "custom-jobs", "describe", job["name"], *where)
+            options = (f"--display-name={name}", f"--config={config}")
+            job = gcloud_json(*jobs, "create", *options, *project.flags)
+    print(f"{job['name']}: to end it, {command_line((*jobs, 'cancel', job['name']))}")
+    gcloud(*jobs, "stream-logs", job["name"], *project.flags, attached=True)
+    job = gcloud_json(*jobs, "describe", job["name"], *project.flags)
     if job["state"] != "JOB_STATE_SUCCEEDED":
-        raise InputError(
-            f"{job['state']}: {job.get('error', {}).get('message', 'see the log above')}"
-        )
+        reason = job.get("error", {}).get("message", "see the log above")
+        raise InputError(f"{job['state']}: {reason}")

@@ -1,7 +1,7 @@
-"""A training on a spot VM with a T4, or one VM after another.
+"""A training on a spot VM with a T4, or on one VM after another.
 
-Where a zone has no T4 free, the next is tried; a VM that Google takes away is followed by another,
-which goes on from the checkpoints in the bucket.
+If a zone has no free T4, the next zone is tried. If Google pre-empts a VM, another VM goes on from
+the checkpoints in the bucket.
 """
 
 import re
@@ -9,156 +9,154 @@ import time
 from collections.abc import Iterator
 
 from common.errors import InputError
-from deploy.google import NAME, GcloudError, Place, ask, gcloud
+from deploy.google import NAME, GcloudError, GoogleProject, gcloud, gcloud_json
 
 SCRIPT = "deploy/train/vm.sh"
 MACHINE = "n1-standard-4"
 GPU = "nvidia-tesla-t4"
-# Ubuntu with driver 580, which torch's CUDA 13 needs, docker and gcsfuse. What there is now:
+# Ubuntu with driver 580, which torch's CUDA 13 needs, docker and gcsfuse. To list the images:
 # gcloud compute images list --project=deeplearning-platform-release --no-standard-images
 IMAGE = (
     "--image-family=common-cu129-ubuntu-2204-nvidia-580",
     "--image-project=deeplearning-platform-release",
 )
-TAKEN = re.compile(r"ZONE_RESOURCE_POOL_EXHAUSTED|does not have enough resources|QUOTA|[Qq]uota")
+EXHAUSTED = re.compile(r"RESOURCE_POOL_EXHAUSTED|does not have enough resources|[Qq]uota|QUOTA")
 QUOTAS = "https://console.cloud.google.com/iam-admin/quotas"
-SECONDS = 15  # between two looks at a VM
+SECONDS = 15  # between two requests for a VM's output
 
 
 class NoneFreeError(Exception):
-    """A zone has no T4 to give now."""
+    """A zone has no free T4."""
 
 
-def zones(at: Place, wanted: list[str]) -> list[str]:
-    """Return where to look for a T4: the place's own region first, then its continent's others.
+def zones(project: GoogleProject, wanted: list[str]) -> list[str]:
+    """Return the zones to try: `wanted`, or the region's own, then the others of its continent.
 
     Raises:
-        InputError: there is no T4 on that continent.
+        InputError: no zone of that continent has a T4.
 
     """
     if wanted:
         return wanted
-    listed = ask(
-        *("compute", "accelerator-types", "list", f"--filter=name={GPU}"), f"--project={at.project}"
-    )
-    found = sorted(each["zone"].rpartition("/")[2] for each in listed or [])
-    near = [zone for zone in found if zone.partition("-")[0] == at.region.partition("-")[0]]
+    command = ("compute", "accelerator-types", "list", f"--filter=name={GPU}")
+    listed = gcloud_json(*command, f"--project={project.id}") or []
+    names = sorted(each["zone"].rpartition("/")[2] for each in listed)
+    continent = project.region.partition("-")[0]
+    near = [zone for zone in names if zone.partition("-")[0] == continent]
     if not near:
-        raise InputError(f"no zone near {at.region} has an {GPU}: name some with --zones")
-    return sorted(near, key=lambda zone: (not zone.startswith(at.region), zone))
+        raise InputError(f"no zone near {project.region} has an {GPU}: name some with --zones")
+    return sorted(near, key=lambda zone: (not zone.startswith(project.region), zone))
 
 
-def create(at: Place, name: str, zone: str, image: str, hours: float) -> None:
+def create(project: GoogleProject, name: str, zone: str, image: str, hours: float) -> None:
     """Create the VM.
 
     Raises:
-        NoneFreeError: the zone has no T4, or the project no quota for one there.
+        NoneFreeError: the zone has no free T4, or the project has no quota for one there.
 
     """
-    about = {"image": image, "bucket": at.bucket, "run": name}
+    metadata = f"image={image},bucket={project.bucket},run={name}"
     try:
         gcloud(
-            *("compute", "instances", "create", name, f"--zone={zone}", f"--project={at.project}"),
+            *("compute", "instances", "create", name, f"--zone={zone}", f"--project={project.id}"),
             *(f"--machine-type={MACHINE}", f"--accelerator=type={GPU},count=1", *IMAGE),
             *("--provisioning-model=SPOT", "--instance-termination-action=DELETE"),
             *(f"--max-run-duration={int(hours * 3600)}s", "--maintenance-policy=TERMINATE"),
             *("--boot-disk-size=100GB", "--boot-disk-type=pd-balanced", f"--labels=app={NAME}"),
-            *(f"--service-account={at.account('train')}", "--scopes=cloud-platform"),
-            f"--metadata-from-file=startup-script={SCRIPT}",
-            f"--metadata={','.join(f'{key}={value}' for key, value in about.items())}",
+            *(f"--service-account={project.account('train')}", "--scopes=cloud-platform"),
+            *(f"--metadata-from-file=startup-script={SCRIPT}", f"--metadata={metadata}"),
         )
     except GcloudError as error:
-        if TAKEN.search(str(error)):
+        if EXHAUSTED.search(str(error)):
             raise NoneFreeError(str(error).splitlines()[-1]) from error
         raise
 
 
-def find(at: Place, name: str) -> str:
-    """Return the zone of a VM, or ""."""
-    command = ("compute", "instances", "list", f"--filter=name={name}", f"--project={at.project}")
-    listed = ask(*command) or []
+def zone_of(project: GoogleProject, name: str) -> str:
+    """Return the zone of a VM, or "" if it does not exist."""
+    command = ("compute", "instances", "list", f"--filter=name={name}", f"--project={project.id}")
+    listed = gcloud_json(*command) or []
     return listed[0]["zone"].rpartition("/")[2] if listed else ""
 
 
-def log(at: Place, name: str, zone: str) -> Iterator[str]:
-    """Yield what the VM's script prints, until the VM is gone."""
+def log(project: GoogleProject, name: str, zone: str) -> Iterator[str]:
+    """Yield the lines that the VM's script prints, until the VM does not exist any more."""
     start, rest = 0, ""
     while True:
+        command = ("compute", "instances", "get-serial-port-output", name, f"--start={start}")
         try:
-            output = ask(
-                *("compute", "instances", "get-serial-port-output", name, f"--start={start}"),
-                *(f"--zone={zone}", f"--project={at.project}"),
-            )
-        except GcloudError:
-            output = None  # as it is being deleted, Google has several words for it
-        if not output:
-            if not find(at, name):
-                return
-        else:
+            output = gcloud_json(*command, f"--zone={zone}", f"--project={project.id}")
+        except GcloudError:  # while the VM is being deleted, with various messages
+            output = None
+        if output:
             start = int(output.get("next", start))
-            # A look may end within a line.
+            # The output may end within a line.
             *lines, rest = (rest + output.get("contents", "")).split("\n")
             for line in lines:
-                if found := re.search(r"startup-script: (.*)", line):
-                    yield found[1].rstrip()
+                if match := re.search(r"startup-script: (.*)", line):
+                    yield match[1].rstrip()
+        elif not zone_of(project, name):
+            return
         time.sleep(SECONDS)
 
 
-def ended(at: Place, name: str) -> int | None:
-    """Return the status with which a run ended, or None if it has not."""
+def exit_status(project: GoogleProject, name: str) -> int | None:
+    """Return the status with which a run ended, or None while it has not ended."""
     try:
-        return int(gcloud("storage", "cat", f"gs://{at.bucket}/runs/{name}/status"))
+        return int(gcloud("storage", "cat", f"gs://{project.bucket}/runs/{name}/status"))
     except GcloudError as error:
         if "matched no objects" in str(error):
             return None
         raise
 
 
-def first_free(at: Place, name: str, image: str, hours: float, wanted: list[str]) -> str:
-    """Create the VM in the first zone that has a T4 free, and return the zone.
+def create_somewhere(
+    project: GoogleProject, name: str, image: str, hours: float, wanted: list[str]
+) -> str:
+    """Create the VM in the first zone with a free T4, and return the zone.
 
     Raises:
-        InputError: none has.
+        InputError: no zone has one.
 
     """
     tried, hint = [], ""
-    for zone in zones(at, wanted):
+    for zone in zones(project, wanted):
         try:
-            create(at, name, zone, image, hours)
+            create(project, name, zone, image, hours)
         except NoneFreeError as error:
-            print(f"{zone}: none free ({error})", flush=True)
+            print(f"{zone}: no T4 is free ({error})", flush=True)
             tried.append(zone)
             if "quota" in str(error).lower():
-                hint = f"; for more of a quota, ask at {QUOTAS}"
+                hint = f"; ask for more quota at {QUOTAS}"
         else:
             return zone
     raise InputError(
-        f"no T4 is free in {', '.join(tried)}: try again later, in others with --zones, "
-        f"or --on vertex, which waits for one{hint}"
+        f"no T4 is free in {', '.join(tried)}: try again later, in other zones with --zones, "
+        f"or with --on vertex, which waits for one{hint}"
     )
 
 
-def train(at: Place, name: str, image: str, hours: float, wanted: list[str]) -> None:
-    """Train on a VM, as many of them as it takes.
+def train(project: GoogleProject, name: str, image: str, hours: float, wanted: list[str]) -> None:
+    """Train on a VM, or on as many VMs as it takes.
 
     Raises:
         InputError: the training fails, or no zone has a T4.
 
     """
     deadline, zone = time.monotonic() + hours * 3600, ""
-    while (status := ended(at, name)) is None:
+    while (status := exit_status(project, name)) is None:
         if zone:
-            print(f"{zone} took {name} away; the next one goes on from its checkpoint", flush=True)
-        if time.monotonic() > deadline:
-            raise InputError(f"not done after {hours:g} hours; with the same command it goes on")
+            print(f"{zone} took {name} away; the next VM goes on from the checkpoint", flush=True)
         left = (deadline - time.monotonic()) / 3600
-        zone = find(at, name) or first_free(at, name, image, left, wanted)
+        if left < 0:
+            raise InputError(f"not done after {hours:g} hours; the same command goes on")
+        zone = zone_of(project, name) or create_somewhere(project, name, image, left, wanted)
         print(f"{name} runs in {zone}", flush=True)
-        for line in log(at, name, zone):
+        for line in log(project, name, zone):
             print(line, flush=True)
     if status:
-        gcloud("storage", "rm", f"gs://{at.bucket}/runs/{name}/status")
+        gcloud("storage", "rm", f"gs://{project.bucket}/runs/{name}/status")
         raise InputError(
-            f"the training ended with status {status}: see the log above; once it is mended, the "
+            f"the training ended with status {status}: see the log above; after a correction, the "
             "same command tries again"
         )

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What a training VM runs at its start: the image, on the GPU, with the bucket mounted; whatever the
-# end, it says so in the bucket and deletes the VM. A pre-empted VM is deleted by Google, and the next
-# one goes on from the checkpoints in the bucket.
+# A training VM's start-up script: it runs the image on the GPU with the bucket mounted, writes the
+# exit status to the bucket, and deletes the VM. Google deletes a pre-empted VM, and the next VM goes on
+# from the checkpoints in the bucket.
 set -uo pipefail
-export HOME=/root # a start-up script has none, and docker keeps its login there
+export HOME=/root # unset in a start-up script; docker keeps its login there
 export PATH=$PATH:/snap/bin # where Ubuntu has gcloud
 
 metadata() {

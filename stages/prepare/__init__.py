@@ -1,1 +1,1 @@
-"""Any table of tweets -> three splits without duplicates."""
+"""The prepare stage: any table of tweets -> three splits without duplicates."""

@@ -1,8 +1,9 @@
-"""Finds tweets that say the same, and those that nearly do, in bounded time and memory.
+"""Finds duplicates and near-duplicates among millions of tweets, in bounded time and memory.
 
-Nearly: of the words of both, seven in ten are in either. Pairs that may be that near are those with
-a common key of MinHash (Broder 1997, https://doi.org/10.1109/SEQUEN.1997.666900) by locality
-(Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, chapter 3); each is then looked at.
+Duplicates have one canonical text. Near-duplicate: at least 70 % of the words that occur in either
+tweet occur in both (Jaccard similarity 0.7 or more). Only pairs with a common MinHash key (Broder
+1997, https://doi.org/10.1109/SEQUEN.1997.666900) are compared, by locality-sensitive hashing
+(Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, chapter 3).
 """
 
 from typing import Any, NamedTuple
@@ -18,69 +19,62 @@ from scipy.sparse.csgraph import connected_components
 from common.progress import Progress
 from reader.canonical import canonical, is_cut
 
-BANDS, ROWS = 24, 4  # a pair of similarity s has a key in common with 1 - (1 - s^4)^24: .999 at .7
-NEAR = 0.7  # Jaccard similarity of the sets of words
-LEAST_CUT = 8  # words before a cut; fewer begin many a tweet
-PAIRS = 200_000  # looked at together
+BANDS, BAND_ROWS = 24, 4  # a pair of similarity s has a common key with p = 1 - (1 - s^4)^24
+NEAR = 0.7  # the least similarity, at which p = .999
+LEAST_WORDS = 8  # before a cut; many different tweets begin with the same few words
+PAIRS = 200_000  # compared at once
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / the golden ratio: a product with it mixes the bits
 Hashes = npt.NDArray[np.uint64]
-Rows = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
-class Kin(NamedTuple):
-    """Who belongs together; each array has an entry for each row."""
+class Duplicates(NamedTuple):
+    """Which rows are alike; each array has an entry a row."""
 
     hashes: Hashes  # of the canonical text, seeded
-    same: Rows  # rows of one number are one tweet
-    near: Rows  # rows of one number, which may be different tweets, are much alike
+    same: Ids  # rows with the same number are one tweet
+    near: Ids  # rows with the same number are linked by near-duplicates
 
 
-class CanonicalTexts:
-    """Collects what tweets say: some 160 bytes of each."""
+class Collector:
+    """Collects the hashed words of tweets: some 160 bytes a tweet."""
 
     def __init__(self, seed: int) -> None:
-        """`seed` is of the hashes in Kin."""
         self.seed = f"{seed:016d}"
-        self._hashes: list[Hashes] = []
-        self._cut: list[npt.NDArray[np.bool_]] = []
-        self._words: list[npt.NDArray[np.uint32]] = []
-        self._counts: list[npt.NDArray[np.int32]] = []
-        self._keys: list[npt.NDArray[np.uint32]] = []
+        self._parts: list[tuple[npt.NDArray[Any], ...]] = []
 
     def add(self, text: pyarrow.Array) -> None:
         """Take the next rows."""
         bare = canonical(text)
-        # SipHash of 64 bits: two of 5 million different texts meet with p < 1e-6.
+        # SipHash of 64 bits: two of 5 million different texts collide with p < 1e-6.
         values = np.asarray(bare, dtype=object)
-        self._hashes.append(pd.util.hash_array(values, hash_key=self.seed, categorize=False))
-        self._cut.append(np.asarray(is_cut(text)))
+        hashes = pd.util.hash_array(values, hash_key=self.seed, categorize=False)
         words = pc.split_pattern(bare, " ")
         hashed = pd.util.hash_array(np.asarray(words.flatten(), dtype=object))
         counts = np.asarray(pc.list_value_length(words), dtype=np.int32)
-        self._words.append((hashed >> 32).astype(np.uint32))
-        self._counts.append(counts)
-        self._keys.append(_keys(hashed, counts))
+        short = (hashed >> np.uint64(32)).astype(np.uint32)
+        cut = np.asarray(is_cut(text))
+        self._parts.append((hashes, _keys(hashed, counts), short, counts, cut))
 
-    def kin(self) -> Kin:
-        """Tell who belongs together."""
-        hashes = _joined(self._hashes)
-        _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
-        texts = _Texts(_joined(self._words), _joined(self._counts), _joined(self._cut))
-        keys = _joined(self._keys)[first]
-        same, near = _linked(texts, first, hashes[first], keys)
-        return Kin(hashes, same[which], near[which])
+    def duplicates(self) -> Duplicates:
+        """Return which of all rows are alike; the collector is empty then."""
+        hashes, keys, words, counts, cut = map(np.concatenate, zip(*self._parts, strict=True))
+        self._parts.clear()
+        _, rows, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+        starts = np.cumsum(counts, dtype=np.int64) - counts
+        texts = _Texts(words, starts[rows], counts[rows], cut[rows])
+        same, near = _linked(texts, hashes[rows], keys[rows])
+        return Duplicates(hashes, same[inverse], near[inverse])
 
 
 class _Texts(NamedTuple):
+    """Canonical texts as hashed words."""
+
     words: npt.NDArray[np.uint32]  # of all rows, one after another
-    counts: npt.NDArray[np.int32]  # (rows,)
-    cut: npt.NDArray[np.bool_]  # (rows,)
-
-
-def _joined(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Empty the list, so that the memory is not needed twice for longer than it takes."""
-    whole = np.concatenate(parts)
-    parts.clear()
-    return whole
+    starts: Ids  # (texts,) index of the first word
+    counts: npt.NDArray[np.int32]  # (texts,) words
+    cut: Bools  # (texts,)
 
 
 def _keys(words: Hashes, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]:
@@ -90,56 +84,47 @@ def _keys(words: Hashes, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32
     keys = np.zeros((len(counts), BANDS), dtype=np.uint64)
     for number, (factor, term) in enumerate(drawn):
         hashed = (words * (factor | np.uint64(1)) + term) >> np.uint64(48)
-        keys[:, number // ROWS] = keys[:, number // ROWS] << np.uint64(16) | np.minimum.reduceat(
-            hashed, starts
-        )
-    return ((keys * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)).astype(np.uint32)
+        band = number // BAND_ROWS
+        keys[:, band] = keys[:, band] << np.uint64(16) | np.minimum.reduceat(hashed, starts)
+    return ((keys * GOLDEN) >> np.uint64(32)).astype(np.uint32)
 
 
-def _linked(
-    texts: _Texts, rows: Rows, hashes: Hashes, keys: npt.NDArray[np.uint32]
-) -> tuple[Rows, Rows]:
-    """Link canonical texts, each by a row that has it; return (texts,) numbers: same, near."""
-    starts = np.cumsum(texts.counts, dtype=np.int64) - texts.counts
-    starts, counts, cut = starts[rows], texts.counts[rows], texts.cut[rows]
+def _linked(texts: _Texts, hashes: Hashes, keys: npt.NDArray[np.uint32]) -> tuple[Ids, Ids]:
+    """Return two numbers for each text: of the same tweet, and of linked near-duplicates."""
     same_pairs, near_pairs = [np.empty((2, 0), np.int64)], [np.empty((2, 0), np.int64)]
-    near = np.arange(len(rows))
+    near = np.arange(len(hashes))
     for band in Progress(range(BANDS), desc="prepare: near-duplicates", unit=" bands"):
-        pairs = _candidates(keys[:, band], hashes)
-        known = (near[pairs[0]] == near[pairs[1]]) & ~cut[pairs].any(axis=0)
-        pairs = pairs[:, ~known]
-        for start in range(0, pairs.shape[1], PAIRS):
-            here = pairs[:, start : start + PAIRS]
-            alike = _similarity(texts.words, starts, counts, here) >= NEAR
-            begins = _begins(texts.words, starts, counts, cut, here)
-            near_pairs.append(here[:, alike | begins])
-            same_pairs.append(here[:, begins])
-        near = _components(near_pairs, len(rows))
-    return _components(same_pairs, len(rows)), near
+        candidates = _candidates(keys[:, band], hashes)
+        linked = (near[candidates[0]] == near[candidates[1]]) & ~texts.cut[candidates].any(axis=0)
+        candidates = candidates[:, ~linked]
+        for start in range(0, candidates.shape[1], PAIRS):
+            pairs = candidates[:, start : start + PAIRS]
+            begins = _begins(texts, pairs)
+            near_pairs.append(pairs[:, begins | (_similarity(texts, pairs) >= NEAR)])
+            same_pairs.append(pairs[:, begins])
+        near = _components(near_pairs, len(hashes))
+    return _components(same_pairs, len(hashes)), near
 
 
-def _candidates(keys: npt.NDArray[np.uint32], hashes: Hashes) -> Rows:
-    """Pair each text with the one before it and the first of those with its key: (2, pairs)."""
+def _candidates(keys: npt.NDArray[np.uint32], hashes: Hashes) -> Ids:
+    """Return (2, pairs): each text with the one before it and with the first one of its key."""
     ranked = keys.astype(np.uint64) << np.uint64(32) | hashes >> np.uint64(32)
     order = np.argsort(ranked, kind="stable")
     key = keys[order]
-    repeated = np.flatnonzero(key[1:] == key[:-1]) + 1
-    begins = np.concatenate([[True], key[1:] != key[:-1]])
-    first = np.maximum.accumulate(np.where(begins, np.arange(len(key)), 0))
-    left = np.concatenate([repeated - 1, first[repeated]])
-    right = np.concatenate([repeated, repeated])
-    distant = np.concatenate([np.ones(len(repeated), bool), first[repeated] < repeated - 1])
-    return np.stack([order[left[distant]], order[right[distant]]])
+    is_first = np.concatenate([[True], key[1:] != key[:-1]])
+    first = np.maximum.accumulate(np.where(is_first, np.arange(len(key)), 0))
+    others = np.flatnonzero(~is_first)
+    distant = others[first[others] < others - 1]
+    left = np.concatenate([others - 1, first[distant]])
+    return np.stack([order[left], order[np.concatenate([others, distant])]])
 
 
-def _similarity(
-    words: npt.NDArray[np.uint32], starts: Rows, counts: npt.NDArray[np.int32], pairs: Rows
-) -> npt.NDArray[np.float64]:
+def _similarity(texts: _Texts, pairs: Ids) -> npt.NDArray[np.float64]:
     """Return the Jaccard similarity of the sets of words of each pair."""
 
-    def words_of(side: Rows) -> Hashes:
-        owner, place = _spread(starts[side], counts[side])
-        return np.unique(owner.astype(np.uint64) << np.uint64(32) | words[place])
+    def words_of(side: Ids) -> Hashes:
+        owners, indexes = _spread(texts.starts[side], texts.counts[side])
+        return np.unique(owners.astype(np.uint64) << np.uint64(32) | texts.words[indexes])
 
     left, right = words_of(pairs[0]), words_of(pairs[1])
     shared = np.intersect1d(left, right, assume_unique=True)
@@ -150,33 +135,28 @@ def _similarity(
     return np.asarray(both / (of_left + of_right - both))
 
 
-def _begins(
-    words: npt.NDArray[np.uint32],
-    starts: Rows,
-    counts: npt.NDArray[np.int32],
-    cut: npt.NDArray[np.bool_],
-    pairs: Rows,
-) -> npt.NDArray[np.bool_]:
-    """Tell of each pair whether one is cut, and is the other one's beginning up to there."""
+def _begins(texts: _Texts, pairs: Ids) -> Bools:
+    """Return for each pair whether one is cut, and the other begins with the words before it."""
     result = np.zeros(pairs.shape[1], dtype=bool)
     for short, long in (pairs, pairs[::-1]):
-        length = counts[short] - 1  # the last word may be cut itself
-        may = np.flatnonzero(cut[short] & (length >= LEAST_CUT) & (counts[long] > length))
-        owner, place = _spread(starts[short[may]], length[may])
-        shift = (starts[long[may]] - starts[short[may]])[owner]
-        differ = words[place] != words[place + shift]
-        result[may] |= np.bincount(owner, weights=differ, minlength=len(may)) == 0
+        length = texts.counts[short] - 1  # the last word may be cut itself
+        enough = (length >= LEAST_WORDS) & (texts.counts[long] > length)
+        chosen = np.flatnonzero(texts.cut[short] & enough)
+        owners, indexes = _spread(texts.starts[short[chosen]], length[chosen])
+        shift = (texts.starts[long[chosen]] - texts.starts[short[chosen]])[owners]
+        differ = texts.words[indexes] != texts.words[indexes + shift]
+        result[chosen] |= np.bincount(owners, weights=differ, minlength=len(chosen)) == 0
     return result
 
 
-def _spread(starts: Rows, counts: npt.NDArray[np.int32]) -> tuple[Rows, Rows]:
-    """Return, of each word of each text, which text it is of and where it lies."""
-    owner = np.repeat(np.arange(len(starts)), counts)
+def _spread(starts: Ids, counts: npt.NDArray[np.int32]) -> tuple[Ids, Ids]:
+    """Return the text and the index of each word of each text."""
+    owners = np.repeat(np.arange(len(starts)), counts)
     before = np.cumsum(counts, dtype=np.int64) - counts
-    return owner, np.arange(len(owner)) - before[owner] + starts[owner]
+    return owners, np.arange(len(owners)) - before[owners] + starts[owners]
 
 
-def _components(pairs: list[Rows], count: int) -> Rows:
+def _components(pairs: list[Ids], count: int) -> Ids:
     left, right = np.concatenate(pairs, axis=1)
     links = coo_array((np.ones(len(left), bool), (left, right)), shape=(count, count))
     return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)

@@ -9,7 +9,7 @@ from stages.shared.params import Name, Section, Seed, Share
 
 
 def _as_written(value: object) -> object:
-    """Take a number or a truth value of YAML as the text that a table has in its place."""
+    """Return a number or a truth value of YAML as the text that a table has for it."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
@@ -20,7 +20,7 @@ Values = Annotated[list[Annotated[Value, AfterValidator(fold)]], Field(min_lengt
 
 
 class Prepare(Section):
-    """Where the tweets come from, what their columns mean and how they are split."""
+    """Where the tweets come from, what their columns mean, and how they are split."""
 
     source: Name
     files: Name
@@ -37,6 +37,7 @@ class Prepare(Section):
     group: Name | None
     held_out: list[Value]
     time: Name | None
+    time_format: Annotated[str, Field(pattern="%")] | None
     seed: Seed
     validation: Share
     test: Share
@@ -48,7 +49,9 @@ class Prepare(Section):
         if both := set(self.disaster) & set(self.not_disaster):
             raise ValueError(f"disaster and not_disaster both have {', '.join(sorted(both))}")
         if self.group and self.time:
-            raise ValueError("group and time both say how to split; one of them must be null")
+            raise ValueError("group and time exclude each other; set one of them to null")
+        if self.time_format and not self.time:
+            raise ValueError("time_format is of the column time, which is null")
         if self.held_out and not self.group:
-            raise ValueError("held_out names groups, and group is null")
+            raise ValueError("held_out names groups, but group is null")
         return self

@@ -1,4 +1,4 @@
-"""The source's rows, checked and brought to the columns of the prepared data."""
+"""Reads the source's rows, checks them and brings them to the columns of the prepared data."""
 
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -7,7 +7,6 @@ from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,183 +18,194 @@ from reader.files import below, find, of_several
 from reader.format import Format, fold
 from reader.open import opened
 from reader.table import Chunk, Table, as_input, is_text
-from stages.prepare.duplicates import CanonicalTexts, Kin
+from stages.prepare.duplicates import Collector, Duplicates
 from stages.prepare.params import Prepare
-from stages.prepare.times import UnclearTimeError, milliseconds
+from stages.prepare.times import ADVICE, milliseconds
 
-MAX_SHOWN = 5  # faulty rows named in one error
+LONG_TEXT = 1_000  # characters; the model reads fewer, and cuts the rest
+MAX_SHOWN = 5  # wrong rows named in one error
+MAX_VALUES = 15  # labels named in one error
 OUTPUT_SCHEMA = pyarrow.schema(
     [("id", "string"), ("text", "string"), ("keyword", "string"), ("target", "int8")]
 )
+Mask = npt.NDArray[np.bool_]
 
 
-class Source(NamedTuple):
-    """What is known of the rows that were staged."""
+class Rows(NamedTuple):
+    """The rows that were written; each array has an entry a row."""
 
-    files: list[dict[str, Any]]
-    kin: Kin
+    files: list[dict[str, Any]]  # of each file: its name, rows and detected form
+    duplicates: Duplicates
     targets: npt.NDArray[np.int8]
-    sides: "pd.Series[Any]"  # groups, or times in ms since 1970, or nothing of use
-    others: Counter[str]  # labels that were dropped
-    train_only: npt.NDArray[np.bool_]  # of a file that judges no model
+    split_by: pyarrow.ChunkedArray  # groups, times in ms since 1970, or nulls
+    train_only: Mask
+    dropped: Counter[str]  # labels of the rows that were dropped
 
 
-def stage(p: Prepare, staged: Path) -> Source:
-    """Copy the checked rows of all files to a Parquet file.
+def write_rows(p: Prepare, path: Path) -> Rows:
+    """Write the checked rows of all files to a Parquet file, and return what splits them.
 
     Raises:
         InputError: a file cannot be read or used; the message names the place.
 
     """
-    files, targets, sides = [], [np.empty(0, np.int8)], list["pd.Series[Any]"]()
-    texts_seen, others = CanonicalTexts(p.seed), Counter[str]()
-    train_only = [np.empty(0, np.bool_)]
-    done = 0
+    files, targets, split_by = [], list[pyarrow.Array](), list[pyarrow.Array]()
+    train_only, collector, dropped = list[Mask](), Collector(p.seed), Counter[str]()
     labels = frozenset(p.disaster + p.not_disaster)
     form = Format(p.text, p.label, labels, p.encoding, p.separator, p.quotes, "prepare.")
+    names, read = find(p.source, p.files), 0
     with (
-        pq.ParquetWriter(staged, OUTPUT_SCHEMA) as writer,
+        pq.ParquetWriter(path, OUTPUT_SCHEMA) as writer,
         Progress(desc="prepare: reading", unit=" rows", unit_scale=True) as progress,
     ):
-        for file in (found := find(p.source, p.files)):
-            with of_several(found, "prepare.files"), opened(file, form) as table:
-                name = below(file, p.source)
+        for file in names:
+            name, first = below(file, p.source), read
+            longest: Counter[str] = Counter()
+            with of_several(names, "prepare.files"), opened(file, form) as table:
                 columns = _Columns(table, p, name)
-                only = p.train_only is not None and PurePosixPath(name).match(p.train_only)
-                rows = 0
                 for chunk in table.chunks(columns.all):
-                    tweets, dropped = columns.checked(chunk, done)
+                    tweets, values, labels_dropped = columns.checked(chunk, read)
                     writer.write_table(tweets)
-                    texts_seen.add(tweets["text"].combine_chunks())
-                    targets.append(tweets["target"].to_numpy())
-                    train_only.append(np.full(len(tweets), only))
-                    others += dropped
-                    rows, done = rows + len(chunk.table), done + len(chunk.table)
+                    collector.add(tweets["text"].combine_chunks())
+                    targets.append(tweets["target"].combine_chunks())
+                    split_by.append(values)
+                    is_train_only = p.train_only and PurePosixPath(name).match(p.train_only)
+                    train_only.append(np.full(len(tweets), bool(is_train_only)))
+                    dropped += labels_dropped
+                    longest["texts_above_1000_characters"] += (
+                        pc.sum(pc.greater(pc.utf8_length(tweets["text"]), LONG_TEXT)).as_py() or 0
+                    )
+                    read += len(chunk.table)
                     progress.update(len(chunk.table))
-                if len(side := columns.side()):
-                    sides.append(side)
-                about = {"name": name, "rows": rows, **table.about}
+                about = {"name": name, "rows": read - first, **table.about, **+longest}
                 if table.repeated_headers:
                     about |= {"repeated_headers_at_rows": table.repeated_headers[:20]}
                 files.append(about)
-    if not done:
+    if not read:
         raise InputError(f"{p.source}: no rows below the header")
-    if sum(map(len, targets)) == 0:
-        raise InputError(
-            f"{p.source}: prepare.drop_others leaves no row; labels: {_values(others)}"
-        )
-    never = np.concatenate(train_only)
-    if p.train_only and not never.any():
+    if dropped.total() == read:
+        raise InputError(f"{p.source}: prepare.drop_others leaves no row; labels: {_list(dropped)}")
+    if p.train_only and not np.concatenate(train_only).any():
         raise InputError(f"{p.source}: prepare.train_only: no row is of a file {p.train_only}")
-    return Source(files, texts_seen.kin(), np.concatenate(targets), pd.concat(sides), others, never)
+    return Rows(
+        files,
+        collector.duplicates(),
+        np.asarray(pyarrow.chunked_array(targets)),
+        pyarrow.chunked_array(split_by),
+        np.concatenate(train_only),
+        dropped,
+    )
 
 
 class _Columns:
-    """The columns of one file, as params.yaml names them."""
+    """The columns of one file that params.yaml names."""
 
     def __init__(self, table: Table, p: Prepare, name: str) -> None:
         self.table, self.p, self.name = table, p, name
         self.text = table.column(p.text, "prepare.text")
         self.label = table.column(p.label, "prepare.label")
         self.id, self.keyword = table.optional(p.id), table.optional("keyword")
-        self.splitting = None
-        if wanted := p.group or p.time:
-            of_file = p.group == "file" and not table.optional("file")
-            setting = f"prepare.{'group' if p.group else 'time'}"
-            self.splitting = None if of_file else table.column(wanted, setting)
-        self.kept, self.sides = list[npt.NDArray[np.int64]](), list[pyarrow.Array]()
-        names = (self.text, self.label, self.id, self.keyword, self.splitting)
+        self.split_by = None
+        if p.time:
+            self.split_by = table.column(p.time, "prepare.time")
+        elif p.group and (p.group != "file" or table.optional("file")):
+            self.split_by = table.column(p.group, "prepare.group")
+        names = (self.text, self.label, self.id, self.keyword, self.split_by)
         self.all = list(dict.fromkeys(name for name in names if name))
 
-    def checked(self, chunk: Chunk, done: int) -> tuple[pyarrow.Table, Counter[str]]:
-        """Return the rows as they are kept, and the labels that are dropped."""
+    def checked(
+        self, chunk: Chunk, rows_before: int
+    ) -> tuple[pyarrow.Table, pyarrow.Array, Counter[str]]:
+        """Return the rows to keep, what splits them, and the labels of the others."""
         text, label = self._strings(chunk, self.text), self._strings(chunk, self.label)
         values = label.dictionary_encode()
-        spelt = pyarrow.array(map(fold, values.dictionary.to_pylist()), pyarrow.string())
-        folded = spelt.take(values.indices)
+        folded = pyarrow.array(map(fold, values.dictionary.to_pylist()), pyarrow.string())
+        folded = folded.take(values.indices)
         disaster = np.asarray(pc.is_in(folded, value_set=pyarrow.array(self.p.disaster)))
         other = ~(disaster | pc.is_in(folded, value_set=pyarrow.array(self.p.not_disaster)))
-        dropped = Counter(label.filter(pyarrow.array(other)).to_pylist())
-        keep = ~other if self.p.drop_others else np.ones(len(text), dtype=bool)
-        if dropped and not self.p.drop_others:
-            said = (
+        if not self.p.drop_others:
+            self._check(
+                chunk,
+                other,
+                label,
                 f"{self.label} is %r, which neither prepare.disaster nor prepare.not_disaster has; "
-                "put it into one of them, or drop such rows by prepare.drop_others: true. "
-                f"Values here: {_values(Counter(label.to_pylist()))}"
+                "add it to one of them, or drop such rows by prepare.drop_others: true. "
+                f"Values here: {_list(Counter(label.to_pylist()))}",
+                most=1,
             )
-            self._refuse(chunk, other, label, said, most=1)
-        blank = pc.equal(pc.utf8_trim_whitespace(text), "")
-        self._refuse(chunk, np.asarray(blank) & keep, text, "text is blank (got %r)")
+        blank = np.asarray(pc.equal(pc.utf8_trim_whitespace(text), ""))
+        self._check(chunk, blank & ~other, text, "text is blank (got %r)")
         long = np.asarray(pc.greater(pc.utf8_length(text), MAX_TEXT))
-        said = f"text is longer than {MAX_TEXT} characters (is a quote never closed? got %r)"
-        self._refuse(chunk, long & keep, text, said)
-        ids = pyarrow.array([str(done + i) for i in range(1, len(text) + 1)])
+        reason = f"text is longer than {MAX_TEXT} characters (is a quote never closed? got %r)"
+        self._check(chunk, long & ~other, text, reason)
+        ids = pyarrow.array([str(rows_before + i) for i in range(1, len(text) + 1)])
         if self.id:
-            ids = pc.utf8_trim(self._strings(chunk, self.id, exact=True), " '")
+            ids = self._exact(chunk, self.id)
         keyword = pyarrow.array([""] * len(text))
         if self.keyword:
             words = self._strings(chunk, self.keyword).to_pylist()
             keyword = pyarrow.array([unquote(word).strip().lower() for word in words])
         tweets = pyarrow.table([ids, text, keyword, disaster.astype("int8")], schema=OUTPUT_SCHEMA)
-        self.kept.append(chunk.numbers[keep])
-        if self.splitting:
-            side = pc.utf8_trim(self._strings(chunk, self.splitting, exact=True), " '")
-            self.sides.append(side.filter(pyarrow.array(keep)))
-        return tweets.filter(pyarrow.array(keep)), dropped
+        keep = pyarrow.array(~other)
+        split_by = self._split_by(chunk, ~other).filter(keep)
+        return (
+            tweets.filter(keep),
+            split_by,
+            Counter(label.filter(pyarrow.array(other)).to_pylist()),
+        )
 
-    def side(self) -> "pd.Series[Any]":
-        """Return what splits the rows that were kept."""
-        if not self.splitting:
-            name = self.name if self.p.group else ""
-            return pd.Series(np.full(sum(map(len, self.kept)), name), dtype="category")
-        values = pyarrow.chunked_array(self.sides, pyarrow.string())
+    def _split_by(self, chunk: Chunk, keep: Mask) -> pyarrow.Array:
+        if self.split_by is None:
+            return pyarrow.array(
+                [self.name if self.p.group else None] * len(keep), pyarrow.string()
+            )
+        values = self._exact(chunk, self.split_by)
         if not self.p.time:
-            return pd.Series(values.to_pandas(), dtype=str)
-        try:
-            return pd.Series(milliseconds(values))
-        except UnclearTimeError as error:
-            raise InputError(
-                f"{self.table.name}: data row {np.concatenate(self.kept)[error.at]}: "
-                f"{self.splitting} {error} (got {values[error.at].as_py()[:40]!r}); write all as "
-                "2013-04-15 or 2013-04-15T12:30:00Z"
-            ) from error
+            return values
+        times, unreadable = milliseconds(values, self.p.time_format)
+        reason = f"{self.split_by} is no time that can be read (got %r); {ADVICE}"
+        self._check(chunk, unreadable & keep, values, reason)
+        return pyarrow.array(times)
 
-    def _strings(self, chunk: Chunk, name: str, exact: bool = False) -> pyarrow.Array:
+    def _strings(self, chunk: Chunk, name: str) -> pyarrow.Array:
         values = chunk.table[name].combine_chunks()
-        nested = pyarrow.types.is_nested(values.type)
-        if nested or (name == self.text and not is_text(values.type)):
+        is_nested = pyarrow.types.is_nested(values.type)
+        if is_nested or (name == self.text and not is_text(values.type)):
             raise InputError(f"{self.table.name}: {name} is no text but {values.type}")
         with as_input(f"{self.table.name}: {name}"):
-            if exact and pyarrow.types.is_floating(values.type):
-                if (pc.max(pc.abs(values)).as_py() or 0) > 2**53:
-                    raise InputError(
-                        f"{self.table.name}: {name} is stored as a float, which has lost digits"
-                    )
-                whole = pc.equal(values, pc.floor(values))
-                if pc.all(whole).as_py():
-                    values = pc.cast(values, pyarrow.int64())
             return pc.fill_null(pc.cast(values, pyarrow.string()), "")
 
-    def _refuse(
-        self,
-        chunk: Chunk,
-        wrong: npt.NDArray[np.bool_],
-        values: pyarrow.Array,
-        said: str,
-        most: int = MAX_SHOWN,
+    def _exact(self, chunk: Chunk, name: str) -> pyarrow.Array:
+        """Return a column of ids, groups or times as strings; floats lose a fraction of zero."""
+        values = chunk.table[name].combine_chunks()
+        if pyarrow.types.is_floating(values.type):
+            if (pc.max(pc.abs(values)).as_py() or 0) > 2**53:
+                raise InputError(
+                    f"{self.table.name}: {name} is stored as a float, which has lost digits"
+                )
+            if pc.all(pc.equal(values, pc.floor(values))).as_py():
+                index = chunk.table.schema.get_field_index(name)
+                whole = pc.cast(values, pyarrow.int64())
+                chunk = Chunk(chunk.numbers, chunk.table.set_column(index, name, whole))
+        return pc.utf8_trim(self._strings(chunk, name), " '")
+
+    def _check(
+        self, chunk: Chunk, wrong: Mask, values: pyarrow.Array, reason: str, most: int = MAX_SHOWN
     ) -> None:
-        at = np.flatnonzero(wrong)
-        if not len(at):
+        """Raise an error that names the first wrong rows, each value at the %r in `reason`."""
+        indexes = np.flatnonzero(wrong)
+        if not len(indexes):
             return
         lines = [
-            f"{self.table.name}: data row {chunk.numbers[i]}: {said % values[int(i)].as_py()[:40]}"
-            for i in at[:most]
+            f"{self.table.name}: data row {chunk.numbers[i]}: "
+            + reason.replace("%r", repr(values[int(i)].as_py()[:40]), 1)
+            for i in indexes[:most]
         ]
-        if len(at) > most:
-            lines.append(f"... and {len(at) - most} more in the same part of the file")
+        if len(indexes) > most:
+            lines.append(f"... and {len(indexes) - most} more in the same part of the file")
         raise InputError("\n".join(lines))
 
 
-def _values(counted: Counter[str]) -> str:
-    shown = ", ".join(f"{value!r} ({n})" for value, n in counted.most_common(MAX_SHOWN * 3))
-    return shown + (", …" if len(counted) > MAX_SHOWN * 3 else "")
+def _list(counts: Counter[str]) -> str:
+    shown = ", ".join(f"{value!r} ({n})" for value, n in counts.most_common(MAX_VALUES))
+    return shown + (", …" if len(counts) > MAX_VALUES else "")

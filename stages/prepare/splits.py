@@ -1,78 +1,73 @@
-"""Which tweets a model learns from, is chosen by and is judged on."""
+"""Places each row in the train, validation or test split."""
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from common.errors import InputError
-from stages.prepare.duplicates import Kin, Rows
+from stages.prepare.duplicates import Duplicates, Ids
 
 SPLITS = ("train", "validation", "test")
 Split = npt.NDArray[np.int8]  # (rows,) index into SPLITS
 
 
-def by_hash(kin: Kin, validation: float, test: float) -> Split:
-    """Split at random, stably: what is alike goes together, and moves only with its kin."""
-    lowest = np.full(kin.near.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
-    np.minimum.at(lowest, kin.near, kin.hashes)
-    # Multiplied, for the lowest of many is low, and one split would get all that are much repeated.
-    place = lowest * np.uint64(0x9E3779B97F4A7C15) / 2.0**64
-    return _cut(place[kin.near], validation, test)
+def by_hash(duplicates: Duplicates, validation: float, test: float) -> Split:
+    """Split at random by hashes: near-duplicates stay together; a new row moves only those."""
+    lowest = np.full(duplicates.near.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(lowest, duplicates.near, duplicates.hashes)
+    # The lowest of many hashes is low. Multiplied, it is uniform again; otherwise one split would
+    # get all tweets that have many near-duplicates.
+    position = lowest * np.uint64(0x9E3779B97F4A7C15) / 2.0**64
+    return _by_position(position[duplicates.near], validation, test)
 
 
 def by_group(
     groups: "pd.Series[str]",
-    kin: Kin,
+    duplicates: Duplicates,
     seed: int,
     held_out: list[str],
     validation: float,
     test: float,
 ) -> Split:
-    """Keep each group in one split; a row without one is a group of its own.
+    """Keep each group in one split; a row without a group is a group of its own.
 
     Args:
-        groups: (rows,) of any spelling.
-        kin: of the rows.
+        groups: (rows,) names.
+        duplicates: of the rows.
         seed: of the draw.
         held_out: the groups of the test split; [] draws them.
         validation: share of the groups.
         test: likewise.
 
     Raises:
-        InputError: a group to hold out does not occur, or there are too few of the others.
+        InputError: a held-out group does not occur, or too few others are left.
 
     """
-    names = groups.astype("category").cat
-    categories = np.asarray(names.categories, dtype=object)
-    known = categories[categories != ""]
-    if lacking := sorted(set(held_out) - set(known)):
-        shown = ", ".join(map(str, known[:20]))
+    rows = groups.astype("category").cat
+    names = np.asarray(rows.categories, dtype=object)
+    named = names != ""
+    if missing := sorted(set(held_out) - set(names[named])):
+        shown = ", ".join(map(str, names[named][:20]))
+        raise InputError(f"prepare.held_out: no group {', '.join(missing)}; the groups: {shown}")
+    if named.sum() < len(SPLITS):
+        raise InputError(f"prepare.group: {named.sum()} groups are too few for three splits")
+    if named.sum() - len(set(held_out)) < len(SPLITS) - 1:
         raise InputError(
-            f"prepare.held_out: there is no group {', '.join(lacking)}; there are: {shown}"
+            f"prepare.held_out: of {named.sum()} groups, two must be left, to train and to validate"
         )
-    place = pd.util.hash_array(categories, hash_key=f"{seed:016d}", categorize=False) / 2.0**64
-    place = np.where(np.isin(categories, held_out), -1.0, place)
-    if held_out:
-        test = 0.0
-    ranked = np.argsort(np.where(categories == "", np.inf, place))
-    if len(known) < len(SPLITS):
-        raise InputError(f"prepare.group: {len(known)} groups are too few for three splits")
-    if len(known) - len(set(held_out)) < len(SPLITS) - 1:
-        raise InputError(
-            f"prepare.held_out: of {len(known)} groups, two must be left: to learn from, and to "
-            "choose the model by"
-        )
-    split = _cut(place, validation, test)
-    if not (split[ranked[: len(known)]] == 2).any():  # of few groups none may lie there
-        split[ranked[0]] = 2
-    if not (split[ranked[: len(known)]] == 1).any():
-        split[ranked[np.flatnonzero(split[ranked] != 2)[0]]] = 1
-    alone = _cut(kin.hashes / 2.0**64, validation, test)
-    return np.where(groups.to_numpy() == "", alone, split[names.codes])
+    position = pd.util.hash_array(names, hash_key=f"{seed:016d}", categorize=False) / 2.0**64
+    position = np.where(np.isin(names, held_out), -1.0, position)
+    split = _by_position(position, validation, 0.0 if held_out else test)
+    ranked = np.flatnonzero(named)[np.argsort(position[named])]
+    for number in (2, 1):  # of few groups, chance may give a split none
+        if not (split[ranked] == number).any():
+            split[ranked[split[ranked] != 2][0]] = number
+    alone = _by_position(duplicates.hashes / 2.0**64, validation, 0.0 if held_out else test)
+    return np.where(groups.to_numpy() == "", alone, split[rows.codes])
 
 
-def by_time(times: Rows, validation: float, test: float) -> Split:
-    """Let the past learn and the future judge; what happened at once stays together."""
+def by_time(times: Ids, validation: float, test: float) -> Split:
+    """Train on the past and judge on the future; rows of one time stay together."""
     ordered = np.sort(times)
     cuts = [
         ordered[min(int(len(ordered) * share), len(ordered) - 1)]
@@ -81,12 +76,12 @@ def by_time(times: Rows, validation: float, test: float) -> Split:
     return np.searchsorted(cuts, times, side="right").astype(np.int8)
 
 
-def leaking(split: Split, near: Rows, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Tell which of the kept rows are much like a kept one of an earlier split."""
+def leaking(split: Split, near: Ids, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which of the kept rows have a kept near-duplicate in an earlier split."""
     earliest = np.full(near.max() + 1, len(SPLITS), dtype=np.int8)
     np.minimum.at(earliest, near[kept], split[kept])
     return kept & (split > earliest[near])
 
 
-def _cut(place: npt.NDArray[np.float64], validation: float, test: float) -> Split:
-    return np.select([place < test, place < test + validation], [2, 1], 0).astype(np.int8)
+def _by_position(position: npt.NDArray[np.float64], validation: float, test: float) -> Split:
+    return np.select([position < test, position < test + validation], [2, 1], 0).astype(np.int8)

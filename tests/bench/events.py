@@ -35,7 +35,7 @@ from stages.evaluate.metrics import Truth, calibration_error, wilson
 from stages.export.last_layer import last_layer, vector_network
 from stages.lock.adapt import ADAPTED_THRESHOLD, Floats, Step, Tweets, answers, choose
 from stages.lock.stage import tweets_of
-from stages.prepare.source import stage
+from stages.prepare.source import write_rows
 from stages.prepare.splits import SPLITS
 from stages.shared.outputs import CLASSIFIER, PREPARED
 from stages.shared.outputs import NETWORK as NETWORK_FOLDER
@@ -69,10 +69,10 @@ def crisislex(folder: Path, rows: int) -> tuple[pd.DataFrame, pd.Series]:
     values = {"disaster": ["on-topic"], "not_disaster": ["off-topic"], "group": "file"}
     p = params.load().prepare.model_copy(update=named | values)
     with tempfile.TemporaryDirectory() as place:
-        source = stage(p, Path(place) / "staged")
+        source = write_rows(p, Path(place) / "staged")
         tweets = pd.read_parquet(Path(place) / "staged")
-    tweets["event"] = [Path(name).stem for name in source.sides]
-    alone = tweets[~pd.Series(source.kin.near).duplicated(keep="first")]
+    tweets["event"] = [Path(name).stem for name in source.split_by.to_pylist()]
+    alone = tweets[~pd.Series(source.duplicates.near).duplicated(keep="first")]
     tweets = alone.groupby("event").sample(rows, random_state=FOLD_SEED).reset_index(drop=True)
     return tweets.drop(columns="event"), tweets["event"]
 

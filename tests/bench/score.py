@@ -104,10 +104,10 @@ def peak(pid: int) -> float:
     What its parent is told at its end counts the parent too, up to where the child was started.
     """
     try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     except OSError:  # it has ended, or this is no Linux
         return 0.0
-    return int(found[1]) / 1024 if found else 0.0
+    return int(match[1]) / 1024 if match else 0.0
 
 
 def halves(files: list[Path], out: Path) -> float:

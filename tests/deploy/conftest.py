@@ -1,15 +1,19 @@
 import json
+import os
+import re
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from deploy import google
 from tests.conftest import NOWHERE
-from tests.deploy import google_cloud
-from tests.deploy.google_cloud import GoogleCloud
+from tests.deploy.fake_gcloud import Gcloud
 from tests.gcs import Cloud
 
 ROBOT = "robot@mine.iam.gserviceaccount.com"
@@ -56,15 +60,59 @@ def robot(
     return path
 
 
+CALLS: set[tuple[str, ...]] = set()  # of gcloud, by all tests
+LINTED: set[tuple[str, ...]] = set()  # shapes of those that the real gcloud has checked
+
+
 @pytest.fixture
-def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleCloud]:
-    """An empty Google Cloud that the real gcloud asks, in this process and in those it starts."""
-    if not shutil.which("gcloud"):
-        pytest.skip("no gcloud here")
-    (folder := tmp_path / "google").mkdir()
-    with google_cloud.running(folder) as cloud:
-        for name in ("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_REGION", "HTTPS_PROXY", "HTTP_PROXY"):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in cloud.environment.items():
-            monkeypatch.setenv(name, value)
-        yield cloud
+def gcloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gcloud]:
+    """A gcloud that asks nobody, instead of the process that deploy.google starts."""
+    fake = Gcloud()
+    monkeypatch.setattr(google, "subprocess", SimpleNamespace(run=fake.run))
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
+    monkeypatch.delenv("GOOGLE_CLOUD_REGION", raising=False)
+    yield fake
+    CALLS.update(fake.calls)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def lint_the_calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the real gcloud, where it is installed, check all commands that the tests called."""
+    yield
+    if shutil.which("gcloud") and CALLS:
+        assert unknown_to_gcloud(CALLS, tmp_path_factory.mktemp("lint")) == []
+
+
+def shape_of(call: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a command's own words, and its flags without their values."""
+    words = (word.partition("=")[0] for word in call if not word.startswith(google.NAME))
+    return tuple(word for word in words if re.fullmatch("[a-z-]+", word))
+
+
+def unknown_to_gcloud(calls: Iterable[tuple[str, ...]], folder: Path) -> list[str]:
+    """Return what the real gcloud says of commands whose words or flags it does not know.
+
+    One command stands for all with the same words and flags, once in a run; its values are masked
+    where gcloud's linter cannot read them.
+    """
+    shapes = {shape_of(call): call for call in calls if shape_of(call) not in LINTED}
+    LINTED.update(shapes)
+    lines = [" ".join(re.sub(r"[^\w:/.,=@-]", "_", word) for word in c) for c in shapes.values()]
+    commands = [{"command_string": f"gcloud {line}"} for line in lines]
+    (path := folder / "commands.json").write_text(json.dumps(commands))
+    environment = {
+        "CLOUDSDK_CONFIG": str(folder),
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+        "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
+        "CLOUDSDK_CORE_CHECK_GCE_METADATA": "0",
+    }
+    done = subprocess.run(
+        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={path}"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    results = json.loads(done.stdout)
+    assert len(results) == len(commands)
+    return [f"{e['command_string']}: {e['error_message']}" for e in results if not e["success"]]

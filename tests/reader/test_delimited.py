@@ -3,105 +3,89 @@
 import re
 from pathlib import Path
 
-import pyarrow
 import pytest
 
 from common.errors import InputError
 from reader.format import Format
 from reader.open import opened
-
-FORM = Format("text", "target", frozenset({"0", "1"}), prefix="prepare.")
-
-
-def read(path: Path, content: str, form: Format = FORM) -> tuple[str, list[str]]:
-    """Return how quotes were read, and the texts."""
-    path.write_text(content, encoding="utf-8")
-    with opened(str(path), form) as table:
-        text = table.column("text", "prepare.text")
-        parts = [chunk.table[text] for chunk in table.chunks([text])]
-        return table.about["quotes"], pyarrow.chunked_array(parts).to_pylist()
+from tests.reader.reading import FORM, read, refusals
 
 
 def plain(count: int) -> str:
     return "".join(f"tweet number {i},{i % 2}\n" for i in range(count))
 
 
-def test_lone_quotes_are_ordinary_characters(tmp_path: Path) -> None:
-    lines = ["text,target", *(f'"flood at gate {i},{i % 2}' for i in range(400))]
-    quotes, texts = read(tmp_path / "in.csv", "\n".join(lines))
-    assert quotes == "none"
-    assert texts == [f'"flood at gate {i}' for i in range(400)]
+@pytest.mark.parametrize(
+    ("content", "quotes", "texts"),
+    [
+        ('text,target\n"flood 1,1\n"flood 2,0\n', "none", ['"flood 1', '"flood 2']),
+        (
+            'text,target\n"flood,1\nnoodles,0\nno way",0\nb,1\n',  # would swallow rows
+            "none",
+            ['"flood', "noodles", 'no way"', "b"],
+        ),
+        (
+            'target,text\n1,"Fire, at the mill:\n\nsmoke, and\nno way out"\n0,cake\n',
+            "double",
+            ["Fire, at the mill:\n\nsmoke, and\nno way out", "cake"],
+        ),
+        (
+            'text,target\n"she said \\"hi\\", twice",1\n"b",0\n',
+            "backslash",
+            ['she said "hi", twice', "b"],
+        ),
+        ('id,"text,target\n1,fire,1\n2,the 5" pipe,0\n', "none", ["fire", 'the 5" pipe']),
+        ('"text","target"\n"flood,1\n5" of rain,0\n', "none", ['"flood', '5" of rain']),
+        ('\n"the\nid","text",target\n1,"fire,\nrun",1\n', "double", ["fire,\nrun"]),
+        ('text\nsmoke, no way\n"fire; run"\n', "double", ["smoke, no way", "fire; run"]),
+    ],
+)
+def test_quotes_are_detected(tmp_path: Path, content: str, quotes: str, texts: list[str]) -> None:
+    (tmp_path / "in.csv").write_text(content)
+    with opened(str(tmp_path / "in.csv"), FORM) as table:
+        assert table.about["quotes"] == quotes
+        rows = [row["text"] for c in table.chunks(["text"]) for row in c.table.to_pylist()]
+    assert rows == texts
 
 
-def test_quotes_that_would_swallow_rows_are_ordinary_characters(tmp_path: Path) -> None:
-    content = "text,target\n" + '"flood at gate,1\nbest noodles ever,0\nno way",0\n' + plain(9)
-    quotes, texts = read(tmp_path / "in.csv", content)
-    assert quotes == "none"
-    assert len(texts) == 12
-
-
-def test_a_tweet_of_several_lines_is_one(tmp_path: Path) -> None:
-    content = 'target,text\n1,"Fire, at the mill:\nsmoke, and\nno way out"\n0,cake\n'
-    assert read(tmp_path / "in.csv", content) == (
-        "double",
-        ["Fire, at the mill:\nsmoke, and\nno way out", "cake"],
-    )
-
-
-def test_backslashes_before_quotes(tmp_path: Path) -> None:
-    content = 'text,target\n"she said \\"hi\\", twice",1\n"b",0\n'
-    assert read(tmp_path / "in.csv", content) == ("backslash", ['she said "hi", twice', "b"])
-
-
-def test_a_quote_beyond_the_sample_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (
+            '"flood,1\nnoodles,0\nno",0\n',
+            "a quote swallows the rows below .*flood,1.* prepare.quot",
+        ),
+        ('"flood,1\n', r"a quote is never closed \('\"flood,1"),
+        ('"flood" now,1\n', "a quote is out of place"),
+        ("fl\rood,1\n", r"a bare CR \(\\r\) follows 'fl'"),
+        ("flood,1,2\n", r"it has 3 fields, the header 2 \('flood,1,2'\)"),
+    ],
+)
+def test_a_wrong_row_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str, reason: str
 ) -> None:
     monkeypatch.setattr("reader.delimited.SAMPLE", 5)
-    swallowing = "text,target\n" + plain(9) + '"flood,1\nnoodles,0\nno",0\n' + plain(9)
-    said = (
-        r"in.csv: data row 10: a quote swallows the rows below .*flood,1.* prepare.quotes to none"
-    )
-    with pytest.raises(InputError, match=said):
-        read(tmp_path / "in.csv", swallowing)
-    with pytest.raises(InputError, match=r"data row 10: a quote is never closed \('\"flood,1"):
-        read(tmp_path / "in.csv", "text,target\n" + plain(9) + '"flood,1\n' + plain(9))
-    with pytest.raises(InputError, match="data row 10: a quote is out of place"):
-        read(tmp_path / "in.csv", "text,target\n" + plain(9) + '"flood" now,1\n' + plain(9))
+    (tmp_path / "in.csv").write_text("text,target\n" + plain(9) + rows + plain(9), newline="")
+    with pytest.raises(InputError, match=f"in.csv: data row 10: {reason}"):
+        read(tmp_path / "in.csv")
     set_to = Format("text", "target", FORM.labels, quotes="none")
-    assert len(read(tmp_path / "in.csv", swallowing, set_to)[1]) == 21
+    if rows.startswith('"flood,'):
+        assert len(read(tmp_path / "in.csv", set_to)[1]) == 18 + rows.count("\n")
 
 
 def test_names_are_matched_without_case_space_and_quotes(tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text("'id', Text , target\n1, fire,1\n")
+    (tmp_path / "in.csv").write_text("'id', Text , target;;\n1, fire,1\n")
     with opened(str(tmp_path / "in.csv"), FORM) as table:
-        assert table.columns == ["'id'", "Text", "target"]
-        assert [table.optional(name) for name in ("ID", "text", "TARGET", "keyword")] == [
-            *table.columns,
+        assert table.columns == ["'id'", "Text", "target;;"]
+        assert [table.optional(name) for name in ("ID", "text", "keyword")] == [
+            "'id'",
+            "Text",
             None,
         ]
         assert next(iter(table.chunks(["Text"]))).table.to_pylist() == [{"Text": "fire"}]
-
-
-def test_a_header_of_several_lines(tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text('\n"the\nid","text",target\n1,"fire,\nrun",1\n')
-    with opened(str(tmp_path / "in.csv"), FORM) as table:
-        assert table.columns == ["the\nid", "text", "target"]
-        (chunk,) = table.chunks(["text", "the\nid"])
-    assert chunk.numbers.tolist() == [1]
-    assert chunk.table.to_pylist() == [{"text": "fire,\nrun", "the\nid": "1"}]
-
-
-def test_a_lone_quote_in_the_header_is_an_ordinary_character(tmp_path: Path) -> None:
-    content = 'id,"text,target\n1,fire,1\n2,the 5" pipe,0\n'
-    assert read(tmp_path / "in.csv", content) == ("none", ["fire", 'the 5" pipe'])
-
-
-def test_the_header_is_shown_where_a_column_is_lacking(tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text("tweet_text\tclass_label\na\tb\n")
-    with opened(str(tmp_path / "in.csv"), FORM) as table:
-        said = "in.csv: the header lacks the column text; it has: tweet_text, class_label. "
-        with pytest.raises(InputError, match=re.escape(said) + "If another .* set prepare.text"):
-            table.column("text", "prepare.text")
+        said = "in.csv: the header lacks the column label; it has: 'id', Text, target;;. "
+        with pytest.raises(InputError, match=re.escape(said) + "If another .* set prepare.label"):
+            table.column("label", "prepare.label")
 
 
 @pytest.mark.parametrize("header", ["Text,TEXT", "text,text"])
@@ -115,26 +99,41 @@ def test_two_columns_of_one_name_are_named(tmp_path: Path, header: str) -> None:
 
 
 def test_columns_without_a_name_are_told_apart(tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text("text;target;;\nfire;1;a;b\n")
-    with opened(str(tmp_path / "in.csv"), FORM) as table:
-        assert table.columns == ["text", "target", "", " (2)"]
+    (tmp_path / "in.csv").write_text("a|text;target;;\nfire;1;a;b\n")
+    with opened(str(tmp_path / "in.csv"), Format("target")) as table:
+        assert table.columns == ["a|text", "target", "", " (2)"]
         rows = next(iter(table.chunks(table.columns))).table.to_pylist()
-    assert rows == [{"text": "fire", "target": "1", "": "a", " (2)": "b"}]
+    assert rows == [{"a|text": "fire", "target": "1", "": "a", " (2)": "b"}]
 
 
-def test_a_list_of_tweets_has_no_separator(tmp_path: Path) -> None:
-    content = 'text\nsmoke, and no way out\n"fire; run, now"\n'
-    assert read(tmp_path / "in.csv", content) == (
-        "double",
-        ["smoke, and no way out", "fire; run, now"],
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;;;", "\ufeffsep=;"])
+def test_excel_declares_the_separator(tmp_path: Path, first: str) -> None:
+    content = f"{first}\r\na,b;text\r\n1;fire\r\n{first}\r\na,b;text\r\n2;cake\r\n"
+    (tmp_path / "in.csv").write_text(content, newline="")
+    assert refusals(tmp_path / "in.csv") == (
+        [1, 4],
+        [(2, "the header again"), (3, "the header again")],
     )
+    assert read(tmp_path / "in.csv")[1] == [("1", "fire"), ("2", "cake")]
 
 
-def test_names_are_bare_where_quotes_are_ordinary_characters(tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text('"text","target"\n"flood,1\n5" of rain,0\n')
+@pytest.mark.parametrize("again", ["id,text", "\ufeffid,text", '\ufeff"id",text'])
+def test_rows_have_their_numbers_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    monkeypatch.setattr("reader.table.CHUNK_ROWS", 2)
+    (tmp_path / "in.csv").write_text(f"id,text\n1,a\n\n2,b\nbroken\n{again}\n3,c\n")
+    assert refusals(tmp_path / "in.csv") == (
+        [1, 2, 5],
+        [(3, "it has 1 fields, the header 2 ('broken')"), (4, "the header again")],
+    )
     with opened(str(tmp_path / "in.csv"), FORM) as table:
-        assert (table.about["quotes"], table.columns) == ("none", ["text", "target"])
-        assert next(iter(table.chunks(["text"]))).table["text"].to_pylist() == [
-            '"flood',
-            '5" of rain',
-        ]
+        refused = list[tuple[int, str]]()
+        parts = [chunk.table for chunk in table.chunks(["text"], lambda *row: refused.append(row))]
+        assert [part["text"].to_pylist() for part in parts] == [["a", "b"], ["c"]]
+        assert table.repeated_headers == [4]
+
+
+def test_the_text_names_the_separator(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("id;text;what, if, any, at all\n1;fire;no\n")
+    assert read(tmp_path / "in.csv")[1] == [("1", "fire", "no")]

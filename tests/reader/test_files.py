@@ -1,35 +1,53 @@
 """Files, folders, globs and URLs."""
 
+import os
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from common.errors import InputError
-from reader.files import below, find, local
+from reader.files import below, find, local, partitions
+
+LEFTOVERS = (".gitignore", ".tool/a.csv", "a.csv.dvc", "_SUCCESS", "_metadata", "~$b.csv")
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    hidden = (".gitignore", ".tool/a.csv", "a.csv.dvc", "_SUCCESS")
-    for name in ("b.csv", "a.csv", "_c.tsv", "deep/d.csv", *hidden):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    names = ("b.csv", "a.csv", "deep/d.csv", "_log/e.csv", "target=0/of=x/_f.csv", "target=0/g.csv")
+    for name in (*names, *LEFTOVERS):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text("text\n")
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_a_folder_gives_its_tables_in_order(folder: Path) -> None:
-    assert find(str(folder)) == [str(folder / name) for name in ("_c.tsv", "a.csv", "b.csv")]
-    assert find(str(folder), "**/*.csv") == [
-        str(folder / name) for name in ("a.csv", "b.csv", "deep/d.csv")
-    ]
-    with pytest.raises(InputError, match=r"no file \*.dvc \(dot-files, \*.dvc and _SUCCESS do not"):
-        find(str(folder), "*.dvc")
+@pytest.mark.parametrize("scheme", ["", "memory://"])
+def test_a_folder_gives_its_tables_in_order(folder: Path, scheme: str) -> None:
+    source = str(folder)
+    if scheme:
+        source = "memory:///folder"
+        fsspec.filesystem("memory").put(f"{folder}/", "/folder/", recursive=True)
+    top = [f"{source}/a.csv", f"{source}/b.csv"]
+    assert find(source) == [*top, f"{source}/target=0/g.csv"]
+    assert find(f"{source}/*.csv") == top
+    all_files = [*top, f"{source}/deep/d.csv", f"{source}/target=0/g.csv"]
+    assert find(source, "**/*.csv") == all_files
+    with pytest.raises(InputError, match=r"no (file|such file)"):
+        find(source, "*.dvc")
 
 
-@pytest.mark.parametrize("name", ["_c.tsv", ".gitignore", ".tool/a.csv", "a.csv.dvc"])
+@pytest.mark.parametrize("name", LEFTOVERS)
 def test_a_file_that_is_named_is_taken(folder: Path, name: str) -> None:
     assert find(str(folder / name)) == [str(folder / name)]
+
+
+@pytest.mark.usefixtures("folder")
+def test_globs_and_several_sources() -> None:
+    assert find("*.csv") == find("*") == ["a.csv", "b.csv"]
+    assert find(["deep/d.csv", "*.csv"]) == ["deep/d.csv", "a.csv", "b.csv"]
+    Path("tweets[1].csv").write_text("text\n")
+    assert find("tweets[1].csv") == ["tweets[1].csv"]
 
 
 @pytest.mark.parametrize(
@@ -55,33 +73,33 @@ def test_names_below_a_source(
     assert below(file, place + source) == name
 
 
-def test_a_glob_and_several_sources(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
-    assert find("*.csv") == ["a.csv", "b.csv"]
-    assert find(str(folder / "*.csv")) == [str(folder / "a.csv"), str(folder / "b.csv")]
-    assert find(["_c.tsv", "*.csv"]) == ["_c.tsv", "a.csv", "b.csv"]
-    assert find("*") == ["_c.tsv", "a.csv", "b.csv"]
+@pytest.mark.parametrize(
+    ("file", "columns"),
+    [
+        ("data/target=0/day=2013-06-22/a.parquet", {"target": "0", "day": "2013-06-22"}),
+        ("gs://bucket/run=1/data/of=a%20b/a.parquet", {"of": "a b"}),
+        ("target=__HIVE_DEFAULT_PARTITION__/a.parquet", {"target": ""}),
+        ("a=b.csv", {}),
+    ],
+)
+def test_folders_name_columns(
+    file: str, columns: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = fsspec.filesystem("memory")
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url: (memory, url.partition("://")[2]))
+    assert partitions(file) == columns
 
 
-def test_a_name_that_looks_like_a_glob_is_a_file(folder: Path) -> None:
-    (folder / "tweets[1].csv").write_text("text\n")
-    assert find(str(folder / "tweets[1].csv")) == [str(folder / "tweets[1].csv")]
-
-
-def test_urls(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        with fsspec.open(f"memory://many/{name}.csv", "w") as file:
-            file.write("text\n")
-    both = ["memory:///many/a.csv", "memory:///many/b.csv"]
-    assert find("memory://many") == both
-    assert find("memory://many/*.csv") == both
-    with local(both[1]) as path:
+def test_a_copy_of_a_url_is_removed() -> None:
+    with fsspec.open("memory://many/b.csv", "w") as file:
+        file.write("text\n")
+    with local("memory://many/b.csv") as path:
         assert path.read_text() == "text\n"
     assert not path.exists()
 
 
 @pytest.mark.parametrize("source", ["nowhere.csv", "no*.csv", "memory://nowhere/x.csv"])
-def test_what_is_not_there_is_named(
+def test_a_missing_file_is_named(
     source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -89,6 +107,11 @@ def test_what_is_not_there_is_named(
         pass
 
 
-def test_an_empty_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"the folder has no file \*\.csv"):
-        find(str(tmp_path), "*.csv")
+@pytest.mark.parametrize("pattern", ["", "/*"])
+def test_a_name_that_is_not_utf8_is_shown(tmp_path: Path, pattern: str) -> None:
+    try:
+        (tmp_path / os.fsdecode(b"caf\xe9.csv")).write_text("text\n")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    with pytest.raises(InputError, match=r"caf\\xe9.csv: the name is not UTF-8; rename it: mv"):
+        find(f"{tmp_path}{pattern}")

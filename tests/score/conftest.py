@@ -2,8 +2,10 @@
 
 import json
 import random
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.csv
@@ -11,10 +13,14 @@ import pyarrow.json
 import pyarrow.parquet as pq
 import pytest
 
+from common.errors import run
 from locked.classifier import Classifier
-from tests.conftest import HANG, ROOT, Project
+from score.__main__ import main
+from tests.conftest import ROOT, Project
 
 Rows = list[dict[str, object]]
+Done = subprocess.CompletedProcess[str]
+Score = Callable[..., Done]
 READERS = {"parquet": pq.read_table, "csv": pyarrow.csv.read_csv, "jsonl": pyarrow.json.read_json}
 
 
@@ -41,21 +47,39 @@ def archive(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def score(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Score]:
+    """`python -m score`, in this process."""
+
+    def call(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", command(model, *arguments)[2:])
+        status: object = 0
+        try:
+            run(main)
+        except SystemExit as ended:
+            status = ended.code
+        out, err = capfd.readouterr()
+        if isinstance(status, str):  # as Python itself ends with a message
+            status, err = 1, f"{err}{status}\n"
+        assert isinstance(status, int)
+        return Done(sys.argv, status, out, err)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield call
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 def command(model: Path, *arguments: object) -> list[str]:
-    common = ["--model", str(model), "--threads", "1"]
-    return [sys.executable, "-m", "score", *map(str, arguments), *common]
+    common = [f"--model={model}", "--threads=1"]  # later options replace these
+    return [sys.executable, "-m", "score", *common, *map(str, arguments)]
 
 
-def run(model: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def start(model: Path, *arguments: object) -> subprocess.Popen[str]:
     """Score in a process of its own."""
-    return subprocess.run(
-        command(model, *arguments),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=HANG,
-    )
+    return subprocess.Popen(command(model, *arguments), cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
 def answers(folder: Path) -> Rows:
@@ -68,3 +92,7 @@ def answers(folder: Path) -> Rows:
 
 def refused(folder: Path) -> Rows:
     return [json.loads(line) for line in (folder / "refused.jsonl").read_text().splitlines()]
+
+
+def blocks(folder: Path) -> int:
+    return len(list((folder / "blocks").glob("*.json")))

@@ -1,86 +1,117 @@
 """Killed, stopped, repeated, crowded: the answers are those of an undisturbed run."""
 
 import os
-import random
 import re
 import signal
 import subprocess
-import time
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from common.errors import InputError
+from common.storage import Folder
 from reader.format import Format
 from score.blocks import Settings
-from score.run import begin, record
-from score.sink import sink
+from score.run import begin, summarise
 from tests.conftest import HANG, ROOT, no_file_beyond
-from tests.score.conftest import answers, command, refused, run
+from tests.gcs import Cloud
+from tests.score.conftest import Score, answers, blocks, refused, start
 from tests.serve.running import wait_until
 
-KILLS = int(os.environ.get("KILLS", "2"))
+SETTINGS = Settings("v1", "onnxruntime", None, "parquet", Format())
 
 
-def blocks(out: Path) -> int:
-    return len(list((out / "blocks").glob("*.json")))
+def has_blocks(process: subprocess.Popen[str], out: Path, count: int) -> bool:
+    return process.poll() is not None or blocks(out) >= count
 
 
 def test_an_archive_is_answered_and_a_second_call_changes_nothing(
-    model: Path, archive: Path, tmp_path: Path
+    score: Score, archive: Path, tmp_path: Path
 ) -> None:
-    done = run(model, archive, tmp_path / "out")
+    done = score(archive, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"rows 480 = answered 480 \(.*\) \+ refused 0\n", done.stdout)
     ids = [row["id"] for row in answers(tmp_path / "out")]
     assert sorted(map(str, ids)) == sorted(f"{n}-{i}" for n in range(12) for i in range(40))
     assert refused(tmp_path / "out") == []
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/answers").iterdir()}
-    assert run(model, archive, tmp_path / "out").stdout == done.stdout
+    for file in archive.iterdir():  # as a copy without the original's times
+        os.utime(file, ns=(0, 0))
+    again = score(archive, tmp_path / "out")
+    assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
     assert times == {path: path.stat().st_mtime_ns for path in times}
 
 
-def test_refused_rows_have_a_status_and_a_file(model: Path, tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text("id,text\n1,flood\n2, \n")
-    done = run(model, tmp_path / "in.csv", tmp_path / "out", "--format", "jsonl")
-    assert done.returncode == 3
-    assert "in.csv: row 2: the text is blank" in done.stderr
-    assert refused(tmp_path / "out") == [
-        {"file": str(tmp_path / "in.csv"), "row": 2, "reason": "the text is blank"}
-    ]
-    assert [row["id"] for row in answers(tmp_path / "out")] == ["1"]
+def test_buckets_hold_inputs_model_and_answers(
+    score: Score, archive: Path, model: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
+    bucket = cloud.client().create_bucket("archive")
+    for path in [*model.iterdir(), archive / "00.csv"]:
+        bucket.blob(f"in/{path.name}").upload_from_filename(path)
+    call = ("gs://archive/in/*.csv", "gs://archive/out", "--model=gs://archive/in")
+    first = score(*call)
+    assert first.stdout.startswith("rows 40 = answered 40"), first.stderr
+    bucket.blob("in/00.csv").upload_from_filename(archive / "00.csv")  # the same bytes, but later
+    again = score(*call)
+    assert (again.returncode, again.stdout) == (0, first.stdout), again.stderr
+    assert Folder("gs://archive/out").names() == {"answers", "blocks", "refused.jsonl", "run.json"}
 
 
-def test_refused_rows_keep_their_order_whatever_was_done_before(
-    model: Path, archive: Path, tmp_path: Path
+def test_refused_rows_are_a_status_and_a_file_in_order(
+    score: Score, archive: Path, tmp_path: Path
 ) -> None:
     for number in (0, 1, 2):
-        (archive / f"{number:02}.csv").write_text("id,text\n1,flood\nbroken\n")
-    run(model, archive, tmp_path / "out")
-    before = refused(tmp_path / "out")
-    assert [row["file"] for row in before] == [f"{archive}/{n:02}.csv" for n in (0, 1, 2)]
-    for done in (tmp_path / "out/blocks").iterdir():
-        if "00.csv" in done.read_text():
-            done.unlink()
-    run(model, archive, tmp_path / "out")
-    assert refused(tmp_path / "out") == before
+        (archive / f"{number:02}.csv").write_text("id,text\n1,flood\nbroken\n2, \n")
+    done = score(archive, tmp_path / "out")
+    assert done.returncode == 3
+    assert f"refused: {archive}/00.csv: row 2: " in done.stderr
+    rows = refused(tmp_path / "out")
+    assert [(row["file"], row["row"]) for row in rows] == [
+        (f"{archive}/{number:02}.csv", row) for number in (0, 1, 2) for row in (2, 3)
+    ]
+    assert rows[1]["reason"] == "the text is blank"
+    for block in (tmp_path / "out/blocks").iterdir():
+        if "00.csv" in block.read_text():
+            block.unlink()
+    score(archive, tmp_path / "out")
+    assert refused(tmp_path / "out") == rows
 
 
-def test_kills_lose_and_double_nothing(model: Path, archive: Path, tmp_path: Path) -> None:
-    assert run(model, archive, tmp_path / "whole").returncode == 0
-    chance = random.Random(1)  # noqa: S311 - moments, not secrets
+@pytest.mark.skipif(sys.platform == "darwin", reason="file names there are always UTF-8")
+def test_a_file_name_that_is_not_utf8(score: Score, archive: Path, tmp_path: Path) -> None:
+    strange = tmp_path / os.fsdecode(b"caf\xe9.csv")
+    strange.write_text("id,text\n1,flood\nbroken\n")
+    for _ in range(2):
+        assert score(strange, tmp_path / "out").returncode == 3
+    assert [row["file"] for row in refused(tmp_path / "out")] == [str(strange)]
+
+
+@pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}"])
+def test_a_pipe_is_an_input(score: Score, archive: Path, tmp_path: Path, name: str) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe, os.fdopen(reading):
+        pipe.write((archive / "00.csv").read_bytes())
+        pipe.close()
+        if not Path(name.format(reading)).exists():
+            pytest.skip(f"this system has no {name}")
+        done = score(name.format(reading), tmp_path / "out")
+    assert done.stdout.startswith("rows 40 = answered 40"), done.stderr
+
+
+def test_kills_lose_and_double_nothing(
+    score: Score, model: Path, archive: Path, tmp_path: Path
+) -> None:
+    assert score(archive, tmp_path / "whole").returncode == 0
     out = tmp_path / "out"
-    for _ in range(KILLS):
-        there = blocks(out)
-        process = subprocess.Popen(
-            command(model, archive, out), cwd=ROOT, stderr=subprocess.DEVNULL
-        )
-        while process.poll() is None and blocks(out) == there < 12:
-            time.sleep(0.001)
-        time.sleep(chance.random() * 0.05)
+    for more in (1, 4):
+        process = start(model, archive, out)
+        wait_until(partial(has_blocks, process, out, more))
         process.kill()
-        process.wait(timeout=HANG)
-    done = run(model, archive, out)
+        process.communicate(timeout=HANG)
+    done = score(archive, out)
     assert done.returncode == 0, done.stderr
     assert "rows 480 = answered 480" in done.stdout
     assert answers(out) == answers(tmp_path / "whole")
@@ -90,116 +121,86 @@ def test_kills_lose_and_double_nothing(model: Path, archive: Path, tmp_path: Pat
 def test_a_signal_finishes_the_block(
     model: Path, archive: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    for file in archive.iterdir():  # so many that it is not done before the signal
-        more = "".join(f"{i},flood {file.stem} at gate {i}\n" for i in range(3000))
-        file.write_text("id,text\n" + more)
-    process = subprocess.Popen(
-        command(model, archive, tmp_path / "out"), cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
-    wait_until(lambda: blocks(tmp_path / "out") > 0 or process.poll() is not None)
+    for file in archive.iterdir():  # so many rows that it cannot finish before the signal
+        rows = "".join(f"{i},flood {file.stem} at gate {i}\n" for i in range(3000))
+        file.write_text("id,text\n" + rows)
+    process = start(model, archive, tmp_path / "out")
+    wait_until(partial(has_blocks, process, tmp_path / "out", 1))
     process.send_signal(number)
-    _, said = process.communicate(timeout=HANG)
-    assert process.returncode == 128 + number, said
-    assert "stopped; the same call goes on" in said
+    _, errors = process.communicate(timeout=HANG)
+    assert process.returncode == 128 + number, errors
+    assert "stopped; the same call continues" in errors
     assert 0 < blocks(tmp_path / "out") < 12
     assert len(answers(tmp_path / "out")) == 3000 * blocks(tmp_path / "out")
 
 
 def test_two_at_once_write_the_same(model: Path, archive: Path, tmp_path: Path) -> None:
-    line = command(model, archive, tmp_path / "out")
-    both = [subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(2)]
+    both = [start(model, archive, tmp_path / "out") for _ in range(2)]
     for process in both:
-        _, said = process.communicate(timeout=HANG)
-        assert process.returncode == 0, said
+        _, errors = process.communicate(timeout=HANG)
+        assert process.returncode == 0, errors
     assert len({row["id"] for row in answers(tmp_path / "out")}) == 480
     assert not list((tmp_path / "out").rglob(".*"))
 
 
-def test_another_run_is_refused(model: Path, archive: Path, tmp_path: Path) -> None:
-    assert run(model, archive, tmp_path / "out").returncode == 0
-    (archive / "07.csv").write_text("id,text\n1,new\n")
-    done = run(model, archive, tmp_path / "out", "--keep", "id", "--format", "csv")
+def test_another_run_is_refused(score: Score, archive: Path, tmp_path: Path) -> None:
+    assert score(archive, tmp_path / "out").returncode == 0
+    changed = (archive / "07.csv").read_text().replace("7-0", "7-x")  # as many bytes
+    (archive / "07.csv").write_text(changed)
+    done = score(archive, tmp_path / "out", "--keep", "id", "--format", "csv")
     assert done.returncode == 1
-    said = f"run.json there is of another run: keep, format, inputs ({archive}/07.csv) differ"
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    differences = f"{tmp_path}/out belongs to a run with other settings: keep, format, inputs"
+    assert f"error: {differences} ({archive}/07.csv). Choose" in done.stderr
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "\udcff", '{"name": "x"}', '{"inputs": []}'])
-def test_a_strange_record_of_the_run_is_named(tmp_path: Path, content: str) -> None:
+def test_a_damaged_record_of_the_run_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content, errors="surrogateescape")
-    asked = Settings("v1", "onnxruntime", "text", None, "parquet", Format())
-    with pytest.raises(InputError, match=rf"^{tmp_path}/run.json is damaged, or no run's; name a"):
-        begin([], asked, sink(str(tmp_path)))
+    with pytest.raises(InputError, match=rf"^{tmp_path}/run.json is damaged. Choose a new"):
+        begin([], SETTINGS, Folder(str(tmp_path)))
 
 
 @pytest.mark.parametrize("content", ["", '{"file": "a.csv", "rows": 2', "{}", "[1]"])
-def test_a_strange_record_of_a_block_is_named(tmp_path: Path, content: str) -> None:
+def test_a_damaged_summary_of_a_block_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "blocks").mkdir()
     (tmp_path / "blocks/a-1.json").write_text(content)
-    with pytest.raises(InputError, match=rf"^{tmp_path}/blocks/a-1.json: no record of a block; "):
-        record("a-1", sink(str(tmp_path)))
+    with pytest.raises(InputError, match=rf"^{tmp_path}/blocks/a-1.json is damaged. Remove it"):
+        summarise({"a.csv": "a"}, Folder(str(tmp_path)))
 
 
-@pytest.mark.parametrize("named", ["", "**/*"])
-def test_answers_among_the_inputs_are_not_read(
-    model: Path, archive: Path, monkeypatch: pytest.MonkeyPatch, named: str
-) -> None:
-    monkeypatch.chdir(archive)  # one of the two is named otherwise than the other
-    out, asked = Path("out"), [f"{archive}/{named}", "--files", "**/*"]
-    first = run(model, *asked[:1], archive / out, *asked[1:])
-    assert first.returncode == 0, first.stderr
-    assert blocks(out) == 12
-    again = run(model, *asked[:1], archive / out, *asked[1:])
-    assert (again.returncode, again.stdout) == (0, first.stdout), again.stderr
-    assert blocks(out) == 12
-
-
-def test_an_output_that_holds_inputs_is_refused(model: Path, archive: Path, tmp_path: Path) -> None:
-    for out in (archive, tmp_path, archive / "../archive"):
-        done = run(model, archive, out)
-        assert done.returncode == 1
-        assert (
-            done.stderr
-            == f"error: {archive}/00.csv: OUTPUT holds this input; name a folder of its own\n"
-        )
-        assert not (out / "run.json").exists()
-    assert run(model, archive / "00.csv", tmp_path / "out").returncode == 0
-    (own,) = (tmp_path / "out/answers").iterdir()
-    done = run(model, own, tmp_path / "out")
-    assert f"{tmp_path}/out: OUTPUT holds all inputs" in done.stderr
-
-
-def test_a_full_disk_keeps_what_is_done(model: Path, archive: Path, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_finished_blocks(score: Score, archive: Path, tmp_path: Path) -> None:
     many = "".join(f"{i},w{i * 7919}\n" for i in range(3000))
     (archive / "06.csv").write_text(f"id,text\n{many}")
     with no_file_beyond(15_000):
-        done = run(model, archive, tmp_path / "out")
+        done = score(archive, tmp_path / "out")
     assert done.returncode == 1
-    assert re.search(r"error: .*/answers/.*: File too large; what is done is kept", done.stderr)
+    assert re.search(r"error: .*/answers/.*: File too large. Finished blocks", done.stderr)
     assert not list((tmp_path / "out").rglob(".*"))
-    assert run(model, archive, tmp_path / "out").returncode == 0
+    assert score(archive, tmp_path / "out").returncode == 0
     assert len(answers(tmp_path / "out")) == 480 - 40 + 3000
 
 
 WRONG = {
     "no such file": (["nowhere.csv"], "nowhere.csv: no such file"),
-    "another column": (
-        ["A", "--text", "tweet"],
-        "lacks the column tweet; .* --text",
-    ),
+    "another column": (["A", "--text", "tweet"], "lacks the column tweet; .* --text"),
     "nothing to keep": (["A", "--keep", "user"], "lacks the column user; .* set --keep"),
-    "no Beam": (["A", "--runner", "DirectRunner"], r"no apache_beam here: .*'\.\[beam\]'"),
+    "no Beam": (["A", "--runner", "DirectRunner"], r"apache_beam is missing.*'\.\[beam\]'"),
     "no model": (["A", "--model", "prod"], "prod.*experiments.fetch NAME"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_call_is_explained(model: Path, archive: Path, tmp_path: Path, case: str) -> None:
-    arguments, said = WRONG[case]
-    first, *others = (str(archive) if argument == "A" else argument for argument in arguments)
-    line = [*command(model, first, tmp_path / "out"), *others]  # the last --model counts
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+def test_a_wrong_call_is_explained(score: Score, archive: Path, tmp_path: Path, case: str) -> None:
+    (first, *others), message = WRONG[case]
+    done = score(archive if first == "A" else first, tmp_path / "out", *others)
     assert done.returncode == 1
-    assert re.search(f"^error: .*{said}", done.stderr, re.M), done.stderr
+    assert re.search(f"^error: .*{message}", done.stderr, re.M), done.stderr
     assert not (tmp_path / "out/answers").exists()
+
+
+@pytest.mark.parametrize("module", ["run", "blocks", "beam"])
+def test_a_module_that_is_no_command_names_the_command(module: str) -> None:
+    line = [sys.executable, "-m", f"score.{module}"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "python -m score" in done.stderr

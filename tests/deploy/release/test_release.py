@@ -1,241 +1,224 @@
-import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from common.errors import InputError
-from deploy.google import Place, gcloud
-from deploy.release import cloud_run, smoke, vertex
-from deploy.release.cloud_run import back, serving
-from deploy.setup.__main__ import up
-from deploy.setup.resources import resources
-from locked.manifest import MANIFEST, read_manifest
-from tests.conftest import Project
-from tests.deploy.google_cloud import GoogleCloud
-from tests.serve.running import Running, free_port
-from tests.serve.running import serving as served
+from deploy.google import GoogleProject
+from deploy.release import cloud_run, images, vertex
+from deploy.release.cloud_run import back, release, update_report
+from deploy.release.smoke import SmokeError
+from tests.deploy.fake_gcloud import CloudRun, Gcloud, Vertex, flag
 
-AT = Place("my-project")
-KEY = "a-key-of-the-endpoint"
-SERVICE = "us-central1-run/namespaces/my-project/services/disaster-tweets"
-GOOD = {"predictions": [{"label": "disaster", "probability": 0.9}] * 2}
-
-
-@pytest.fixture(scope="module")
-def server(pipeline: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """What every revision turns out to be: a real server that asks for a key."""
-    folder = tmp_path_factory.mktemp("server")
-    with served(pipeline, folder, API_KEYS=f"{KEY},another-key-of-the-endpoint") as running:
-        yield running
+PROJECT = GoogleProject("my-project")
+MODEL = "model1"
+RIGHT = {"predictions": [{"label": "disaster", "probability": 0.9}] * 2}
 
 
 @pytest.fixture
-def cloud(google: GoogleCloud, server: Running, monkeypatch: pytest.MonkeyPatch) -> GoogleCloud:
-    google.service_url = google.tag_url = server.url
-    google.hold_secret("disaster-tweets-api-keys", f"{KEY},another-key-of-the-endpoint")
-    monkeypatch.setattr(smoke, "PATIENCE", 0.1)
-    return google
+def run(gcloud: Gcloud) -> CloudRun:
+    return CloudRun(gcloud)
 
 
 @pytest.fixture
-def version(pipeline: Project) -> str:
-    return read_manifest(pipeline.folder / "models/classifier" / MANIFEST).version
+def broken(run: CloudRun, monkeypatch: pytest.MonkeyPatch) -> dict[str, BaseException]:
+    """Faults by address; whatever else is asked answers well, if it is asked with the right key."""
+    faults: dict[str, BaseException] = {}
 
-
-def shares(cloud: GoogleCloud) -> dict[str, int]:
-    return serving(cloud.held[SERVICE])
-
-
-def splits(cloud: GoogleCloud) -> list[dict[str, int]]:
-    """Return how the traffic was split, change by change."""
-    puts = [b for m, u, b in cloud.requests if "/services" in u and m in ("POST", "PUT")]
-    return [
-        {t.get("revisionName", "newest"): t["percent"] for t in traffic if t.get("percent")}
-        for traffic in (body["spec"]["traffic"] for body in puts)
-    ]
-
-
-def test_a_release_goes_step_by_step_and_back(cloud: GoogleCloud, version: str) -> None:
-    cloud_run.release(AT, "image@sha256:1", version, 0)
-    assert shares(cloud) == {"disaster-tweets-00001": 100}
-    template = cloud.held[SERVICE]["spec"]["template"]["spec"]
-    assert template["containers"][0]["image"] == "image@sha256:1"
-    assert template["serviceAccountName"] == AT.account("serve")
-
-    cloud_run.release(AT, "image@sha256:2", version, 0)
-    assert shares(cloud) == {"disaster-tweets-00002": 100}
-    assert splits(cloud)[-3:] == [
-        {"disaster-tweets-00001": 100},  # the new one is there, without traffic
-        {"disaster-tweets-00001": 90, "disaster-tweets-00002": 10},
-        {"disaster-tweets-00002": 100},
-    ]
-
-    failed = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
-    revisions = SERVICE.replace("services", "revisions")
-    cloud.hold_secret("disaster-tweets-api-keys", KEY, version="2")
-    cloud_run.release(AT, "image@sha256:2", version, 0)  # the same, but for its keys
-    assert shares(cloud) == {"disaster-tweets-00003": 100}
-    cloud.held[f"{revisions}-00002"] |= failed
-    back(AT)
-    assert shares(cloud) == {"disaster-tweets-00001": 100}
-    with pytest.raises(InputError, match="no revision before disaster-tweets-00001"):
-        back(AT)
-
-
-def test_nothing_goes_back_to_what_does_not_answer(
-    cloud: GoogleCloud, version: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for number in (1, 2):
-        cloud_run.release(AT, f"image@sha256:{number}", version, 0)
-    cloud.tag_url = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(InputError, match="no revision before disaster-tweets-00002 answers"):
-        back(AT)
-    assert shares(cloud) == {"disaster-tweets-00002": 100}
-    assert "disaster-tweets-00001 without traffic: " in capsys.readouterr().out
-
-
-def test_the_daily_report_judges_what_is_in_use(
-    google: GoogleCloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cloud_run, "built", lambda _, name, tag: f"{name}@sha256:{tag}")
-    cloud_run.report_on(AT, "c0ffee")
-    assert "make cloud" in capsys.readouterr().out
-    up([each for each in resources(AT, "", "1") if each.what.startswith("job: ")])
-    cloud_run.report_on(AT, "c0ffee")
-    (job,) = (value for key, value in google.held.items() if "/jobs/" in key)
-    container = job["spec"]["template"]["spec"]["template"]["spec"]["containers"][0]
-    assert container["image"] == "train@sha256:c0ffee"
-    assert (container["command"], container["args"]) == (["python"], ["-m", "deploy.watch"])
-
-
-@pytest.mark.parametrize("ill", ["the model", "all traffic", "the first", "a fault"])
-def test_what_does_not_answer_gets_no_traffic(
-    cloud: GoogleCloud, version: str, ill: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    well = cloud.service_url
-    dead = f"http://127.0.0.1:{free_port()}"
-    if ill == "the first":
-        cloud.service_url = dead
-        with pytest.raises(InputError, match="in use: disaster-tweets-00001"):
-            cloud_run.release(AT, "image@sha256:1", version, 0)
-        cloud.service_url = well
-        cloud_run.release(AT, "image@sha256:2", version, 0)  # can replace it
-        assert shares(cloud) == {"disaster-tweets-00002": 100}
-        return
-    cloud_run.release(AT, "image@sha256:1", version, 0)
-    said, seconds = r"127\.0\.0\.1", 0.0
-    if ill == "the model":
-        said, version = f"serves model {version} instead of 0123", "0123"
-    elif ill == "all traffic":
-        cloud.service_url = dead
-    else:
-        monkeypatch.setattr(cloud_run, "smoke", raising(MemoryError))
-        with pytest.raises(MemoryError):
-            cloud_run.release(AT, "image@sha256:2", version, 1)
-        assert shares(cloud) == {"disaster-tweets-00001": 100}
-        monkeypatch.setattr(cloud_run, "smoke", raising(KeyboardInterrupt))
-        said, seconds = "interrupted", 1
-    with pytest.raises(InputError, match=rf"{said}(.|\n)*in use: disaster-tweets-00001"):
-        cloud_run.release(AT, "image@sha256:2", version, seconds)
-    assert shares(cloud) == {"disaster-tweets-00001": 100}
-    tenth = {"disaster-tweets-00001": 90, "disaster-tweets-00002": 10}
-    assert (tenth in splits(cloud)) == (ill != "the model")
-
-
-def raising(error: type[BaseException]) -> Callable[..., int]:
-    """Return what fails where it is to go on asking."""
-
-    def smoke(_url: str, _model: str, _key: str, seconds: float) -> int:
-        if seconds:
-            raise error
+    def smoke(url: str, _model: str, key: str, seconds: float) -> int:
+        assert key == run.key
+        if fault := faults.get(f"{url} for {seconds:g}", faults.get(url)):
+            raise fault
         return 1
 
-    return smoke
+    monkeypatch.setattr(cloud_run, "smoke", smoke)
+    return faults
 
 
-def test_the_smoke_test_needs_the_key(
-    server: Running, version: str, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def released(run: CloudRun, broken: dict[str, BaseException]) -> Callable[[str], None]:
+    """Release an image, quickly."""
+    return lambda image: release(PROJECT, image, MODEL, 0)
+
+
+def url_of(number: int) -> str:
+    return f"https://revision-{number}.example"
+
+
+def test_a_release_goes_step_by_step(run: CloudRun, released: Callable[[str], None]) -> None:
+    released("image@sha256:1")
+    assert run.shares == {"revision-1": 100}
+    spec = run.service["spec"]["template"]["spec"]
+    assert spec["containers"][0]["image"] == "image@sha256:1"
+    assert spec["serviceAccountName"] == PROJECT.account("serve")
+    released("image@sha256:2")
+    assert run.splits[-3:] == [
+        {"revision-1": 100},  # the new revision exists, without traffic
+        {"revision-1": 90, "revision-2": 10},
+        {"revision-2": 100},
+    ]
+    run.key_version = "2"
+    released("image@sha256:2")  # the same, but for its keys
+    assert run.shares == {"revision-3": 100}
+
+
+def test_back_goes_to_the_last_revision_that_answers(
+    run: CloudRun,
+    released: Callable[[str], None],
+    broken: dict[str, BaseException],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(smoke, "PATIENCE", 0)
-    assert smoke.smoke(server.url, version, KEY, seconds=0.1) >= 1
-    with pytest.raises(smoke.SmokeError, match="/predict: 401"):
-        smoke.smoke(server.url, version)
-    with pytest.raises(smoke.SmokeError, match="no address"):
-        smoke.smoke("file:///etc/passwd")
+    with pytest.raises(InputError, match="no service disaster-tweets has traffic"):
+        back(PROJECT)
+    for number in range(1, 5):
+        released(f"image@sha256:{number}")
+    never_started = {"conditions": [{"type": "Ready", "status": "False"}]}
+    run.revisions[2]["status"] = never_started
+    broken[url_of(2)] = SmokeError("wrong")
+    back(PROJECT)
+    assert run.shares == {"revision-1": 100}
+    assert "revision-2 without traffic: wrong" in capsys.readouterr().out
+    with pytest.raises(InputError, match="no revision before revision-1"):
+        back(PROJECT)
+
+
+def test_where_no_earlier_revision_answers_the_traffic_stays(
+    run: CloudRun, released: Callable[[str], None], broken: dict[str, BaseException]
+) -> None:
+    released("image@sha256:1")
+    released("image@sha256:2")
+    broken[run.URL] = SmokeError("wrong with traffic")
+    with pytest.raises(InputError, match=r"wrong with traffic\nin use: revision-2"):
+        back(PROJECT)
+    broken[url_of(1)] = SmokeError("wrong")
+    with pytest.raises(InputError, match="no revision before revision-2 answers well"):
+        back(PROJECT)
+    assert run.shares == {"revision-2": 100}
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("url", "fault", "message", "had_traffic"),
     [
-        (b"220 mail.example.com\r\n", "220 mail"),
-        (b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\nno", "IncompleteRead"),
+        (url_of(2), SmokeError("another model"), "without traffic: another model", False),
+        (f"{url_of(2)} for 7", SmokeError("wrong"), "with 10 % of the traffic: wrong", True),
+        (CloudRun.URL, SmokeError("wrong"), "with all traffic: wrong", True),
+        (f"{url_of(2)} for 7", KeyboardInterrupt(), "interrupted", True),
+        (f"{url_of(2)} for 7", MemoryError(), "", True),
     ],
 )
-def test_what_speaks_no_whole_http_does_not_answer(
-    monkeypatch: pytest.MonkeyPatch, answer: bytes, said: str
+def test_a_revision_that_answers_wrongly_gets_no_traffic(
+    run: CloudRun,
+    released: Callable[[str], None],
+    broken: dict[str, BaseException],
+    url: str,
+    fault: BaseException,
+    message: str,
+    had_traffic: bool,
 ) -> None:
-    monkeypatch.setattr(smoke, "PATIENCE", 0)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def greet() -> None:
-            with listening.accept()[0] as caller:
-                caller.recv(65536)  # what is left unread would reset the connection
-                caller.sendall(answer)
-
-        thread = threading.Thread(target=greet, daemon=True)
-        thread.start()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with pytest.raises(smoke.SmokeError, match=f"{url}/health: {said}"):
-            smoke.smoke(url)
-        thread.join(10)
+    released("image@sha256:1")
+    broken[url] = fault
+    expected = InputError if message else type(fault)
+    with pytest.raises(expected, match=rf"{message}\nin use: revision-1" if message else None):
+        release(PROJECT, "image@sha256:2", MODEL, 7)
+    assert run.shares == {"revision-1": 100}
+    assert ({"revision-1": 90, "revision-2": 10} in run.splits) == had_traffic
 
 
-def test_an_endpoint_of_vertex_ai_gets_the_same_image(
-    google: GoogleCloud, monkeypatch: pytest.MonkeyPatch
+def test_a_first_revision_that_answers_wrongly_can_be_replaced(
+    run: CloudRun, released: Callable[[str], None], broken: dict[str, BaseException]
 ) -> None:
-    monkeypatch.setattr(vertex, "ANSWERS", 1)
-
-    def held() -> dict[str, Any]:
-        return next(value for key, value in google.held.items() if "/endpoints/" in key)
-
-    google.predicts = {"predictions": None}
-    with pytest.raises(InputError, match="answers"):
-        vertex.release(AT, "image@sha256:1", "one")
-    assert held()["deployedModels"] == []
-    google.predicts = GOOD
-    vertex.release(AT, "image@sha256:1", "one")
-    vertex.release(AT, "image@sha256:2", "one")  # other code, the same model
-
-    models = [value for key, value in google.held.items() if "/models/" in key]
-    assert [m["containerSpec"]["imageUri"][-1] for m in models] == ["1", "2"]
-    assert models[0]["containerSpec"]["predictRoute"] == "/predict"
-    [only] = held()["deployedModels"]
-    assert only["displayName"] == "disaster-tweets-one-2"
-    assert held()["trafficSplit"][only["id"]] == 100
-
-    def interrupted(*words: str) -> str:
-        said = gcloud(*words)
-        if "deploy-model" in words:
-            raise KeyboardInterrupt
-        return said
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(vertex, "gcloud", interrupted)
-        vertex.release(AT, "image@sha256:2", "one")
-    assert [each["id"] for each in held()["deployedModels"]] == [only["id"]]
-    assert held()["trafficSplit"][only["id"]] == 100
-
-    google.predicts = {"predictions": ["nonsense"]}
-    with pytest.raises(InputError, match="nonsense"):
-        vertex.release(AT, "image@sha256:3", "three")
-    assert [each["displayName"] for each in held()["deployedModels"]] == ["disaster-tweets-one-2"]
-    assert held()["trafficSplit"][only["id"]] == 100
+    broken[url_of(1)] = SmokeError("wrong")
+    with pytest.raises(InputError, match="in use: revision-1"):
+        released("image@sha256:1")
+    released("image@sha256:2")
+    assert run.shares == {"revision-2": 100}
 
 
-def test_the_manifest_leaves_nothing_to_fill_in(tmp_path: Path) -> None:
-    text = str(cloud_run.described(AT, "image@sha256:1", "1", {}))
+def test_the_daily_report_runs_the_released_image(
+    gcloud: Gcloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud_run, "built", lambda _, name, tag: f"{name}@sha256:{tag}")
+    update_report(PROJECT, "c0ffee")
+    assert "make cloud" in capsys.readouterr().out
+    gcloud.answers["run jobs describe disaster-tweets-monitor"] = lambda *_: {"kind": "Job"}
+    update_report(PROJECT, "c0ffee")
+    update = gcloud.calls[-1]
+    assert update[:4] == ("run", "jobs", "update", "disaster-tweets-monitor")
+    assert flag(update, "image") == "train@sha256:c0ffee"
+    assert (flag(update, "command"), flag(update, "args")) == ("python", "-m,deploy.watch")
+
+
+def test_a_secret_that_does_not_exist_is_named(gcloud: Gcloud) -> None:
+    with pytest.raises(InputError, match="disaster-tweets-api-keys does not exist"):
+        release(PROJECT, "image", MODEL, 0)
+
+
+def test_the_service_has_no_word_that_is_not_filled_in() -> None:
+    text = str(cloud_run.render(PROJECT, "image@sha256:1", "1", {}))
     assert "$" not in text
     assert "'percent': 100" in text
+
+
+def test_a_release_on_vertex_ai_replaces_the_model_step_by_step(
+    gcloud: Gcloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vertex, "ANSWERS", 1)
+    cloud = Vertex(gcloud)
+    with pytest.raises(InputError, match="answers None"):
+        vertex.release(PROJECT, "image@sha256:1", "one")
+    assert cloud.endpoints[0]["deployedModels"] == []
+    cloud.prediction = RIGHT
+    vertex.release(PROJECT, "image@sha256:1", "one")
+    vertex.release(PROJECT, "image@sha256:2", "one")  # other code, the same model
+    assert [model["image"][-1] for model in cloud.models] == ["1", "2"]
+    (upload, _) = gcloud.called("models upload")
+    assert flag(upload, "container-predict-route") == "/predict"
+    [only] = cloud.endpoints[0]["deployedModels"]
+    assert only["displayName"] == "disaster-tweets-one-2"
+    assert cloud.endpoints[0]["trafficSplit"] == {only["id"]: 100}
+    splits = [flag(call, "traffic-split") for call in gcloud.called("traffic-split")]
+    assert splits[-2:] == ["0=10,2=90", "2=0,3=100"]
+
+    cloud.prediction = {"predictions": ["nonsense"]}
+    with pytest.raises(InputError, match="nonsense"):
+        vertex.release(PROJECT, "image@sha256:3", "three")
+    assert cloud.endpoints[0]["deployedModels"] == [only]
+    assert cloud.endpoints[0]["trafficSplit"] == {only["id"]: 100}
+
+    def interrupt(*_: str) -> None:
+        raise KeyboardInterrupt
+
+    gcloud.answers["ai endpoints predict"] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        vertex.release(PROJECT, "image@sha256:2", "one")
+    assert cloud.endpoints[0]["deployedModels"] == [only]
+
+
+def test_what_the_shares_leave_adds_up() -> None:
+    assert vertex._scale_down({"1": 100}) == {"1": 90}
+    assert vertex._scale_down({"1": 33, "2": 33, "3": 34}) == {"1": 29, "2": 29, "3": 32}
+
+
+def test_a_build_gets_a_clone_of_the_commit(
+    gcloud: Gcloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = "artifacts docker images describe"
+
+    def submit(folder: str, *words: str) -> str:
+        assert (Path(folder) / ".git").is_dir()
+        assert (Path(folder) / "Dockerfile.serve").exists()
+        assert not (Path(folder) / ".venv").exists()
+        names = f"_IMAGES={PROJECT.images},_COMMIT=c0ffee,_MODEL={MODEL}"
+        assert {"--config=deploy/release/cloudbuild.yaml", f"--substitutions={names}"} <= {*words}
+        gcloud.answers[address] = lambda *_: {"image_summary": {"digest": "sha256:1"}}
+        return ""
+
+    gcloud.answers["builds submit"] = submit
+    monkeypatch.setattr(images, "commit", lambda: "c0ffee")
+    monkeypatch.setattr(images, "locked_model", lambda: MODEL)
+    with pytest.raises(InputError, match=r"no image .*/serve:c0ffee yet: python -m deploy images"):
+        images.built(PROJECT, "serve", "c0ffee")
+    for _ in range(2):  # the second time there is nothing to build
+        images.build(PROJECT)
+    assert len(gcloud.called("builds submit")) == 1
+    assert f"{PROJECT.images}/train@sha256:1" in capsys.readouterr().out

@@ -1,7 +1,5 @@
 """Running the prepare stage on a table that a test has written."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +10,6 @@ from stages.prepare.splits import SPLITS
 from stages.prepare.stage import prepare
 from tests.conftest import ROOT
 
-SHIPPED = (ROOT / "params.yaml").read_text()
 HEADER = "id,keyword,location,text,target\n"
 CLASSES = "id\ttweet\tclass\tevent\n" + "".join(
     f"{10**18 + i}\tthing {i} says {i * 7919}\t{('rescue', 'damage', 'other', 'unsure')[i % 4]}\t"
@@ -25,19 +22,6 @@ NAMED = {
     "disaster": ["rescue", "Damage"],
     "not_disaster": ["other"],
 }
-
-
-def run_stage(folder: Path, params: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the stage's command in a folder with these params."""
-    (folder / "params.yaml").write_text(params)
-    return subprocess.run(
-        [sys.executable, "-m", "stages", "prepare"],
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def settings(source: Path | str, **others: object) -> Prepare:

@@ -1,4 +1,4 @@
-"""Who is found to be alike, and who is not."""
+"""Which tweets are duplicates or near-duplicates."""
 
 import random
 
@@ -6,16 +6,16 @@ import numpy as np
 import pyarrow
 import pytest
 
-from stages.prepare.duplicates import CanonicalTexts, Kin
+from stages.prepare.duplicates import Collector, Duplicates
 
 WORDS = [f"word{i}" for i in range(2000)]
 
 
-def kin(*texts: str, seed: int = 1, chunk: int = 10_000) -> Kin:
-    texts_seen = CanonicalTexts(seed)
+def duplicates(*texts: str, seed: int = 1, chunk: int = 10_000) -> Duplicates:
+    collector = Collector(seed)
     for start in range(0, len(texts), chunk):
-        texts_seen.add(pyarrow.array(texts[start : start + chunk]))
-    return texts_seen.kin()
+        collector.add(pyarrow.array(texts[start : start + chunk]))
+    return collector.duplicates()
 
 
 def tweets(count: int, words: int = 15, seed: int = 1) -> list[list[str]]:
@@ -23,37 +23,29 @@ def tweets(count: int, words: int = 15, seed: int = 1) -> list[list[str]]:
     return [chance.choices(WORDS, k=words) for _ in range(count)]
 
 
-def test_one_reading_is_one_tweet() -> None:
-    found = kin("Fire at the mill!", "cake", "RT @you: fire, at the mill")
-    assert found.same[0] == found.same[2] != found.same[1]
-    assert found.hashes[0] == found.hashes[2] != found.hashes[1]
-    assert kin("cake", seed=2).hashes[0] != found.hashes[1]
+def test_one_canonical_text_is_one_tweet() -> None:
+    result = duplicates("Fire at the mill!", "cake", "RT @you: fire, at the mill")
+    assert result.same[0] == result.same[2] != result.same[1]
+    assert result.hashes[0] == result.hashes[2] != result.hashes[1]
+    assert duplicates("cake", seed=2).hashes[0] != result.hashes[1]
 
 
-def test_a_few_changed_words_are_near_but_another_tweet() -> None:
-    originals = tweets(300)
-    changed = [[*words[:6], "new", *words[7:]] for words in originals]
-    found = kin(*map(" ".join, originals + changed))
-    assert (found.near[:300] == found.near[300:]).all()
-    assert len(np.unique(found.near)) == 300
-    assert len(np.unique(found.same)) == 600
-
-
-def test_half_the_words_make_another_tweet() -> None:
-    originals = tweets(300)
-    others = [
-        [*words[:7], *new[:8]] for words, new in zip(originals, tweets(300, seed=2), strict=True)
-    ]
-    found = kin(*map(" ".join, originals + others))
-    assert len(np.unique(found.near)) == 600
+@pytest.mark.parametrize(("changed", "is_near"), [(1, True), (8, False)])
+def test_changed_words(changed: int, is_near: bool) -> None:
+    originals, others = tweets(300), tweets(300, seed=2)
+    copies = [[*a[changed:], *b[:changed]] for a, b in zip(originals, others, strict=True)]
+    result = duplicates(*map(" ".join, originals + copies))
+    assert (result.near[:300] == result.near[300:]).all() == is_near
+    assert len(np.unique(result.near)) == (300 if is_near else 600)
+    assert len(np.unique(result.same)) == 600
 
 
 def test_a_cut_copy_is_the_same_tweet() -> None:
     originals = tweets(300)
     copies = [f"RT @someone: {' '.join(words[:12])} {words[12][:4]}\u2026" for words in originals]
-    found = kin(*map(" ".join, originals), *copies)
-    assert (found.same[:300] == found.same[300:]).all()
-    assert len(np.unique(found.same)) == 300
+    result = duplicates(*map(" ".join, originals), *copies)
+    assert (result.same[:300] == result.same[300:]).all()
+    assert len(np.unique(result.same)) == 300
 
 
 @pytest.mark.parametrize(
@@ -64,25 +56,35 @@ def test_a_cut_copy_is_the_same_tweet() -> None:
         (" ".join(WORDS[:12]) + "\u2026", " ".join([*WORDS[:5], "no", *WORDS[6:14]])),
     ],
 )
-def test_a_beginning_alone_makes_no_copy(one: str, other: str) -> None:
-    found = kin(one, other)
-    assert found.same[0] != found.same[1]
+def test_a_common_beginning_alone_is_not_enough(one: str, other: str) -> None:
+    result = duplicates(one, other)
+    assert result.same[0] != result.same[1]
 
 
 def test_order_and_chunks_change_nothing() -> None:
     texts = [" ".join(words) for words in tweets(200)]
     texts += [f"{text} more" for text in texts[:50]]
-    whole, parts, turned = kin(*texts), kin(*texts, chunk=7), kin(*texts[::-1])
+    whole, parts = duplicates(*texts), duplicates(*texts, chunk=7)
+    reverse = duplicates(*texts[::-1])
     assert (whole.near == parts.near).all()
-    assert (whole.hashes == turned.hashes[::-1]).all()
-    pairs = whole.near[:, None] == whole.near
-    again = turned.near[::-1]
-    assert (pairs == (again[:, None] == again)).all()
+    assert (whole.hashes == reverse.hashes[::-1]).all()
+    again = reverse.near[::-1]
+    assert ((whole.near[:, None] == whole.near) == (again[:, None] == again)).all()
 
 
-def test_what_everybody_repeats_is_found_in_bounded_time() -> None:
-    """Each of ten thousand copies is looked at a few times, not beside every other."""
+def test_a_copy_is_compared_with_few_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a thousand copies would be half a million pairs."""
+    compared = list[int]()
+
+    def similarity(
+        _texts: object, pairs: "np.ndarray[tuple[int, int], np.dtype[np.int64]]"
+    ) -> object:
+        compared.append(pairs.shape[1])
+        return np.ones(pairs.shape[1])
+
+    monkeypatch.setattr("stages.prepare.duplicates._similarity", similarity)
     text = " ".join(WORDS[:15])
-    found = kin(*(f"{text} number{i}" for i in range(10_000)))
-    assert len(np.unique(found.near)) == 1
-    assert len(np.unique(found.same)) == 10_000
+    result = duplicates(*(f"{text} number{i}" for i in range(1000)))
+    assert len(np.unique(result.near)) == 1
+    assert len(np.unique(result.same)) == 1000
+    assert sum(compared) < 5000

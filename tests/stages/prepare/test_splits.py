@@ -1,77 +1,86 @@
-"""Random, by group or by time; never alike on both sides."""
+"""Splits at random, by group and by time; no near-duplicates in two of them."""
+
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
 from common.errors import InputError
-from stages.prepare.duplicates import Kin
+from stages.prepare.duplicates import Duplicates
 from stages.prepare.splits import by_group, by_hash, by_time, leaking
 
 HASHES = np.random.default_rng(1).integers(2**64, size=20_000, dtype=np.uint64)
 
 
-def kin(near: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Kin:
-    return Kin(HASHES[: len(near)], np.arange(len(near)), near)
+def duplicates(near: npt.NDArray[np.int64]) -> Duplicates:
+    return Duplicates(HASHES[: len(near)], np.arange(len(near)), near)
 
 
-def shares(split: "np.ndarray[tuple[int], np.dtype[np.int8]]") -> list[float]:
+def shares(split: npt.NDArray[Any]) -> list[float]:
     return list(np.bincount(split, minlength=3) / len(split))
+
+
+def grouped(groups: "pd.Series[str]", held_out: tuple[str, ...] = ()) -> npt.NDArray[np.int8]:
+    return by_group(groups, duplicates(np.arange(len(groups))), 1, [*held_out], 0.1, 0.2)
+
+
+def groups(count: int) -> "pd.Series[str]":
+    return pd.Series([f"group {i % count}" for i in range(3000)])
 
 
 @pytest.mark.parametrize("size", [1, 2, 10])
 def test_shares_are_as_asked_however_many_are_alike(size: int) -> None:
     near = np.arange(20_000) // size
-    split = by_hash(kin(near), validation=0.1, test=0.2)
+    split = by_hash(duplicates(near), validation=0.1, test=0.2)
     assert shares(split) == pytest.approx([0.7, 0.1, 0.2], abs=0.01 * size**0.5)
     assert not leaking(split, near, np.ones(20_000, bool)).any()
 
 
-def test_a_new_row_moves_its_kin_alone() -> None:
+def test_a_new_row_moves_its_near_duplicates_alone() -> None:
     near = np.arange(1000)
-    before = by_hash(kin(near), 0.1, 0.2)
-    after = by_hash(kin(np.append(near, 7)), 0.1, 0.2)
-    moved = np.flatnonzero(before != after[:1000])
-    assert set(moved) <= {7}
-
-
-def groups(count: int, rows: int = 3000) -> "pd.Series[str]":
-    return pd.Series([f"group {i % count}" for i in range(rows)])
+    before = by_hash(duplicates(near), 0.1, 0.2)
+    after = by_hash(duplicates(np.append(near, 7)), 0.1, 0.2)
+    assert set(np.flatnonzero(before != after[:1000])) <= {7}
 
 
 @pytest.mark.parametrize("count", [3, 6, 1000])
 def test_a_group_is_in_one_split(count: int) -> None:
-    named = groups(count)
-    split = by_group(named, kin(np.arange(3000)), 1, [], validation=0.1, test=0.2)
-    assert pd.Series(split).groupby(named).nunique().max() == 1
+    split = grouped(groups(count))
+    assert pd.Series(split).groupby(groups(count)).nunique().max() == 1
     assert set(split) == {0, 1, 2}
     if count == 1000:
         assert shares(split) == pytest.approx([0.7, 0.1, 0.2], abs=0.05)
 
 
-def test_the_groups_to_hold_out_judge() -> None:
-    named = groups(6)
-    split = by_group(named, kin(np.arange(3000)), 1, ["group 2", "group 5"], 0.1, 0.2)
-    assert set(named[split == 2]) == {"group 2", "group 5"}
-    assert {1, 0} < set(split)
+def test_held_out_groups_are_the_test_split() -> None:
+    split = grouped(groups(6), ("group 2", "group 5"))
+    assert set(groups(6)[split == 2]) == {"group 2", "group 5"}
+    assert set(split) == {0, 1, 2}
 
 
-def test_rows_without_a_group_are_on_their_own() -> None:
+def test_rows_without_a_group_are_drawn_one_by_one() -> None:
     named = groups(6).where(np.arange(3000) % 2 == 0, "")
-    split = by_group(named, kin(np.arange(3000)), 1, [], 0.1, 0.2)
-    assert shares(split[1::2]) == pytest.approx([0.7, 0.1, 0.2], abs=0.05)
+    assert shares(grouped(named)[1::2]) == pytest.approx([0.7, 0.1, 0.2], abs=0.05)
 
 
-def test_groups_that_cannot_be_split_are_named() -> None:
-    with pytest.raises(InputError, match=r"prepare.group: 2 groups are too few"):
-        by_group(groups(2), kin(np.arange(3000)), 1, [], 0.1, 0.2)
-    with pytest.raises(InputError, match=r"no group flood; there are: group 0, group 1, group 2"):
-        by_group(groups(3), kin(np.arange(3000)), 1, ["flood"], 0.1, 0.2)
-    with pytest.raises(InputError, match=r"prepare.held_out: of 3 groups, two must be left"):
-        by_group(groups(3), kin(np.arange(3000)), 1, ["group 0", "group 2"], 0.1, 0.2)
+@pytest.mark.parametrize(
+    ("count", "held_out", "reason"),
+    [
+        (2, [], "prepare.group: 2 groups are too few"),
+        (3, ["flood"], "no group flood; the groups: group 0, group 1, group 2"),
+        (3, ["group 0", "group 2"], "prepare.held_out: of 3 groups, two must be left"),
+    ],
+)
+def test_groups_that_cannot_be_split_are_named(
+    count: int, held_out: list[str], reason: str
+) -> None:
+    with pytest.raises(InputError, match=reason):
+        grouped(groups(count), (*held_out,))
 
 
-def test_the_past_learns_and_the_future_judges() -> None:
+def test_the_past_trains_and_the_future_judges() -> None:
     times = np.random.default_rng(2).permutation(1000) // 4  # four at a time
     split = by_time(times, 0.1, 0.2)
     assert shares(split) == pytest.approx([0.7, 0.1, 0.2], abs=0.01)
@@ -79,10 +88,17 @@ def test_the_past_learns_and_the_future_judges() -> None:
     assert times[split == 1].max() < times[split == 2].min()
 
 
-def test_what_an_earlier_split_has_alike_leaks() -> None:
+def test_rows_at_the_border_stay_in_the_later_split() -> None:
+    assert by_time(np.array([1, 2, 3, 3, 3, 3, 4, 5, 5, 6]), 0.2, 0.2).tolist() == [
+        *[0, 0, 0, 0, 0, 0],
+        *[1, 2, 2, 2],
+    ]
+
+
+def test_a_near_duplicate_in_an_earlier_split_leaks() -> None:
     split = np.array([0, 2, 1, 2, 2], dtype=np.int8)
     near = np.array([5, 5, 3, 3, 1])
     kept = np.ones(5, bool)
     assert leaking(split, near, kept).tolist() == [False, True, False, True, False]
-    kept[0] = False  # then the other is nowhere else
+    kept[0] = False  # now the other one is in one split alone
     assert leaking(split, near, kept).tolist() == [False, False, False, True, False]

@@ -1,78 +1,60 @@
 """Checked rows -> prepared splits."""
 
 import itertools
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from common.errors import InputError
 from stages.prepare.splits import SPLITS
 from stages.prepare.stage import prepare
-from tests.conftest import CORPUS
-from tests.stages.prepare.preparing import (
-    CLASSES,
-    NAMED,
-    SHIPPED,
-    rows,
-    run,
-    run_stage,
-    settings,
-    write,
-)
+from tests.conftest import CORPUS, ROOT
+from tests.stages.prepare.preparing import CLASSES, NAMED, rows, run, settings, write
 
 
-def places(splits: dict[str, pd.DataFrame]) -> dict[str, str]:
+def split_of_each(splits: dict[str, pd.DataFrame]) -> dict[str, str]:
     return {text: split for split, table in splits.items() for text in table["text"]}
 
 
 def test_every_row_is_in_exactly_one_split(tmp_path: Path) -> None:
-    splits = run(write(tmp_path / "in.csv", rows(500)), tmp_path / "out")
-    texts = [text for table in splits.values() for text in table["text"]]
-    assert sorted(texts) == sorted(f"tweet number {i} says {i * 7919}" for i in range(1, 501))
-    assert [list(table.columns) for table in splits.values()] == [
-        ["id", "text", "keyword", "target"]
-    ] * 3
-    assert len(splits["train"]) == pytest.approx(300, abs=40)
-    assert len(splits["test"]) == pytest.approx(100, abs=30)
-
-
-def test_classes_are_shared_out_alike(tmp_path: Path) -> None:
     splits = run(write(tmp_path / "in.csv", rows(4000)), tmp_path / "out")
-    shares = [table["target"].mean() for table in splits.values()]
-    assert max(shares) - min(shares) < 0.06
+    texts = [text for table in splits.values() for text in table["text"]]
+    assert sorted(texts) == sorted(f"tweet number {i} says {i * 7919}" for i in range(1, 4001))
+    for share, table in zip((0.6, 0.2, 0.2), splits.values(), strict=True):
+        assert list(table.columns) == ["id", "text", "keyword", "target"]
+        assert len(table) / 4000 == pytest.approx(share, abs=0.03)
+        assert table["target"].mean() == pytest.approx(0.5, abs=0.06)
 
 
 def test_adding_and_reordering_rows_moves_none(tmp_path: Path) -> None:
-    before = places(run(write(tmp_path / "in.csv", rows(300)), tmp_path / "out"))
-    after = places(run(write(tmp_path / "in.csv", rows(350)[::-1]), tmp_path / "out"))
+    before = split_of_each(run(write(tmp_path / "in.csv", rows(300)), tmp_path / "out"))
+    source = write(tmp_path / "in.csv", rows(350)[::-1])
+    after = split_of_each(run(source, tmp_path / "out"))
     assert len(after) == 350
     assert {text: after[text] for text in before} == before
+    assert split_of_each(run(source, tmp_path / "out", seed=2)) != after
 
 
-def test_another_seed_is_another_split(tmp_path: Path) -> None:
-    source = write(tmp_path / "in.csv", rows(300))
-    assert places(run(source, tmp_path / "a", seed=1)) != places(
-        run(source, tmp_path / "b", seed=2)
-    )
-
-
-def test_near_duplicates_become_one_and_conflicts_are_decided(tmp_path: Path) -> None:
+def test_duplicates_become_one_and_conflicts_are_decided(tmp_path: Path) -> None:
     lines = [
-        '900,,,"FIRE at the mill! https://t.example/a",1\n',
-        '901,,,"fire at the mill https://t.example/b @you",1\n',
-        '902,,,"Fire, at the &amp; mill?",0\n',
+        '900,,,"Fire, at the &amp; mill?",0\n',
+        '901,,,"FIRE at the mill! https://t.example/a",1\n',
+        '902,,,"fire at the mill https://t.example/b @you",1\n',
         "903,,,that storm was something,1\n",
         "904,,,That storm was something!!,0\n",
         "905,,,https://t.example/only-a-link,1\n",
         "906,,,https://t.example/another-link,0\n",
     ]
-    output = tmp_path / "out"
-    source = write(tmp_path / "in.csv", rows(300) + lines)
-    report = prepare(settings(source), output)
-    kept = pd.concat(pd.read_parquet(file) for file in output.glob("*.parquet")).set_index("id")
-    assert kept.loc["900", "target"] == 1
-    assert not {"901", "902", "903", "904"} & set(kept.index)
+    report = prepare(settings(write(tmp_path / "in.csv", rows(300) + lines)), tmp_path / "out")
+    files = (tmp_path / "out").glob("*.parquet")
+    kept = pd.concat(pd.read_parquet(file) for file in files).set_index("id")
+    assert kept.loc["901", "target"] == 1
+    assert not {"900", "902", "903", "904"} & set(kept.index)
     assert {"905", "906"} <= set(kept.index)
     assert report["rows"] == {
         "read": 307,
@@ -89,43 +71,11 @@ def test_near_duplicates_become_one_and_conflicts_are_decided(tmp_path: Path) ->
     }
 
 
-def test_the_kept_row_bears_the_majority_label(tmp_path: Path) -> None:
-    lines = ["900,,,flood!,0\n", "901,,,flood?,1\n", "902,,,flood.,1\n"]
-    kept = pd.concat(run(write(tmp_path / "in.csv", rows(300) + lines), tmp_path / "out").values())
-    assert kept[kept["text"].str.startswith("flood")][["id", "target"]].to_numpy().tolist() == [
-        ["901", 1]
-    ]
-
-
-def test_chunks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run(CORPUS, tmp_path / "whole")
-    monkeypatch.setattr("reader.table.CHUNK_ROWS", 97)
-    parts = run(CORPUS, tmp_path / "parts")
-    for split in SPLITS:
-        pd.testing.assert_frame_equal(whole[split], parts[split])
-
-
-def test_a_failed_run_keeps_the_last_output(tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    before = run(write(tmp_path / "in.csv", rows(300)), output)
-    with pytest.raises(InputError):
-        run(write(tmp_path / "in.csv", ["1,,,a,maybe\n"]), output)
-    pd.testing.assert_frame_equal(pd.read_parquet(output / "train.parquet"), before["train"])
-
-
-def test_the_command_ends_with_a_line_and_a_status(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    write(tmp_path / "data" / "tweets.csv", ["1,,,a,maybe\n"])
-    done = run_stage(tmp_path, SHIPPED)
-    assert done.returncode == 1
-    assert "error: data/tweets.csv: data row 1: target is 'maybe', which neither" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["tweets.csv"]
-
-
-def test_no_reading_is_in_two_splits_of_the_corpus(tmp_path: Path) -> None:
-    splits = run(CORPUS, tmp_path / "out")
-    bare = {
+def test_the_corpus_has_no_tweet_in_two_splits_whatever_the_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = run(CORPUS, tmp_path / "whole")
+    words = {
         split: set(
             table["text"]
             .str.lower()
@@ -136,31 +86,49 @@ def test_no_reading_is_in_two_splits_of_the_corpus(tmp_path: Path) -> None:
         for split, table in splits.items()
     }
     for one, other in itertools.combinations(SPLITS, 2):
-        assert not bare[one] & bare[other]
+        assert not words[one] & words[other]
+    monkeypatch.setattr("reader.table.CHUNK_ROWS", 97)
+    parts = run(CORPUS, tmp_path / "parts")
+    for split in SPLITS:
+        pd.testing.assert_frame_equal(splits[split], parts[split])
+
+
+def test_a_failed_run_keeps_the_last_output(tmp_path: Path) -> None:
+    before = run(write(tmp_path / "in.csv", rows(300)), tmp_path / "out")
+    with pytest.raises(InputError):
+        run(write(tmp_path / "in.csv", ["1,,,a,maybe\n"]), tmp_path / "out")
+    after = pd.read_parquet(tmp_path / "out/train.parquet")
+    pd.testing.assert_frame_equal(after, before["train"])
+
+
+def test_the_command_ends_with_a_line_and_a_status(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data" / "tweets.csv", ["1,,,a,maybe\n"])
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-m", "stages", "prepare"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "error: data/tweets.csv: data row 1: target is 'maybe', which neither" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["tweets.csv"]
 
 
 def test_events_are_kept_apart(tmp_path: Path) -> None:
     (tmp_path / "in.tsv").write_text(CLASSES)
-    p = settings(tmp_path / "in.tsv", **NAMED, drop_others=True, group="event")
-    held = p.model_copy(update={"held_out": ["event 3"]})
-    report = prepare(held, tmp_path / "out")
+    named = {**NAMED, "drop_others": True, "group": "event", "held_out": ["event 3"]}
+    report = prepare(settings(tmp_path / "in.tsv", **named), tmp_path / "out")
     assert report["split"]["test"] == ["event 3"]
     test = pd.read_parquet(tmp_path / "out/test.parquet")
     assert {int(number) % 5 for number in test["id"]} == {(10**18 + 3) % 5}
 
 
-def test_files_are_groups_of_their_own(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    for number in range(4):
-        lines = [f"{i},,,thing {i} of {number},{i % 2}\n" for i in range(50)]
-        write(tmp_path / "in" / f"{number}.csv", lines)
-    report = prepare(settings(tmp_path / "in", group="file"), tmp_path / "out")
-    assert [file["rows"] for file in report["files"]] == [50] * 4
-    files = [file for split in SPLITS for file in report["split"][split]]
-    assert sorted(files) == [f"{number}.csv" for number in range(4)]
-
-
-def test_files_of_one_name_are_groups_of_their_own(tmp_path: Path) -> None:
+def test_files_are_groups_by_their_path(tmp_path: Path) -> None:
     for folder in "abc":
         (tmp_path / "in" / folder).mkdir(parents=True)
         lines = [f"{i},,,thing {i} of {folder},{i % 2}\n" for i in range(50)]
@@ -168,44 +136,36 @@ def test_files_of_one_name_are_groups_of_their_own(tmp_path: Path) -> None:
     p = settings(tmp_path / "in", group="file", files="**/*.csv", held_out=["b/tweets.csv"])
     report = prepare(p, tmp_path / "out")
     assert report["split"]["test"] == ["b/tweets.csv"]
-    names = ["a/tweets.csv", "b/tweets.csv", "c/tweets.csv"]
-    assert [file["name"] for file in report["files"]] == names
+    names = [(f"{folder}/tweets.csv", 50) for folder in "abc"]
+    assert [(file["name"], file["rows"]) for file in report["files"]] == names
     assert report["splits"]["test"]["rows"] == 50
 
 
-def test_time_splits_and_copies_stay_in_the_past(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("written", "form"), [("2020-{:02}-{:02}", None), ("{1:02}.{0:02}.20", "%d.%m.%y")]
+)
+def test_time_splits_and_copies_stay_in_the_past(
+    tmp_path: Path, written: str, form: str | None
+) -> None:
     lines = [
-        f"{i},thing {i} says {i * 7919},{i % 2},2020-01-01T00:{i // 60:02}:{i % 60:02}\n"
+        f"{i},thing {i} says {i * 7919},{i % 2},{written.format(i // 28 + 1, i % 28 + 1)}\n"
         for i in range(300)
     ]
     words = "the river broke its banks at the old mill and took the bridge"
-    lines += [f"900,{words} today,1,2019-01-01\n", f"901,{words} again,1,2021-01-01\n"]
+    lines += [f"{900 + i},{words} {i},1,{written.format(12, i + 1)}\n" for i in range(9)]
+    lines += [f"400,{words} first,1,{written.format(1, 1)}\n"]
     source = write(tmp_path / "in.csv", lines, "id,text,target,when\n")
-    splits = run(source, tmp_path / "out", time="when")
-    assert splits["train"]["id"].astype(int).max() == 900
-    assert splits["test"]["id"].astype(int).min() > splits["validation"]["id"].astype(int).max()
-    assert "901" not in set(splits["test"]["id"])
-    write(source, [*lines, "902,no,0,soon\n"], "id,text,target,when\n")
-    with pytest.raises(InputError, match=r"data row 303: when is no time \(got 'soon'\); write"):
-        run(source, tmp_path / "out", time="when")
+    p = settings(source, time="when", time_format=form)
+    report = prepare(p, tmp_path / "out")
+    ids = [pd.read_parquet(tmp_path / f"out/{s}.parquet")["id"].astype(int) for s in SPLITS]
+    assert "400" in set(ids[0].astype(str))
+    assert ids[0][ids[0] != 400].max() < ids[1].min() <= ids[1].max() < ids[2].min()
+    assert ids[2].max() < 900
+    assert report["rows"]["dropped_like_an_earlier_split"] == 9
+    assert report["split"]["train"][0] == "2020-01-01T00:00:00+00:00"
 
 
-def test_a_file_tells_day_from_month_across_its_chunks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("reader.table.CHUNK_ROWS", 97)
-    days = [f"{i % 28 + 1:02}.{i // 28 + 1:02}.2013" for i in range(336)]
-    rows = [f"{i},thing {i} says {i * 7919},{i % 2},{day}\n" for i, day in enumerate(days)]
-    source = write(tmp_path / "in.csv", rows, "id,text,target,when\n")
-    splits = run(source, tmp_path / "out", time="when")
-    ids = [table["id"].astype(int) for table in splits.values()]
-    assert ids[0].max() < ids[1].min() <= ids[1].max() < ids[2].min()
-    write(source, rows[:12], "id,text,target,when\n")
-    with pytest.raises(InputError, match=r"in.csv: data row 2: when may begin with .*'02.01.2013'"):
-        run(source, tmp_path / "out", time="when")
-
-
-def test_harvested_tweets_judge_no_model_and_move_none(tmp_path: Path) -> None:
+def test_harvested_tweets_only_train_and_move_no_row(tmp_path: Path) -> None:
     long = "water rose in all the streets between the old bridge and our market 6"
     folder = tmp_path / "in"
     folder.mkdir()
@@ -223,3 +183,23 @@ def test_harvested_tweets_judge_no_model_and_move_none(tmp_path: Path) -> None:
     assert {*after["train"]["id"]} - {*before["train"]["id"]} == {f"h{i}" for i in range(60)}
     with pytest.raises(InputError, match=r"prepare.train_only: no row is of a file nowhere"):
         run(folder, tmp_path / "none", train_only="nowhere*")
+
+
+@pytest.mark.parametrize(
+    ("others", "reason"),
+    [
+        ({"group": "event", "time": "when"}, "group and time exclude each other"),
+        ({"time_format": "%Y"}, "time_format is of the column time"),
+        ({"time": "when", "time_format": "mixed"}, "time_format"),
+        ({"held_out": ["a"]}, "held_out names groups"),
+        ({"disaster": [1]}, None),
+        ({"disaster": [1, 0]}, "disaster and not_disaster both have 0"),
+        ({"validation": 0.5, "test": 0.5}, "validation . test must be below 1"),
+    ],
+)
+def test_params_that_contradict_each_other(others: dict[str, object], reason: str | None) -> None:
+    if reason is None:
+        assert settings("in.csv", **others).disaster == ["1"]
+        return
+    with pytest.raises(ValidationError, match=reason):
+        settings("in.csv", **others)

@@ -4,9 +4,7 @@ gcloud reaches them as it would through a company's proxy that opens TLS, so eve
 for is met here, and nothing gets out.
 """
 
-import base64
 import datetime
-import hashlib
 import json
 import re
 import ssl
@@ -39,53 +37,27 @@ NAMES = (
 )
 
 
-class RefusedError(Exception):
-    """An API's error."""
-
-    def __init__(self, status: int, message: str, reason: str = "") -> None:
-        super().__init__(message)
-        self.status, self.reason = status, reason
+class MissingError(Exception):
+    """There is no such thing."""
 
 
 @dataclass
 class GoogleCloud:
-    """What the APIs hold, were asked, and shall refuse."""
+    """What the APIs hold, and were asked."""
 
     environment: dict[str, str] = field(default_factory=dict)
     held: dict[str, Json] = field(default_factory=dict)  # by host and path
     policies: dict[str, Json] = field(default_factory=dict)
     services: set[str] = field(default_factory=set)  # the enabled ones
     requests: list[tuple[str, str, Json]] = field(default_factory=list)  # method, URL, body
-    # Messages by method and a part of the URL.
-    refusals: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
-    refuse_times: int = 1000
-    objects: dict[str, bytes] = field(default_factory=dict)  # by bucket and name
-    service_url: str = "https://disaster-tweets.example"  # of Cloud Run
-    tag_url: str = "https://candidate.example"  # of its revisions that have a tag
-    zones: tuple[str, ...] = ()  # that have T4s
-    prints: list[str] = field(default_factory=list)  # what VMs print, look by look
-    predicts: Json = field(default_factory=dict)  # what a Vertex AI endpoint answers
-
-    def hold_secret(self, name: str, value: str, version: str = "1") -> None:
-        data = {"data": base64.b64encode(value.encode()).decode()}
-        folder = f"projects/my-project/secrets/{name}/versions"
-        held = {"name": f"{folder}/{version}", "payload": data, "state": "ENABLED"}
-        self.held[f"secretmanager/{folder}/latest"] = held
-
-    def hold_object(self, bucket: str, name: str, content: bytes) -> None:
-        self.objects[f"{bucket}/{name}"] = content
 
     def changes(self) -> list[str]:
         """Name what was asked to change: method and URL."""
         reads = ("GET", "HEAD")
         return [f"{m} {u}" for m, u, _ in self.requests if m not in reads and ":get" not in u]
 
-    def answer(self, method: str, url: str, body: Json) -> Json | bytes:
+    def answer(self, method: str, url: str, body: Json) -> Json:
         self.requests.append((method, url, body))
-        for (of, part), (status, message) in self.refusals.items():
-            if of == method and part in url and self.refuse_times > 0:
-                self.refuse_times -= 1
-                raise RefusedError(status, message)
         address, _, query = url.partition("?")
         asked = dict(urllib.parse.parse_qsl(query))
         address, _, verb = address.partition(":")
@@ -103,19 +75,6 @@ class GoogleCloud:
         if path.startswith("cloudresourcemanager/projects/"):
             name = path.rpartition("/")[2]
             return {"projectId": name, "projectNumber": NUMBER, "name": f"projects/{NUMBER}"}
-        if path.endswith(f"/services/{path.rpartition('/')[2]}") and method in ("PUT", "PATCH"):
-            self.held[path] = self.deployed(path, {**self.held[path], **body})
-            return self.held[path]
-        if found := re.fullmatch(r"storage/b/(.+)/o/(.+)", path):
-            return self.of_objects(method, found[1], urllib.parse.unquote(found[2]), asked)
-        if "/aggregated/" in path:
-            return self.of_all_zones(path.rpartition("/")[2])
-        if path.endswith("/serialPort"):
-            return self.of_serial_port(path.removesuffix("/serialPort"))
-        if host.endswith("-aiplatform.googleapis.com") and verb:
-            return self.of_vertex(path, verb, body)
-        if path.startswith("compute/") and path.count("/") <= 4 and method == "GET":
-            return {"name": path.rpartition("/")[2], "selfLink": f"https://{address}"}
         return self.of_things(method, path, verb, asked, body, f"https://{address}")
 
     def of_services(self, method: str, path: str, verb: str, body: Json) -> Json:
@@ -139,17 +98,17 @@ class GoogleCloud:
                 return self.held[path]
             under = [v for k, v in self.held.items() if k.rpartition("/")[0] == path]
             if path.count("/") % 2 == 0 and not under:
-                raise RefusedError(404, f"{path} was not found")
+                raise MissingError(f"{path} was not found")
             names = ("items", "accounts", path.rpartition("/")[2])
             return {**dict.fromkeys(names, under), "metadata": {}}
         if method in ("PATCH", "PUT") or verb == "undelete":
             if path not in self.held:
-                raise RefusedError(404, f"{path} was not found")
+                raise MissingError(f"{path} was not found")
             self.held[path] = merged(self.held[path], body)
             return self.done(path, self.held[path])
         if method == "DELETE":
             if path not in self.held:
-                raise RefusedError(404, f"{path} was not found")
+                raise MissingError(f"{path} was not found")
             for key in [k for k in self.held if k == path or k.startswith(f"{path}/")]:
                 del self.held[key]
             return self.done(path, {})
@@ -164,16 +123,13 @@ class GoogleCloud:
         if "accountId" in body:
             name = f"{name}@{path.split('/')[2]}.iam.gserviceaccount.com"
         key = f"{path}/{name.rpartition('/')[2]}"
-        if key in self.held:
-            raise RefusedError(409, f"{key} already exists")
+        assert key not in self.held, "it exists already"
         inner = [v for v in body.values() if isinstance(v, dict)] if "accountId" in body else []
         inner += [body["role"]] if "role" in body and "roleId" in body else []
         thing = {**body, **(inner[0] if inner else {})}
         thing |= {"name": key.partition("/")[2], "selfLink": f"{link}/{name}", "email": name}
         if path.endswith("/versions"):  # of a secret
             thing |= {"state": "ENABLED", "clientSpecifiedPayloadChecksum": True}
-        if body.get("kind") == "Service":
-            thing = self.deployed(key, body)
         if body.get("kind") == "Job":  # of Cloud Run
             ready = [{"type": "Ready", "status": "True"}]
             stamps = {"generation": 1, "resourceVersion": "1"}
@@ -182,123 +138,12 @@ class GoogleCloud:
         self.held[key] = thing
         return self.done(key, thing)
 
-    def of_objects(
-        self, method: str, bucket: str, name: str, asked: dict[str, str]
-    ) -> Json | bytes:
-        key = f"{bucket}/{name}"
-        if key not in self.objects:
-            raise RefusedError(404, f"{key} was not found")
-        if method == "DELETE":
-            del self.objects[key]
-            return {}
-        content = self.objects[key]
-        if asked.get("alt") == "media":
-            return content
-        digest = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
-        size = str(len(content))
-        link = f"https://storage.googleapis.com/download/storage/v1/b/{bucket}/o/"
-        return {
-            "bucket": bucket,
-            "name": name,
-            "size": size,
-            "md5Hash": digest,
-            "generation": "1",
-            "mediaLink": f"{link}{urllib.parse.quote(name, safe='')}?alt=media",
-        }
-
-    def of_all_zones(self, kind: str) -> Json:
-        if kind == "acceleratorTypes":
-            found = [{"name": "nvidia-tesla-t4", "zone": f"zones/{zone}"} for zone in self.zones]
-        else:
-            here = [key for key in self.held if "/instances/" in key]
-            found = [
-                {"name": key.split("/")[-1], "zone": f"zones/{key.split('/')[-3]}"} for key in here
-            ]
-        return {"items": {"zones/all": {kind: found}}}
-
-    def of_serial_port(self, instance: str) -> Json:
-        """Say what a VM prints next; once it has nothing to say, it is gone."""
-        if instance not in self.held:
-            raise RefusedError(404, f"{instance} was not found")
-        if not self.prints:
-            del self.held[instance]
-            raise RefusedError(404, f"{instance} was not found")
-        return {"contents": self.prints.pop(0), "next": str(len(self.requests))}
-
-    def of_vertex(self, path: str, verb: str, body: Json) -> Json:
-        if verb == "upload":
-            kinds = {"supportedDeploymentResourcesTypes": ["DEDICATED_RESOURCES"]}
-            return self.create(path, {}, body["model"] | kinds, "")
-        if verb in ("predict", "rawPredict"):
-            return self.predicts
-        endpoint = self.held[path]
-        models = endpoint.setdefault("deployedModels", [])
-        if verb == "deployModel":
-            key = str(len(self.requests))
-            models.append({**body["deployedModel"], "id": key})
-            split = body.get("trafficSplit", {"0": 100})
-            endpoint["trafficSplit"] = {key if k == "0" else k: v for k, v in split.items()}
-        else:
-            assert verb == "undeployModel"
-            key = body["deployedModelId"]
-            share = endpoint["trafficSplit"].pop(key, 0)
-            assert not share or len(models) == 1, "it still has traffic"
-            models[:] = [each for each in models if each["id"] != key]
-        return self.done(path, endpoint)
-
-    def deployed(self, key: str, service: Json) -> Json:
-        """Bring a service of Cloud Run to the state that it asks for, at once."""
-        folder, name = key.partition("/services/")[0], key.rpartition("/")[2]
-        revisions = [k for k in self.held if k.startswith(f"{folder}/revisions/")]
-        template = service["spec"]["template"]
-        labels = {**template["metadata"].get("labels", {}), "serving.knative.dev/service": name}
-        newest = self.held[revisions[-1]] if revisions else {}
-        same = newest.get("spec") == template["spec"] and newest["metadata"]["labels"] == labels
-        if not same:
-            made = f"{name}-{len(revisions) + 1:05d}"
-            stamp = f"2026-01-01T00:00:{len(revisions):02d}Z"
-            metadata: Json = {"name": made, "namespace": "my-project", "creationTimestamp": stamp}
-            metadata["labels"] = labels
-            revisions.append(f"{folder}/revisions/{made}")
-            revision = {"kind": "Revision", "metadata": metadata, "spec": template["spec"]}
-            self.held[revisions[-1]] = revision
-        last = revisions[-1].rpartition("/")[2]
-        traffic = [
-            {"revisionName": last, **t} | ({"url": self.tag_url} if "tag" in t else {})
-            for t in service["spec"].get("traffic", [{"latestRevision": True, "percent": 100}])
-        ]
-        ready = ("Ready", "ConfigurationsReady", "RoutesReady")
-        generation = service["metadata"].get("generation", 0) + 1
-        stamps = {"generation": generation, "resourceVersion": str(generation)}
-        status = {
-            "observedGeneration": generation,
-            "conditions": [{"type": kind, "status": "True"} for kind in ready],
-            "latestCreatedRevisionName": last,
-            "latestReadyRevisionName": last,
-            "url": self.service_url,
-            "traffic": traffic,
-        }
-        return {**service, "metadata": {**service["metadata"], **stamps}, "status": status}
-
     def done(self, path: str, thing: Json) -> Json:
         """Say that it is done, as an operation where the API has those."""
         api = path.partition("/")[0]
-        if api == "compute":
-            return {
-                "kind": "compute#operation",
-                "name": "operation",
-                "status": "DONE",
-                "progress": 100,
-                "selfLink": f"https://compute.googleapis.com/compute/v1/{path.partition('/')[2]}",
-                "targetLink": f"https://compute.googleapis.com/compute/v1/{path.partition('/')[2]}",
-                "operationType": "insert",
-                "zone": f"https://compute.googleapis.com/compute/v1/projects/{'/'.join(path.split('/')[2:5])}",
-            }
         if api == "artifactregistry" or "workloadIdentityPools" in path:
             place = "/".join(path.split("/")[1:5])
             return {"name": f"{place}/operations/1", "done": True, "response": thing}
-        if api.endswith("aiplatform") and "/customJobs" not in path:
-            return {"name": f"{thing['name']}/operations/1", "done": True, "response": thing}
         return thing
 
 
@@ -333,10 +178,10 @@ class Handler(BaseHTTPRequestHandler):
                 json.loads(raw) if raw.startswith(b"{") else {"raw": raw.decode(errors="replace")}
             )
             status, content = 200, self.cloud.answer(self.command, self.host + self.path, body)
-        except RefusedError as error:
-            reason = {"code": error.status, "message": str(error), "status": error.reason}
-            status, content = error.status, {"error": reason}
-        text = content if isinstance(content, bytes) else json.dumps(content).encode()
+        except MissingError as error:
+            reason = {"code": 404, "message": str(error), "status": "NOT_FOUND"}
+            status, content = 404, {"error": reason}
+        text = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))

@@ -1,0 +1,24 @@
+"""One answer to one tweet: the fields that serve's log and score write and that monitor reads."""
+
+from typing import NamedTuple
+
+from locked.labels import Label
+
+SCHEMA = 1  # of a line of the log; it changes when a field's meaning does
+SCORED = ("label", "probability", "model")  # the fields that score adds to the rows of a table
+
+
+class Answer(NamedTuple):
+    """A tweet's answer as a line of the log holds it; the field names are the JSON keys."""
+
+    id: str
+    time: str  # ISO 8601, in UTC
+    model: str  # the version
+    label: Label
+    probability: float  # P(disaster)
+    features: dict[str, float | None]  # by locked.features.FEATURES
+    rate: float = 1.0  # share of the tweets that are logged
+    ms: float | None = None  # milliseconds from the request's arrival to its answer
+    hash: str | None = None  # equal for tweets with the same words; None without a key
+    text: str | None = None  # only where the log may hold texts
+    schema: int = SCHEMA

@@ -1,0 +1,67 @@
+"""Tables in Parquet; columns keep their types."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from reader.format import Format
+from reader.table import Chunk, Refuse, Table, as_input, numbered
+from reader.whole import PATHS
+
+
+class Parquet(Table):
+    """A Parquet file."""
+
+    def __init__(self, path: Path, name: str, form: Format) -> None:
+        self.path = path
+        with as_input(name), pq.ParquetFile(path) as file:
+            self.names = file.schema_arrow.names
+            leaves = {file.schema.column(i).path for i in range(len(file.schema))}
+        super().__init__(name, self.names, {"format": "Parquet"}, form)
+        self.whole += [path for path in PATHS if path in leaves and path not in self.whole]
+
+    def _chunks(self, columns: list[str], refuse: Refuse | None, most: int) -> Iterator[Chunk]:
+        done = 0
+        paths = [column for column in columns if column not in self.columns]
+        pairs = zip(self.names, numbered(self.names), strict=True)
+        names = [name for name, column in pairs if column in columns]
+        with as_input(self.name), pq.ParquetFile(self.path) as file:
+            size = self.path.stat().st_size
+            self.position = lambda: size * done // max(1, file.metadata.num_rows)
+            for batch in file.iter_batches(most, columns=list(dict.fromkeys(names + paths))):
+                numbers = np.arange(done + 1, done + 1 + len(batch))
+                table = pyarrow.Table.from_batches([batch])
+                table = table.rename_columns(numbered(table.column_names))
+                for path in paths:
+                    first, *rest = path.split(".")
+                    table = table.append_column(path, pc.struct_field(table[first], rest))
+                table = table.select(columns)
+                if broken := _broken(table):
+                    for row, reason in broken.items():
+                        self.refused(refuse, int(numbers[row]), reason)
+                    whole = np.setdiff1d(np.arange(len(table)), [*broken])
+                    numbers, table = numbers[whole], table.take(whole)
+                yield Chunk(numbers, table)
+                done += len(batch)
+
+
+def _broken(table: pyarrow.Table) -> dict[int, str]:
+    """Return the rows with strings that are not UTF-8, and the reason to refuse each."""
+    reasons = dict[int, str]()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not _is_sound(column):
+            rows = [row for row in range(len(column)) if not _is_sound(column.take([row]))]
+            reasons |= dict.fromkeys(rows, f"{name} is not UTF-8")
+    return dict(sorted(reasons.items()))
+
+
+def _is_sound(column: pyarrow.ChunkedArray) -> bool:
+    try:
+        column.validate(full=True)
+    except pyarrow.ArrowInvalid:
+        return False
+    return True

@@ -1,0 +1,206 @@
+"""What no hook of .pre-commit-config.yaml knows of the files that clouds and GitHub read."""
+
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from deploy.google import GoogleProject
+from deploy.setup.steps import next_steps
+from experiments.fetch import ARTIFACT
+from tests.conftest import ROOT
+
+yaml = YAML(typ="safe")
+WORKFLOWS = sorted((ROOT / ".github").glob("workflows/*.yml"))
+ACTIONS = sorted((ROOT / ".github").glob("actions/*/action.yml"))
+JOBS: dict[str, dict[str, Any]] = {
+    f"{path.name}: {name}": job
+    for path in WORKFLOWS
+    for name, job in yaml.load(path)["jobs"].items()
+}
+BUILD = yaml.load(ROOT / "deploy/release/cloudbuild.yaml")
+# The definition of Google's APIs that a file must follow: an API, its version, and a name.
+DEFINITIONS = {
+    "deploy/release/cloudbuild.yaml": "cloudbuild v1 Build",
+    "deploy/release/service.yaml": "run v1 Service",
+    "deploy/train/vertex-job.yaml": "aiplatform v1 GoogleCloudAiplatformV1CustomJobSpec",
+    "deploy/setup/lifecycle.json": "storage v1 Bucket.LifecycleValue",
+    "deploy/setup/dropped.yaml": "logging v2 LogMetric",
+    "deploy/setup/dashboard.yaml": "monitoring v1 Dashboard",
+    "deploy/alerts/*.yaml": "monitoring v3 AlertPolicy",
+}
+# gcloud's own modules check a file as strictly as gcloud's commands do, without a login.
+CHECK = """
+import sys
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/third_party"]
+from googlecloudsdk.api_lib.util import apis, messages
+from googlecloudsdk.core import yaml
+for line in sys.argv[2:]:
+    path, api, version, name = line.split()
+    definition = apis.GetMessagesModule(api, version)
+    for part in name.split("."):
+        definition = getattr(definition, part)
+    try:
+        messages.DictToMessageWithErrorCheck(yaml.load_path(path), definition)
+    except Exception as error:
+        print(path, error)
+"""
+
+
+def test_files_follow_the_definitions_that_gcloud_knows(tmp_path: Path) -> None:
+    if not (gcloud := shutil.which("gcloud")):
+        pytest.skip("gcloud is not installed")
+    modules = Path(gcloud).resolve().parents[1] / "lib"
+    lines = [
+        f"{path.relative_to(ROOT)} {definition}"
+        for pattern, definition in DEFINITIONS.items()
+        for path in ROOT.glob(pattern)
+    ]
+    assert len(lines) == len(DEFINITIONS) - 1 + len([*ROOT.glob("deploy/alerts/*")])
+    (tmp_path / "wrong.yaml").write_text("waitfor: [serve]\n")
+    wrong = f"{tmp_path}/wrong.yaml cloudbuild v1 BuildStep"
+    # -S: without site-packages, which have other versions of some of gcloud's modules.
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", CHECK, str(modules), *lines, wrong],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[0].startswith(str(tmp_path)), done.stdout
+    assert "waitfor" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["check rules rules.yaml", "test rules rules-test.yaml"])
+def test_prometheus_accepts_its_rules(command: str) -> None:
+    if not shutil.which("promtool"):
+        pytest.skip("promtool is not installed")
+    folder = ROOT / "deploy/prometheus"
+    done = subprocess.run(
+        ["promtool", *command.split()], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_file_is_checked() -> None:
+    """A new file for a cloud or GitHub needs a hook, a definition, or a place in this list."""
+    own = {"deploy/setup/resources.yaml", "deploy/setup/roles.yaml"}  # only deploy/setup reads them
+    tools = {"rules.yaml", "rules-test.yaml", "dashboard.json", "gpus.yaml"}
+    hooks = yaml.load(ROOT / ".pre-commit-config.yaml")["repos"][0]["hooks"]
+    patterns = [hook["files"] for hook in hooks if "files" in hook]
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    names = [
+        name
+        for name in listed.stdout.split()
+        if re.match(r"(score/)?Dockerfile|\.github/|deploy/.*\.(ya?ml|json)$", name)
+        and name not in own
+        and not name.startswith("deploy/accelerate/")  # tests/stages runs them
+        and Path(name).name not in tools
+    ]
+    assert len(names) > 15
+    checked = [re.search(pattern, name) for name in names for pattern in patterns]
+    assert any(checked)
+    unchecked = [
+        name
+        for name in names
+        if not any(re.search(pattern, name) for pattern in patterns)
+        and not any(fnmatch.fnmatch(name, pattern) for pattern in DEFINITIONS)
+    ]
+    assert unchecked == []
+
+
+def test_a_build_names_its_own_steps_and_substitutions() -> None:
+    ids = [step["id"] for step in BUILD["steps"]]
+    assert {name for step in BUILD["steps"] for name in step.get("waitFor", [])} <= {*ids, "-"}
+    used = re.findall(r"\$\{?(_\w+)", (ROOT / "deploy/release/cloudbuild.yaml").read_text())
+    assert set(used) == set(BUILD["substitutions"])
+
+
+def test_the_tests_that_a_build_leaves_out_exist() -> None:
+    (step,) = (step for step in BUILD["steps"] if step["id"] == "test")
+    left_out = re.findall(r"--deselect=(\S+)::(\S+)", " ".join(step["env"]))
+    assert len(left_out) == 2
+    for path, name in left_out:
+        assert f"def {name}(" in (ROOT / path).read_text()
+
+
+def test_scripts_of_a_build_are_well_written(tmp_path: Path) -> None:
+    scripts = [step["args"][-1] for step in BUILD["steps"] if step.get("entrypoint") == "bash"]
+    steps = [step for path in ACTIONS for step in yaml.load(path)["runs"]["steps"]]
+    scripts += [step["run"] for step in steps if "run" in step]
+    for number, script in enumerate(scripts):
+        (tmp_path / f"{number}.sh").write_text(f"set -e\n{script}")  # as they are run
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["shellcheck", "--shell=bash", *map(str, tmp_path.glob("*.sh"))],
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == ""
+
+
+def test_actions_are_pinned_to_one_commit_each() -> None:
+    uses = set(re.findall(r"uses: (.+)", text_of(*WORKFLOWS, *ACTIONS)))
+    own = {f"./{path.parent.relative_to(ROOT)}" for path in ACTIONS}
+    assert own <= uses
+    others = uses - own
+    assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each) for each in others)
+    assert len({each.partition("@")[0] for each in others}) == len(others)
+
+
+def text_of(*paths: Path) -> str:
+    return "\n".join(path.read_text() for path in paths)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_may_only_read(path: Path) -> None:
+    assert yaml.load(path)["permissions"] == {"contents": "read"}
+    assert "secrets." not in path.read_text()
+
+
+def test_only_a_job_that_logs_in_gets_an_identity() -> None:
+    for name, job in JOBS.items():
+        logs_in = any("google-cloud" in step.get("uses", "") for step in job["steps"])
+        assert (job.get("permissions", {}).get("id-token") == "write") == logs_in, name
+        assert ("vars.GOOGLE_CLOUD_PROJECT != ''" in job.get("if", "")) == logs_in, name
+
+
+def test_what_workflows_call_exists() -> None:
+    text = text_of(*WORKFLOWS, *ACTIONS, ROOT / ".ci/run")
+    tasks = set(re.findall(r"(?:^\s*|run: )make ([\w-]+)", text, re.M))
+    assert {"setup", "test", "deploy"} <= tasks
+    assert tasks <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+    commands = set(re.findall(r"python -m deploy (\w+)", text))
+    assert commands == {"images", "back"}
+    paths = set(re.findall(r"pytest (\S+)", text))
+    assert {"tests/nightly", "tests/test_images.py", "tests/score/test_beam.py"} <= paths
+    paths |= set(yaml.load(ROOT / ".github/workflows/images.yml")["on"]["pull_request"]["paths"])
+    assert [path for path in paths if not list(ROOT.glob(path))] == []
+
+
+def test_variables_are_those_that_the_set_up_prints() -> None:
+    used = set(re.findall(r"vars\.(\w+)", text_of(*WORKFLOWS))) - {"PIP_EXTRA_INDEX_URL"}
+    printed = next_steps(GoogleProject("my-project"), "1", "me/disaster-tweets")
+    assert used == set(re.findall(r"gh variable set (\w+)", printed))
+    action = text_of(*ACTIONS)
+    assert GoogleProject("${{ inputs.project }}").account("deploy") in action
+    assert f"gs://{GoogleProject('$PROJECT').bucket}/dvc" in action
+
+
+def test_the_tag_of_the_stage_prod_deploys() -> None:
+    (pattern,) = yaml.load(ROOT / ".github/workflows/deploy.yml")["on"]["push"]["tags"]
+    assert fnmatch.fnmatch(f"{ARTIFACT}#prod#12", pattern)
+    for other in (f"{ARTIFACT}#dev#1", f"{ARTIFACT}@v0.0.1", f"{ARTIFACT}#prod!#2"):
+        assert not fnmatch.fnmatch(other, pattern)

@@ -1,0 +1,123 @@
+"""JSON as people have it: lines, arrays, pages of an API, an archive."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from common.errors import InputError
+from reader.format import Format
+from tests.reader.reading import FORM, read, refusals
+
+A, B = {"id": "1", "text": "fire"}, {"id": "2", "text": "cake"}
+PAGE = {"data": [A, B], "includes": {"users": [{"id": "1"}]}, "meta": {"result_count": 2}}
+LAYOUTS = {
+    "lines": f"{json.dumps(A)}\n{json.dumps(B)}\n",
+    "an array": json.dumps([A, B]),
+    "a pretty array": json.dumps([A, B], indent=2),
+    "an array, an object a line": f"[{json.dumps(A)},\n{json.dumps(B)}]",
+    "pretty objects": f"{json.dumps(A, indent=1)}\n{json.dumps(B, indent=1)}",
+    "a page": json.dumps(PAGE),
+    "a pretty page": json.dumps(PAGE, indent=2),
+    "pages, the last one empty": f"{json.dumps(PAGE)}\n" + '{"meta": {"result_count": 0}}\n',
+    "a stream": "\r\n\r\n".join(json.dumps({"data": t, "matching_rules": []}) for t in (A, B)),
+    "a search of v1.1": json.dumps({"statuses": [A, B], "search_metadata": {}}),
+    "an archive": f"window.YTD.tweets.part0 = {json.dumps([{'tweet': A}, {'tweet': B}], indent=2)}",
+    "joined files with marks": f"\ufeff{json.dumps(A)}\n\ufeff{json.dumps(B)}\n",
+    "joined pretty files with marks": f"\ufeff{json.dumps([A], indent=1)}\n\ufeff{json.dumps([B])}",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(tmp_path: Path, layout: str) -> None:
+    (tmp_path / "in").write_text(LAYOUTS[layout])
+    assert read(tmp_path / "in")[1] == [("1", "fire"), ("2", "cake")]
+
+
+def test_a_key_of_a_page_may_be_a_column(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text('{"data": "fire", "meta": 1}\n{"data": "cake"}\n')
+    assert read(tmp_path / "in", Format("data"))[1] == [("fire", "1"), ("cake", None)]
+    assert read(tmp_path / "in")[1] == [("fire", "1"), ("cake", None)]
+
+
+CUT = "Buses leave from the…"
+WHOLE = "Buses leave from the stadium"
+
+
+@pytest.mark.parametrize(
+    ("others", "text"),
+    [
+        ({"text": CUT, "full_text": WHOLE}, WHOLE),
+        ({"text": f"{CUT} https://t.example/x", "extended_tweet": {"full_text": WHOLE}}, WHOLE),
+        ({"text": "Buses leave from...", "note_tweet": {"text": WHOLE}}, WHOLE),
+        ({"text": f"RT @a: {CUT}", "retweeted_status": {"full_text": WHOLE}}, f"RT @a: {WHOLE}"),
+        ({"text": None, "full_text": WHOLE}, WHOLE),
+        ({"text": CUT, "full_text": "Trains leave from the stadium"}, CUT),
+        ({"text": "Buses leave", "full_text": WHOLE}, "Buses leave"),  # not cut: it is a summary
+        ({"text": CUT, "full_text": 7}, CUT),
+        ({"text": CUT, "extended_tweet": None}, CUT),
+    ],
+)
+def test_the_whole_text_is_taken(tmp_path: Path, others: dict[str, object], text: str) -> None:
+    (tmp_path / "in").write_text(f"{json.dumps(others)}\n{json.dumps(A)}\n")
+    about, rows = read(tmp_path / "in")
+    assert rows[0][0] == text
+    if text != CUT:
+        assert about["whole_texts"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_values_and_encodings(tmp_path: Path, encoding: str) -> None:
+    objects = [
+        {"id": 1234567890123456789, "text": "smoke\u2028 over", "target": 1},
+        {"id": None, "target": True, "user": {"name": "x"}, "text": "hi"},
+    ]
+    (tmp_path / "in").write_bytes(("\n".join(map(json.dumps, objects)) + "\n\n").encode(encoding))
+    about, rows = read(tmp_path / "in")
+    assert about["format"] == "JSON lines"
+    assert about["encoding"].startswith(encoding)
+    assert rows == [
+        ("1234567890123456789", "smoke\u2028 over", "1", None),
+        (None, "hi", "true", '{"name": "x"}'),
+    ]
+
+
+def test_broken_lines_are_refused(tmp_path: Path) -> None:
+    lines = ['{"text": "fire"', '{"text": "a"}', "7", '{"text": 7}', '{"text": {"a": 1}}']
+    lines += ["", "[" * 100_000, '{"text": "\\ud800"}', '{"Text": "b", "text": "c"}']
+    (tmp_path / "in").write_text("\n".join(lines))
+    numbers, refused = refusals(tmp_path / "in")
+    assert numbers == [2, 8]
+    assert {number: reason[:24] for number, reason in refused} == {
+        1: "not JSON: Expecting ',' ",
+        3: "no JSON object but '7'",
+        4: "text is no string (got 7",
+        5: "text is no string (got {",
+        6: "not JSON: maximum recurs",
+        7: "half a character (a lone",
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('[{"text": "a"},\n{"text": ', "not JSON: Expecting value: line 2"),
+        ("[]", "no JSON object in it is a tweet"),
+        ('{"meta": {"result_count": 0}}', "no JSON object in it is a tweet"),
+        (json.dumps({str(i): "a" for i in range(10_001)}), "more than 10000 different keys"),
+        ('{"doc_id": "x", "": "WARNING! DO NOT EDIT"}', "a shortcut to a Google document"),
+    ],
+)
+def test_other_json_is_named(tmp_path: Path, content: str, reason: str) -> None:
+    (tmp_path / "in").write_text(content)
+    with pytest.raises(InputError, match=f"/in: .*{reason}"):
+        read(tmp_path / "in", FORM)
+
+
+def test_a_document_too_long_for_memory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reader.json_table.MOST_CHARACTERS", 50)
+    (tmp_path / "in").write_text(json.dumps([A, B], indent=2))
+    with pytest.raises(InputError, match=r"too long for JSON of several lines; .* jq -c '.\[\]'"):
+        read(tmp_path / "in")

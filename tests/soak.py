@@ -1,0 +1,83 @@
+"""Runs all tests several times, each time in a fresh clone and in other circumstances.
+
+    python -m tests.soak [plain busy reversed random home user ...]
+
+A test that fails here once depends on chance, load, order, the home folder or the user. The status
+is 0 if every run passes. `home` and `user` run as another user, so they need root.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.conftest import AS_NOBODY, NOBODY, ROOT, lend_environment
+
+NAMES = ("plain", "busy", "reversed", "random", "home", "user")
+BUSY = "while :; do :; done"
+AS_USER = ("home", "user")
+
+
+def prepare(name: str, folder: Path) -> list[str]:
+    """Make a clone with a home of its own; return the command that runs its tests."""
+    clone, home, temporary = folder / "clone", folder / "home", folder / "tmp"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    lend_environment(clone)
+    home.mkdir()
+    temporary.mkdir()
+    folder.chmod(0o755)
+    if name in AS_USER:
+        for path in (clone, temporary, home, *clone.rglob("*")):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    if name == "home":
+        home.chmod(0o555)
+    order = {"reversed": "reversed", "random": str(time.time_ns())}.get(name, "")
+    variables = {
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        "LOGNAME": "somebody",
+        "TEST_ORDER": order,
+    }
+    user = AS_NOBODY if name in AS_USER else ()
+    return [*user, "env", *(f"{key}={value}" for key, value in variables.items()), "make", "test"]
+
+
+def run(name: str) -> bool:
+    """Run all tests in one circumstance; return whether they pass."""
+    folder = Path(tempfile.mkdtemp(prefix=f"soak-{name}-"))
+    command = prepare(name, folder)
+    log = folder / "log"
+    processes = [subprocess.Popen(["sh", "-c", BUSY]) for _ in range(2 if name == "busy" else 0)]
+    began = time.monotonic()
+    try:
+        with log.open("wb") as output:
+            status = subprocess.run(
+                command, cwd=folder / "clone", stdout=output, stderr=output, check=False
+            ).returncode
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    last = (log.read_text(errors="replace").splitlines() or [""])[-1]
+    order = next(part for part in command if part.startswith("TEST_ORDER="))
+    print(f"{name} {order}: status {status}, {time.monotonic() - began:.0f} s: {last}", flush=True)
+    if status:
+        print(f"{name}: the whole output is in {log}", flush=True)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return status == 0
+
+
+def main() -> None:
+    """Run what the command line names, or all."""
+    names = sys.argv[1:] or list(NAMES)
+    if unknown := set(names) - {*NAMES}:
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}")
+    sys.exit(1 if [name for name in names if not run(name)] else 0)
+
+
+if __name__ == "__main__":
+    main()
