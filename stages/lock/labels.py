@@ -12,6 +12,7 @@ from locked.labels import LABELS
 from reader.canonical import canonical_texts
 from stages.evaluate.metrics import Truth
 
+UNLABELLED = ("", "unsure")
 LEAST = 10  # labelled tweets
 LEAST_OF_CLASS = 2  # so that one can be held out
 
@@ -26,9 +27,10 @@ class Labelled:
 
 
 def read_labels(path: Path) -> Labelled:
-    """Return the tweets of a CSV with the columns id, text, label and, optionally, drawn.
+    """Return the tweets of a CSV with the columns text, label and, optionally, drawn.
 
-    A row without a label is left out. `drawn` is the probability with which the tweet was drawn;
+    A label is disaster (or 1) or not_disaster (or 0); a row without one (or with unsure) is left
+    out. `drawn` is the probability with which the tweet was drawn;
     a tweet weighs 1 / drawn. The same tweet with the same label counts once.
 
     Raises:
@@ -37,7 +39,7 @@ def read_labels(path: Path) -> Labelled:
 
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(
             f"lock.labels: {path} does not exist. Put the CSV there, or set null"
@@ -46,8 +48,8 @@ def read_labels(path: Path) -> Labelled:
         raise InputError(f"{path} is not a CSV in UTF-8: {error}") from error
     if missing := {"text", "label"} - set(table.columns):
         raise InputError(f"{path}: no column {', '.join(sorted(missing))}")
-    table = table[table["label"].str.strip() != ""]
-    label = table["label"].str.strip()
+    table = table[~table["label"].str.strip().isin(UNLABELLED)]
+    label = table["label"].str.strip().replace({"0": LABELS[0], "1": LABELS[1]})
     _refuse(path, ~label.isin(LABELS), table["label"], f"label must be {' or '.join(LABELS)}")
     drawn = pd.to_numeric(table.get("drawn", pd.Series("1", table.index)), errors="coerce")
     _refuse(path, ~drawn.between(0, 1, "right"), drawn, "drawn must be above 0 and at most 1")

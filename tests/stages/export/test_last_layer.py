@@ -31,7 +31,7 @@ def test_another_layer_answers_by_its_weights(pipeline: Project, tmp_path: Path)
     folder = pipeline.folder / "models/network"
     model = onnx.load(folder / "network.onnx")
     vectors = vector_network(folder, 64, Compute(exact=True, threads=2)).uncalibrated(TEXTS)[:, 1:]
-    weight = np.random.default_rng(0).normal(0, 1, vectors.shape[1])
+    weight = np.random.default_rng(0).normal(0, 1, (vectors.shape[1],))
     changed = with_last_layer(model, LastLayer(last_layer(model).vector, weight, -0.25))
     onnx.save(changed, tmp_path / "network.onnx")
     tokenizer = (folder / "tokenizer.json").read_text()

@@ -18,7 +18,7 @@ def read(tmp_path: Path, rows: list[str], header: str = "id,text,label") -> tupl
 
 
 def test_each_tweet_counts_once_and_unlabelled_ones_do_not(tmp_path: Path) -> None:
-    again = ["90,RT @someone: Tweet number x!,disaster", "91,not yet seen,"]
+    again = ["90,RT @someone: Tweet number x!,1", "91,not yet seen,"]
     disasters, weights = read(tmp_path, ROWS + again)
     assert (disasters, weights) == (6, [1.0] * 12)
 
