@@ -13,6 +13,7 @@ line is wrong.
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
@@ -57,6 +58,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         one.add_argument("--output", type=Path, default=Path(default[name]))
         if name == "review":
             one.add_argument("--n", type=_positive, default=100, help="tweets to draw")
+            one.add_argument(
+                "--near-threshold",
+                action="store_true",
+                help="draw doubtful answers more often; `drawn` holds each probability",
+            )
     if not arguments or arguments[0] not in (*COMMANDS, "-h", "--help"):
         arguments = ["report", *arguments]
     return parser.parse_args(arguments)
@@ -66,7 +72,7 @@ def write_report(chosen: argparse.Namespace) -> int:
     """Write report.json and report.html; return the exit status."""
     models = [report.load(folder) for folder in chosen.model]
     logs, lines = read(chosen.logs, chosen.since, chosen.until)
-    judged, reviewed = Lines(), read_reviewed(chosen.reviewed)
+    judged, reviewed = Lines(), read_reviewed(chosen.reviewed, logs)
     verdicts = read_feedback(chosen.feedback, judged)
     made = report.build(logs, lines, models, verdicts, judged, reviewed, chosen.prepared)
     chosen.output.mkdir(parents=True, exist_ok=True)
@@ -76,10 +82,10 @@ def write_report(chosen: argparse.Namespace) -> int:
         draft.write_text(page(made), encoding="utf-8")
     verdict = report.top(made)["verdict"]
     print(f"{verdict['word']}: {verdict['reason']} {verdict['advice']}")
-    for whose in ("reviewed", "volunteered"):
-        given = report.top(made)[whose]
-        if given["unknown"]:
-            print(f"{whose}: {given['unknown']} of {given['given']} are of no answer of these days")
+    for name in ("labels", "volunteered"):
+        counts = report.top(made)[name]
+        if counts["unknown"]:
+            print(f"{name}: {counts['unknown']} of {counts['given']} match no answer of these days")
     print(chosen.output / "report.html")
     return report.status(made)
 
@@ -87,8 +93,9 @@ def write_report(chosen: argparse.Namespace) -> int:
 def write_sample(chosen: argparse.Namespace) -> int:
     """Write a sample to be labelled."""
     log = _log(chosen)
-    drawn = review.draw(chosen.logs, log, chosen.n, chosen.output)
-    print(f"{chosen.output}: {drawn} tweets; fill in `label` (1 reports a disaster, 0 does not)")
+    number = review.draw(log, chosen.n, chosen.output, chosen.near_threshold)
+    print(f"{chosen.output}: {number} tweets; fill in `label` (1 reports a disaster, 0 does not)")
+    print(f"{review.page_of(chosen.output)}: or label them in this page, a key a tweet")
     return 0
 
 
@@ -98,16 +105,17 @@ def write_harvest(chosen: argparse.Namespace) -> int:
         raise InputError("name labels with --reviewed or --feedback")
     chosen.since = chosen.since or date.min  # a label may be of any day
     log = _log(chosen)
-    verdicts, reviewed = read_feedback(chosen.feedback, Lines()), read_reviewed(chosen.reviewed)
-    counts = harvest.harvest(chosen.logs, log, verdicts, reviewed, chosen.prepared, chosen.output)
-    print(f"{chosen.output}: {harvest.said(counts)}")
+    verdicts = read_feedback(chosen.feedback, Lines())
+    reviewed = read_reviewed(chosen.reviewed, {log.model: log})
+    counts = harvest.harvest(log, verdicts, reviewed, chosen.prepared, chosen.output)
+    print(f"{chosen.output}:", *(f"{name}={value}" for name, value in asdict(counts).items()))
     if counts.to_review:
         print(f"{harvest.to_review(chosen.output)}: readers' tweets, to be labelled first")
     return 0
 
 
 def _log(chosen: argparse.Namespace) -> Log:
-    """Read what the first model named answered."""
+    """Return the answers of the first model named."""
     version = report.load(chosen.model[0]).version
     logs, _ = read(chosen.logs, chosen.since, chosen.until)
     if version not in logs:

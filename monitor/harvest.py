@@ -1,13 +1,12 @@
-"""Labelled live tweets as a source for the next training.
+"""Writes labelled live tweets as a source for the next training; trains nothing itself.
 
-What readers say counts only once a reviewer has confirmed it: their tweets go to a file of their
-own, to be labelled. Nothing is trained from here.
+A reader's verdict counts only once a reviewer has confirmed it: these tweets go to a file of their
+own, to be labelled.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.parquet as pq
@@ -15,8 +14,8 @@ import pyarrow.parquet as pq
 from common.atomic import new_file
 from common.errors import InputError
 from monitor import review
-from monitor.labels import join_feedback, join_reviewed
-from monitor.window import Log, find
+from monitor.labels import FEEDBACK, RANDOM, join_feedback, join_reviewed
+from monitor.window import Log
 from reader.canonical import canonical_texts
 
 SPLITS = ("train", "validation", "test")
@@ -39,7 +38,6 @@ class Harvest:
 
 
 def harvest(
-    places: list[str],
     log: Log,
     feedback: pd.DataFrame,
     reviewed: pd.DataFrame,
@@ -57,27 +55,28 @@ def harvest(
     """
     counts = Harvest()
     known, tested = _known(prepared)
-    found = join_reviewed(log, reviewed)
-    rows = find(places, log.ids[found.rows]).assign(target=found.targets)
-    drawn = reviewed.set_index("id")["drawn"]
-    rows["labelled_by"] = "reviewer, drawn by " + rows["id"].map(drawn)
+    labelled = join_reviewed(log, reviewed)
+    rows = log.lines(labelled.rows).assign(target=labelled.targets)
+    reviewed_ids = rows["id"]
+    drawn = reviewed[reviewed["model"] == log.model].set_index("row")["drawn"]
+    rows["labelled_by"] = [f"reviewer, drawn by {drawn[row]}" for row in rows.index]
     rows = _new(rows, known, tested, counts)
-    ours = rows["labelled_by"].str.endswith("random")
-    cap = _cap(len(known) + int(ours.sum()))
-    rest = rows[~ours].sample(frac=1, random_state=SEED)
-    counts.over_cap = max(0, len(rest) - cap)
-    rows = pd.concat([rows[ours], rest[:cap]])
+    is_random = drawn.reindex(rows.index) == RANDOM
+    cap = _cap(len(known) + int(is_random.sum()))
+    volunteered = rows[~is_random].sample(frac=1, random_state=SEED)
+    counts.over_cap = max(0, len(volunteered) - cap)
+    rows = pd.concat([rows[is_random], volunteered[:cap]])
     counts.taken = len(rows)
 
-    verdicts = join_feedback(log, feedback[~feedback["id"].isin(reviewed["id"])])
-    waiting = find(places, log.ids[verdicts.rows])
+    verdicts = join_feedback(log, feedback[~feedback["id"].isin(reviewed_ids)])
+    waiting = log.lines(verdicts.rows)
     waiting = _new(waiting, known | set(canonical_texts(rows["text"])), tested, counts)
-    waiting = waiting.sample(frac=1, random_state=SEED)[: max(0, cap - len(rest))]
+    waiting = waiting.sample(frac=1, random_state=SEED)[: max(0, cap - len(volunteered))]
     counts.to_review = len(waiting)
-    counts.unknown = found.unknown + verdicts.unknown
+    counts.unknown = labelled.unknown + verdicts.unknown
     if len(waiting):
-        ids = waiting.index.to_numpy(dtype=np.uint64)
-        review.write(places, ids, "feedback", to_review(output))
+        drawn_by = [FEEDBACK] * len(waiting)
+        review.write(log, waiting.index.to_numpy(), drawn_by, to_review(output))
     output.parent.mkdir(parents=True, exist_ok=True)
     with new_file(output) as draft:
         rows[[*COLUMNS]].to_csv(draft, index=False)
@@ -89,11 +88,6 @@ def to_review(output: Path) -> Path:
     return output.with_name(f"{output.stem}-to-review.csv")
 
 
-def said(counts: Harvest) -> str:
-    """Say what became of the labelled tweets."""
-    return " ".join(f"{name}={value}" for name, value in asdict(counts).items())
-
-
 def _cap(others: int) -> int:
     """Return how many of the readers' tweets keep to their share beside so many others."""
     return int(VOLUNTEERS / (1 - VOLUNTEERS) * others)
@@ -101,15 +95,15 @@ def _cap(others: int) -> int:
 
 def _known(prepared: Path) -> tuple[set[str], set[str]]:
     """Return the canonical texts of all prepared tweets, and those of the test split."""
-    found = {}
+    by_split = {}
     for split in SPLITS:
         path = prepared / f"{split}.parquet"
         try:
             texts = pq.read_table(path, columns=["text"])["text"]
         except (OSError, pyarrow.ArrowException) as error:
             raise InputError(f"{path}: cannot be read (`make repro` writes it): {error}") from error
-        found[split] = set(canonical_texts(texts.to_pandas()))
-    return set().union(*found.values()), found["test"]
+        by_split[split] = set(canonical_texts(texts.to_pandas()))
+    return set().union(*by_split.values()), by_split["test"]
 
 
 def _new(rows: pd.DataFrame, known: set[str], tested: set[str], counts: Harvest) -> pd.DataFrame:

@@ -1,37 +1,49 @@
-"""What people said of answers: readers' verdicts, and tweets that were drawn and reviewed."""
+"""What people said of answers: readers' verdicts, and samples that reviewers labelled."""
 
-import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow
+import pyarrow.compute as pc
 
 from common.errors import InputError
 from locked.labels import LABELS
+from monitor.exports import Row, read_rows
 from monitor.logs import SKEW, Lines, blocks
+from monitor.records import Record, records, timestamp
 from monitor.window import Log, Rows
-from reader.format import Format, fold
-from reader.open import opened
+from reader.canonical import canonical
+from reader.files import find
 
-TARGETS = {  # what a reviewer may write, or a spreadsheet make of it
-    **dict.fromkeys(("0", "0.0", "false", LABELS[0]), 0),
-    **dict.fromkeys(("1", "1.0", "true", LABELS[1]), 1),
-}
-DRAWN = ("random", "feedback")  # how a tweet came to be reviewed
-COLUMNS = ("id", "label", "drawn")
-VERDICT = "feedback"  # the message of a line of a reader's, among others on standard output
+FEEDBACK = "feedback"  # as `drawn`: a reader chose the tweet; else its probability, or "random"
+RANDOM = "random"
+LONG = 8  # characters of an id that no counter of a tool equals by chance
+NAMED = 5  # contradictions that are listed
+VERDICT = frozenset(("id", "right"))  # the fields of a reader's verdict
+
+
+class UnusedLabelsError(InputError):
+    """None of a file's labels is of an answer that the log has."""
+
+    def __init__(self, file: str, message: str) -> None:
+        super().__init__(f"{file}: {message}")
+        self.file = file
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Predictions of a log whose answer is known: two arrays of equal length."""
+    """Predictions of a log whose answer is known: arrays of equal length."""
 
     rows: Rows
     targets: npt.NDArray[np.int8]
-    given: int = 0  # labels, joined or not
-    unknown: int = 0  # no prediction of these days has their id, or more than one
+    weights: npt.NDArray[np.float64]  # 1 / the probability of being drawn
+    given: int = 0  # labels, whatever they are of
+    unknown: int = 0  # labels that match no prediction of these days
     contradicting: int = 0  # the client named another answer than the log does
 
     def right(self, log: Log) -> npt.NDArray[np.bool_]:
@@ -40,91 +52,205 @@ class Labelled:
 
 
 def read_feedback(places: list[str], lines: Lines) -> pd.DataFrame:
-    """Read verdicts: `right` and `label` (as the client had it) by id, the last of each.
+    """Return readers' verdicts: id, time, right, label (None without one); the last of each id.
 
     Counts all lines in `lines`.
 
     Raises:
-        InputError: a file cannot be read.
+        InputError: a file cannot be read, or most verdicts are broken.
 
     """
-    found = []
-    for path, first, block in blocks(places, "verdicts") if places else ():
-        for number, line in enumerate(block, first):
-            if line.isspace():
-                continue
+    verdicts = []
+    for path, block in blocks(places, "verdicts") if places else ():
+        for number, line in block:
             lines.read += 1
-            try:
-                if verdict := _verdict(line):
-                    found.append(verdict)
-                else:
-                    lines.others += 1
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-                lines.add_broken(f"{path}:{number}")
-    table = pd.DataFrame(found, columns=["id", "time", "label", "right"])
+            matches = list(records(line.decode("utf-8", "replace"), VERDICT))
+            if not matches:
+                lines.others += 1
+            for match in matches:
+                try:
+                    verdicts.append(_verdict(match))
+                except ValueError as error:
+                    lines.add_broken(path, number, str(error))
+    if lines.broken:
+        lines.check(places, "verdict")
+    table = pd.DataFrame(verdicts, columns=["id", "time", "right", "label"])
     return table.sort_values("time", kind="stable").drop_duplicates("id", keep="last")
 
 
-def _verdict(line: bytes) -> tuple[str, datetime, str, bool] | None:
-    """Read a reader's verdict, or None where the line is of something else."""
-    if b'"right"' not in line and b'"message"' in line:  # of millions on standard output
-        return None
-    entry = json.loads(line)
-    given = entry.get("jsonPayload", entry)  # as Cloud Logging exports it, with its time beside
-    if given.get("message", VERDICT) != VERDICT:
-        return None
-    time = datetime.fromisoformat(given.get("time") or entry["timestamp"]).astimezone(UTC)
-    if given["label"] not in LABELS or not isinstance(given["right"], bool):
-        raise ValueError("no verdict")
+def _verdict(entry: Record) -> tuple[str, datetime, bool, str | None]:
+    time = timestamp(entry["time"])
+    if time is None:
+        raise ValueError("no `time`")
     if time > datetime.now(UTC) + SKEW:
-        raise ValueError("a clock that is ahead: it would overrule all others")
-    return str(given["id"]), time, given["label"], given["right"]
+        raise ValueError("`time` is ahead of the clock: it would overrule all others")
+    if not isinstance(entry["right"], bool) or entry.get("label", LABELS[0]) not in LABELS:
+        raise ValueError("`right` or `label` is no verdict")
+    return str(entry["id"]), time, entry["right"], entry.get("label")
 
 
-def read_reviewed(places: list[str]) -> pd.DataFrame:
-    """Read reviewed samples: `target` and `drawn` by id; rows without a label are left out.
+def read_reviewed(places: list[str], logs: Mapping[str, Log]) -> pd.DataFrame:
+    """Return the labels in files, and which predictions they are of.
+
+    A label is of the prediction whose id the row has in any column, or else of the one with its
+    text, if all that have it were answered alike. `drawn` may be in another file of the tweet.
+
+    Returns:
+        file, number, target, drawn, weight, file_sha256, model and row (None, -1 for a label of
+        no prediction); a label once for each model that answered its tweet.
 
     Raises:
-        InputError: a file cannot be read, lacks a column, or has another label; names the row.
+        InputError: a file cannot be read or is of no use; two labels of a tweet differ.
 
     """
-    tables = [pd.DataFrame(columns=[*COLUMNS])]
-    for place in places:
-        with opened(place, Format("text", "label")) as file:
-            columns = [file.column(name) for name in COLUMNS]
-            for chunk in file.chunks(columns):
-                table = chunk.table.rename_columns([*COLUMNS]).to_pandas().fillna("").astype(str)
-                table = table.set_axis(chunk.numbers)
-                table["label"] = table["label"].map(fold)
-                for name, allowed in (("label", ("", *TARGETS)), ("drawn", DRAWN)):
-                    wrong = table.index[~table[name].isin(allowed)]
-                    if len(wrong):
-                        said = ", ".join(DRAWN if name == "drawn" else ("0", "1", *LABELS))
-                        raise InputError(
-                            f"{place}: data row {wrong[0]}: {name} must be one of {said} "
-                            f"(got {table.loc[wrong[0], name][:40]!r})"
-                        )
-                tables.append(table[table["label"] != ""])
-    table = pd.concat(tables)
-    table = table.assign(target=table["label"].map(TARGETS).astype("int8"))
-    return table.drop_duplicates("id", keep="last")
+    table = pd.DataFrame(columns=["file", "number", "target", "drawn", "sha256", "model", "row"])
+    files = [read_rows(file) for file in (find(places) if places else ())]
+    parts = [_matched(rows, logs) for rows in files if rows]
+    table = pd.concat([table, *parts], ignore_index=True)
+    known = table["row"] >= 0
+    tweet = ["model", "row"]
+    table.loc[known, "drawn"] = table[known].groupby(tweet)["drawn"].transform("first")
+    labelled = table[table["target"].notna()].copy()
+    for rows in files:
+        _check_use(rows, labelled, len(files))
+    _check_agreement(labelled[labelled["row"] >= 0])
+    if (lost := labelled[labelled["drawn"].isna() & (labelled["row"] >= 0)]).any(axis=None):
+        raise InputError(
+            f"{lost['file'].iloc[0]}: no column `drawn` says how each tweet came into the sample: "
+            "name the sample that `monitor review` wrote as well, --reviewed SAMPLE FILE"
+        )
+    chances = labelled["drawn"].fillna(RANDOM).replace([RANDOM, FEEDBACK], "1")
+    labelled["weight"] = 1 / pd.to_numeric(chances, errors="coerce")
+    if len(wrong := labelled[~labelled["weight"].between(1, 1e9)]):
+        first = wrong.iloc[0]
+        raise InputError(
+            f"{first['file']}: data row {first['number']}: drawn must be {RANDOM}, {FEEDBACK} or a "
+            f"probability (got {first['drawn'][:40]!r})"
+        )
+    labelled["drawn"] = labelled["drawn"].where(labelled["drawn"] == FEEDBACK, RANDOM)
+    once = labelled[(labelled["row"] < 0) | ~labelled.duplicated(tweet)]
+    return once.rename(columns={"sha256": "file_sha256"}).astype({"target": "int8", "row": "int64"})
+
+
+def _check_use(rows: list[Row], labelled: pd.DataFrame, files: int) -> None:
+    """Refuse a file without labels, or with labels of nothing in the log."""
+    if not rows:
+        return
+    file, own = rows[0].file, labelled[labelled["file"] == rows[0].file]
+    if own.empty and (files == 1 or all(row.drawn is None for row in rows)):
+        raise UnusedLabelsError(
+            file, f"none of its {len(rows)} rows has a label: write 0 or 1 in `label`"
+        )
+    if len(own) and not (own["row"] >= 0).any():
+        raise UnusedLabelsError(
+            file,
+            f"none of its {len(own)} labels matches an answer of these days, by id or by text: "
+            "name the log and the days (--since, --until) of the sample; spreadsheets spoil long "
+            "ids, so keep the column `text` too",
+        )
+
+
+def _check_agreement(labelled: pd.DataFrame) -> None:
+    """Refuse two labels of one tweet that differ."""
+    groups = labelled.groupby(["model", "row"])
+    if not len(differ := labelled[groups["target"].transform("nunique") > 1]):
+        return
+    pairs = [
+        " and ".join(f"{file} row {n}" for file, n in zip(g["file"], g["number"], strict=True))
+        for _, g in differ.groupby(["model", "row"])
+    ]
+    more = f", and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
+    raise InputError(
+        f"two labels of one tweet differ: {'; '.join(pairs[:NAMED])}{more}. Decide, and leave one"
+    )
+
+
+def _matched(rows: list[Row], logs: Mapping[str, Log]) -> pd.DataFrame:
+    """Return a file's rows with the predictions that they are of."""
+    about = [
+        {
+            "file": r.file,
+            "number": r.number,
+            "target": r.target,
+            "drawn": r.drawn,
+            "sha256": r.sha256,
+        }
+        for r in rows
+    ]
+    table = pd.DataFrame(about).astype({"target": "Int8", "drawn": object})
+    parts, is_known = [], np.zeros(len(rows), dtype=bool)
+    for log in logs.values():
+        found = _rows_of(rows, log)
+        parts.append(table.assign(model=log.model, row=found)[found >= 0])
+        is_known |= found >= 0
+    return pd.concat([*parts, table.assign(model=None, row=-1)[~is_known]])
+
+
+def _rows_of(rows: list[Row], log: Log) -> Rows:
+    """Return the prediction that each row of a file is of: (rows,), -1 for none."""
+    texts = sorted({text for row in rows for column in row.fields.values() for text in column})
+    by_id, ids = _by_best_column(rows, dict(zip(texts, log.rows(texts), strict=True)))
+    if (by_id >= 0).all() and min(map(len, ids)) >= LONG:
+        return by_id
+    by_text, _ = _by_best_column(rows, _by_text(texts, log))
+    same = by_id == by_text
+    if len(both := np.flatnonzero((by_id >= 0) & (by_text >= 0))):
+        read = [_read(log.all_texts.take(pyarrow.array(some[both]))) for some in (by_id, by_text)]
+        same[both] = pc.equal(*read).to_numpy(zero_copy_only=False)
+    return np.where((by_id >= 0) & (same | (by_text < 0)), by_id, by_text)
+
+
+def _by_best_column(rows: Sequence[Row], row_of: Mapping[str, int]) -> tuple[Rows, list[str]]:
+    """Look rows up by the values of the column that has most matches; return these values too."""
+    matches = [
+        {
+            path: hit
+            for path, texts in row.fields.items()
+            for hit in texts
+            if row_of.get(hit, -1) >= 0
+        }
+        for row in rows
+    ]
+    ((best, _),) = Counter(path for paths in matches for path in paths).most_common(1) or [("", 0)]
+    hits = [paths.get(best, "") for paths in matches]
+    return np.array([row_of.get(hit, -1) for hit in hits], dtype=np.intp), hits
+
+
+def _by_text(texts: list[str], log: Log) -> dict[str, int]:
+    """Return the prediction of each text, if all of the same text were answered alike."""
+    logged = np.flatnonzero(log.all_texts.is_valid())
+    wanted = _read(pyarrow.array(texts, pyarrow.string()))
+    at = pc.index_in(_read(log.all_texts.take(pyarrow.array(logged))), value_set=pc.unique(wanted))
+    hits = logged[at.is_valid().to_numpy(zero_copy_only=False)]
+    table = pd.DataFrame({"at": at.drop_null(), "row": hits, "disaster": log.disaster[hits]})
+    tweets = table.groupby("at").agg(row=("row", "min"), answers=("disaster", "nunique"))
+    row_of = dict(tweets.loc[tweets["answers"] == 1, "row"])
+    places = pc.index_in(wanted, value_set=pc.unique(wanted)).to_pylist()
+    return {text: row_of.get(place, -1) for text, place in zip(texts, places, strict=True)}
+
+
+def _read(texts: pyarrow.Array | pyarrow.ChunkedArray) -> pyarrow.Array:
+    """Return what each text reads as."""
+    chunked = isinstance(texts, pyarrow.ChunkedArray)
+    return canonical(texts.combine_chunks() if chunked else texts)
 
 
 def join_feedback(log: Log, verdicts: pd.DataFrame) -> Labelled:
-    """Find what verdicts are of: the answer is the log's, whatever the client says it was.
+    """Return what readers' verdicts say of a log's answers, whatever a client says these were.
 
-    Of several on one tweet the last counts, whichever request it came with.
+    Of several verdicts on one tweet the last counts, whichever request it came with.
     """
     rows = log.rows(verdicts["id"].tolist())
     known = rows >= 0
-    said = (verdicts["label"] == LABELS[1]).to_numpy(dtype=bool)
+    answers = np.array(LABELS, dtype=object)[log.disaster[rows].astype(int)] if len(rows) else []
+    same = known & (verdicts["label"].isna() | (verdicts["label"] == answers)).to_numpy(dtype=bool)
     right = verdicts["right"].to_numpy(dtype=bool)
-    same = known & (said == log.disaster[rows])
-    tweets = pd.Series(np.where(log.tweets[rows] == 0, log.ids[rows], log.tweets[rows]))
+    tweets = pd.Series(np.where(log.tweets[rows] == 0, rows, log.tweets[rows]))
     last = same & ~tweets.where(same).duplicated(keep="last").to_numpy()
     return Labelled(
         rows[last],
-        (said == right)[last].astype(np.int8),
+        (log.disaster[rows] == right)[last].astype(np.int8),
+        np.ones(int(last.sum())),
         len(verdicts),
         int((~known).sum()),
         int((known & ~same).sum()),
@@ -132,8 +258,13 @@ def join_feedback(log: Log, verdicts: pd.DataFrame) -> Labelled:
 
 
 def join_reviewed(log: Log, reviewed: pd.DataFrame) -> Labelled:
-    """Find what reviewed tweets were answered."""
-    rows = log.rows(reviewed["id"].tolist())
-    known = rows >= 0
-    targets = reviewed["target"].to_numpy(dtype=np.int8)
-    return Labelled(rows[known], targets[known], len(reviewed), int((~known).sum()))
+    """Return the labels of a log's answers."""
+    ours = reviewed[reviewed["model"] == log.model]
+    given = len(reviewed.drop_duplicates(["file", "number"]))
+    return Labelled(
+        ours["row"].to_numpy(dtype=np.intp),
+        ours["target"].to_numpy(dtype=np.int8),
+        ours["weight"].to_numpy(dtype=np.float64),
+        given,
+        given - len(ours),
+    )

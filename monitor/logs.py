@@ -1,12 +1,18 @@
-"""Logs of predictions: lines of JSON in files, folders or buckets, .gz too -> tables, in blocks.
+"""Reads logs of predictions, as the server or a collector wrote them, into tables.
 
-A block that cannot be read is halved until the broken line is alone.
+Plain lines of JSON are read by the thousand. A line that pyarrow cannot read, or that has the
+prediction somewhere inside, is read alone.
 """
 
+import codecs
 import io
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import BinaryIO
 
 import fsspec
 import numpy as np
@@ -14,23 +20,32 @@ import pyarrow
 import pyarrow.compute as pc
 import pyarrow.json
 
+from common.errors import InputError
 from common.progress import Progress
 from locked.features import FEATURES
 from locked.labels import LABELS
 from monitor.archive import is_archive, predictions
+from monitor.records import SEVERAL_LINES, Record, records, timestamp, values
 from reader.content import unpacked
 from reader.files import find, size
 from reader.table import as_input
 
 BLOCK = 8 * 2**20  # bytes read at a time
-PATTERN = "**/*.json*"  # the files of a folder that are read
+PATTERN = "**/*.[jl][so][og]*"  # files of a folder that are read: .jsonl, .json.gz, .log, .log.1 …
 SCHEMA_VERSION = 1
-NAMED = 5  # broken lines
-SKEW = timedelta(hours=1)  # that a clock may be ahead: a line from further on is broken
+NAMED = 5  # broken lines that are listed
+SKEW = timedelta(hours=1)  # by which a clock may be ahead
+PREDICTION = frozenset(("schema", "probability"))  # fields that nothing else has
+MENTION = re.compile(rb'probability\\*"\s*:')
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
+RECIPE = (
+    "Have the collector keep all fields of a line (fluentd: `keep_time_key true`), or name the "
+    "files that the server wrote"
+)
 
 LINE = pyarrow.schema(
     [
-        ("schema", pyarrow.int64()),
+        ("schema", pyarrow.float64()),  # collectors write integers as doubles
         ("id", pyarrow.string()),
         ("time", pyarrow.timestamp("ns", tz="UTC")),
         ("model", pyarrow.string()),
@@ -43,38 +58,40 @@ LINE = pyarrow.schema(
         ("ms", pyarrow.float64()),
     ]
 )
-# Cloud Logging exports a line under jsonPayload, and its time beside that.
-OPTIONS = pyarrow.json.ParseOptions(
-    explicit_schema=pyarrow.schema(
-        [
-            *LINE,
-            ("timestamp", pyarrow.timestamp("ns", tz="UTC")),
-            ("jsonPayload", pyarrow.struct(list(LINE))),
-        ]
-    ),
-    unexpected_field_behavior="ignore",
-)
+OPTIONS = pyarrow.json.ParseOptions(explicit_schema=LINE, unexpected_field_behavior="ignore")
+Line = tuple[int, bytes]  # its number, and what it holds
 
 
 @dataclass
 class Lines:
-    """How many lines a log has: of predictions, of something else, and broken ones."""
+    """How many lines a log has: all, those of something else, broken ones, repeated ones."""
 
     read: int = 0
     others: int = 0
     broken: int = 0
-    double: int = 0  # of the days that were asked for
-    named: list[str] = field(default_factory=list)  # the first broken ones, as file:line
+    double: int = 0  # in the days that are looked at
+    named: list[str] = field(default_factory=list)  # the first broken ones: file:line: reason
 
-    def add_broken(self, place: str) -> None:
+    def add_broken(self, path: str, number: int, reason: str) -> None:
         """Count a broken line."""
         self.broken += 1
         if len(self.named) < NAMED:
-            self.named.append(place)
+            self.named.append(f"{path}:{number}: {reason}")
+
+    def check(self, places: Iterable[str], what: str) -> None:
+        """Raise an InputError if more lines are broken than could be read, or none was."""
+        good, where = self.read - self.others - self.broken, ", ".join(places)
+        if self.broken > good:
+            raise InputError(
+                f"{where}: {self.broken} of {self.broken + good} {what} lines cannot be read; "
+                f"{self.named[0]}. {RECIPE}"
+            )
+        if not good:
+            raise InputError(f"{where}: no {what} among {self.read} lines")
 
 
-def blocks(places: list[str], what: str) -> Iterator[tuple[str, int, list[bytes]]]:
-    """Yield some lines at a time: their file, the number of the first, and the lines.
+def blocks(places: list[str], what: str) -> Iterator[tuple[str, list[Line]]]:
+    """Yield some lines of a file at a time, without empty ones, and the file's name.
 
     Raises:
         InputError: a file cannot be read.
@@ -89,14 +106,33 @@ def blocks(places: list[str], what: str) -> Iterator[tuple[str, int, list[bytes]
                 fsspec.open(name, "rb") as raw,
                 unpacked(raw, name) as (opened, _),
             ):
-                # a bucket's file itself reads lines one by one
-                buffered = io.BufferedReader(opened)  # type: ignore[type-var] # any reader will do
-                number, done = 1, 0
-                while block := buffered.readlines(BLOCK):
-                    yield name, number, block
+                number, shown = 1, 0
+                for block in _blocks(opened):
+                    lines = enumerate(block, number)
+                    yield name, [(n, line) for n, line in lines if not line.isspace()]
                     number += len(block)
-                    progress.update(raw.tell() - done)
-                    done = raw.tell()
+                    progress.update(raw.tell() - shown)
+                    shown = raw.tell()
+
+
+def _blocks(opened: BinaryIO) -> Iterator[list[bytes]]:
+    # a bucket's file itself reads lines one by one
+    file = io.BufferedReader(opened)  # type: ignore[type-var] # any reader will do
+    if file.peek(2).startswith(UTF16):
+        yield from _blocks(io.BytesIO(file.read().decode("utf-16").encode()))
+        return
+    if file.peek(3).startswith(codecs.BOM_UTF8):
+        file.read(len(codecs.BOM_UTF8))
+    if SEVERAL_LINES.match(file.peek()):
+        entries = list[bytes]()
+        try:
+            entries.extend(json.dumps(value).encode() for value in values(file.read().decode()))
+        except (ValueError, RecursionError) as error:
+            entries.append(f"{{ cut off after {len(entries)} entries: {error}".encode())
+        yield entries
+        return
+    while block := file.readlines(BLOCK):
+        yield block
 
 
 def scan(places: list[str], lines: Lines) -> Iterator[pyarrow.Table]:
@@ -114,66 +150,110 @@ def scan(places: list[str], lines: Lines) -> Iterator[pyarrow.Table]:
             lines.read += len(table)
             yield table
     if logs := [place for place in places if place not in archives]:
-        for path, number, block in blocks(logs, "predictions"):
-            yield _predictions(block, path, number, lines)
+        for path, block in blocks(logs, "predictions"):
+            lines.read += len(block)
+            yield from _predictions(block, path, lines)
 
 
-def _predictions(block: list[bytes], path: str, first: int, lines: Lines) -> pyarrow.Table:
-    """Read a block of lines, the first of them with this number."""
-    kept = [(number, line) for number, line in enumerate(block, first) if not line.isspace()]
-    lines.read += len(kept)
-    tables = []
-    for numbers, table in _parsed(kept):
+def _predictions(block: list[Line], path: str, lines: Lines) -> Iterator[pyarrow.Table]:
+    """Yield the predictions of a block of lines."""
+    plain = [line for line in block if line[1].startswith(b"{")]
+    odd = [line for line in block if not line[1].startswith(b"{")]
+    for part, table, _ in _parsed(plain):
         if table is None:
-            lines.add_broken(f"{path}:{numbers[0]}")
+            odd += part
             continue
-        tables.append(_checked(table, path, numbers, lines))
-    return pyarrow.concat_tables(tables) if tables else LINE.empty_table()
+        direct = pc.and_(table["schema"].is_valid(), table["time"].is_valid()).to_numpy()
+        odd += [part[row] for row in np.flatnonzero(~direct)]
+        chosen = [part[row] for row in np.flatnonzero(direct)]
+        yield _checked(table.filter(pyarrow.array(direct)), path, chosen, lines)
+    unpacked_lines = []
+    for number, line in odd:
+        inside = [(number, _dumped(one)) for one in _inside(line)]
+        unpacked_lines += inside
+        lines.read += max(0, len(inside) - 1)
+        if inside:
+            continue
+        if reason := _broken(line):
+            lines.add_broken(path, number, reason)
+        else:
+            lines.others += 1
+    for part, table, reason in _parsed(unpacked_lines):
+        if table is None:
+            lines.add_broken(path, part[0][0], reason)
+        else:
+            yield _checked(table, path, part, lines)
 
 
-def _parsed(lines: list[tuple[int, bytes]]) -> Iterator[tuple[list[int], pyarrow.Table | None]]:
-    """Yield lines' numbers and their rows, and None for a line that is no JSON object."""
+def _inside(line: bytes) -> list[Record]:
+    """Return the predictions in a line, whatever is around them."""
+    if MENTION.search(line):
+        with suppress(UnicodeDecodeError):
+            return list(records(line.decode(), PREDICTION))
+    return []
+
+
+def _dumped(record: Record) -> bytes:
+    """Return a record as the server writes it, with numbers where a collector made them strings."""
+    fields = {name: record[name] for name in LINE.names if record.get(name) is not None}
+    for name in fields:
+        if LINE.field(name).type == pyarrow.float64() and isinstance(fields[name], str):
+            with suppress(ValueError):
+                fields[name] = float(fields[name])
+    if time := timestamp(fields.pop("time", None)):
+        fields["time"] = time.isoformat()
+    return json.dumps(fields).encode()
+
+
+def _broken(line: bytes) -> str:
+    """Return why a line without a prediction is broken, or nothing if it is of something else."""
+    start = line.find(b"{")
+    try:
+        json.loads(line[max(start, 0) :])
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    except (ValueError, RecursionError) as error:
+        return f"not JSON: {error}" if start == 0 or MENTION.search(line) else ""
+    return "no `schema` beside `probability`" if MENTION.search(line) else ""
+
+
+def _parsed(lines: list[Line]) -> Iterator[tuple[list[Line], pyarrow.Table | None, str]]:
+    """Yield lines with their rows; a line that cannot be read alone, with None and the reason."""
     if not lines:
         return
-    numbers, texts = zip(*lines, strict=True)
     try:
-        if not all(text.lstrip().startswith(b"{") for text in texts):
-            raise pyarrow.ArrowInvalid("no object, and pyarrow would crash on `null`")
-        given = io.BytesIO(b"\n".join(texts))
-        table = pyarrow.json.read_json(given, parse_options=OPTIONS)
+        content = io.BytesIO(b"\n".join(line for _, line in lines))
+        table = pyarrow.json.read_json(content, parse_options=OPTIONS)
         if len(table) != len(lines):
             raise pyarrow.ArrowInvalid("several objects on a line")
         table.validate(full=True)  # UTF-8, which reading does not look at
-        yield list(numbers), table
-    except pyarrow.ArrowInvalid:
+        yield lines, table, ""
+    except pyarrow.ArrowInvalid as error:
         if len(lines) == 1:
-            yield list(numbers), None
+            yield lines, None, str(error)
             return
         half = len(lines) // 2
         yield from _parsed(lines[:half])
         yield from _parsed(lines[half:])
 
 
-def _checked(table: pyarrow.Table, path: str, numbers: list[int], lines: Lines) -> pyarrow.Table:
-    """Return the predictions among rows; count the others, and those that lack something."""
-    inner = table["jsonPayload"].combine_chunks()
-    flat = {
-        name: pc.coalesce(table[name].combine_chunks(), pc.struct_field(inner, name))
-        for name in LINE.names
+def _checked(table: pyarrow.Table, path: str, part: list[Line], lines: Lines) -> pyarrow.Table:
+    """Return the sound predictions among rows; count the others with what is wrong."""
+    latest = pyarrow.scalar(datetime.now(UTC) + SKEW)
+    sound = {
+        f"`schema` is not {SCHEMA_VERSION}": pc.equal(table["schema"], SCHEMA_VERSION),
+        **{f"no `{name}`": table[name].is_valid() for name in ("id", "time", "model")},
+        "`time` is ahead of the clock": pc.less_equal(table["time"], latest),
+        f"`label` is not one of {', '.join(LABELS)}": pc.is_in(
+            table["label"], pyarrow.array(LABELS)
+        ),
+        "`probability` is not within 0 and 1": pc.and_(
+            pc.greater_equal(table["probability"], 0.0), pc.less_equal(table["probability"], 1.0)
+        ),
     }
-    flat["time"] = pc.coalesce(flat["time"], table["timestamp"].combine_chunks())
-    rows = pyarrow.table(flat, schema=LINE)
-    ours = rows["schema"].is_valid()
-    probability = rows["probability"]
-    sound = pc.and_(
-        pc.and_(pc.equal(rows["schema"], SCHEMA_VERSION), rows["time"].is_valid()),
-        pc.and_(pc.is_in(rows["label"], pyarrow.array(LABELS)), rows["model"].is_valid()),
-    )
-    sound = pc.and_(sound, pc.and_(rows["id"].is_valid(), pc.less_equal(probability, 1.0)))
-    sound = pc.and_(sound, pc.less_equal(rows["time"], pyarrow.scalar(datetime.now(UTC) + SKEW)))
-    sound = pc.fill_null(pc.and_(sound, pc.greater_equal(probability, 0.0)), False)
-    broken = pc.and_(ours, pc.invert(sound))
-    lines.others += len(rows) - pc.sum(ours).as_py()
-    for row in np.flatnonzero(broken.to_numpy()):
-        lines.add_broken(f"{path}:{numbers[row]}")
-    return rows.filter(pc.and_(ours, sound))
+    masks = {reason: pc.fill_null(mask, False).to_numpy() for reason, mask in sound.items()}
+    good = np.logical_and.reduce([*masks.values()])
+    for row in np.flatnonzero(~good):
+        reason = next(reason for reason, mask in masks.items() if not mask[row])
+        lines.add_broken(path, part[row][0], reason)
+    return table.select(LINE.names).filter(pyarrow.array(good))

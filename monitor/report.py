@@ -1,7 +1,5 @@
-"""Everything that a log, its labels and a model's reference say: one dictionary."""
+"""One dictionary of all results: traffic, accuracy, drift and verdict of each model version."""
 
-import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,11 +15,12 @@ from common.errors import InputError
 from locked.labels import LABELS
 from locked.manifest import MANIFEST, LockedModelError, read_manifest
 from locked.reference import Reference
-from monitor import drift, prevalence, quality
-from monitor.labels import Labelled, join_feedback, join_reviewed
+from monitor import drift
+from monitor.labels import FEEDBACK, Labelled, join_feedback, join_reviewed
 from monitor.logs import Lines
-from monitor.verdict import STATUS, Name, decide
-from monitor.window import Log
+from monitor.quality import Answers, Figure, Labels, estimate, post_stratified
+from monitor.verdict import STATUS, decide
+from monitor.window import Log, Rows
 
 HOURS = 14 * 24  # drawn at most; days where there are more
 BINS = 20  # of the probabilities
@@ -39,16 +38,17 @@ class Model:
     version: str
     threshold: float
     reference: Reference
+    adapted_to: str | None = None  # SHA-256 of the file of labels that it was fitted to
 
     @property
     def accuracy(self) -> float:
         """On the reference's held-out tweets."""
-        said = self.reference.probabilities >= self.threshold
-        return float((said == self.reference.labels).mean())
+        answered = self.reference.probabilities >= self.threshold
+        return float((answered == self.reference.labels).mean())
 
 
 def load(folder: Path) -> Model:
-    """Read what is needed of a locked model.
+    """Return version, threshold and reference of a locked model.
 
     Raises:
         InputError: it has no manifest or no reference.
@@ -59,7 +59,9 @@ def load(folder: Path) -> Model:
         reference = Reference.load(folder)
     except LockedModelError as error:
         raise InputError(str(error)) from error
-    return Model(folder, manifest.version, manifest.threshold, reference)
+    adaptation = getattr(manifest, "adaptation", None)
+    adapted_to = adaptation.labels_sha256 if adaptation else None
+    return Model(folder, manifest.version, manifest.threshold, reference, adapted_to)
 
 
 def build(
@@ -77,8 +79,8 @@ def build(
         InputError: none of the models made any.
 
     """
-    known = {model.version: model for model in models}
-    if not logs.keys() & known.keys():
+    by_version = {model.version: model for model in models}
+    if not logs.keys() & by_version.keys():
         raise InputError(
             f"the log is of model {', '.join(logs)}, and {models[0].folder} is "
             f"{models[0].version}: name its folder with --model"
@@ -89,29 +91,23 @@ def build(
         "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "lines": asdict(lines),
         "verdict_lines": asdict(verdict_lines),
-        "in_use": next(version for version in latest if version in known),
+        "in_use": next(version for version in latest if version in by_version),
         "versions": [
             {"version": version}
             | _traffic(logs[version])
-            | _judged(logs[version], known.get(version), feedback, reviewed, texts)
+            | _judged(logs[version], by_version.get(version), feedback, reviewed, texts)
             for version in latest
         ],
     }
 
 
-def word(report: Report) -> Name:
-    """Return the verdict on the model in use."""
-    found: Name = top(report)["verdict"]["word"]
-    return found
-
-
 def status(report: Report) -> int:
-    """Return the exit status that the verdict stands for."""
-    return STATUS[word(report)]
+    """Return the exit status of the verdict on the model in use."""
+    return STATUS[top(report)["verdict"]["word"]]
 
 
 def top(report: Report) -> Report:
-    """Return what is said of the model in use."""
+    """Return the part of the report on the model in use."""
     return next(one for one in report["versions"] if one["version"] == report["in_use"])
 
 
@@ -140,14 +136,12 @@ def _traffic(log: Log) -> Report:
     took = log.took[np.isfinite(log.took)]
     hashed = log.tweets[log.tweets != 0]
     counts = np.unique_counts(hashed).counts
-    scripts = Counter(_script(text) for text in log.texts)
     return {
         "first": str(log.times.min().astype("datetime64[s]")),
         "last": str(log.times.max().astype("datetime64[s]")),
         "predictions": len(log),
         "asked": round(float(all_of.sum())),
         "disasters": float(called.sum() / all_of.sum()),
-        "different": len(counts) if len(hashed) else None,
         "most_repeated": int(counts.max()) if len(hashed) else None,
         "took": dict(zip(QUANTILES, np.quantile(took, [*QUANTILES.values()]).tolist(), strict=True))
         if len(took)
@@ -155,61 +149,77 @@ def _traffic(log: Log) -> Report:
         "unit": "hour" if unit == "h" else "day",
         "hours": hours,
         "texts": len(log.texts),
-        "scripts": {name: n / len(log.texts) for name, n in scripts.most_common(5)},
     }
-
-
-def _script(text: str) -> str:
-    """Name the script of most of a text's letters."""
-    letters = Counter(
-        unicodedata.name(letter, "?").partition(" ")[0] for letter in text if letter.isalpha()
-    )
-    return letters.most_common(1)[0][0].lower() if letters else "none"
 
 
 def _judged(
-    log: Log, model: Model | None, feedback: pd.DataFrame, reviewed: pd.DataFrame, known: list[str]
+    log: Log,
+    model: Model | None,
+    feedback: pd.DataFrame,
+    reviewed: pd.DataFrame,
+    training_texts: list[str],
 ) -> Report:
-    """Judge what one model answered; without its reference, say what was measured alone."""
+    """Judge what one model answered; without its reference there is no verdict."""
     once = log.once()
-    probabilities = log.probabilities[once]
-    given = join_feedback(log, feedback)
-    labelled = join_reviewed(log, reviewed[reviewed["drawn"] == "random"])
-    measured = quality.reviewed(labelled.right(log))
-    volunteered = quality.volunteered(
-        probabilities, log.probabilities[given.rows], given.right(log)
-    )
-    found: Report = {
-        "reviewed": _plain(measured) | {"given": labelled.given, "unknown": labelled.unknown},
-        "volunteered": _plain(volunteered) | _joined(given),
+    if model:
+        reviewed = reviewed[reviewed["file_sha256"] != model.adapted_to]
+    answers = Answers(log.probabilities[once], log.disaster[once])
+    sample = join_reviewed(log, reviewed[reviewed["drawn"] != FEEDBACK])
+    volunteered = join_feedback(log, feedback)
+    labels, verdicts = (_labels(log, once, part) for part in (sample, volunteered))
+    figures = estimate(answers, labels)
+    judged: Report = {
+        "different": len(once),
+        "estimated": {name: _plain(figure) for name, figure in figures.items()},
+        "labels": _counts(sample, answers, labels),
+        "volunteered": _counts(volunteered, answers, verdicts)
+        | {"accuracy": _plain(post_stratified(answers, verdicts))},
         "verdict": None,
     }
     if model is None:
-        return found
+        return judged
     reference, some = model.reference, drift.some(once, drift.LIVE)
     held_out = reference.features.astype(np.float32)  # as the log is read: equal stays equal
-    features, scores = log.features[some], log.probabilities[some]
-    said = reference.probabilities.astype(np.float32)
-    effects = drift.effects(held_out, features, said, scores)
-    told = {"features": drift.told_by_features(held_out, features)}
-    told["words"], words = drift.told_by_words(known, log.texts)
-    cells = prevalence.count(probabilities, log.disaster[once])
-    figures = quality.estimate(reference, cells, drift.weights(held_out, features))
-    sure = {name: one for name, one in told.items() if one}
-    verdict = decide(model.accuracy, len(once), figures, effects, sure, words, measured)
-    return found | {
+    scores = reference.probabilities.astype(np.float32)
+    features = log.features[some]
+    effects = drift.effects(held_out, features, scores, log.probabilities[some])
+    by_words, words = drift.told_by_words(training_texts, log.texts)
+    told = {"features": drift.told_by_features(held_out, features), "words": by_words}
+    known = {name: one for name, one in told.items() if one}
+    verdict = decide(model.accuracy, figures["accuracy"], len(labels.rows), effects, known, words)
+    return judged | {
         "verdict": asdict(verdict),
-        "reference": {"tweets": len(reference.labels), "accuracy": model.accuracy}
-        | {"prevalence": float(np.mean(reference.labels))},
-        "judged": len(once),
-        "estimated": {name: _plain(figure) for name, figure in figures.items()},
+        "reference": {
+            "tweets": len(reference.labels),
+            "accuracy": model.accuracy,
+            "prevalence": float(np.mean(reference.labels)),
+        },
         "effects": {name: asdict(e) | {"moved": e.moved} for name, e in effects.items()},
-        "told": {name: asdict(one) | {"drifted": one.drifted} for name, one in sure.items()},
-        "words": [asdict(one) for one in words],
+        "told": {name: asdict(one) | {"drifted": one.drifted} for name, one in known.items()},
+        "words": [asdict(word) for word in words],
         "probabilities": [
-            *_histogram("live", probabilities),
-            *_histogram("held out", said),
+            *_histogram("live", answers.probabilities),
+            *_histogram("held out", scores),
         ],
+    }
+
+
+def _labels(log: Log, once: Rows, labelled: Labelled) -> Labels:
+    """Return labels of tweets by their place among the different tweets, the last of each."""
+    tweets = np.where(log.tweets == 0, np.arange(len(log), dtype=np.uint64), log.tweets)
+    places = pd.Index(tweets[once]).get_indexer(pd.Index(tweets[labelled.rows]))
+    last = ~pd.Series(places).duplicated(keep="last").to_numpy()
+    return Labels(places[last], labelled.targets[last], labelled.weights[last])
+
+
+def _counts(labelled: Labelled, answers: Answers, labels: Labels) -> Report:
+    is_right = answers.disaster[labels.rows] == (labels.targets == 1)
+    return {
+        "tweets": len(labels.rows),
+        "right": int(is_right.sum()),
+        "given": labelled.given,
+        "unknown": labelled.unknown,
+        "contradicting": labelled.contradicting,
     }
 
 
@@ -217,26 +227,11 @@ def _histogram(whose: str, values: npt.NDArray[np.floating]) -> list[Report]:
     counts, edges = np.histogram(values, BINS, (0, 1))
     shares = [*(counts / len(values)), counts[-1] / len(values)]  # a last step to the end
     return [
-        {"whose": whose, "probability": float(edge), "share": float(one)}
-        for edge, one in zip(edges, shares, strict=True)
+        {"whose": whose, "probability": float(edge), "share": float(share)}
+        for edge, share in zip(edges, shares, strict=True)
     ]
 
 
-def _joined(given: Labelled) -> Report:
-    return {
-        "given": given.given,
-        "unknown": given.unknown,
-        "contradicting": given.contradicting,
-    }
-
-
-def _plain(value: Any) -> Report:  # noqa: ANN401 - a dataclass
-    """Return a dataclass as JSON has it, without NaN."""
-    found = asdict(value)
-    if "accuracy" in found:
-        return found | {"accuracy": _finite(found["accuracy"])}
-    return _finite(found)
-
-
-def _finite(figures: Report) -> Report:
-    return {name: one if np.isfinite(one) else None for name, one in figures.items()}
+def _plain(figure: Figure) -> Report:
+    """Return a figure for JSON, which has no NaN."""
+    return {name: one if np.isfinite(one) else None for name, one in asdict(figure).items()}

@@ -1,4 +1,4 @@
-"""The bytes of a file: unpacked, told from files that are no tables, and their encoding."""
+"""The bytes of a file: unpacks them, refuses files that are no tables, detects the encoding."""
 
 import codecs
 import io
@@ -20,7 +20,7 @@ ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the latter begins an empty zip
 SHEET = "open it in its program and save it as CSV (UTF-8)"
 WEB_PAGE = f"a web page, not a table; if a spreadsheet program opens it, {SHEET}"
 UNPACK = "unpack it, and name the table inside"
-SIGNS = {  # first bytes, in lower case, of files that people have in a table's place
+SIGNS = {  # first bytes, in lower case, of files that are not tables
     b"\xd0\xcf\x11\xe0": f"an old Excel workbook, or one with a password; {SHEET}",
     b"\x09\x08\x10\0": f"an old Excel workbook; {SHEET}",
     b"<?xml": f"XML, no table; if a spreadsheet program wrote it, {SHEET}",

@@ -5,11 +5,10 @@ import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import unquote
 
 import fsspec
@@ -83,7 +82,8 @@ def _local(source: str, pattern: str) -> list[str]:
     if path.exists() and not path.is_dir():
         return [str(path)]
     if path.is_dir():
-        matches = {str(match) for one in _patterns(pattern) for match in path.glob(one)}
+        globs = (path.glob(pattern), path.glob(f"*=*/**/{pattern}"))
+        matches = {str(match) for match in chain(*globs)}
     else:
         matches = {*glob.glob(str(path), recursive=True)}  # noqa: PTH207 - Path's is relative only
     files = sorted(match for match in matches if Path(match).is_file() and _is_data(match, source))
@@ -94,23 +94,16 @@ def _local(source: str, pattern: str) -> list[str]:
 
 def _remote(source: str, pattern: str) -> list[str]:
     system, path = fsspec.core.url_to_fs(source)
-    if system.isdir(path):
-        globs = [f"{path.rstrip('/')}/{one}" for one in _patterns(pattern)]
-    elif glob.has_magic(path):
-        globs = [path]
-    else:
+    if not system.isdir(path) and not glob.has_magic(path):
         return [source]
-    found = {name: about["type"] for one in globs for name, about in _glob(system, one)}
-    urls = [system.unstrip_protocol(name) for name in sorted(found) if found[name] == "file"]
+    globs = [path]
+    if system.isdir(path):
+        folders = [path.rstrip("/"), *system.glob(f"{path.rstrip('/')}/*=*")]
+        globs = [f"{folders[0]}/{pattern}", *(f"{name}/**/{pattern}" for name in folders[1:])]
+    matches = [system.glob(one, detail=True).items() for one in globs]
+    names = {name for name, about in chain(*matches) if about["type"] == "file"}
+    urls = [system.unstrip_protocol(name) for name in sorted(names)]
     return [url for url in urls if _is_data(url, source)]
-
-
-def _glob(system: fsspec.AbstractFileSystem, pattern: str) -> Iterable[tuple[str, Any]]:
-    return dict(system.glob(pattern, detail=True)).items()
-
-
-def _patterns(pattern: str) -> tuple[str, str]:
-    return pattern, f"*=*/**/{pattern}"
 
 
 def _is_data(file: str, source: str) -> bool:
@@ -122,10 +115,10 @@ def _is_data(file: str, source: str) -> bool:
 
 @contextmanager
 def local(file: str) -> Iterator[Path]:
-    """Yield where `file` can be read more than once: URLs and pipes are copied.
+    """Yield a path at which `file` can be read repeatedly: a copy of a URL or of a pipe.
 
     Raises:
-        InputError: it is not there or cannot be read.
+        InputError: the file does not exist or cannot be read.
 
     """
     if "://" not in file:
@@ -158,7 +151,7 @@ def size(file: str) -> int:
     """Return how many bytes a file has, 0 where its file system does not say.
 
     Raises:
-        InputError: it is not there.
+        InputError: the file does not exist.
 
     """
     with reaching(file):

@@ -18,10 +18,10 @@ def opened(file: str, form: Format | None = None) -> Iterator[Table]:
 
     Args:
         file: a path or an fsspec URL; gz, zst, bz2 and a zip of one file are unpacked.
-        form: what is known of it.
+        form: what the caller knows of the file.
 
     Raises:
-        InputError: it is missing, empty, damaged or no table.
+        InputError: the file is missing, empty, damaged or no table.
 
     """
     form = form or Format()

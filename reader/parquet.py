@@ -25,15 +25,15 @@ class Parquet(Table):
         self.whole += [path for path in PATHS if path in leaves and path not in self.whole]
 
     def _chunks(self, columns: list[str], refuse: Refuse | None, most: int) -> Iterator[Chunk]:
-        done = 0
+        rows_read = 0
         paths = [column for column in columns if column not in self.columns]
         pairs = zip(self.names, numbered(self.names), strict=True)
         names = [name for name, column in pairs if column in columns]
         with as_input(self.name), pq.ParquetFile(self.path) as file:
             size = self.path.stat().st_size
-            self.position = lambda: size * done // max(1, file.metadata.num_rows)
+            self.position = lambda: size * rows_read // max(1, file.metadata.num_rows)
             for batch in file.iter_batches(most, columns=list(dict.fromkeys(names + paths))):
-                numbers = np.arange(done + 1, done + 1 + len(batch))
+                numbers = np.arange(rows_read + 1, rows_read + 1 + len(batch))
                 table = pyarrow.Table.from_batches([batch])
                 table = table.rename_columns(numbered(table.column_names))
                 for path in paths:
@@ -46,7 +46,7 @@ class Parquet(Table):
                     whole = np.setdiff1d(np.arange(len(table)), [*broken])
                     numbers, table = numbers[whole], table.take(whole)
                 yield Chunk(numbers, table)
-                done += len(batch)
+                rows_read += len(batch)
 
 
 def _broken(table: pyarrow.Table) -> dict[int, str]:

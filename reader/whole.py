@@ -1,4 +1,4 @@
-"""Puts the whole text in the place of one that an API of Twitter or X has cut."""
+"""Replaces texts that an API of Twitter or X has cut by the whole ones."""
 
 import re
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ def _as_written(value: object) -> object:
     return str(value) if isinstance(value, int | float) else value
 
 
-Value = Annotated[str, BeforeValidator(_as_written)]  # of a column: 1 and true are text there
+Value = Annotated[str, BeforeValidator(_as_written)]  # of a column, in which 1 and true are texts
 Values = Annotated[list[Annotated[Value, AfterValidator(fold)]], Field(min_length=1)]
 
 

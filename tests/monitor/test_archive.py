@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import InputError
 from locked.classifier import Classifier
-from monitor.window import find, read
+from monitor.window import read
 from tests.conftest import ROOT, Project
 
 TEXTS = ["Flood in the valley", "cake", "", "FLOOD in the valley!", "storm https://t.example/1"]
@@ -38,7 +38,7 @@ def test_answers_are_predictions(pipeline: Project, tmp_path: Path, kind: str) -
     assert log.disaster.tolist() == [classifier.label(p) == "disaster" for p in expected]
     assert log.features[:, 0].tolist() == [len(text) for text in asked]
     assert log.once().tolist() == [0, 1, 3]  # the first and the third have the same words
-    assert find([place], log.ids)["text"].tolist() == asked
+    assert log.texts == asked
 
 
 def test_without_texts_there_are_no_features(pipeline: Project, tmp_path: Path) -> None:

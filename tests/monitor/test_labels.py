@@ -1,24 +1,41 @@
-"""Labels find their answers by id, and nothing that a client claims is taken for it."""
+"""Labels find their answers in whatever a tool exports; what a client claims is never trusted."""
 
+import csv
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from common.errors import InputError
-from monitor.labels import Labelled, join_feedback, join_reviewed, read_feedback, read_reviewed
+from monitor.labels import (
+    Labelled,
+    UnusedLabelsError,
+    join_feedback,
+    join_reviewed,
+    read_feedback,
+    read_reviewed,
+)
 from monitor.logs import Lines
 from monitor.window import Log, read
 from tests.monitor.conftest import Line, lines_of, tweets, verdict, write
 
 GIVEN = tweets(0, 50)
 OTHER = {"disaster": "not_disaster", "not_disaster": "disaster"}
+TEXTS = [f"=Fire {i}, a \u201cbridge\u201d & more" for i in range(50)]
+IDS = [f"6aaec993b4f343508b69c8e9-{i}" for i in range(50)]
+TRUTH = [1, 0, 0, 1, 1, 0]  # of the first tweets
 
 
 @pytest.fixture
 def lines() -> list[Line]:
-    return lines_of(GIVEN, "v1")
+    return [
+        line | {"id": name}
+        for line, name in zip(lines_of(GIVEN, "v1", texts=TEXTS), IDS, strict=True)
+    ]
 
 
 @pytest.fixture
@@ -26,90 +43,243 @@ def log(tmp_path: Path, lines: list[Line]) -> Log:
     return read([str(write(tmp_path / "logs/a.jsonl", lines))])[0]["v1"]
 
 
-def joined(log: Log, path: Path, verdicts: list[Line]) -> Labelled:
+def joined(log: Log, *paths: Path) -> Labelled:
+    return join_reviewed(log, read_reviewed([str(path) for path in paths], {"v1": log}))
+
+
+def sample() -> list[dict[str, Any]]:
+    texts = [f"'{text}" for text in TEXTS]  # as `review` shows them to spreadsheets
+    return [
+        {"id": IDS[i], "text": texts[i], "label": str(target), "drawn": "random"}
+        for i, target in enumerate(TRUTH)
+    ]
+
+
+def as_csv(rows: list[dict[str, Any]], **how: Any) -> str:  # noqa: ANN401
+    file = io.StringIO()
+    table = csv.DictWriter(file, list(rows[0]), **how)
+    table.writeheader()
+    table.writerows(rows)
+    return file.getvalue()
+
+
+def each(change: Callable[[int, dict[str, Any]], object]) -> str:
+    return "".join(json.dumps(change(i, row)) + "\n" for i, row in enumerate(sample()))
+
+
+def studio(i: int, row: dict[str, Any]) -> dict[str, Any]:
+    choice = {"value": {"choices": [row["label"]]}, "from_name": "disaster"}
+    said = {"id": i, "completed_by": 1, "was_cancelled": False, "result": [choice]}
+    guess = {"result": [{"value": {"choices": ["1"]}}], "score": 0.5}
+    return {"id": i, "data": row | {"label": ""}, "annotations": [said], "predictions": [guess]}
+
+
+def argilla(i: int, row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": str(i),
+        "status": "completed",
+        "fields": {"text": row["text"]},
+        "metadata": {"drawn": row["drawn"]},
+        "responses": {"q": [{"value": ["not disaster", "Disaster"][int(row["label"])]}]},
+        "suggestions": {"q": {"value": "disaster", "score": 1}},
+    }
+
+
+EXPORTS = {
+    "as review wrote it": as_csv(sample()),
+    "Excel, long numbers spoilt": "\ufeff"
+    + as_csv([row | {"id": "1.72938E+18", "label": f"{row['label']}.0"} for row in sample()]),
+    "LibreOffice, German": as_csv(
+        [row | {"label": f"{row['label']},0"} for row in sample()], delimiter=";"
+    ),
+    "Google Sheets, check boxes": as_csv(
+        [row | {"label": ["FALSE", "TRUE"][int(row["label"])]} for row in sample()]
+    ),
+    "Prodigy, binary": each(
+        lambda _, row: row | {"answer": "accept" if row["label"] == "1" else "reject", "label": "1"}
+    ),
+    "Prodigy, choice": each(
+        lambda _, row: (
+            {k: v for k, v in row.items() if k != "label"}
+            | {"options": [{"id": "0"}, {"id": "1"}], "accept": [row["label"]], "answer": "accept"}
+        )
+    ),
+    "Label Studio, JSON": json.dumps([studio(i, row) for i, row in enumerate(sample())]),
+    "Label Studio, JSON-MIN": json.dumps(
+        [row | {"id": i, "annotator": 1} for i, row in enumerate(sample(), 1)], indent=2
+    ),
+    "Label Studio, CSV, another name": as_csv(
+        [
+            row | {"id": i, "annotator": 1, "label": "", "sentiment": row["label"]}
+            for i, row in enumerate(sample())
+        ]
+    ),
+    "doccano": each(lambda i, row: row | {"id": i, "label": [row["label"]], "Comments": []}),
+    "Argilla": json.dumps([argilla(i, row) for i, row in enumerate(sample())]),
+    "Argilla, flat": each(
+        lambda i, row: {
+            "id": i,
+            "text": row["text"],
+            "drawn": "random",
+            "label.responses": [row["label"]],
+            "label.responses.status": ["submitted"],
+            "label.suggestion": "1",
+        }
+    ),
+    "a list in a cell": as_csv(
+        [row | {"label": f"[{{'value': {row['label']}}}]"} for row in sample()]
+    ),
+    "texts alone, passed on": as_csv(
+        [
+            {"tweet": f"RT @me: {row['text'].upper()}"} | row | {"id": "", "text": ""}
+            for row in sample()
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("tool", EXPORTS)
+def test_what_a_tool_exports(tmp_path: Path, log: Log, tool: str) -> None:
+    path = tmp_path / "labels"
+    path.write_text(EXPORTS[tool])
+    labelled = joined(log, path)
+    assert (labelled.rows.tolist(), labelled.targets.tolist()) == ([0, 1, 2, 3, 4, 5], TRUTH)
+    assert (labelled.given, labelled.unknown) == (6, 0)
+
+
+def test_rows_without_a_verdict(tmp_path: Path, log: Log) -> None:
+    rows = sample()
+    rows[0]["answer"], rows[1]["label"], rows[2]["id"], rows[2]["text"] = "ignore", "", "x", "y"
+    labelled = joined(log, write(tmp_path / "a.jsonl", rows))
+    assert (labelled.rows.tolist(), labelled.given, labelled.unknown) == ([3, 4, 5], 4, 1)
+    assert read_reviewed([], {"v1": log}).empty
+
+
+def test_a_text_answered_in_two_ways_is_in_doubt(tmp_path: Path, lines: list[Line]) -> None:
+    lines[1] |= {"text": TEXTS[0], "label": OTHER[lines[0]["label"]]}
+    lines[3] |= {"text": TEXTS[2], "label": lines[2]["label"]}
+    log = read([str(write(tmp_path / "logs/a.jsonl", lines))])[0]["v1"]
+    rows = [{"text": TEXTS[i], "label": 1, "drawn": "random"} for i in (0, 2, 5)]
+    labelled = joined(log, write(tmp_path / "a.jsonl", rows))
+    assert (labelled.rows.tolist(), labelled.unknown) == ([2, 5], 1)
+
+
+def test_numbers_of_a_tool_are_no_ids(tmp_path: Path, lines: list[Line]) -> None:
+    for i, line in enumerate(lines):
+        line["id"] = str(49 - i)  # a client's own
+    log = read([str(write(tmp_path / "logs/a.jsonl", lines))])[0]["v1"]
+    labelled = joined(
+        log, write(tmp_path / "a.jsonl", [r | {"id": i} for i, r in enumerate(sample())])
+    )
+    assert labelled.rows.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_each_version_that_answered_a_text(tmp_path: Path, log: Log, lines: list[Line]) -> None:
+    other = [line | {"model": "v2", "id": f"{line['id']}-v2"} for line in lines]
+    logs, _ = read([str(write(tmp_path / "logs/a.jsonl", [*lines, *other]))])
+    path = write(tmp_path / "a.jsonl", [row | {"id": ""} for row in sample()])
+    table = read_reviewed([str(path)], logs)
+    assert [len(join_reviewed(one, table).rows) for one in logs.values()] == [6, 6]
+
+
+def test_the_sample_says_how_each_was_drawn(tmp_path: Path, log: Log) -> None:
+    bare = [{"data": row["text"], "label": row["label"]} for row in sample()]
+    path = tmp_path / "bare.csv"
+    path.write_text(as_csv(bare))
+    with pytest.raises(InputError, match=r"bare.csv: no column `drawn` .*--reviewed SAMPLE FILE"):
+        joined(log, path)
+    rows = [row | {"label": "", "drawn": "0.25"} for row in sample()]
+    labelled = joined(log, write(tmp_path / "sample.jsonl", rows), path)
+    assert (labelled.targets.tolist(), set(labelled.weights)) == (TRUTH, {4.0})
+
+
+def test_two_labels_of_a_tweet_agree_or_are_named(tmp_path: Path, log: Log) -> None:
+    first, again = write(tmp_path / "a.jsonl", sample()), write(tmp_path / "b.jsonl", sample()[2:4])
+    assert joined(log, first, again).targets.tolist() == TRUTH
+    again = write(tmp_path / "b.jsonl", [sample()[0], sample()[2] | {"label": "1"}])
+    with pytest.raises(InputError, match=r"differ: \S*a.jsonl row 3 and \S*b.jsonl row 2\. Decide"):
+        joined(log, first, again)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": ["1", "0"]}, r"data row 1: label must be one of 0, 1, .*'1, 0'"),
+        ({"label": "maybe"}, r"data row 1: label must be one of 0, 1, .*'maybe'"),
+        ({"drawn": "by hand"}, r"data row 1: drawn must be random, feedback .*'by hand'"),
+        ({"drawn": "0"}, r"drawn must be"),
+        ({"id": "?", "text": "another"}, r"none of its 6 labels matches .*--since"),
+        ({"label": ""}, r"none of its 6 rows has a label: write 0 or 1"),
+        (
+            {"label": "", "mine": "1", "yours": "0"},
+            r"in any of mine, yours: call their column label",
+        ),
+    ],
+)
+def test_what_is_wrong_with_labels(
+    tmp_path: Path, log: Log, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        joined(log, write(tmp_path / "a.jsonl", [row | change for row in sample()]))
+
+
+def test_a_file_of_no_use_is_named(tmp_path: Path, log: Log) -> None:
+    old = write(tmp_path / "old.jsonl", [r | {"id": "?", "text": "another"} for r in sample()])
+    with pytest.raises(UnusedLabelsError) as error:
+        joined(log, write(tmp_path / "a.jsonl", sample()), old)
+    assert error.value.file == str(old)
+
+
+def feedback(log: Log, path: Path, verdicts: list[Line]) -> Labelled:
     return join_feedback(log, read_feedback([str(write(path / "f.jsonl", verdicts))], Lines()))
 
 
 def test_a_verdict_is_on_the_logs_answer(tmp_path: Path, log: Log, lines: list[Line]) -> None:
     verdicts = [
         verdict(lines[3], right=True, probability=0.0, model="forged"),
-        verdict(lines[4], right=False),
+        {"id": lines[4]["id"], "right": False, "time": "2025-11-26T12:00:00Z"},
         verdict(lines[5], right=True, label=OTHER[lines[5]["label"]]),
         verdict(lines[6], right=True, id="nobody"),
     ]
-    found = joined(log, tmp_path, verdicts)
+    found = feedback(log, tmp_path, verdicts)
     assert found.rows.tolist() == [3, 4]
     assert found.right(log).tolist() == [True, False]
     assert found.targets.tolist() == [int(GIVEN.disaster[3]), int(not GIVEN.disaster[4])]
     assert (found.given, found.unknown, found.contradicting) == (4, 1, 1)
 
 
-def test_the_last_verdict_counts_on_a_tweet_too(
-    tmp_path: Path, log: Log, lines: list[Line]
-) -> None:
+def test_the_last_verdict_on_a_tweet_counts(tmp_path: Path, lines: list[Line]) -> None:
+    lines[7] |= {"hash": lines[3]["hash"], "label": lines[3]["label"]}
+    log = read([str(write(tmp_path / "logs/a.jsonl", lines))])[0]["v1"]
     early, late = "2025-11-21T00:00:00+00:00", "2025-11-21T01:30:00+01:00"
-    verdicts = [
-        verdict(lines[3], right=True, time=late),
-        verdict(lines[3], right=False, time=early),
+    first = [
+        verdict(lines[3], right=right, time=time) for right, time in ((1 > 0, late), (1 < 0, early))
     ]
-    assert joined(log, tmp_path, verdicts).right(log).tolist() == [True]
-    log.tweets[7] = log.tweets[3]
-    log.disaster[7] = log.disaster[3]
-    again = verdict(lines[7], right=False, label=lines[3]["label"], time="2025-11-22T00:00:00Z")
-    found = joined(log, tmp_path, [*verdicts, again])
+    assert feedback(log, tmp_path, first).right(log).tolist() == [True]
+    again = verdict(lines[7], right=False, time="2025-11-22T00:00:00Z")
+    found = feedback(log, tmp_path, [*first, again])
     assert (found.rows.tolist(), found.right(log).tolist()) == ([7], [False])
 
 
-def test_verdicts_among_a_servers_other_lines(tmp_path: Path, lines: list[Line]) -> None:
+def test_verdicts_among_other_lines(tmp_path: Path, lines: list[Line]) -> None:
     given = verdict(lines[0], right=True, message="feedback")
-    exported = {"timestamp": given["time"], "jsonPayload": given | {"id": "other"}}
-    path = write(tmp_path / "f.jsonl", [{"message": "prediction"}, given, exported])
+    late = "2200-01-01T00:00:00Z"
+    path = write(
+        tmp_path / "f.jsonl",
+        [
+            {"message": "prediction"},
+            given,
+            {"timestamp": given["time"], "jsonPayload": given | {"id": "other"}},
+            verdict(lines[0], right=False, time=late),
+            verdict(lines[0], right=False) | {"right": "yes"},
+        ],
+    )
     counts = Lines()
     table = read_feedback([str(path)], counts)
     assert table["id"].tolist() == [lines[0]["id"], "other"]
-    assert (counts.read, counts.others, counts.broken) == (3, 1, 0)
-    whole = read_feedback([str(write(tmp_path / "all/a.jsonl", [given]).parent)], counts)
-    assert len(whole) == 1
-
-
-def test_broken_verdicts_are_counted(tmp_path: Path, lines: list[Line]) -> None:
-    path = write(tmp_path / "f.jsonl", [verdict(lines[0], right=True)])
-    bad = ["{", "[]", '{"id": "a"}', '{"id": "a", "time": "x", "label": "disaster", "right": true}']
-    times = ("0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-23:59", "2990-01-01T00:00:00Z")
-    late = [json.dumps(verdict(lines[0], right=False, time=time)) for time in times]
-    path.write_text(path.read_text() + "\n".join([*bad, *late]))
-    counts = Lines()
-    assert read_feedback([str(path)], counts)["right"].tolist() == [True]
-    assert (counts.read, counts.broken, counts.named[0]) == (8, 7, f"{path}:2")
-    with pytest.raises(InputError, match=r"none.jsonl: no such file"):
-        read_feedback([str(tmp_path / "none.jsonl")], counts)
-    assert len(read_feedback([], counts)) == 0
-
-
-def test_reviewed_tweets(tmp_path: Path, log: Log) -> None:
-    path = tmp_path / "sample.csv"
-    rows = ["r-1,a,1,random", "r-2,b,not_disaster,random", "r-3,c,,random", "nobody,d,0,random"]
-    path.write_text("\ufeffid,text,label,drawn\n" + "\n".join(rows) + "\n")
-    table = read_reviewed([str(path)])
-    found = join_reviewed(log, table)
-    assert (found.rows.tolist(), found.targets.tolist()) == ([1, 2], [1, 0])
-    assert (found.given, found.unknown) == (3, 1)
-    assert read_reviewed([]).empty
-
-
-def test_a_sample_that_a_spreadsheet_saved(tmp_path: Path) -> None:
-    path = tmp_path / "sample.csv"
-    rows = ["id;text;label;drawn", "a;café;1.0;random", "b;x;FALSE;random", "c;y;;random"]
-    path.write_bytes("\r\n".join(rows).encode("cp1252"))
-    assert read_reviewed([str(path)])["target"].to_dict() == {1: 1, 2: 0}
-
-
-def test_a_wrong_label_names_its_row(tmp_path: Path) -> None:
-    path = tmp_path / "sample.csv"
-    table = pd.DataFrame({"id": ["a", "b"], "label": ["1", "maybe"], "drawn": ["random"] * 2})
-    table.to_csv(path, index=False)
-    with pytest.raises(InputError, match=r"data row 2: label must be one of 0, 1, .*'maybe'"):
-        read_reviewed([str(path)])
-    table.drop(columns="drawn").to_csv(path, index=False)
-    with pytest.raises(InputError, match="lacks the column drawn"):
-        read_reviewed([str(path)])
+    assert table["right"].tolist() == [True, True]
+    assert (counts.read, counts.others, counts.broken) == (5, 1, 2)
+    assert "f.jsonl:4: `time` is ahead of the clock" in counts.named[0]
+    with pytest.raises(InputError, match=r"3 of 3 verdict lines cannot be read"):
+        read_feedback([str(write(path, [given | {"right": "?"}] * 3))], Lines())
+    assert read_feedback([], Lines()).equals(pd.DataFrame(columns=["id", "time", "right", "label"]))

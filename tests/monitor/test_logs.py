@@ -1,7 +1,8 @@
-"""Lines are read whatever surrounds them; a broken one is named and costs no other."""
+"""Predictions are read whatever a collector has put around them; a broken line costs no other."""
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,125 +14,170 @@ from monitor.window import Log, read
 from tests.gcs import Cloud
 from tests.monitor.conftest import Line, lines_of, tweets, write
 
-LINES = lines_of(tweets(0, 20), "v1")
+LINES = [line | {"message": "prediction"} for line in lines_of(tweets(0, 20), "v1")]
+SOUND = [json.dumps(line) for line in LINES]
+TIME = "2025-11-20T06:00:00.5Z"
 
 
-def of(places: list[str]) -> tuple[list[Log], Lines]:
-    logs, lines = read(places)
-    return list(logs.values()), lines
+def of(*places: object) -> tuple[Log, Lines]:
+    logs, lines = read([str(place) for place in places])
+    (log,) = logs.values()
+    return log, lines
+
+
+def without(line: Line, *names: str) -> Line:
+    return {name: value for name, value in line.items() if name not in names}
 
 
 def test_a_line_is_read_as_it_was_written(tmp_path: Path) -> None:
     lines = [line | {"text": f"tweet {i}"} for i, line in enumerate(LINES)]
-    (log,), counts = of([str(write(tmp_path / "one.jsonl", lines))])
+    log, counts = of(write(tmp_path / "one.jsonl", lines))
     assert (len(log), counts.read, counts.broken) == (20, 20, 0)
     assert log.times[1] == np.datetime64("2025-11-20T06:10:00")
     assert log.probabilities == pytest.approx([line["probability"] for line in lines], abs=1e-6)
     assert log.disaster.tolist() == [line["label"] == "disaster" for line in lines]
     assert log.features[3] == pytest.approx(list(lines[3]["features"].values()), abs=1e-6)
-    assert sorted(log.texts) == sorted(f"tweet {i}" for i in range(20))
-    assert log.rows(["r-7", "r-0", "nobody"]).tolist() == [7, 0, -1]
+    assert log.texts == [f"tweet {i}" for i in range(20)]
+    assert log.rows(["r-7", "r-0", "nobody", "r-7"]).tolist() == [7, 0, -1, 7]
 
 
-@pytest.mark.parametrize("line", ["null", "1", '"x"', "[]", "{} null", "nul", "{"])
-def test_what_is_no_object_is_named(tmp_path: Path, line: str) -> None:
-    path = write(tmp_path / "one.jsonl", LINES)
-    path.write_text(f"{line}\n{path.read_text()}{line}\n")
-    (log,), counts = of([str(path)])
-    assert (len(log), counts.read, counts.broken) == (20, 22, 2)
-    assert counts.named == [f"{path}:1", f"{path}:22"]
-    path.write_text(f"{line}\n" * 3)
-    with pytest.raises(InputError, match=r"among 3 lines, 3 of them broken \(.*one.jsonl:1\)"):
-        read([str(path)])
+def each(around: Callable[[Line], object]) -> str:
+    """Return a line for each prediction, with something around it."""
+    wrapped = (around(line) for line in LINES)
+    return "\n".join(one if isinstance(one, str) else json.dumps(one) for one in wrapped)
 
 
-def test_a_line_from_the_future_hides_no_day(tmp_path: Path) -> None:
-    ahead = LINES[0] | {"id": "ahead", "time": "2990-01-01T00:00:00Z"}
-    path = write(tmp_path / "one.jsonl", [ahead, *LINES])
-    (log,), counts = of([str(path)])
-    assert (len(log), counts.named) == (20, [f"{path}:1"])
+COLLECTED = {
+    "gcloud logging read": json.dumps([{"jsonPayload": line} for line in LINES], indent=2),
+    "one array on a line": json.dumps(LINES),
+    "a sink, with the time outside": each(
+        lambda line: {"jsonPayload": without(line, "time") | {"schema": 1.0}, "timestamp": TIME}
+    ),
+    "docker json-file": each(lambda line: {"log": json.dumps(line) + "\n", "stream": "stdout"}),
+    "journald": each(lambda line: {"MESSAGE": json.dumps(line), "_PID": "7"}),
+    "journald, with the time outside": each(
+        lambda line: {
+            "MESSAGE": json.dumps(without(line, "time")),
+            "__REALTIME_TIMESTAMP": "1763618400500000",
+        }
+    ),
+    "CRI": each(lambda line: f"2025-11-20T06:00:00.123Z stdout F {json.dumps(line)}"),
+    "compose": each(lambda line: f"server-1  | {json.dumps(line)}"),
+    "kubectl": each(lambda line: f"[pod/disaster-1/server] {json.dumps(line)}"),
+    "syslog": each(lambda line: f"<134>Nov 20 06:00:00 host {{app}}[7]: {json.dumps(line)}"),
+    "CloudWatch's export": each(lambda line: f"{TIME} {json.dumps(without(line, 'time'))}"),
+    "aws logs filter-log-events": json.dumps(
+        {"events": [{"timestamp": 1763618400500, "message": one} for one in SOUND]}, indent=4
+    ),
+    "Vector": each(lambda line: {"host": "a", "message": json.dumps(line), "timestamp": TIME}),
+    "Fluent Bit": each(lambda line: {"date": 1763618400.5} | without(line, "time")),
+    "Filebeat": each(lambda line: {"@timestamp": TIME, "json": without(line, "time")}),
+    "fluentd's out_file": each(
+        lambda line: f"2025-11-20T06:00:00+00:00\tserver\t{json.dumps(without(line, 'time'))}"
+    ),
+    "Loki's API": json.dumps({"data": {"result": [{"values": [["17636", one] for one in SOUND]}]}}),
+    "logfmt": each(lambda line: f"level=info msg={json.dumps(json.dumps(line))}"),
+    "numbers as strings": each(
+        lambda line: line | {"schema": "1", "probability": str(line["probability"])}
+    ),
+    "a BOM first": "\ufeff" + "\n".join(SOUND),
+    "indented": "\n".join(json.dumps(line, indent=1) for line in LINES),
+}
+
+
+@pytest.mark.parametrize("collector", COLLECTED)
+def test_a_collectors_log(tmp_path: Path, collector: str) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(COLLECTED[collector])
+    log, counts = of(path)
+    assert (len(log), counts.broken, counts.others) == (20, 0, 0)
+    assert log.rows([line["id"] for line in LINES]).tolist() == [*range(20)]
+    assert log.probabilities == pytest.approx([line["probability"] for line in LINES], abs=1e-6)
+    assert str(log.times[0]).startswith("2025-11-20T06:00:00")
+    assert np.isfinite(log.features).all()
+
+
+def test_what_powershell_writes(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("\n".join(SOUND), encoding="utf-16")
+    assert len(of(tmp_path / "a.json")[0]) == 20
 
 
 def test_files_of_all_kinds_in_a_folder(tmp_path: Path) -> None:
-    write(tmp_path / "logs/a.jsonl", LINES[:5])
-    with gzip.open(tmp_path / "logs/b.jsonl.gz", "wt") as file:
-        file.writelines(json.dumps(line) + "\n" for line in LINES[5:10])
-    # as Cloud Logging exports standard output, with a time of its own
-    exported: list[Line] = [
-        {
-            "timestamp": line["time"].replace("Z", ".123456789Z"),
-            "jsonPayload": {"message": "prediction"} | {k: line[k] for k in line if k != "time"},
-        }
-        for line in LINES[10:15]
-    ]
-    exported.append({"timestamp": "2025-11-20T06:00:00Z", "jsonPayload": {"message": "ready"}})
-    write(tmp_path / "logs/run/2025/c.json", exported)
-    (tmp_path / "logs/notes.txt").write_text("not a log")
-    (log,), counts = of([str(tmp_path / "logs")])
-    assert len(log) == 15
-    assert (counts.read, counts.others, counts.broken) == (16, 1, 0)
-    assert (log.rows([line["id"] for line in LINES[:15]]) >= 0).all()
-    assert log.times.max() == np.datetime64("2025-11-20T08:20:00.123")
+    write(tmp_path / "a.jsonl", LINES[:5])
+    with gzip.open(tmp_path / "b.jsonl.gz", "wt") as file:
+        file.writelines(one + "\n" for one in SOUND[5:10])
+    write(tmp_path / "run/2025/c.log.1", [*LINES[10:15], {"message": "ready"}])
+    (tmp_path / "notes.txt").write_text("not a log")
+    log, counts = of(tmp_path)
+    assert (len(log), counts.read, counts.others, counts.broken) == (15, 16, 1, 0)
 
 
 def test_a_bucket(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
     bucket = cloud.client().create_bucket("logged")
-    first, second = (
-        "".join(json.dumps(line) + "\n" for line in part) for part in (LINES[:5], LINES[5:10])
-    )
+    first, second = ("".join(f"{one}\n" for one in part) for part in (SOUND[:5], SOUND[5:10]))
     bucket.blob("logs/a.jsonl").upload_from_string(first + "{\n")
     bucket.blob("logs/2026/b.jsonl.gz").upload_from_string(gzip.compress(second.encode()))
-    (log,), counts = of(["gs://logged/logs"])
-    assert (len(log), counts.named) == (10, ["gs://logged/logs/a.jsonl:6"])
+    log, counts = of("gs://logged/logs")
+    assert len(log) == 10
+    assert counts.named[0].startswith("gs://logged/logs/a.jsonl:6: not JSON")
     with pytest.raises(InputError, match="gs://logged/nothing: no such file or bucket"):
         read(["gs://logged/nothing"])
 
 
-BROKEN = [
-    "{",
-    "[1, 2]",
-    '{"a": 1} {"b": 2}',
-    json.dumps(LINES[0] | {"probability": 1.5}),
-    json.dumps(LINES[0] | {"probability": "high"}),
-    json.dumps(LINES[0] | {"label": "fire"}),
-    json.dumps(LINES[0] | {"time": "yesterday"}),
-    json.dumps(LINES[0] | {"schema": 2}),
-    json.dumps({k: v for k, v in LINES[0].items() if k != "id"}),
-    json.dumps(LINES[0])[:-9],
-]
+BROKEN = {
+    "{": "not JSON",
+    '{"a": 1} {"b": 2}': "not JSON",
+    SOUND[0][:-9]: "not JSON",
+    f"server-1 | {SOUND[0][:-9]}": "not JSON",
+    json.dumps(LINES[0] | {"probability": 1.5}): "`probability` is not within 0 and 1",
+    json.dumps(LINES[0] | {"probability": "high"}): "probability",
+    json.dumps(LINES[0] | {"label": "fire"}): "`label` is not one of not_disaster, disaster",
+    json.dumps(LINES[0] | {"time": "yesterday"}): "no `time`",
+    json.dumps(LINES[0] | {"time": "2200-01-01T00:00:00Z"}): "`time` is ahead of the clock",
+    json.dumps(LINES[0] | {"schema": 2}): "`schema` is not 1",
+    json.dumps(without(LINES[0], "schema")): "no `schema` beside `probability`",
+    json.dumps(without(LINES[0], "id")): "no `id`",
+    json.dumps({"log": json.dumps(without(LINES[0], "time"))}): "no `time`",
+    json.dumps(LINES[0] | {"text": "XX"}).replace("XX", "\udcff"): "UTF-8",
+}
 
 
-def test_a_broken_line_is_counted_and_named(tmp_path: Path) -> None:
-    sound = [json.dumps(line) for line in LINES]
-    text = "\n".join([sound[0], "", *BROKEN, '{"message": "ready"}', *sound[1:], "\n"])
+@pytest.mark.parametrize(("line", "reason"), BROKEN.items())
+def test_a_broken_line_is_named_with_the_reason(tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text(text)
-    (log,), counts = of([str(path)])
-    assert len(log) == len(LINES)
-    assert (counts.broken, counts.others) == (len(BROKEN), 1)
-    assert counts.named == [f"{path}:{number}" for number in range(3, 8)]
+    text = "\n".join([SOUND[0], "", line, '{"message": "ready"}', "null", "Traceback", *SOUND[1:]])
+    path.write_text(text, errors="surrogateescape")
+    log, counts = of(path)
+    assert (len(log), counts.broken, counts.others) == (20, 1, 3)
+    assert counts.named[0].startswith(f"{path}:3: ")
+    assert reason in counts.named[0]
 
 
-def test_a_line_of_bytes_is_broken(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.jsonl", [LINES[0], LINES[1] | {"text": "XX"}])
-    path.write_bytes(path.read_bytes().replace(b"XX", b"\xff\xfe"))
-    (log,), counts = of([str(path)])
-    assert (len(log), counts.named) == (1, [f"{path}:2"])
+def test_a_log_of_which_most_is_broken_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.log", [*LINES[:9], *[without(line, "time") for line in LINES[9:]]])
+    with pytest.raises(InputError, match=r"11 of 20 prediction .*a.log:10: no `time`.*keep_time"):
+        read([str(path)])
+    path.write_text(json.dumps(LINES)[:-200])
+    log, counts = of(path)
+    assert (len(log), counts.named[0].startswith(f"{path}:20: not JSON")) == (19, True)
 
 
-def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    other = write(tmp_path / "other.jsonl", [{"message": "ready"}])
-    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"message": "ready"}\n' * 999)[:40])
-    (tmp_path / "cut.jsonl.zip").write_bytes(b"PK\3\4 and no more")
-    for place, message in {
-        "cut.jsonl.zip": "cut.jsonl.zip: cannot be read: ",
-        "empty": "empty: the folder has no file",
-        "nowhere": "nowhere: no such file or bucket",
-        "other.jsonl": r"other.jsonl: no prediction among 1 lines",
-        "cut.jsonl.gz": "cut.jsonl.gz: cannot be read: ",
-    }.items():
-        with pytest.raises(InputError, match=message):
-            read([str(tmp_path / place)])
-    assert other.exists()
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("cut.jsonl.zip", b"PK\3\4 and no more", "cut.jsonl.zip: cannot be read: "),
+        ("cut.jsonl.gz", gzip.compress(b'{"message": "ready"}\n' * 999)[:40], "cannot be read: "),
+        ("other.jsonl", b'{"message": "ready"}', "other.jsonl: no prediction among 1 lines"),
+        ("empty.jsonl", b"", "empty.jsonl: no prediction among 0 lines"),
+        ("folder/notes.txt", b"", "folder: the folder has no file"),
+    ],
+)
+def test_what_cannot_be_read_is_an_error(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read([str(tmp_path / name.partition("/")[0])])

@@ -1,14 +1,21 @@
-"""A sample is random, each tweet once, and says nothing of what the model answered."""
+"""A sample is random, each tweet once, and neither file nor page says what the model answered."""
 
 import csv
-from pathlib import Path
+import re
+from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 import pytest
+from playwright.sync_api import Browser, Page
 
+from common.errors import InputError
+from monitor.labels import read_reviewed
+from monitor.review import doubt, inclusion
+from monitor.window import read
 from tests.monitor.conftest import Place, command, tweets, write
 
-TEXTS = ["=1+1", "@someone look", "plain, with a comma\nand a line", *["tweet"] * 297]
+TEXTS = ["=1+1", "@someone look", 'plain, "quoted"\n<b>and</b> a line', *["tweet"] * 297]
 
 
 @pytest.fixture
@@ -20,44 +27,151 @@ def logged(place: Place) -> Place:
     return place
 
 
-def sample(place: Place, number: int, name: str = "sample.csv") -> tuple[int, str, Path]:
+def sample(place: Place, number: int, name: str = "sample.csv", *more: str) -> pd.DataFrame:
     path = place.folder / name
-    status, said = command(
-        "review", place.logs, "--model", place.model, "--n", number, "--output", path
-    )
-    return status, said, path
+    arguments = ("--model", place.model, "--n", number, "--output", path, *more)
+    status, output = command("review", place.logs, *arguments)
+    assert (status, str(path) in output) == (0, True), output
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def test_each_tweet_once_and_the_model_unnamed(logged: Place) -> None:
-    status, said, path = sample(logged, 500)
-    assert (status, "101 tweets" in said) == (0, True)
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = sample(logged, 500)
     assert list(table) == ["id", "text", "label", "drawn"]
     assert sorted(table["id"]) == sorted(f"r-{i}" for i in range(101))
     assert set(table["label"]) == {""}
-    assert set(table["drawn"]) == {"random"}
+    assert set(table["drawn"]) == {"1"}
     assert table["id"].tolist() != sorted(table["id"])
-    with path.open(newline="") as file:
+    with (logged.folder / "sample.csv").open(newline="") as file:
         texts = {row["id"]: row["text"] for row in csv.DictReader(file)}
     assert (texts["r-0"], texts["r-1"], texts["r-2"]) == ("'=1+1", "'@someone look", TEXTS[2])
 
 
-def test_a_larger_sample_holds_the_smaller(logged: Place) -> None:
-    small = pd.read_csv(sample(logged, 10, "small.csv")[2])
-    large = pd.read_csv(sample(logged, 30, "large.csv")[2])
+@pytest.mark.parametrize("more", [(), ("--near-threshold",)])
+def test_a_larger_sample_holds_the_smaller(logged: Place, more: tuple[str, ...]) -> None:
+    small, large = (sample(logged, n, f"{n}.csv", *more) for n in (10, 30))
     assert large["id"][:10].tolist() == small["id"].tolist()
 
 
+def test_doubtful_answers_are_drawn_more_often_and_the_file_says_how_often(place: Place) -> None:
+    answered = tweets(3, 900)
+    place.log(answered, texts=["tweet"] * 900)
+    table = sample(place, 200, "near.csv", "--near-threshold")
+    rows = table["id"].str.removeprefix("r-").astype(int)
+    odds = np.abs(np.log(answered.probabilities / (1 - answered.probabilities)))
+    assert odds[rows].mean() < 0.85 * odds.mean()
+    expected = inclusion(doubt(answered.probabilities), 200)
+    assert table["drawn"].astype(float).to_numpy() == pytest.approx(expected[rows], rel=1e-4)
+    logs, _ = read([str(place.logs)])
+    with pytest.raises(InputError, match="none of its 200 rows has a label"):
+        read_reviewed([str(place.folder / "near.csv")], logs)
+
+
+def test_probabilities_of_being_drawn() -> None:
+    sizes = np.array([1.0, 1.0, 2.0, 100.0])
+    assert inclusion(sizes, 2) == pytest.approx([0.25, 0.25, 0.5, 1])
+    assert inclusion(sizes, 4) == pytest.approx(1)
+    unsure, sure, surest = doubt(np.array([0.5, 0.99, 0.0001]))
+    assert (unsure, sure > surest > 0.05) == (0.5, True)
+
+
 def test_labels_are_not_written_over(logged: Place) -> None:
-    path = sample(logged, 10)[2]
+    sample(logged, 10)
+    path = logged.folder / "sample.csv"
     path.write_text("labelled")
-    status, said, _ = sample(logged, 10)
-    assert (status, "sample.csv exists and may hold labels" in said) == (1, True)
+    arguments = ("--model", logged.model, "--output", path)
+    status, output = command("review", logged.logs, *arguments)
+    assert (status, "sample.csv exists and may hold labels" in output) == (1, True)
     assert path.read_text() == "labelled"
 
 
 def test_another_models_log(logged: Place) -> None:
     manifest = logged.model / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"max_length":128', '"max_length":64'))
-    status, said, _ = sample(logged, 10, "other.csv")
-    assert (status, f"the log is of model {logged.version}, not of " in said) == (1, True)
+    status, output = command("review", logged.logs, "--model", logged.model)
+    assert (status, f"the log is of model {logged.version}, not of " in output) == (1, True)
+
+
+@pytest.fixture
+def page(logged: Place, browser: Browser) -> Iterator[Page]:
+    """The page of a sample of five tweets, in a browser of its own."""
+    sample(logged, 5)
+    context = browser.new_context(viewport={"width": 360, "height": 640}, has_touch=True)
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on("console", lambda message: complaints.append(message.text))
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.goto(f"file://{logged.folder}/sample.html")
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def saved(page: Page, place: Place) -> pd.DataFrame:
+    with page.expect_download() as download:
+        page.keyboard.press("s")
+    path = place.folder / download.value.suggested_filename
+    download.value.save_as(path)
+    logs, _ = read([str(place.logs)])
+    table = read_reviewed([str(path)], logs)
+    return table.assign(id=logs[place.version].ids.take(table["row"].tolist()).to_pylist())
+
+
+def test_the_page_takes_a_key_a_tweet(page: Page, logged: Place) -> None:
+    table = pd.read_csv(logged.folder / "sample.csv", dtype=str)
+    for key in ("d", "ArrowLeft", "Space", "n"):
+        page.keyboard.press(key)
+    assert page.get_by_role("status").inner_text().startswith("4 of 5 done, 3 labelled: ")
+    page.keyboard.press("Backspace")
+    page.keyboard.press("d")  # instead of n
+    page.keyboard.press("d")
+    assert page.locator("#tweet").inner_text() == "All tweets are done. Save the labels."
+    page.keyboard.press("d")  # nothing is left to label
+    labelled = saved(page, logged)
+    assert labelled["id"].tolist() == table["id"].drop(2).tolist()  # not the one in doubt
+    assert labelled["target"].tolist() == [1, 0, 1, 1]
+    assert (labelled["drawn"] == "random").all()
+    assert labelled["weight"].to_numpy() == pytest.approx(101 / 5, rel=1e-4)
+
+
+def test_the_page_takes_touches_and_keeps_labels_when_closed(page: Page, logged: Place) -> None:
+    texts = pd.read_csv(logged.folder / "sample.csv", dtype=str)["text"].tolist()
+    assert page.locator("#tweet").inner_text() == texts[0].removeprefix("'")
+    page.get_by_role("button", name="Not a disaster").tap()
+    page.locator("#disaster").tap()
+    context, url = page.context, page.url
+    page.close()
+    again = context.new_page()
+    again.goto(url)
+    assert again.locator("#tweet").inner_text() == texts[2].removeprefix("'")
+    assert again.get_by_role("status").inner_text().startswith("2 of 5 done, 2 labelled")
+    again.get_by_role("button", name="Back").tap()
+    assert again.locator("#disaster").get_attribute("aria-pressed") == "true"
+    assert saved(again, logged)["target"].tolist() == [0, 1]
+
+
+def test_the_interval_narrows_as_one_labels(page: Page) -> None:
+    reaches = []
+    for _ in range(6):
+        text = page.get_by_role("status").inner_text()
+        reaches.append(float(text.rpartition("± ")[2].removesuffix(" points.")))
+        page.keyboard.press("n")
+    assert reaches[0] == 17
+    assert reaches == sorted(reaches, reverse=True)
+    page.keyboard.press("b")
+    for _ in range(3):
+        page.keyboard.press("Space")
+    assert "5 of 5 done" in page.get_by_role("status").inner_text()
+
+
+def test_the_page_needs_nothing_else_and_fits(page: Page, logged: Place) -> None:
+    html = (logged.folder / "sample.html").read_text()
+    assert not re.search(r"""(src|href)=["']?\w""", html)
+    fields = page.evaluate("[...new Set(tweets.flatMap(Object.keys))]")
+    assert set(fields) == {"id", "text", "drawn"}  # nothing of the answer
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    colours = set()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        colours.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(colours) == 2

@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import InputError
 from monitor import window
-from monitor.window import Log, find, read
+from monitor.window import Log, read
 from tests.monitor.conftest import lines_of, tweets, write
 
 TEXTS = [f"tweet {i}" for i in range(2000)]
@@ -69,10 +69,15 @@ def test_a_tweet_counts_once(folder: str) -> None:
     assert once[:3].tolist() == [0, 100, 101]
 
 
-def test_an_id_that_came_twice_is_of_no_prediction(folder: str) -> None:
+def test_one_request_id_for_many_answers(folder: str) -> None:
     log = all_of(folder)
     assert log.rows(["twice", "r-5", "r-1000"]).tolist() == [-1, 5, -1]
     assert log.rows([]).tolist() == []
+    own = [name for name in log.ids.to_pylist() if name.startswith("twice~")]
+    assert len(set(own)) == 2
+    assert (log.rows(own) >= 0).all()
+    last_day = read([folder], date(2025, 12, 3))[0]["v1"]  # other days, the same ids
+    assert (last_day.rows(own) >= 0).all()
 
 
 def test_a_line_that_was_delivered_twice_counts_once(folder: str) -> None:
@@ -81,19 +86,17 @@ def test_a_line_that_was_delivered_twice_counts_once(folder: str) -> None:
     logs, lines = read([folder], date(2025, 11, 1))
     assert lines.double == 2000
     assert [len(log) for log in logs.values()] == [len(log) for log in before.values()]
-    assert logs["v1"].rows(["r-5", "twice"]).tolist() == [5, -1]
+    assert logs["v1"].rows(["r-5"]).tolist() == [5]
 
 
-def test_texts_are_found_again(folder: str) -> None:
+def test_lines_by_row(folder: str) -> None:
+    lines = all_of(folder).lines(np.array([7, 3]))
+    assert lines["id"].tolist() == ["r-7", "r-3"]
+    assert lines["text"].tolist() == ["tweet 7", "tweet 3"]
+    assert str(lines["time"][3]) == "2025-11-20 06:30:00+00:00"
+
+
+def test_a_sample_of_texts(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "TEXTS", 50)
     log = all_of(folder)
-    found = find([folder], log.ids[[7, 3]])
-    assert found["id"].tolist() == ["r-7", "r-3"]
-    assert found["text"].tolist() == ["tweet 7", "tweet 3"]
-
-
-def test_texts_kept_are_so_many_of_each_day(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "TEXTS", 5)
-    logs, _ = read([folder], date(2025, 11, 20), date(2025, 11, 28))
-    assert [len(log.texts) for log in logs.values()] == [9 * 5, 5]
-    first = sum(text in TEXTS[:108] for text in logs["v1"].texts)
-    assert first == 5
+    assert len(set(log.texts)) == 50 < len(log)
