@@ -1,7 +1,21 @@
 """Errors a person can act on."""
 
 import sys
+import traceback
 from collections.abc import Callable
+
+# An exception from within these packages tells of the state of a repository, whatever its class.
+REPOSITORY_PACKAGES = {
+    *("dvc", "dvc_data", "dvc_objects", "dvc_render", "gto"),
+    *("scmrepo", "dulwich", "pygit2", "_pygit2", "git", "semver"),
+}
+NAME_YOURSELF = "git config user.name NAME && git config user.email ADDRESS"
+REMEDIES = {  # part of their message: what to do
+    "must be configured": NAME_YOURSELF,
+    "Failed to create tag": NAME_YOURSELF,
+    "Unable to acquire lock": "wait for the other DVC process, or stop it",
+    "unknown object format": "make a clone with SHA-1 objects: DVC reads no others",
+}
 
 
 class InputError(Exception):
@@ -12,11 +26,23 @@ class NoTableError(InputError):
     """A file as a whole is not the table that is looked for."""
 
 
-def run(stage: Callable[[], None]) -> None:
-    """Call a stage; end the process with a plain message where its input is wrong."""
+def run(command: Callable[[], None]) -> None:
+    """Call a command; end the process with a line where its input or its repository is wrong."""
     try:
-        stage()
+        command()
     except (InputError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        frames = [
+            frame.f_globals.get("__name__", "")
+            for frame, _ in traceback.walk_tb(error.__traceback__)
+        ]
+        packages = [name.partition(".")[0] for name in [*frames, type(error).__module__]]
+        package = next((name for name in packages if name in REPOSITORY_PACKAGES), None)
+        if package is None:
+            raise
+        message = " ".join(str(error).split()) or type(error).__name__
+        remedy = next((remedy for part, remedy in REMEDIES.items() if part in message), "")
+        sys.exit(f"error: {package}: {message}{remedy and f': {remedy}'}")

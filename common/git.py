@@ -1,5 +1,6 @@
 """Git, asked by its own command."""
 
+import re
 import subprocess
 
 from common.errors import InputError
@@ -9,13 +10,13 @@ def git(*arguments: str) -> str:
     """Run git and return what it prints.
 
     Raises:
-        InputError: git fails; with its message.
+        InputError: git fails; with its message, in one line.
 
     """
     command = ["git", *arguments]
     process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if process.returncode:
-        raise InputError(f"git: {process.stderr.strip()}")
+        raise InputError(f"git: {' '.join(process.stderr.split())}")
     return process.stdout
 
 
@@ -23,3 +24,27 @@ def changed_files() -> list[str]:
     """Return the tracked files that differ from the last commit."""
     unlocked = ("--no-optional-locks", "diff", "--name-only", "-z")  # others may need the lock
     return git(*unlocked, "--relative", "HEAD", "--", ".").split("\0")[:-1]
+
+
+def check_complete() -> None:
+    """Raise InputError where the clone is partial: DVC and GTO do not fetch what it lacks.
+
+    They would wait for ever, or fail in a thread of their own.
+    """
+    remotes = re.findall(r"^remote\.(.+)\.promisor$", git("config", "--list", "--name-only"), re.M)
+    if remotes and "\n?" in "\n" + git("rev-list", "--objects", "--all", "--missing=print"):
+        raise InputError(
+            "this clone is partial; fetch the rest: "
+            f"git config --unset remote.{remotes[0]}.partialclonefilter; "
+            f"git fetch --refetch {remotes[0]}"
+        )
+
+
+def unshallow() -> str:
+    """Return how to fetch what a shallow clone lacks; "" where the clone is not shallow."""
+    if git("rev-parse", "--is-shallow-repository").strip() == "false":
+        return ""
+    return (
+        "this clone is shallow; fetch the rest: "
+        "git remote set-branches origin '*' && git fetch --unshallow --tags"
+    )

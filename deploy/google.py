@@ -57,12 +57,7 @@ class GoogleProject:
 
 
 def current_project() -> GoogleProject:
-    """Return the project that the environment, or else gcloud's configuration, names.
-
-    Raises:
-        InputError: neither names a project.
-
-    """
+    """Return the project of the environment or of gcloud's configuration; it must be set."""
     project = os.environ.get("GOOGLE_CLOUD_PROJECT") or gcloud("config", "get", "project").strip()
     if not project:
         raise InputError(
@@ -73,16 +68,9 @@ def current_project() -> GoogleProject:
 
 
 def gcloud(*arguments: str, stdin: str | None = None, attached: bool = False) -> str:
-    """Run gcloud and return what it prints.
+    """Run gcloud and return its output, or let it print if it is attached; raise its errors.
 
-    Args:
-        arguments: the command line after `gcloud`.
-        stdin: for a secret, which must not be seen in a list of processes.
-        attached: print to this process's output instead, and return "".
-
-    Raises:
-        GcloudError: gcloud failed, or is not installed.
-
+    A secret goes to `stdin`, because every user can see the arguments of a process.
     """
     try:
         process = subprocess.run(  # noqa: S603 - no shell
@@ -103,12 +91,7 @@ def gcloud(*arguments: str, stdin: str | None = None, attached: bool = False) ->
 
 
 def gcloud_json(*arguments: str) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """Return gcloud's answer, parsed from JSON, or None where the resource does not exist.
-
-    Raises:
-        GcloudError: gcloud failed for another reason.
-
-    """
+    """Return gcloud's answer, parsed from JSON, or None if the resource does not exist."""
     try:
         return json.loads(gcloud(*arguments, "--format=json") or "null")
     except GcloudError as error:

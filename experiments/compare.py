@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import bootstrap
 
-Said = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.bool_]
 
 
 class Difference(NamedTuple):
@@ -17,18 +17,18 @@ class Difference(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        """Return it in points of a percent."""
+        """Return it in percentage points."""
         return "{:+.2f} points (95 % {:+.2f} to {:+.2f})".format(*(100 * part for part in self))
 
 
-def difference(truth: Said, said: Said, other: Said) -> Difference:
-    """Compare answers to the same tweets, (rows,) each, tweet by tweet.
+def difference(truth: Labels, answers: Labels, other_answers: Labels) -> Difference:
+    """Compare two classifiers' answers to the same tweets, (rows,) each, tweet by tweet.
 
-    The interval is a paired percentile bootstrap (Efron & Tibshirani 1993): what both get wrong
-    widens it by nothing, as it would widen the intervals of two accuracies.
+    The interval is a paired percentile bootstrap (Efron & Tibshirani 1993). Mistakes that both
+    make do not widen it, as they would widen the intervals of two separate accuracies.
     """
-    gained = (said == truth).astype(float) - (other == truth)
-    if not gained.any():
+    gain = (answers == truth).astype(float) - (other_answers == truth)
+    if not gain.any():
         return Difference(0, 0, 0)
-    drawn = bootstrap((gained,), np.mean, method="percentile", batch=100, rng=0)
-    return Difference(float(gained.mean()), *map(float, drawn.confidence_interval))
+    result = bootstrap((gain,), np.mean, method="percentile", batch=100, rng=0)
+    return Difference(float(gain.mean()), *map(float, result.confidence_interval))

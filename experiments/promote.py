@@ -1,16 +1,16 @@
-"""Give a stage such as prod to the model of this commit, or to an earlier version of it.
+"""Give a stage such as prod to the model of this commit, or to an earlier version.
 
     python -m experiments.promote [STAGE] [--version VERSION] [--fresh FILE]
 
 Versions and stages are git tags in the format of GTO (https://github.com/iterative/gto), which
-`dvc artifacts get` understands. A version named with --version gets the stage as it is: so one
-rolls back. Else the model of the last commit is registered, if all of this holds: nothing differs
-from the commit or from dvc.lock; `passed` is true; it is not surely worse than the model that has
-the stage by more than `promote.margin`: on this test split, and where --fresh names one, on a file
-of newer labelled tweets, such as those that `python -m monitor harvest` writes.
+`dvc artifacts get` understands. To roll back, name an earlier version with --version: it gets the
+stage without further checks. Without --version, the model of the last commit is registered as a
+new version if nothing differs from the commit or from dvc.lock, `passed` is true, and the model is
+not significantly worse, by more than `promote.margin`, than the model that has the stage: on this
+test split, and on the file of newer labelled tweets that --fresh names, such as those that
+`python -m monitor harvest` writes.
 """
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -20,10 +20,10 @@ import pandas as pd
 from gto.constants import name_re
 
 from common.errors import InputError, run
-from common.git import changed_files, git
+from common.git import changed_files, git, unshallow
 from experiments.compare import Difference, difference
-from experiments.fetch import ARTIFACT, UNUSABLE, fetch, resolve, versions
-from experiments.repository import lacking, named, stale_stages
+from experiments.fetch import ARTIFACT, fetch, resolve, versions
+from experiments.repository import check_readable, command_line, named, stale_stages
 from locked.classifier import Classifier
 from locked.manifest import LockedModelError
 from reader.canonical import canonical_texts
@@ -36,78 +36,75 @@ from stages.shared.outputs import CLASSIFIER, METRICS, PREPARED
 def promote(stage: str, name: str | None, fresh: Path | None = None) -> str:
     """Give `stage` to the version `name`, or to this commit's model; return the version.
 
-    `fresh` has tweets, with `text` and `target`, on which it is judged too.
+    `fresh` is a file of newer tweets, with `text` and `target`.
 
     Raises:
-        InputError: it must not be; the message says why.
+        InputError: the model may not have the stage; the message says why.
 
     """
     if not name_re.match(stage):
         raise InputError(f"a stage has letters, digits, - _ and / only, not {stage!r}")
-    known = versions()
-    present = next((v for v, stages in known.items() if stage in stages), None)
+    stages_of = versions()
+    previous = next((v for v, stages in stages_of.items() if stage in stages), None)
     if name is not None:
         version = resolve(name)
     else:
         _check_sound()
         tags = git("tag", "--points-at", "HEAD").split()
-        version = next((v for v in known if f"{ARTIFACT}@{v}" in tags), "")
-        if present and present != version:
-            _check_not_worse(stage, present, fresh)
+        version = next((v for v in stages_of if f"{ARTIFACT}@{v}" in tags), "")
+        if previous and previous != version:
+            _check_not_worse(stage, previous, fresh)
         if not version:
             version = str(gto.api.register(".", ARTIFACT, "HEAD").version)
-    if present == version:
+    if previous == version:
         print(f"{version} has {stage} already")
     else:
         tag = gto.api.assign(".", ARTIFACT, stage, version=version, force=True).tag
-        print(f"{version} has {stage} now{f', after {present}' if present else ''}")
-        print(
-            f"to let others know:\n    dvc push\n    git push origin {ARTIFACT}@{version} '{tag}'"
-        )
+        print(f"{version} has {stage} now{f', after {previous}' if previous else ''}")
+        print(f"to publish it:\n    dvc push\n    git push origin {ARTIFACT}@{version} '{tag}'")
     return version
 
 
 def _check_sound() -> None:
-    if lack := lacking():  # versions, so that one might be given twice
-        raise InputError(lack)
-    others = ("ls-files", "--others", "--exclude-standard", "--")  # what a clone would lack
+    if remedy := unshallow():  # a shallow clone lacks tags, so a version might be given twice
+        raise InputError(remedy)
+    untracked = ("ls-files", "--others", "--exclude-standard", "--")  # missing in a clone
     parts = ("dvc.lock", "dvc.yaml", "params.yaml", "models", "locked", "reader", "stages")
-    if changed := changed_files() + git(*others, *parts).splitlines():
+    if changed := changed_files() + git(*untracked, *parts).splitlines():
         raise InputError(f"not committed yet: {named(changed)}; commit, then promote")
     if stale := stale_stages(missing=True):
-        lines = "\n    ".join(stale)
         raise InputError(
-            f"dvc.lock does not describe what is here:\n    {lines}\n"
-            "run `dvc repro` and commit, or `dvc checkout` to have the locked files back"
+            f"dvc.lock does not describe this workspace ({'; '.join(stale)}). Run `dvc repro` and "
+            "commit, or `python -m experiments.restore` to have the committed outputs back"
         )
     if not json.loads(METRICS.read_text())["passed"]:
         raise InputError(f"{METRICS}: passed is false: a minimum of params.yaml is not reached")
 
 
-def _check_not_worse(stage: str, present: str, fresh: Path | None) -> None:
-    """Let this commit's model and that of another version judge the same tweets."""
+def _check_not_worse(stage: str, previous: str, fresh: Path | None) -> None:
+    """Compare this commit's model with that of the version `previous` on the same tweets."""
     margin = params.load().promote.margin
-    judges = {"the test split": pd.read_parquet(PREPARED / "test.parquet")}
+    tests = {"the test split": pd.read_parquet(PREPARED / "test.parquet")}
     if fresh:
-        judges[str(fresh)] = unlearnt(fresh)
+        tests[str(fresh)] = unlearnt(fresh)
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / ARTIFACT
-        fetch(present, other)
-        found = {name: _compare(other, tweets) for name, tweets in judges.items()}
-    for name, difference_there in found.items():
-        print(f"accuracy on {name}, less that of {present}: {difference_there}")
-    if worse := [name for name, there in found.items() if there.high < -margin]:
+        fetch(previous, other)
+        gains = {name: _compare(other, tweets) for name, tweets in tests.items()}
+    for name, gain in gains.items():
+        print(f"accuracy on {name}, minus that of {previous}: {gain}")
+    if worse := [name for name, gain in gains.items() if gain.high < -margin]:
         raise InputError(
-            f"{present} keeps {stage}: this model is surely worse by more than "
-            f"promote.margin = {margin} on {' and '.join(worse)}"
+            f"{previous} keeps {stage}: this model is significantly worse, by more than "
+            f"promote.margin = {margin}, on {' and '.join(worse)}"
         )
 
 
 def unlearnt(file: Path) -> pd.DataFrame:
-    """Return the tweets of a file, `text` and `target`, that this model has not learnt from.
+    """Return the tweets of a file, `text` and `target`, without those this model was trained on.
 
     Raises:
-        InputError: it cannot be read, a target is not 0 or 1, or all of it is learnt.
+        InputError: it cannot be read, a target is not 0 or 1, or no tweet remains.
 
     """
     with opened(str(file), Format(label="target", labels=frozenset({"0", "1"}))) as table:
@@ -118,37 +115,33 @@ def unlearnt(file: Path) -> pd.DataFrame:
         raise InputError(f"{file}: target must be 0 or 1 (got {wrong[0]!r})")
     splits = [pd.read_parquet(PREPARED / f"{split}.parquet") for split in ("train", "validation")]
     learnt = set(canonical_texts(pd.concat(splits)["text"]))
-    new: pd.DataFrame = tweets[[one not in learnt for one in canonical_texts(tweets["text"])]]
+    new: pd.DataFrame = tweets[[text not in learnt for text in canonical_texts(tweets["text"])]]
     if new.empty:
-        raise InputError(f"{file}: this model has learnt from each of its tweets")
+        raise InputError(f"{file}: this model was trained on each of its tweets")
     return new.assign(target=new["target"].astype(int))
 
 
 def _compare(other: Path, tweets: pd.DataFrame) -> Difference:
-    texts = tweets["text"].tolist()
-    said = []
+    answers = []
     for folder in (CLASSIFIER, other):
         try:
             classifier = Classifier(folder)
         except LockedModelError as error:
             raise InputError(str(error)) from error
-        said.append(classifier.probabilities(texts) >= classifier.manifest.threshold)
-    return difference(tweets["target"].to_numpy(dtype=bool), *said)
+        probabilities = classifier.probabilities(tweets["text"].tolist())
+        answers.append(probabilities >= classifier.manifest.threshold)
+    return difference(tweets["target"].to_numpy(dtype=bool), *answers)
 
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.promote", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = command_line("promote", __doc__)
     parser.add_argument("stage", nargs="?", default="prod")
-    parser.add_argument("--version", help="an earlier one, or a stage that has it")
-    parser.add_argument("--fresh", type=Path, help="newer labelled tweets to be judged on too")
+    parser.add_argument("--version", help="an earlier version, or a stage that it has")
+    parser.add_argument("--fresh", type=Path, help="a file of newer labelled tweets")
     chosen = parser.parse_args()
-    try:
-        promote(chosen.stage, chosen.version, chosen.fresh)
-    except UNUSABLE as error:
-        how = ": git config user.name NAME && git config user.email ADDRESS"
-        raise InputError(f"{error}{how * ('must be configured' in str(error))}") from error
+    check_readable()
+    promote(chosen.stage, chosen.version, chosen.fresh)
 
 
 if __name__ == "__main__":

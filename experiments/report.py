@@ -1,186 +1,138 @@
-"""What a run is and how it differs from another commit: a page for people, a comment for a review.
+"""Report a run and its difference to another commit: a page for people, a comment for a review.
 
     python -m experiments.report [BASE] [--comment FILE]
 
-All but the learning curves is in git: params, figures, the data of the plots, dvc.lock. So a report
-can be made where the data is not.
+All but the learning curves is in git: params, metrics, the data of the plots, dvc.lock. So a report
+needs no access to the data.
 """
 
-import argparse
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pandas as pd
 import vl_convert
+from dvc.compare import TabularData, diff_table, metrics_table
 from dvc.render.match import match_defs_renderers
 from dvc.repo import Repo
 from markdown_it import MarkdownIt
 
 from common.atomic import new_file
 from common.errors import InputError, run
-from common.git import changed_files, git
+from common.git import changed_files, git, unshallow
 from common.page import render
 from experiments.compare import Difference, difference
-from experiments.repository import Run, flat, lacking, named, stale_stages
+from experiments.repository import Run, check_readable, command_line, flat, named, stale_stages
 from stages import params
-from stages.shared.outputs import EVALUATION, HISTORY, MACHINE, REPORT
+from stages.shared.outputs import EVALUATION, MACHINE, REPORT
 
 PAGE = Path("models/report.html")
-POINTS = 25  # of a curve in a comment
-LINES = {  # the curves of a comment: file, x, y, rows to average over
-    "ROC": (EVALUATION / "plots/roc.csv", "false_positive_rate", "true_positive_rate", 1),
-    "Training loss": (HISTORY / "plots/metrics/train/loss.tsv", "step", "loss", 10),
-}
-
-Table = list[list[str]]
+# A commit without outputs in the cache is shown as far as git has it: nothing is fetched.
+NO_REMOTE = {"core": {"remote": "none"}, "remote": {"none": {"url": os.devnull}}}
 
 
-def paired(this: Run, base: Run) -> Difference | None:
-    """Compare the accuracies of two runs, if they judged the same tweets."""
-    mine, other = (side.table(EVALUATION / "predictions.csv") for side in (this, base))
-    if mine.empty or other.empty or not mine[["id", "target"]].equals(other[["id", "target"]]):
+def paired(base: str) -> Difference | None:
+    """Compare the accuracy of this run and of `base`, if both answered the same test tweets."""
+    runs = [Run(None), Run(base)]
+    tables = [side.table(EVALUATION / "predictions.csv") for side in runs]
+    columns = ["id", "target"]
+    if any(table.empty for table in tables) or not tables[0][columns].equals(tables[1][columns]):
         return None
-    said = [
-        side["probability"].to_numpy() >= of.json(REPORT)["threshold"]
-        for side, of in ((mine, this), (other, base))
+    answers = [
+        table["probability"].to_numpy() >= side.json(REPORT)["threshold"]
+        for table, side in zip(tables, runs, strict=True)
     ]
-    return difference(mine["target"].to_numpy(dtype=bool), *said)
+    return difference(tables[0]["target"].to_numpy(dtype=bool), *answers)
 
 
-def figures(this: Run, base: Run | None) -> Table:
-    """Return a row for each test figure: name, value, interval, TF-IDF, old, change."""
-    report = this.json(REPORT)
-    before = base.json(REPORT).get("test", {}) if base else {}
-    rows = []
-    for name, value in report["test"].items():
-        low, high = report["interval_95"][name]
-        row = [name.replace("_", " "), f"{value:.4f}", f"{low:.4f} to {high:.4f}"]
-        row.append(f"{report['baseline'][name]:.4f}")
-        if base:
-            old = before.get(name)
-            row += ["", ""] if old is None else [f"{old:.4f}", f"{value - old:+.4f}"]
-        rows.append(row)
-    return rows
+def table(header: list[str], rows: Any) -> list[str]:  # noqa: ANN401 - rows of anything
+    """Return a Markdown table's lines."""
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return ["", *(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *cells)), ""]
 
 
-def changed_params(this: Run, base: Run) -> Table:
-    """Return the params that differ: key, value, value before."""
-    mine, other = (dict(flat(side.yaml("params.yaml"))) for side in (this, base))
-    keys = sorted(key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key))
-    return [[key, str(mine.get(key, "")), str(other.get(key, ""))] for key in keys]
+def summary(base: str | None) -> list[str]:
+    """Return the verdict and DVC's tables of metrics and changed params, as Markdown lines."""
+    report = Run(None).json(REPORT)
+    lines = []
+    if stale := stale_stages(missing=False):
+        lines += ["> [!WARNING]", "> **dvc.lock is stale**: these metrics are of an earlier state."]
+        lines += ["> Run `dvc repro` and commit dvc.lock with its outputs.", ">"]
+        lines += [f"> - `{line}`" for line in stale] + [""]
+    if changed := named(changed_files()):
+        lines += [f"Not committed: {changed}.", ""]
+    verdict = "passes" if report["passed"] else "**does not pass**"
+    lines += [f"The model {verdict} the minimums of params.yaml, on {report['rows']} test tweets."]
+    with Repo(config=NO_REMOTE) as repo:
+        if base is None:
+            return [*lines, *_markdown(metrics_table(repo.metrics.show(), precision=4))]
+        if gain := paired(base):
+            lines += [f"Accuracy, tweet by tweet, against {base}: {gain}."]
+        else:
+            lines += [f"{base} has no answers to these test tweets: compare no metric with it."]
+        for title, diff in (("Metric", repo.metrics.diff), ("Param", repo.params.diff)):
+            changes = diff(a_rev=base, b_rev="workspace", all=title == "Metric").get("diff", {})
+            if changes:
+                lines += _markdown(
+                    diff_table(changes, title, a_rev=base, b_rev="this run", precision=4)
+                )
+    return lines
+
+
+def _markdown(data: TabularData) -> list[str]:
+    data.drop("Path")
+    return table(data.keys(), data)
 
 
 def plots(base: str | None) -> Iterator[tuple[str, str]]:
-    """Draw every plot of dvc.yaml whose data is here, beside that of `base`: title and SVG."""
-    nothing_to_fetch = {"core": {"remote": "none"}, "remote": {"none": {"url": os.devnull}}}
-    with Repo(config=nothing_to_fetch) as repo:
-        found = repo.plots.diff(revs=[base]) if base else repo.plots.show()
-        for renderer, *_ in match_defs_renderers(found, templates_dir=repo.plots.templates_dir):
+    """Yield title and SVG of every plot of dvc.yaml whose data exists, beside that of `base`."""
+    with Repo(config=NO_REMOTE) as repo:
+        data = repo.plots.diff(revs=[base]) if base else repo.plots.show()
+        for renderer, *_ in match_defs_renderers(data, templates_dir=repo.plots.templates_dir):
             if renderer.datapoints:
-                drawn = vl_convert.vegalite_to_svg(renderer.get_filled_template())
-                yield renderer.name, drawn
-
-
-def outputs(this: Run) -> Table:
-    """Return the outputs of dvc.lock: path, hash, size."""
-    stages = this.yaml("dvc.lock").get("stages", {})
-    return [
-        [out["path"], out["md5"], f"{out['size'] / 1e6:.2f} MB"]
-        for stage in stages.values()
-        for out in stage.get("outs", [])
-    ]
+                yield renderer.name, vl_convert.vegalite_to_svg(renderer.get_filled_template())
 
 
 def page(base: str | None) -> str:
-    """Return the report of the workspace as one HTML page that needs nothing else."""
-    this, other = Run(None), Run(base) if base else None
-    card = this.text(EVALUATION / "model_card.md") or ""
+    """Return the report of the workspace as one HTML page without external parts."""
+    this = Run(None)
+    stages = this.yaml("dvc.lock").get("stages", {}).values()
+    outputs = [out for stage in stages for out in stage.get("outs", [])]
+    card = (this.text(EVALUATION / "model_card.md") or "").partition("\n")[2]
+    mistakes = this.table(EVALUATION / "mistakes.csv").fillna("")
+    details = [
+        *("## Worst mistakes", *table(list(mistakes.columns), mistakes.values.tolist())),
+        *("## Data", *table(["", ""], flat(this.json(REPORT)["data"]))),
+        *("## Params", *table(["Param", "Value"], flat(this.yaml("params.yaml")))),
+        *("## Model card", card, "## Provenance"),
+        *table(
+            ["Output", "DVC hash (MD5)", "Bytes"],
+            [[out["path"], out["md5"], out["size"]] for out in outputs],
+        ),
+        *table(["Last training here", ""], this.json(MACHINE).items()),
+    ]
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     return render(
         Path(__file__).with_name("report.html.jinja"),
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         commit=git("log", "-1", "--format=%h %s").strip(),
-        changed=named(changed_files()),
-        stale=stale_stages(missing=False),
         base=base and git("log", "-1", "--format=%h %s", base).strip(),
-        report=this.json(REPORT),
-        figures=figures(this, other),
-        paired=paired(this, other) if other else None,
-        params=list(flat(this.yaml("params.yaml"))),
-        changed_params=changed_params(this, other) if other else [],
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        summary=markdown.render("\n".join(summary(base)).replace("[!WARNING]", "")),
         plots=list(plots(base)),
-        slices=this.table(EVALUATION / "slices.csv"),
-        robustness=this.table(EVALUATION / "robustness.csv"),
-        mistakes=this.table(EVALUATION / "mistakes.csv"),
-        data=list(flat(this.json(REPORT)["data"])),
-        outputs=outputs(this),
-        machine=this.json(MACHINE),
-        card=MarkdownIt("commonmark", {"html": False})
-        .enable("table")
-        .render(card.partition("\n")[2]),
+        details=markdown.render("\n".join(details)),
     )
 
 
-def comment(base: str) -> str:
-    """Return what a reviewer wants to know first, as Markdown of GitHub."""
-    this, other = Run(None), Run(base)
-    report = this.json(REPORT)
-    lines = []
-    if stale := stale_stages(missing=False):
-        lines += ["> [!WARNING]", "> **dvc.lock is stale**: these figures are of an earlier state."]
-        lines += ["> Run `dvc repro` and commit dvc.lock with what it made.", ">"]
-        lines += [f"> - `{line}`" for line in stale] + [""]
-    verdict = "passes" if report["passed"] else "**does not pass**"
-    lines += [f"The model {verdict} the minimums of params.yaml, on {report['rows']} test tweets."]
-    if found := paired(this, other):
-        lines += [f"Accuracy, tweet by tweet, against {base}: {found}."]
-    elif other.json(REPORT):
-        lines += [f"{base} has no answers to these test tweets: the changes are no like-for-like."]
-    lines += [
-        "",
-        "| | this | 95 % interval | TF-IDF | before | change |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [f"| {' | '.join(row)} |" for row in figures(this, other)]
-    if changed := changed_params(this, other):
-        lines += ["", "| param | this | before |", "|---|---|---|"]
-        lines += [f"| `{key}` | {new} | {old} |" for key, new, old in changed]
-    for title, (file, x, y, window) in LINES.items():
-        tables = [side.table(file) for side in (this, other)]
-        curves = [
-            table.groupby(x)[y].max().rolling(window, min_periods=1).mean()
-            for table in tables
-            if not table.empty
-        ]
-        lines += ["", *_chart(title, curves)]
-    return "\n".join(lines) + "\n"
-
-
-def _chart(title: str, curves: list[pd.Series]) -> Iterator[str]:
-    """Draw curves as a Mermaid chart, which GitHub shows without a file anywhere."""
-    if not curves:
-        return
-    end = max(curve.index.max() for curve in curves)
-    yield f"**{title}**{' (blue: this; the other: before)' if len(curves) > 1 else ''}"
-    yield "```mermaid"
-    yield "xychart-beta"
-    yield f'    x-axis "{curves[0].index.name}" 0 --> {end:g}'
-    yield f'    y-axis "{curves[0].name}"'
-    for curve in curves:
-        values = np.interp(np.linspace(0, end, POINTS), curve.index, curve)
-        yield f"    line [{', '.join(f'{value:.4f}' for value in values)}]"
-    yield "```"
-
-
 def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    """Read the command line, write the page and the comment."""
+    parser = command_line("report", __doc__)
     parser.add_argument("base", nargs="?", help="the commit to compare with, such as main")
-    parser.add_argument("--comment", type=Path, help="write a short Markdown there too")
+    parser.add_argument("--comment", type=Path, help="write the summary to this Markdown file too")
     chosen = parser.parse_args()
+    if chosen.comment and not chosen.base:
+        parser.error("--comment: name the commit to compare with")
+    check_readable()
     params.load()
     if not REPORT.exists():
         raise InputError(f"{REPORT} is missing: run `dvc repro` first")
@@ -188,12 +140,10 @@ def main() -> None:
         try:
             git("log", "-1", "--end-of-options", chosen.base, "--")
         except InputError as error:
-            raise InputError("; ".join(filter(None, [str(error), lacking()]))) from error
+            raise InputError("; ".join(filter(None, [str(error), unshallow()]))) from error
     if chosen.comment:
-        if not chosen.base:
-            raise InputError("--comment: say which commit to compare with")
         with new_file(chosen.comment) as draft:
-            draft.write_text(comment(chosen.base), encoding="utf-8")
+            draft.write_text("\n".join(summary(chosen.base)) + "\n", encoding="utf-8")
         print(chosen.comment)
     with new_file(PAGE) as draft:
         draft.write_text(page(chosen.base), encoding="utf-8")

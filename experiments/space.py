@@ -1,9 +1,7 @@
-"""What may vary in a search for better params, in Hydra's words."""
+"""The params that a search may vary, in Hydra's words."""
 
-import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, QuotedString
@@ -18,14 +16,13 @@ from stages.params import Params
 Scalar = str | int | float | bool | None
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 Space = Mapping[str, Distribution]
-Values = dict[str, Any]
 
 
 def read_space(overrides: list[str], p: Params) -> Space:
-    """Read and check what may vary.
+    """Return the distribution of each param that may vary.
 
     Raises:
-        InputError: a word is no sweep, or a key or value is none that params.yaml may have.
+        InputError: an override is no sweep, or params.yaml may not have its key or a value of it.
 
     """
     try:
@@ -53,11 +50,11 @@ def read_space(overrides: list[str], p: Params) -> Space:
     return space
 
 
-def _distribution(override: Override, whole: bool) -> Distribution:
+def _distribution(override: Override, is_integer: bool) -> Distribution:
     value = override.value()
     if isinstance(value, IntervalSweep):
         low, high, log = value.start or 0, value.end or 0, "log" in value.tags
-        if whole:
+        if is_integer:
             return IntDistribution(int(low), int(high), log=log)
         return FloatDistribution(low, high, log=log)
     if override.is_sweep_override():
@@ -72,12 +69,3 @@ def _plain(value: object) -> Scalar:
     if isinstance(value, Scalar):
         return value
     raise InputError(f"{value}: not a plain value")
-
-
-def combinations(space: Space) -> list[Values]:
-    """Return every combination of a space without intervals."""
-    for key, of in space.items():
-        if not isinstance(of, CategoricalDistribution):
-            raise InputError(f"{key} may be anything in between: say how many with --trials")
-    axes = [of.choices for of in space.values() if isinstance(of, CategoricalDistribution)]
-    return [dict(zip(space, values, strict=True)) for values in itertools.product(*axes)]

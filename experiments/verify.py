@@ -1,90 +1,85 @@
-"""Make all that dvc.lock names again, from nothing, and compare.
+"""Make all outputs of dvc.lock again from nothing, and compare them.
 
     python -m experiments.verify
 
-The last commit is cloned to a temporary folder, and every stage is run there, whatever a cache has.
-Says that every output has the bytes of dvc.lock, or which is the first that has others, and on
-which processor.
+Clones the last commit to a temporary folder, runs every stage there, whatever DVC's cache holds,
+and names each output whose bytes differ from dvc.lock.
 """
 
-import argparse
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
 from common.errors import InputError, run
 from common.git import changed_files, git
-from experiments.repository import Run, named
+from experiments.repository import Run, check_readable, command_line, named
 from stages.train.machine import processor
 
 
-def remake(place: Path) -> Iterator[tuple[str, float, list[str]]]:
-    """Run the stages of the last commit in a new folder; stop after the first that differs.
-
-    Yields each stage with its seconds and its outputs whose bytes are not those of dvc.lock.
+def remake(folder: Path) -> dict[str, list[str]]:
+    """Run the last commit's pipeline in a clone; return the outputs that differ, by stage.
 
     Raises:
-        InputError: there is nothing to compare with, or a stage fails.
+        InputError: the last commit has no dvc.lock, or a stage fails.
 
     """
     head = Run("HEAD")
-    lock = head.yaml("dvc.lock").get("stages")
-    if not lock:
+    if not (lock := head.yaml("dvc.lock")):
         raise InputError("dvc.lock: the last commit has none to compare with: `make repro` first")
-    stages = [stage for stage in head.yaml("dvc.yaml")["stages"] if stage in lock]
     top, here = git("rev-parse", "--show-toplevel", "--show-prefix").splitlines()
-    git("clone", "--quiet", "--no-tags", top, str(place / "clone"))
-    folder = place / "clone" / here
-    for stage in stages:
-        began = time.perf_counter()
-        if _run([sys.executable, "-m", "dvc", "repro", "--single-item", "--force", stage], folder):
-            raise InputError(f"dvc repro {stage} failed, as it says above")
-        remade = YAML(typ="safe", pure=True).load(folder / "dvc.lock")["stages"][stage]
-        found = {out["path"]: out["md5"] for out in remade["outs"]}
-        wanted = {out["path"]: out["md5"] for out in lock[stage]["outs"]}
-        others = sorted(path for path in wanted if found.get(path) != wanted[path])
-        yield stage, time.perf_counter() - began, others
-        if others:
-            return
+    git("clone", "--quiet", "--no-tags", top, str(folder / "clone"))
+    clone = folder / "clone" / here
+    if _run([sys.executable, "-m", "dvc", "repro", "--force"], clone):
+        raise InputError("dvc repro failed; its message is above")
+    expected, made = hashes(lock), hashes(YAML(typ="safe", pure=True).load(clone / "dvc.lock"))
+    return {
+        stage: sorted(path for path, md5 in expected[stage].items() if made[stage].get(path) != md5)
+        for stage in head.yaml("dvc.yaml")["stages"]
+        if stage in expected
+    }
+
+
+def hashes(lock: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the MD5 of each output that a dvc.lock names, by stage."""
+    return {
+        stage: {out["path"]: out["md5"] for out in of.get("outs", [])}
+        for stage, of in lock["stages"].items()
+    }
 
 
 def _run(command: list[str], folder: Path) -> int:
-    """Run a command with this Python first, and end all that it started if this one is ended."""
+    """Run a command with this Python first; its processes end when this one is ended."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with subprocess.Popen(  # noqa: S603 - no shell
         command, cwd=folder, env={**os.environ, "PATH": path}, start_new_session=True
     ) as process:
         try:
             return process.wait()
-        except BaseException:  # Ctrl-C too takes its processes along
+        except BaseException:  # Ctrl-C too
             os.killpg(process.pid, signal.SIGKILL)
             raise
 
 
 def main() -> None:
-    """Print a line for each stage; the status is 1 where one differs."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.verify", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.parse_args()
+    """Print a line for each stage; the status is 1 where an output differs."""
+    command_line("verify", __doc__).parse_args()
+    check_readable()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if changed := changed_files():
-        print(f"the last commit is verified, without the changes to {named(changed)}")
-    lines: list[str] = []
-    others: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="verify-") as name:
-        for stage, seconds, others in remake(Path(name)):
-            said = f"differs: {', '.join(others)}" if others else "equal"
-            lines.append(f"{stage:10}{seconds:6.0f} s  {said}")
-    print(f"\non {processor()}", *lines, sep="\n")
-    if others:
-        sys.exit("it parts from dvc.lock there; what follows was not made")
+        print(f"the last commit is verified, without the changes to {named(changed)}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+        differing = remake(Path(folder))
+    print(f"\non {processor()}")
+    for stage, paths in differing.items():
+        print(f"{stage:10}{'differs: ' + ', '.join(paths) if paths else 'equal'}")
+    if first := next((stage for stage, paths in differing.items() if paths), None):
+        sys.exit(f"outputs differ from dvc.lock, first in {first}; later stages follow from it")
     print("every output has the bytes of dvc.lock")
 
 

@@ -158,5 +158,6 @@ def _compare(folder: Path, manifest: Manifest, called: str) -> None:
     for name, digest in manifest.files.items():
         if (actual := sha256_of(folder / name)) != digest:
             raise LockedModelError(
-                f"{called}/{name} has been altered: SHA-256 is {actual}, {MANIFEST} says {digest}"
+                f"{called}/{name} has been altered: SHA-256 is {actual}, {MANIFEST} says {digest}. "
+                "In a clone, `python -m experiments.restore` brings the committed model back"
             )

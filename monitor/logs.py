@@ -4,7 +4,6 @@ Plain lines of JSON are read by the thousand. A line that pyarrow cannot read, o
 prediction somewhere inside, is read alone.
 """
 
-import codecs
 import io
 import json
 import re
@@ -12,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import BinaryIO
 
 import fsspec
 import numpy as np
@@ -25,7 +23,7 @@ from common.progress import Progress
 from locked.features import FEATURES
 from locked.labels import LABELS
 from monitor.archive import is_archive, predictions
-from monitor.records import SEVERAL_LINES, Record, records, timestamp, values
+from monitor.records import Record, lines_of, records, timestamp
 from reader.content import unpacked
 from reader.files import find, size
 from reader.table import as_input
@@ -37,7 +35,6 @@ NAMED = 5  # broken lines that are listed
 SKEW = timedelta(hours=1)  # by which a clock may be ahead
 PREDICTION = frozenset(("schema", "probability"))  # fields that nothing else has
 MENTION = re.compile(rb'probability\\*"\s*:')
-UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
 RECIPE = (
     "Have the collector keep all fields of a line (fluentd: `keep_time_key true`), or name the "
     "files that the server wrote"
@@ -107,32 +104,12 @@ def blocks(places: list[str], what: str) -> Iterator[tuple[str, list[Line]]]:
                 unpacked(raw, name) as (opened, _),
             ):
                 number, shown = 1, 0
-                for block in _blocks(opened):
+                for block in lines_of(opened, BLOCK):
                     lines = enumerate(block, number)
                     yield name, [(n, line) for n, line in lines if not line.isspace()]
                     number += len(block)
                     progress.update(raw.tell() - shown)
                     shown = raw.tell()
-
-
-def _blocks(opened: BinaryIO) -> Iterator[list[bytes]]:
-    # a bucket's file itself reads lines one by one
-    file = io.BufferedReader(opened)  # type: ignore[type-var] # any reader will do
-    if file.peek(2).startswith(UTF16):
-        yield from _blocks(io.BytesIO(file.read().decode("utf-16").encode()))
-        return
-    if file.peek(3).startswith(codecs.BOM_UTF8):
-        file.read(len(codecs.BOM_UTF8))
-    if SEVERAL_LINES.match(file.peek()):
-        entries = list[bytes]()
-        try:
-            entries.extend(json.dumps(value).encode() for value in values(file.read().decode()))
-        except (ValueError, RecursionError) as error:
-            entries.append(f"{{ cut off after {len(entries)} entries: {error}".encode())
-        yield entries
-        return
-    while block := file.readlines(BLOCK):
-        yield block
 
 
 def scan(places: list[str], lines: Lines) -> Iterator[pyarrow.Table]:

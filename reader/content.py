@@ -36,13 +36,13 @@ SIGNS = {  # first bytes, in lower case, of files that are not tables
     b"7z\xbc\xaf": f"a 7z archive; {UNPACK}",
     b"rar!\x1a": f"a RAR archive; {UNPACK}",
 }
-ZIPPED = {  # a file inside a zip, by its name or its folder, and what the zip is then
-    "xl/": f"an Excel workbook; {SHEET}",
-    "word/": f"a Word document; {SHEET}",
+ZIPPED = {  # how the name of a file inside begins, in a zip that is a document
+    "xl/workbook.": f"an Excel workbook; {SHEET}",
+    "word/document.": f"a Word document; {SHEET}",
     "[Content_Types].xml": f"a document of Microsoft Office; {SHEET}",
     "META-INF/manifest.xml": f"an OpenDocument file; {SHEET}",
     "Index.zip": f"a document of Apple Numbers; {SHEET}",
-    "Index/": f"a document of Apple Numbers; {SHEET}",
+    "Index/Document.iwa": f"a document of Apple Numbers; {SHEET}",
 }
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -116,7 +116,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> str:
     infos = [info for info in archive.infolist() if not info.is_dir()]
     names = [info.filename for info in infos if not info.filename.startswith("__MACOSX/")]
     for sign, kind in ZIPPED.items():
-        if any(member == sign or (sign[-1] == "/" and member.startswith(sign)) for member in names):
+        if any(member.startswith(sign) for member in names):
             raise NoTableError(f"{name}: this is {kind}")
     if len(names) != 1:
         raise NoTableError(

@@ -31,10 +31,9 @@ class Read(beam.DoFn):
         """List the finished blocks."""
         self.finished = self.output.names("blocks")
 
-    def process(self, element: tuple[bytes, str]) -> Iterator[Block]:
+    def process(self, element: tuple[str, str]) -> Iterator[Block]:
         """Read a file, given by name and fingerprint."""
-        file, fingerprint = element
-        for block in blocks(os.fsdecode(file), fingerprint, self.settings):
+        for block in blocks(*element, self.settings):
             if f"{block.name}.json" not in self.finished:
                 yield block
 
@@ -106,12 +105,11 @@ def score(empty: beam.Pipeline, fingerprints: dict[str, str], answers: Answers) 
         InputError: a worker raised one.
 
     """
-    files = [(os.fsencode(file), fingerprint) for file, fingerprint in fingerprints.items()]
     try:
         with empty as begun:
             (
                 begun
-                | "files" >> beam.Create(files)
+                | "files" >> beam.Create(list(fingerprints.items()))
                 | "blocks" >> beam.ParDo(Read(answers.settings, answers.output))
                 | "spread" >> beam.Reshuffle()
                 | "answers" >> RunInference(answers)

@@ -68,12 +68,7 @@ class Summary:
 
 
 def blocks(file: str, expected: str, settings: Settings) -> Iterator[Block]:
-    """Yield a file's blocks.
-
-    Args:
-        file: a path or an fsspec URL.
-        expected: its fingerprint at the beginning of the run.
-        settings: of the run.
+    """Yield the blocks of a file, whose fingerprint is still the expected one.
 
     Raises:
         InputError: the file is unreadable, or has changed since the beginning.
@@ -137,10 +132,15 @@ def answer(block: Block, classifier: Classifier, settings: Settings) -> tuple[by
     )
     for name, values in zip(SCORED, added, strict=True):
         rows = rows.append_column(_unused(name, rows.column_names), values)
-    summary = Summary(
-        block.file, len(problems) + len(block.refused), dict(Counter(labels)), refused
-    )
-    return _encoded(rows, block, settings.format), summary
+    total = len(problems) + len(block.refused)
+    try:
+        content = encode(rows, settings.format)
+    except (ValueError, OverflowError, pyarrow.ArrowException) as error:
+        raise InputError(
+            f"{block.file}: no {settings.format} can hold it: {error}. Choose another --format, or "
+            "fewer columns with --keep"
+        ) from error
+    return content, Summary(block.file, total, dict(Counter(labels)), refused)
 
 
 def _check_unchanged(file: str, expected: str) -> None:
@@ -181,13 +181,3 @@ def _unused(name: str, columns: list[str]) -> str:
     taken = set(map(fold, columns))
     names = chain([name, f"predicted_{name}"], (f"predicted_{name}_{n}" for n in count(2)))
     return next(candidate for candidate in names if fold(candidate) not in taken)
-
-
-def _encoded(rows: pyarrow.Table, block: Block, kind: Kind) -> bytes:
-    try:
-        return encode(rows, kind)
-    except (ValueError, OverflowError, pyarrow.ArrowException) as error:
-        raise InputError(
-            f"{block.file}: no {kind} can hold it: {error}. Choose another --format, or "
-            "fewer columns with --keep"
-        ) from error

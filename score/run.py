@@ -36,10 +36,7 @@ class Total:
 
 
 def begin(files: list[str], settings: Settings, output: Folder) -> dict[str, str]:
-    """Write what the answers follow from, or compare it to what is written.
-
-    Returns:
-        The files, in order, and their fingerprints.
+    """Write what the answers follow from, or compare it; return the files and their fingerprints.
 
     Raises:
         InputError: the output folder belongs to another run, or run.json is damaged.
@@ -152,6 +149,4 @@ def _run(output: Folder) -> dict[str, Any]:
 
 
 def _json(value: object, indent: int | None = None) -> bytes:
-    """Return one line of JSON; a file name that is not UTF-8 is escaped."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
-    return f"{text}\n".encode(errors="backslashreplace")
+    return json.dumps(value, indent=indent, ensure_ascii=False).encode() + b"\n"

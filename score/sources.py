@@ -14,13 +14,7 @@ CHECKSUMS = ("md5Hash", "crc32c", "ETag", "etag")
 
 
 def sources(inputs: list[str], pattern: str, output: Folder, written: tuple[str, ...]) -> list[str]:
-    """Return the files to read, without those that a run wrote to the output folder.
-
-    Args:
-        inputs: paths, folders, globs or URLs.
-        pattern: which files of a folder.
-        output: where the answers go.
-        written: the names there that a run writes; empty if none has begun.
+    """Return the files of the inputs, without those that a run has written to the output folder.
 
     Raises:
         InputError: there are no files, or other files are in the output folder.
@@ -58,8 +52,7 @@ def fingerprint(file: str) -> str:
             with local(str(folder.local)) as path:
                 stat = path.stat()
                 content = _local_content(path, stat.st_size, stat.st_mtime_ns)
-    key = f"{file} {content}".encode(errors="surrogateescape")
-    return hashlib.blake2b(key, digest_size=8).hexdigest()
+    return hashlib.blake2b(f"{file} {content}".encode(), digest_size=8).hexdigest()
 
 
 @functools.cache

@@ -309,6 +309,7 @@ def test_layers_of_the_server_hold_nothing_else(serve_image: str, tmp_path: Path
     assert {name.split("/")[1] for name in own} == {
         "LICENSE",
         "NOTICE",
+        "common",
         "locked",
         "models",
         "serve",

@@ -161,7 +161,7 @@ def test_a_shallow_clone_says_what_it_lacks(project: Project, tmp_path: Path) ->
     url = f"file://{project.folder}"
     project.run("git", "clone", "--quiet", "--depth=1", url, str(clone.folder))
     base = ("python", "-m", "experiments.report", "origin/other")
-    lack = r"this clone is shallow; have all of it: (git .*)\n$"
+    lack = r"this clone is shallow; fetch the rest: (git .*)\n$"
     assert re.search(lack, refusal(clone, *base))
     way_out = re.search(lack, refusal(clone, "python", "-m", "experiments.promote"))
     assert way_out

@@ -28,12 +28,7 @@ def _md5(content: bytes) -> str:
 
 
 def version() -> str:
-    """Return the version of the model in the current folder.
-
-    Raises:
-        LockedModelError: a file is altered or missing, or the model is not that of dvc.lock.
-
-    """
+    """Return the version of the model in the current folder, which must be that of dvc.lock."""
     actual = verify(MODEL).version
     locked = set(re.findall(rf"- path: {MODEL}\n +hash: md5\n +md5: (\S+)", LOCK.read_text()))
     # The manifest has the other files' hashes; so if the folder differs, the manifest does.

@@ -61,17 +61,10 @@ def render(project: GoogleProject, image: str, keys: str, shares: dict[str, int]
 
 
 def release(project: GoogleProject, image: str, model: str, soak: float) -> None:
-    """Give all traffic to an image, step by step.
+    """Give all traffic to an image, which must answer with a model's version, step by step.
 
-    Args:
-        project: where the service is.
-        image: its name with its digest.
-        model: the version that must answer.
-        soak: seconds to test it while it has a tenth of the traffic.
-
-    Raises:
-        InputError: it answers wrongly; the traffic is as it was before.
-
+    It is tested for `soak` seconds with a tenth of the traffic. If it answers wrongly, the traffic
+    is as it was before, and an error says so.
     """
     shares = traffic_of(describe(project))
     previous = max(shares, key=lambda name: shares[name], default="")

@@ -11,21 +11,16 @@ from common.errors import InputError
 from common.git import changed_files, git
 from deploy.google import GoogleProject, gcloud, gcloud_json
 from deploy.release import check_model
-from experiments.repository import named
 from locked.manifest import LockedModelError
 
 IMAGES = ("serve", "train", "score")
 
 
 def commit() -> str:
-    """Return the short hash of the current commit, which is all that the cloud gets.
-
-    Raises:
-        InputError: there are changes that are not committed.
-
-    """
+    """Return the short hash of the current commit; a change that is not committed is an error."""
     if changed := changed_files():
-        raise InputError(f"not committed yet: {named(changed)}; the cloud gets what is committed")
+        names = ", ".join(changed[:3]) + (" and others" if len(changed) > 3 else "")
+        raise InputError(f"not committed yet: {names}; the cloud gets what is committed")
     return git("rev-parse", "--short=12", "HEAD").strip()
 
 
@@ -37,12 +32,7 @@ def find_image(project: GoogleProject, name: str, tag: str) -> str | None:
 
 
 def built(project: GoogleProject, name: str, tag: str) -> str:
-    """Return an image's name with its digest.
-
-    Raises:
-        InputError: no image has that tag.
-
-    """
+    """Return an image's name with its digest; it must have been built."""
     if image := find_image(project, name, tag):
         return image
     raise InputError(
@@ -51,12 +41,7 @@ def built(project: GoogleProject, name: str, tag: str) -> str:
 
 
 def locked_model() -> str:
-    """Return the version of models/classifier, which is the model of dvc.lock.
-
-    Raises:
-        InputError: the folder has another model, or none.
-
-    """
+    """Return the version of models/classifier, which must be the model of dvc.lock."""
     try:
         return check_model.version()
     except LockedModelError as error:

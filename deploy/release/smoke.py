@@ -29,15 +29,7 @@ class SmokeError(Exception):
 def smoke(url: str, model: str = "", key: str = "", seconds: float = 0) -> int:
     """Test a server's health, predictions and model; return the number of right answers.
 
-    Args:
-        url: of the server.
-        model: the version that must answer; any, if it is "".
-        key: an API key.
-        seconds: for which to repeat the request, once a second.
-
-    Raises:
-        SmokeError: an answer is wrong or missing.
-
+    Any model will do if `model` is "". The request is repeated each second for some seconds.
     """
     if not url.startswith(("http://", "https://")):
         raise SmokeError(

@@ -24,14 +24,10 @@ ANSWERS = 20  # that must be right while the new model has a tenth of the traffi
 
 
 def release(project: GoogleProject, image: str, version: str) -> None:
-    """Upload a model and give it the traffic step by step.
+    """Upload a model and give it the traffic step by step; after an error all is as before.
 
     A deployment that is interrupted while Vertex AI prepares it may still be completed there: the
     next release that succeeds removes it.
-
-    Raises:
-        InputError: the endpoint answers wrongly; the traffic is as it was before.
-
     """
     digest = image.rpartition(":")[2][:12]  # other code may serve the same model
     name = f"{NAME}-{version}-{digest}"

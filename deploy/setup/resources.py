@@ -91,14 +91,7 @@ class Apis(Resource):
 def read_resources(project: GoogleProject, github: str, number: str) -> list[Resource]:
     """Return all resources, in the order of their creation.
 
-    Args:
-        project: where they are.
-        github: owner/name of the repository whose workflows deploy, or "".
-        number: of the project.
-
-    Raises:
-        InputError: a table has a wrong field or word.
-
+    `github` is owner/name of the repository whose workflows deploy, or ""; `number` the project's.
     """
     table, roles = yaml.load(FOLDER / "resources.yaml"), yaml.load(FOLDER / "roles.yaml")
     words = {"project": project.id, "region": project.region, "bucket": project.bucket}
@@ -132,12 +125,7 @@ def _command(text: str, words: dict[str, str]) -> Command:
 
 
 def _resource(row: dict[str, Any], words: dict[str, str]) -> Resource:
-    """Return the resource of a row of resources.yaml.
-
-    Raises:
-        InputError: a field, or a word after a dollar sign, does not exist.
-
-    """
+    """Return the resource of a row of resources.yaml; a wrong field or $word is an error."""
     fields: dict[str, Any] = dict(row)
     try:
         fields["title"] = Template(row["title"]).substitute(words)
@@ -154,12 +142,7 @@ def _resource(row: dict[str, Any], words: dict[str, str]) -> Resource:
 def _grants(
     roles: dict[str, Any], project: GoogleProject, words: dict[str, str]
 ) -> Iterator[Resource]:
-    """Yield the roles of roles.yaml.
-
-    Raises:
-        InputError: a role is on something that roles.yaml does not define.
-
-    """
+    """Yield the roles of roles.yaml."""
     accounts = roles["accounts"]
     members = {f"serviceAccount:{project.account(name)}": row for name, row in accounts.items()}
     members |= roles["others"] | (roles["github"] if words["github"] else {})

@@ -58,12 +58,7 @@ def _retry(command: Command, stdin: str | None) -> None:
 
 
 def status(resources: list[Resource], project: GoogleProject) -> None:
-    """Print which resources exist, and which roles are not in roles.yaml.
-
-    Raises:
-        InputError: a resource is missing, or there is a role too many.
-
-    """
+    """Print which resources exist and which roles are too many; raise an error if one is wrong."""
     replies = answers(resources)
     exists = [bool(each.match(replies[each.describe])) for each in resources]
     for is_there, each in zip(exists, resources, strict=True):

@@ -52,9 +52,7 @@ def call(command: list[str]) -> int:
     before = {n: signal.signal(n, forward) for n in (signal.SIGTERM, signal.SIGINT)}
     status = process.wait()
     end = time.monotonic() + GRACE
-    while (
-        _lives(process.pid) and time.monotonic() < end
-    ):  # processes that the command started and left
+    while _lives(process.pid) and time.monotonic() < end:  # the command left processes of its own
         time.sleep(0.1)
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -79,11 +77,8 @@ def _lives(group: int) -> bool:
 def join(cluster: dict[str, Any], gpus: int) -> int:
     """Write Accelerate's list of machines, and return this machine's rank.
 
-    Args:
-        cluster: Vertex AI's CLUSTER_SPEC
-            (https://cloud.google.com/vertex-ai/docs/training/distributed-training).
-        gpus: of each machine.
-
+    `cluster` is Vertex AI's CLUSTER_SPEC, see
+    https://cloud.google.com/vertex-ai/docs/training/distributed-training.
     """
     pools: dict[str, list[str]] = cluster["cluster"]
     machines = [(pool, index) for pool in sorted(pools) for index in range(len(pools[pool]))]
@@ -110,12 +105,7 @@ def join(cluster: dict[str, Any], gpus: int) -> int:
 
 
 def commands(rank: int, machines: int, launch: str, pipeline: list[str]) -> list[list[str]]:
-    """Return a machine's commands: the whole pipeline on the first, up to the training on others.
-
-    Raises:
-        InputError: there are several machines, and `runtime.launch` would use only the first.
-
-    """
+    """Return a machine's commands: the whole pipeline on the first, the training on the others."""
     if machines > 1 and launch.split()[:2] != ["accelerate", "launch"]:
         raise InputError(
             f"{machines} machines, but runtime.launch is {launch!r}: set it to `accelerate launch`"

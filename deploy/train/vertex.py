@@ -13,12 +13,7 @@ GOOD = tuple(f"JOB_STATE_{state}" for state in ("QUEUED", "PENDING", "RUNNING", 
 
 
 def train(project: GoogleProject, name: str, image: str, hours: float) -> None:
-    """Train, or follow the training of that name.
-
-    Raises:
-        InputError: the training fails.
-
-    """
+    """Train, or follow the training of that name, until it succeeds or fails."""
     text = Template(JOB.read_text(encoding="utf-8")).substitute(
         image=image,
         bucket=project.bucket,

@@ -30,12 +30,7 @@ class NoneFreeError(Exception):
 
 
 def zones(project: GoogleProject, wanted: list[str]) -> list[str]:
-    """Return the zones to try: `wanted`, or the region's own, then the others of its continent.
-
-    Raises:
-        InputError: no zone of that continent has a T4.
-
-    """
+    """Return the zones to try: `wanted`, or the region's own, then the others of its continent."""
     if wanted:
         return wanted
     command = ("compute", "accelerator-types", "list", f"--filter=name={GPU}")
@@ -49,12 +44,7 @@ def zones(project: GoogleProject, wanted: list[str]) -> list[str]:
 
 
 def create(project: GoogleProject, name: str, zone: str, image: str, hours: float) -> None:
-    """Create the VM.
-
-    Raises:
-        NoneFreeError: the zone has no free T4, or the project has no quota for one there.
-
-    """
+    """Create the VM, or raise NoneFreeError if the zone or the project's quota has no T4 left."""
     metadata = f"image={image},bucket={project.bucket},run={name}"
     try:
         gcloud(
@@ -113,12 +103,7 @@ def exit_status(project: GoogleProject, name: str) -> int | None:
 def create_somewhere(
     project: GoogleProject, name: str, image: str, hours: float, wanted: list[str]
 ) -> str:
-    """Create the VM in the first zone with a free T4, and return the zone.
-
-    Raises:
-        InputError: no zone has one.
-
-    """
+    """Create the VM in the first zone with a free T4, and return the zone."""
     tried, hint = [], ""
     for zone in zones(project, wanted):
         try:
@@ -137,12 +122,7 @@ def create_somewhere(
 
 
 def train(project: GoogleProject, name: str, image: str, hours: float, wanted: list[str]) -> None:
-    """Train on a VM, or on as many VMs as it takes.
-
-    Raises:
-        InputError: the training fails, or no zone has a T4.
-
-    """
+    """Train on a VM, or on as many VMs as it takes."""
     deadline, zone = time.monotonic() + hours * 3600, ""
     while (status := exit_status(project, name)) is None:
         if zone:

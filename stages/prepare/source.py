@@ -22,7 +22,7 @@ from stages.prepare.duplicates import Collector, Duplicates
 from stages.prepare.params import Prepare
 from stages.prepare.times import ADVICE, milliseconds
 
-LONG_TEXT = 1_000  # characters; the model reads fewer, and cuts the rest
+LONG_TEXT = 1_000  # characters, more than the model reads of a text
 MAX_SHOWN = 5  # wrong rows named in one error
 MAX_VALUES = 15  # labels named in one error
 OUTPUT_SCHEMA = pyarrow.schema(
@@ -59,8 +59,7 @@ def write_rows(p: Prepare, path: Path) -> Rows:
         Progress(desc="prepare: reading", unit=" rows", unit_scale=True) as progress,
     ):
         for file in names:
-            name, first = below(file, p.source), read
-            longest: Counter[str] = Counter()
+            name, first, long_texts = below(file, p.source), read, 0
             with of_several(names, "prepare.files"), opened(file, form) as table:
                 columns = _Columns(table, p, name)
                 for chunk in table.chunks(columns.all):
@@ -72,12 +71,12 @@ def write_rows(p: Prepare, path: Path) -> Rows:
                     is_train_only = p.train_only and PurePosixPath(name).match(p.train_only)
                     train_only.append(np.full(len(tweets), bool(is_train_only)))
                     dropped += labels_dropped
-                    longest["texts_above_1000_characters"] += (
-                        pc.sum(pc.greater(pc.utf8_length(tweets["text"]), LONG_TEXT)).as_py() or 0
-                    )
+                    long_texts += np.sum(pc.utf8_length(tweets["text"]).to_numpy() > LONG_TEXT)
                     read += len(chunk.table)
                     progress.update(len(chunk.table))
-                about = {"name": name, "rows": read - first, **table.about, **+longest}
+                about = {"name": name, "rows": read - first, **table.about}
+                if long_texts:
+                    about["texts_above_1000_characters"] = int(long_texts)
                 if table.repeated_headers:
                     about |= {"repeated_headers_at_rows": table.repeated_headers[:20]}
                 files.append(about)
@@ -123,16 +122,13 @@ class _Columns:
         folded = folded.take(values.indices)
         disaster = np.asarray(pc.is_in(folded, value_set=pyarrow.array(self.p.disaster)))
         other = ~(disaster | pc.is_in(folded, value_set=pyarrow.array(self.p.not_disaster)))
-        if not self.p.drop_others:
-            self._check(
-                chunk,
-                other,
-                label,
+        if other.any() and not self.p.drop_others:
+            reason = (
                 f"{self.label} is %r, which neither prepare.disaster nor prepare.not_disaster has; "
                 "add it to one of them, or drop such rows by prepare.drop_others: true. "
-                f"Values here: {_list(Counter(label.to_pylist()))}",
-                most=1,
+                f"Values here: {_list(Counter(label.to_pylist()))}"
             )
+            self._check(chunk, other, label, reason, most=1)
         blank = np.asarray(pc.equal(pc.utf8_trim_whitespace(text), ""))
         self._check(chunk, blank & ~other, text, "text is blank (got %r)")
         long = np.asarray(pc.greater(pc.utf8_length(text), MAX_TEXT))

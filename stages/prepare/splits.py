@@ -31,13 +31,7 @@ def by_group(
 ) -> Split:
     """Keep each group in one split; a row without a group is a group of its own.
 
-    Args:
-        groups: (rows,) names.
-        duplicates: of the rows.
-        seed: of the draw.
-        held_out: the groups of the test split; [] draws them.
-        validation: share of the groups.
-        test: likewise.
+    `held_out` names the groups of the test split; [] draws them. The shares are of the groups.
 
     Raises:
         InputError: a held-out group does not occur, or too few others are left.

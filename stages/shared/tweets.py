@@ -24,5 +24,6 @@ def read_tweets(path: Path) -> pd.DataFrame:
             return rows
         reason = "it has no rows"
     raise InputError(
-        f"{path}: cannot be used: {reason}. Remove it, then repeat `dvc repro`, which makes it anew"
+        f"{path}: cannot be used: {reason}. `python -m experiments.restore` removes damaged files, "
+        "from DVC's cache too; then repeat `dvc repro`"
     )

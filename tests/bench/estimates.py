@@ -121,7 +121,7 @@ def wilson(is_right: npt.NDArray[np.bool_]) -> Figure:
 
 def judge(name: str, events: Iterator[tuple[str, Tweets, Tweets]], number: int) -> pd.DataFrame:
     """Return a row for each event, window, number of labels and method."""
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for event, known, unseen in Progress(events, desc=name, unit=" events"):
         reference = float(((known.odds >= 0) == known.targets).mean())
         for kind, window in windows(known, unseen, number, event):

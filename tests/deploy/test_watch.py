@@ -9,21 +9,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
-from locked.labels import LABELS
+from common.errors import InputError
+from deploy import watch
+from monitor.verdict import STATUS
 from tests.conftest import ROOT
 from tests.gcs import Cloud
-from tests.monitor.conftest import Tweets, lines_of, make_model, tweets
+from tests.monitor.conftest import lines_of, make_model, tweets
 from tests.test_images import sent
 
 pytestmark = pytest.mark.usefixtures("nobody")
-STAMP = datetime.now(UTC) - timedelta(days=3)
+NOW = datetime.now(UTC)
 
 
-@pytest.fixture(scope="module")
-def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The code that an image gets, and no other."""
-    folder = tmp_path_factory.mktemp("code")
+def copy_code_of_an_image(folder: Path) -> Path:
+    """Copy the code that an image gets, and no other."""
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -34,75 +35,75 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def call(folder: Path, code: Path, cloud: Cloud, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as the image's user would, where no cloud is known but the emulated."""
-    settings = {"BUCKET": "bucket", "PYTHONPATH": str(code), "STORAGE_EMULATOR_HOST": cloud.url}
-    settings |= {"GOOGLE_CLOUD_PROJECT": "my-project"}
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_report_of_a_day_is_made_by_the_code_of_an_image(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project := tmp_path / "project").mkdir()
+    settings = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "BUCKET": "bucket",
+        "PYTHONPATH": str(copy_code_of_an_image(tmp_path / "code")),
+        "STORAGE_EMULATOR_HOST": cloud.url,
+        "GOOGLE_CLOUD_PROJECT": "my-project",
+    }
 
-
-def logged(given: Tweets, version: str) -> str:
-    """Return an object as a sink of Cloud Logging writes it."""
-    lines = lines_of(given, version, start=STAMP)
-    return "".join(json.dumps({"jsonPayload": line, "severity": "INFO"}) + "\n" for line in lines)
-
-
-def test_the_report_of_a_day(cloud: Cloud, code: Path, tmp_path: Path) -> None:
     bucket = cloud.client().create_bucket("bucket")
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
-    version = make_model(tmp_path / "models/classifier")
-    for command in (
-        "dvc remote add --default storage gs://bucket/dvc",
-        "dvc add models/classifier",
-        "dvc push",
-    ):
-        done = call(tmp_path, code, cloud, *command.split())
-        assert done.returncode == 0, done.stderr
-    shutil.rmtree(tmp_path / ".dvc/cache")
-    shutil.rmtree(tmp_path / "models/classifier")
-    watch = (sys.executable, "-m", "deploy.watch")
-
-    done = call(tmp_path, code, cloud, *watch)
-    assert done.returncode == 1
-    assert "gs://bucket/run.googleapis.com" in done.stderr
-
-    given = tweets(1, 400, longer=0.5)
+    (project / ".dvc").mkdir()
+    config = "[core]\n no_scm = true\n remote = storage\n['remote \"storage\"']\n"
+    (project / ".dvc/config").write_text(f"{config} url = gs://bucket/dvc\n")
+    version = make_model(project / "models/classifier")
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with Repo(project) as repo:
+        repo.add(str(project / "models/classifier"))
+        repo.push()
+    shutil.rmtree(project / ".dvc/cache")
+    shutil.rmtree(project / "models/classifier")
+    lines = lines_of(tweets(1, 400, longer=0.5), version, start=NOW - timedelta(days=3))
     log = bucket.blob("run.googleapis.com/stdout/2026/11/26/10:00:00_10:59:59_S0.json")
-    log.upload_from_string(logged(given, version))
-    done = call(tmp_path, code, cloud, *watch)
-    assert done.returncode == 0, done.stderr  # somebody should look: that is no failure
-    assert "\nlook: Live tweets differ in characters" in f"\n{done.stdout}"
-    made = [blob.name for blob in bucket.list_blobs(prefix="reports/")]
-    assert [name.split("/")[3] for name in made] == ["report.html", "report.json"]
-    assert made[0].split("/")[1] == f"{datetime.now(UTC):%Y-%m-%d}"
-    report = json.loads(bucket.blob(made[1]).download_as_bytes())
-    assert report["in_use"] == version
-
-    wrong = [f"r-{i},,{int(label == LABELS[0])},random" for i, label in enumerate(answers(given))]
-    sample = "\n".join(["id,text,label,drawn", *wrong])
-    bucket.blob("reviewed/sample.csv").upload_from_string(sample)
-    done = call(tmp_path, code, cloud, *watch)
-    assert done.returncode == 4, done.stderr
-    assert "act: " in done.stdout
-    assert len(list(bucket.list_blobs(prefix="reports/"))) == 4
-
-
-def answers(given: Tweets) -> list[str]:
-    """Return what the model said."""
-    return [LABELS[int(disaster)] for disaster in given.disaster]
-
-
-def test_without_a_bucket_it_says_so(cloud: Cloud, tmp_path: Path) -> None:
-    env = {name: value for name, value in os.environ.items() if name != "BUCKET"}
+    log.upload_from_string(  # as a sink of Cloud Logging writes it
+        "".join(json.dumps({"jsonPayload": line, "severity": "INFO"}) + "\n" for line in lines)
+    )
     command = [sys.executable, "-m", "deploy.watch"]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "error: which bucket? export BUCKET=NAME\n")
-    assert cloud.requests == []
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "\nlook: " in f"\n{done.stdout}"
+    names = [blob.name for blob in bucket.list_blobs(prefix="reports/")]
+    assert [name.split("/")[3] for name in names] == ["report.html", "report.json"]
+    assert json.loads(bucket.blob(names[1]).download_as_bytes())["in_use"] == version
+
+
+def test_the_options_name_the_week_and_the_samples(cloud: Cloud) -> None:
+    bucket = cloud.client().create_bucket("bucket")
+    today = datetime(2026, 11, 30, tzinfo=UTC)
+    week = ["gs://bucket/run.googleapis.com", "--since=2026-11-23", "--until=2026-11-29"]
+    assert watch.options(bucket, today) == week
+    for name in ("reviewed/a.csv", "reviewed/b.txt"):
+        bucket.blob(name).upload_from_string("id,label\n")
+    assert watch.options(bucket, today) == [*week, "--reviewed", "gs://bucket/reviewed/a.csv"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(0, 0), (STATUS["look"], 0), (STATUS["act"], STATUS["act"]), (1, 1)]
+)
+def test_only_a_report_that_says_act_fails_the_job(
+    status: int, code: int, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.client().create_bucket("bucket")
+    for name, value in {"BUCKET": "bucket", "STORAGE_EMULATOR_HOST": cloud.url}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
+    monkeypatch.setattr(watch, "NAMING", ())
+    monkeypatch.setattr(sys, "argv", ["watch"])
+    monkeypatch.setattr(watch, "write_report", lambda _: status)
+    succeeds = subprocess.CompletedProcess[str]([], 0)
+    monkeypatch.setattr("deploy.watch.subprocess.run", lambda *_, **__: succeeds)
+    with pytest.raises(SystemExit) as ended:
+        watch.main()
+    assert ended.value.code == code
+
+
+def test_without_a_bucket_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BUCKET", raising=False)
+    with pytest.raises(InputError, match="export BUCKET"):
+        watch.main()

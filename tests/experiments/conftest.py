@@ -1,14 +1,100 @@
+import logging
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project, copied
+from common.errors import run
+from tests.conftest import ROOT, Project, copied
+
+DVC_YAML = """
+stages:
+  train:
+    cmd: python toy.py train
+    params: [train]
+    outs: [models/checkpoint, models/classifier]
+  evaluate:
+    cmd: python toy.py evaluate
+    deps: [models/checkpoint]
+    params: [evaluate]
+    metrics: [models/metrics.json: {cache: false}]
+"""
+# The loss is a function of the params: two experiments are never equal by chance.
+TOY = """
+import json, pathlib, re, signal, sys
+params = pathlib.Path("params.yaml").read_text()
+keys = ("lr", "bootstrap")
+values = {key: float(re.search(rf"^  {key}: (\\S+)", params, re.M)[1]) for key in keys}
+if sys.argv[1] == "train":
+    for folder, name in (("checkpoint", "weights"), ("classifier", "manifest.json")):
+        pathlib.Path("models", folder).mkdir(parents=True)
+        pathlib.Path("models", folder, name).write_text(str(values["lr"]))
+    if values["lr"] == 0.0123:  # to be stopped
+        print("started", flush=True)
+        signal.pause()
+elif values["bootstrap"] == 666:
+    sys.exit("error: too many")
+else:
+    lr = float(pathlib.Path("models/checkpoint/weights").read_text())
+    metrics = {"validation_log_loss": lr + values["bootstrap"] / 1e6, "passed": lr < 0.5}
+    pathlib.Path("models/metrics.json").write_text(json.dumps(metrics))
+"""
+STARTED = 0.0123
+
+Call = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="session")
+def trained_toy(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A quick pipeline with the params of the real one, after `dvc repro`."""
+    folder = tmp_path_factory.mktemp("toy") / "project"
+    shutil.copytree(
+        ROOT / ".dvc", folder / ".dvc", ignore=lambda *_: {"tmp", "cache", "config.local"}
+    )
+    shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
+    (folder / "dvc.yaml").write_text(DVC_YAML)
+    (folder / "toy.py").write_text(TOY)
+    (folder / ".gitignore").write_text("/models/checkpoint\n/models/classifier\n/models/sweeps\n")
+    project = Project(folder, folder.with_name("site-cache"))
+    project.run("git", "init", "--quiet", "--initial-branch=main")
+    project.run("git", "config", "user.name", "Tester")
+    project.run("git", "config", "user.email", "tester@example.com")
+    project.run("dvc", "repro")
+    commit(project, "run")
+    return project
 
 
 @pytest.fixture
-def project(pipeline: Project, tmp_path: Path) -> Project:
-    """A project of the test's own, after `dvc repro`."""
-    return copied(pipeline, tmp_path / "project")
+def toy(trained_toy: Project, tmp_path: Path) -> Project:
+    return copied(trained_toy, tmp_path / "toy")
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Run a command of this package in this process: its status, and what it prints."""
+
+    def called(project: Project, command: str, *arguments: str) -> tuple[int, str]:
+        monkeypatch.chdir(project.folder)
+        for name in ("PATH", "DVC_SITE_CACHE_DIR"):
+            monkeypatch.setenv(name, project.environment()[name])
+        monkeypatch.setattr("sys.argv", [command, *arguments])
+        monkeypatch.setattr("signal.signal", lambda *_: None)
+        monkeypatch.setattr(logging.getLogger("dvc"), "handlers", [])  # of an earlier test's output
+        capfd.readouterr()
+        status, message = 0, ""
+        try:
+            run(import_module(f"experiments.{command}").main)
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+            message = end.code if isinstance(end.code, str) else ""
+        printed = capfd.readouterr()
+        return status, printed.out + printed.err + message
+
+    return called
 
 
 def queue_is_empty(project: Project) -> bool:
@@ -19,3 +105,28 @@ def queue_is_empty(project: Project) -> bool:
 def commit(project: Project, message: str = "change") -> None:
     project.run("git", "add", "--all")
     project.run("git", "commit", "--quiet", "--message", message)
+
+
+def set_lr(project: Project, lr: float) -> None:
+    params = project.folder / "params.yaml"
+    params.write_text(re.sub(r"\blr: [^\s,}]+", f"lr: {lr}", params.read_text()))
+
+
+def start_until_trained(project: Project, *command: str, **extra: str) -> subprocess.Popen[str]:
+    """Start a command, and return once its training has begun and waits for a signal."""
+    process = subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment(**extra),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+    )
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line == "started\n":
+            return process
+    pytest.fail("".join(lines))

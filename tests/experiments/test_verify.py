@@ -1,74 +1,62 @@
-"""Making it all again, and saying whether it is the same."""
+"""Making all outputs again, and comparing them with dvc.lock."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import HANG, Project, copied
-
-
-@pytest.fixture
-def project(pipeline: Project, tmp_path: Path) -> Project:
-    return copied(pipeline, tmp_path / "project")
+from tests.conftest import HANG, ROOT, Project
+from tests.experiments.conftest import STARTED, Call, commit, set_lr, start_until_trained
 
 
-def test_the_same_bytes_come_out_again(project: Project) -> None:
-    (project.folder / "README.md").write_text("changed")
-    said = project.run("python", "-m", "experiments.verify").stdout
-    assert "without the changes to README.md" in said
-    end = said.partition("\non ")[2].splitlines()[1:]
-    assert [line.split()[0] for line in end[:6]] == [
-        "prepare",
-        "distill",
-        "train",
-        "export",
-        "lock",
-        "evaluate",
-    ]
-    assert [line.split()[-1] for line in end[:6]] == ["equal"] * 6
-    assert end[6:] == ["every output has the bytes of dvc.lock"]
+def test_the_same_bytes_come_out_again(toy: Project, call: Call) -> None:
+    (toy.folder / "toy.py").write_text("changed")
+    status, printed = call(toy, "verify")
+    assert status == 0, printed
+    assert "without the changes to toy.py" in printed
+    lines = printed.partition("\non ")[2].splitlines()[1:]
+    assert [line.split() for line in lines[:2]] == [["train", "equal"], ["evaluate", "equal"]]
+    assert lines[2] == "every output has the bytes of dvc.lock"
 
 
-def test_the_first_output_that_differs_is_named(project: Project) -> None:
-    lock = project.folder / "dvc.lock"
-    prepared = project.lock()["stages"]["prepare"]["outs"][0]["md5"]
-    lock.write_text(lock.read_text().replace(prepared, f"{'0' * 32}.dir"))
-    project.run("git", "commit", "--quiet", "--all", "--message", "another lock")
-    done = project.run("python", "-m", "experiments.verify", check=False)
-    assert done.returncode == 1
-    assert "differs: data/prepared" in done.stdout
-    assert "distill" not in done.stdout.partition("\non ")[2]
-    assert "it parts from dvc.lock there" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_without_a_lock_there_is_nothing_to_compare(project: Project) -> None:
-    project.run("git", "rm", "--quiet", "dvc.lock")
-    project.run("git", "commit", "--quiet", "--message", "no lock")
-    done = project.run("python", "-m", "experiments.verify", check=False)
-    assert done.returncode == 1
-    assert done.stderr == (
-        "error: dvc.lock: the last commit has none to compare with: `make repro` first\n"
+def test_the_outputs_that_differ_are_named(toy: Project, call: Call) -> None:
+    lock = toy.folder / "dvc.lock"
+    checkpoint, _ = toy.lock()["stages"]["train"]["outs"]
+    assert checkpoint["path"] == "models/checkpoint"
+    lock.write_text(lock.read_text().replace(checkpoint["md5"], f"{'0' * 32}.dir"))
+    commit(toy)
+    status, printed = call(toy, "verify")
+    assert status == 1
+    assert "train     differs: models/checkpoint\n" in printed
+    assert "evaluate  equal\n" in printed
+    assert printed.endswith(
+        "outputs differ from dvc.lock, first in train; later stages follow from it"
     )
 
 
-def test_whoever_ends_it_ends_all_of_it(project: Project, tmp_path: Path) -> None:
-    (place := tmp_path / "place").mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.verify"],
-        cwd=project.folder,
-        env=project.environment(TMPDIR=str(place)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+def test_without_a_lock_there_is_nothing_to_compare(toy: Project, call: Call) -> None:
+    toy.run("git", "rm", "--quiet", "dvc.lock")
+    toy.run("git", "commit", "--quiet", "--message", "no lock")
+    assert call(toy, "verify") == (
+        1,
+        "error: dvc.lock: the last commit has none to compare with: `make repro` first",
     )
-    assert process.stdout
-    for line in process.stdout:
-        if b"Running stage 'prepare'" in line:
-            break
+
+
+def test_a_stage_that_fails_is_no_difference(toy: Project, call: Call) -> None:
+    (toy.folder / "toy.py").write_text("exit(1)")
+    commit(toy)
+    status, printed = call(toy, "verify")
+    assert (status, printed.endswith("error: dvc repro failed; its message is above")) == (1, True)
+
+
+def test_its_processes_end_with_it(toy: Project, tmp_path: Path) -> None:
+    set_lr(toy, STARTED)
+    commit(toy)
+    (temporary := tmp_path / "temporary").mkdir()
+    command = ("python", "-m", "experiments.verify")
+    extra = {"TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    process = start_until_trained(toy, *command, **extra)
     process.terminate()
     assert process.wait(HANG) == 128 + signal.SIGTERM
-    process.stdout.read()  # to the end: nobody holds it any longer
-    assert not list(place.glob("verify-*"))
+    assert process.stdout
+    process.stdout.read()  # to its end: no process holds it any longer
+    assert not list(temporary.glob("verify-*"))

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from google.cloud import storage
 
-from deploy.check.case import Case
-from deploy.check.doctor import examine
+from deploy.check.doctor import Case, examine
 from deploy.google import NAMING
 from tests.conftest import HANG, ROOT, Project
 from tests.gcs import Cloud

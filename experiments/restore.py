@@ -1,0 +1,120 @@
+"""Bring params.yaml, dvc.lock and all outputs back to the last commit.
+
+    python -m experiments.restore
+
+Use it after an experiment that was stopped or killed, in a merge of two branches that both trained
+(params.yaml is then left to you), and when an output or a file of DVC's cache is damaged. Other
+files, such as changed code, stay as they are.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from dvc.exceptions import CheckoutError, DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo
+
+from common.errors import InputError, run
+from common.git import git
+from experiments.repository import Run, command_line, named
+
+
+def restore() -> None:
+    """Restore the files of git, then those of DVC.
+
+    Raises:
+        InputError: DVC's cache lacks an output; the message names it.
+
+    """
+    with suppress(DvcException), Repo() as repo:
+        try:
+            repo.status()
+        except LockError as error:  # an experiment is still running
+            raise InputError(" ".join(str(error).split())) from error
+    attach_head()
+    restore_tracked()
+    with Repo() as repo:
+        for path in mend_cache(repo):
+            print(f"removed, because it was damaged: {path}")
+        try:
+            repo.checkout(force=True)
+        except CheckoutError as error:
+            raise InputError(
+                f"not in DVC's cache: {named(sorted(error.target_infos))}. `dvc pull` fetches it "
+                "from a remote, `dvc repro` makes it again"
+            ) from error
+
+
+def attach_head() -> None:
+    """Return to the branch that a killed `dvc exp run` has left for a detached HEAD."""
+    killed = git("for-each-ref", "--format=%(refname)", "refs/exps/exec/EXEC_MERGE")
+    if not killed:
+        return
+    with suppress(InputError):  # the commit was checked out without a branch
+        branch = git("rev-parse", "--symbolic-full-name", "@{-1}").strip()
+        is_detached = git("rev-parse", "--symbolic-full-name", "HEAD").strip() == "HEAD"
+        if is_detached and git("rev-parse", branch) == git("rev-parse", "HEAD"):
+            git("symbolic-ref", "HEAD", branch)
+            print(f"on branch {branch.removeprefix('refs/heads/')} again")
+    for ref in git("for-each-ref", "--format=%(refname)", "refs/exps/exec").split():
+        git("update-ref", "--no-deref", "-d", ref)
+
+
+def restore_tracked() -> None:
+    """Restore params.yaml, dvc.lock and the outputs that git tracks; print changed params."""
+    stages = Run("HEAD").yaml("dvc.lock").get("stages", {}).values()
+    outputs = [out["path"] for stage in stages for out in stage.get("outs", [])]
+    names = ["dvc.lock", *outputs]
+    try:
+        git("rev-parse", "--quiet", "--verify", "MERGE_HEAD")
+    except InputError:
+        names.append("params.yaml")
+        print(git("diff", "HEAD", "--unified=0", "--", "params.yaml"), end="")
+    tracked = git("ls-tree", "-r", "-z", "--name-only", "HEAD", "--", *names).split("\0")[:-1]
+    git("checkout", "HEAD", "--", *tracked)
+
+
+def mend_cache(repo: Repo) -> Iterator[Path]:
+    """Yield each damaged file in the cache after its removal; a good copy replaces it."""
+    for cached, copy, md5 in _cached_files(repo):
+        if not cached.exists() or _md5(cached) == md5:
+            continue
+        cached.unlink()
+        if copy.is_file() and _md5(copy) == md5:
+            shutil.copyfile(copy, cached)
+        elif copy.is_file():
+            copy.unlink()
+        yield cached
+
+
+def _cached_files(repo: Repo) -> Iterator[tuple[Path, Path, str]]:
+    """Yield for each file of an output its path in the cache, its own path, and its MD5."""
+    for out in repo.index.outs:
+        if not (out.use_cache and out.hash_info):
+            continue
+        cached, own = Path(repo.cache.local.oid_to_path(out.hash_info.value)), Path(out.fs_path)
+        yield cached, own, out.hash_info.value.removesuffix(".dir")
+        if out.is_dir_checksum and cached.exists():  # and whole: a damaged one is removed by now
+            for entry in json.loads(cached.read_bytes()):
+                path = Path(repo.cache.local.oid_to_path(entry["md5"]))
+                yield path, own / entry["relpath"], entry["md5"]
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def main() -> None:
+    """Restore, and say so."""
+    command_line("restore", __doc__).parse_args()
+    restore()
+    print("params.yaml, dvc.lock and all outputs are those of the last commit")
+
+
+if __name__ == "__main__":
+    run(main)

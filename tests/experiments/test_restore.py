@@ -1,0 +1,98 @@
+"""The way back: after an experiment that was stopped, in a merge, from a damaged cache."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project
+from tests.experiments.conftest import STARTED, Call, commit, set_lr, start_until_trained
+
+DONE = "params.yaml, dvc.lock and all outputs are those of the last commit"
+
+
+def is_as_committed(project: Project) -> bool:
+    branch = project.run("git", "branch", "--show-current").stdout
+    return branch == "main\n" and "up to date" in project.run("dvc", "status").stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_after_an_experiment_that_was_stopped(
+    toy: Project, call: Call, number: signal.Signals
+) -> None:
+    (toy.folder / "toy.py").open("a").write("# my own change stays")
+    process = start_until_trained(toy, "dvc", "exp", "run", "-S", f"train.lr={STARTED}")
+    if number == signal.SIGKILL:
+        status, printed = call(toy, "restore")
+        assert status == 1
+        assert f"(PID {process.pid})" in printed, "an experiment that runs is left alone"
+    os.killpg(process.pid, number)
+    assert process.wait() != 0
+    status, printed = call(toy, "restore")
+    assert (status, printed.endswith(f"{DONE}\n")) == (0, True), printed
+    assert f"+  lr: {STARTED}" in printed
+    assert is_as_committed(toy)
+    assert toy.run("git", "status", "--porcelain").stdout == " M toy.py\n"
+
+
+def test_in_a_merge_of_two_branches_that_both_trained(toy: Project, call: Call) -> None:
+    toy.run("git", "checkout", "--quiet", "-b", "other")
+    for branch, lr in (("other", 0.2), ("main", 0.3)):
+        toy.run("git", "checkout", "--quiet", "--force", branch)
+        set_lr(toy, lr)
+        toy.run("dvc", "repro", "--quiet")
+        commit(toy)
+    assert toy.run("git", "merge", "other", check=False).returncode == 1
+    assert "<<<<<<<" in (toy.folder / "dvc.lock").read_text()
+    for command in ("report", "promote", "verify"):
+        status, printed = call(toy, command)
+        assert status == 1
+        assert printed == (
+            "error: dvc.lock, models/metrics.json, params.yaml: a merge is not finished; resolve "
+            "params.yaml by hand, then: python -m experiments.restore && dvc repro"
+        )
+    toy.run("git", "checkout", "--theirs", "params.yaml")
+    assert call(toy, "restore")[0] == 0
+    assert toy.params()["train"]["lr"] == 0.2, "params.yaml is left to people"
+    toy.run("dvc", "repro")
+    commit(toy, "merged")
+    assert is_as_committed(toy)
+
+
+def test_markers_that_were_committed(toy: Project, call: Call) -> None:
+    lock = toy.folder / "dvc.lock"
+    lock.write_text(f"<<<<<<< HEAD\n{lock.read_text()}=======\n>>>>>>> other\n")
+    commit(toy)
+    for command, arguments in (("verify", ()), ("promote", ())):
+        status, printed = call(toy, command, *arguments)
+        assert status == 1
+        assert "conflict markers of a merge; resolve params.yaml by hand" in printed
+
+
+def objects(project: Project) -> dict[str, Path]:
+    """Return the cached files by their content's kind: the list of a folder, or weights."""
+    files = [path for path in (project.folder / ".dvc/cache/files").rglob("*") if path.is_file()]
+    return {"list" if path.suffix else "file": path for path in sorted(files)}
+
+
+@pytest.mark.parametrize("kind", ["list", "file"])
+@pytest.mark.parametrize("is_copy_good", [True, False])
+def test_a_cache_object_of_zeros(toy: Project, call: Call, kind: str, is_copy_good: bool) -> None:
+    damaged = objects(toy)[kind]
+    size = damaged.stat().st_size
+    damaged.chmod(0o644)
+    damaged.write_bytes(bytes(size))
+    damaged.chmod(0o444)  # as DVC leaves it, and trusts it
+    if not is_copy_good:
+        for copy in (toy.folder / "models").glob("c*/*"):
+            copy.write_bytes(bytes(copy.stat().st_size))
+    status, printed = call(toy, "restore")
+    assert f"removed, because it was damaged: {damaged}" in printed
+    if kind == "file" and is_copy_good:
+        assert status == 0
+    else:
+        assert (status, "not in DVC's cache: " in printed, "`dvc repro`" in printed) == (1, 1, 1)
+        toy.run("dvc", "repro")
+    assert is_as_committed(toy)
+    assert call(toy, "restore") == (0, f"{DONE}\n")
