@@ -32,11 +32,11 @@ def compute(truth: Truth, scores: Scores, threshold: float) -> dict[str, float]:
     }
 
 
-def calibration_error(truth: Truth, scores: Scores) -> float:
+def calibration_error(truth: Truth, scores: Scores, weights: Scores | None = None) -> float:
     """Return the expected calibration error over ten equal-width bins (Guo et al. 2017)."""
-    bins = calibration_bins(scores)
-    gaps = np.bincount(bins, truth - scores, CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(truth))
+    weights = np.ones(len(truth)) if weights is None else weights
+    gaps = np.bincount(calibration_bins(scores), weights * (truth - scores), CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / weights.sum())
 
 
 def calibration_bins(scores: Scores) -> npt.NDArray[np.intp]:
