@@ -1,4 +1,4 @@
-"""A report as one page of HTML that needs nothing else."""
+"""Documents from templates: pages of HTML that need nothing else, and Markdown."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import jinja2
 def render(template: Path, **values: object) -> str:
     """Fill a template in; a name in it that has no value is an error."""
     environment = jinja2.Environment(
-        autoescape=True,
+        autoescape=".html" in template.suffixes,  # noqa: S701 - Markdown is not escaped
         loader=jinja2.FileSystemLoader(template.parent),
         trim_blocks=True,
         lstrip_blocks=True,

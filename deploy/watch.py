@@ -7,6 +7,7 @@ bucket that the variable BUCKET names, and the report goes to reports/DAY/TIME/ 
 status is the monitor's, but 0 for `look`, which is no failure.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from google.cloud import storage
 from common.errors import InputError, run
 from deploy.google import NAMING
 from monitor.__main__ import parse, write_report
+from monitor.labels import UnusedLabelsError
 from monitor.verdict import STATUS
 
 DAYS = 7
@@ -34,6 +36,16 @@ def options(bucket: storage.Bucket, today: datetime) -> list[str]:
     return [*log, "--reviewed", *samples] if samples else log
 
 
+def write_without_old_samples(chosen: argparse.Namespace) -> int:
+    """Write the report and return its status; a sample of earlier days is said and left out."""
+    while True:
+        try:
+            return write_report(chosen)
+        except UnusedLabelsError as error:
+            print(f"left out: {error}")
+            chosen.reviewed = [file for file in chosen.reviewed if file != error.file]
+
+
 def main() -> None:
     """Make the report."""
     if not (name := os.environ.get("BUCKET")):
@@ -44,7 +56,7 @@ def main() -> None:
     bucket, now = storage.Client().bucket(name), datetime.now(UTC)
     with tempfile.TemporaryDirectory() as folder:
         arguments = [*options(bucket, now), *sys.argv[1:], f"--output={folder}"]
-        status = write_report(parse(arguments))
+        status = write_without_old_samples(parse(arguments))
         for path in sorted(Path(folder).iterdir()):
             blob = bucket.blob(f"reports/{now:%Y-%m-%d/%H%M%S}/{path.name}")
             blob.upload_from_filename(path)

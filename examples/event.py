@@ -36,6 +36,7 @@ from locked.manifest import MANIFEST, read_manifest
 from monitor.report import load
 from monitor.verdict import STATUS
 from stages import params
+from stages.lock.stage import lock
 from stages.shared import outputs
 
 EVENT = Path(__file__).with_suffix(".csv")

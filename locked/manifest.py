@@ -17,7 +17,7 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class LockedModelError(Exception):
-    """The folder is not the model that its manifest describes; the message names the file."""
+    """The folder is not the model of its manifest; the message names the file."""
 
 
 class BaseWeights(BaseModel):
@@ -31,7 +31,7 @@ class BaseWeights(BaseModel):
 
 
 class Calibration(BaseModel):
-    """What makes of a network's answer the probability that it stands for.
+    """Turns a network's answer into the probability that it stands for.
 
     Platt scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599): the log-odds, times a scale,
     plus a shift.
@@ -44,7 +44,7 @@ class Calibration(BaseModel):
 
 
 class Golden(BaseModel):
-    """A text and what the model said of it when it was locked."""
+    """A text and the model's answer to it when the model was locked."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,8 +52,35 @@ class Golden(BaseModel):
     probability: Annotated[float, Field(ge=0, le=1)]
 
 
+class Change(BaseModel):
+    """A figure before and after an adaptation, each with its 95 % interval."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    before: float
+    before_95: tuple[float, float]
+    after: float
+    after_95: tuple[float, float]
+    difference_95: tuple[float, float]
+
+
+class Adaptation(BaseModel):
+    """How the model was adapted to an event, by labelled tweets of that event."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: str  # the file's name
+    labels_sha256: Sha256
+    tweets: int
+    step: Literal["none", "calibration", "last layer"]
+    reason: str  # for the step
+    auc: float  # of the original model on the labels
+    on_labels: dict[str, Change]  # cross-fitted
+    on_test: dict[str, Change]  # on the test split, which is of the old events
+
+
 class Manifest(BaseModel):
-    """What manifest.json says of the model beside it."""
+    """The content of manifest.json, which describes the model beside it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,17 +92,20 @@ class Manifest(BaseModel):
     training_data_sha256: Sha256
     metrics: dict[str, float]  # on the validation split
     files: dict[str, Sha256]
-    golden: list[Golden] = []  # what a server asks before it trusts the model
+    golden: list[Golden] = []  # texts and answers that a server compares before it answers
+    adaptation: Adaptation | None = None
 
     @property
     def version(self) -> str:
-        """A name for the model: a hash of all that is said here, 12 hexadecimal digits."""
-        said = json.dumps(self.model_dump(), sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()[:12]
+        """A hash of everything that decides an answer, and of nothing else: 12 hex digits."""
+        decisive = {"labels", "calibration", "threshold", "max_length"}
+        files = [self.files[name] for name in (NETWORK, TOKENIZER)]
+        text = json.dumps([self.model_dump(include=decisive), files], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def read_manifest(path: Path, called: str | None = None) -> Manifest:
-    """Read a manifest; `called` is its name in errors, where that is not its path.
+    """Return a checked manifest; errors name it by `called`, or by its path.
 
     Raises:
         LockedModelError: it is missing or malformed.
@@ -102,9 +132,9 @@ def read_manifest(path: Path, called: str | None = None) -> Manifest:
 
 
 def verify(folder: Path, called: str | None = None) -> Manifest:
-    """Read the manifest of a locked model and check every file against it.
+    """Return the manifest of a locked model, having checked every file against it.
 
-    `called` is the folder's name in errors, where that is not its path.
+    Errors name the folder by `called`, or by its path.
 
     Raises:
         LockedModelError: a file is missing, altered, or not in the manifest.
@@ -126,8 +156,8 @@ def _compare(folder: Path, manifest: Manifest, called: str) -> None:
     if strangers := sorted(present ^ set(manifest.files)):
         raise LockedModelError(f"{called}: missing, or not in {MANIFEST}: {', '.join(strangers)}")
     for name, digest in manifest.files.items():
-        if (found := sha256_of(folder / name)) != digest:
+        if (actual := sha256_of(folder / name)) != digest:
             raise LockedModelError(
-                f"{called}/{name} has been altered: SHA-256 is {found}, {MANIFEST} says {digest}. "
+                f"{called}/{name} has been altered: SHA-256 is {actual}, {MANIFEST} says {digest}. "
                 "In a clone, `python -m experiments.restore` brings the committed model back"
             )

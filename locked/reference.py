@@ -1,4 +1,4 @@
-"""What live tweets are compared with: it travels in the locked model, as `reference.json`."""
+"""The data that live tweets are compared with; it is part of the locked model (reference.json)."""
 
 import json
 from collections import Counter
@@ -16,12 +16,12 @@ from locked.manifest import LockedModelError
 REFERENCE = "reference.json"
 VOCABULARY = 30_000  # words, the most frequent
 HELD_OUT = 5_000  # tweets; with the vocabulary less than 1 MB
-LEAST = 2  # training tweets that have a word
+LEAST = 2  # training tweets with a word, for the word to count as known
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The training tweets' words, and what the model said of tweets that it never saw."""
+    """The training tweets' words, and the model's answers to held-out tweets."""
 
     vocabulary: npt.NDArray[np.uint32]  # sorted hashes, see locked.features.hashed
     positive_share: float  # of the training tweets
@@ -38,9 +38,9 @@ class Reference:
         probabilities: npt.NDArray[np.floating],
         labels: npt.NDArray[np.integer],
     ) -> "Reference":
-        """Describe training texts and answers to held-out ones."""
-        seen = Counter(word for text in train for word in set(words(text)))
-        common = sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:VOCABULARY]
+        """Make a reference of training texts and of answers to held-out ones."""
+        counts = Counter(word for text in train for word in set(words(text)))
+        common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:VOCABULARY]
         vocabulary = {hashed(word) for word, count in common if count >= LEAST}
         described = [list(features(text, vocabulary).values()) for text in held_out[:HELD_OUT]]
         return cls(
@@ -52,7 +52,7 @@ class Reference:
         )
 
     def dumped(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the content of reference.json."""
         return {
             "features_named": list(FEATURES),
             "positive_share": self.positive_share,
@@ -64,23 +64,25 @@ class Reference:
 
     @classmethod
     def load(cls, folder: Path) -> "Reference":
-        """Read it from a locked model.
+        """Return the reference of a locked model.
 
         Raises:
-            LockedModelError: the model has none, or one of another form.
+            LockedModelError: the model has none, or one in another format.
 
         """
         path = folder / REFERENCE
         try:
-            held = json.loads(path.read_bytes())
-            if held["features_named"] != list(FEATURES):
-                raise ValueError("it describes tweets by other features")
+            values = json.loads(path.read_bytes())
+            if values["features_named"] != list(FEATURES):
+                raise ValueError(
+                    "it describes tweets by other features than this version of the code"
+                )
             return cls(
-                vocabulary=np.array(held["vocabulary"], dtype=np.uint32),
-                positive_share=float(held["positive_share"]),
-                probabilities=np.array(held["probabilities"], dtype=np.float64),
-                labels=np.array(held["labels"], dtype=np.int8),
-                features=np.array(held["features"], dtype=np.float64).reshape(-1, len(FEATURES)),
+                vocabulary=np.array(values["vocabulary"], dtype=np.uint32),
+                positive_share=float(values["positive_share"]),
+                probabilities=np.array(values["probabilities"], dtype=np.float64),
+                labels=np.array(values["labels"], dtype=np.int8),
+                features=np.array(values["features"], dtype=np.float64).reshape(-1, len(FEATURES)),
             )
         except FileNotFoundError as error:
             raise LockedModelError(

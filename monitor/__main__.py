@@ -1,13 +1,12 @@
-"""What a deployed model was asked, and whether it still answers as well as it did.
+"""Reports what a deployed model was asked, and whether it still answers as well as it did.
 
     python -m monitor LOGS [--feedback FILE ...] [--reviewed FILE ...] [--since DATE] [--until DATE]
     python -m monitor review LOGS --n 100 --output sample.csv
     python -m monitor harvest LOGS --reviewed FILE ... [--feedback FILE ...] --output harvest.csv
 
-LOGS and FILEs are paths or fsspec URLs (gs://...); what `python -m score` wrote is a log too. The
-status is 0 where the verdict is ok, and where tweets are too few for one; 3 where somebody should
-look, 4 where somebody should act, and 1 or 2 where there is no report since an input or the command
-line is wrong.
+LOGS and FILEs are paths or fsspec URLs (gs://...); LOGS may also be what `python -m score` wrote.
+The exit status is 0 if the verdict is ok or tweets are too few for one, 3 if somebody should look,
+4 if somebody should act, and 1 or 2, without a report, if an input or the command line is wrong.
 """
 
 import argparse
@@ -132,7 +131,7 @@ def _day(text: str) -> date:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of tweets")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of tweets")
     return int(text)
 
 

@@ -1,27 +1,27 @@
-"""What `python -m score` answered, as a log of predictions: the drift of an archive.
+"""Reads what `python -m score` answered as a log of predictions.
 
-An archive has no time of its own: a tweet's is that of the file that its answer is in.
+An archive has no times: a tweet's is that of the file that its answer is in.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import fsspec
 import pyarrow
-import pyarrow.compute as pc
 
 from common.errors import InputError
 from common.progress import Progress
 from common.storage import reaching
+from locked.answer import SCORED
 from locked.features import features, words
 from reader.files import find, size
 from reader.open import opened
 
 RUN = "run.json"  # what tells such a folder from others
 ANSWERS = "answers"
-ADDED = 3  # columns behind those of the input: label, probability, model
 
 
 def is_archive(place: str) -> bool:
@@ -53,34 +53,35 @@ def predictions(place: str, schema: pyarrow.Schema) -> Iterator[pyarrow.Table]:
         for name in names:
             written = _written(name)
             with opened(name) as table:
-                added, own = table.columns[-ADDED:], table.optional(text)
-                shown = [own] if own in table.columns[:-ADDED] else []
-                for chunk in table.chunks([*shown, *added]):
+                added = [_column(table.columns, field) for field in SCORED]
+                own = table.optional(text)
+                shown = [own] if own and own not in added else []
+                for chunk in table.chunks([*added, *shown]):
+                    rows = chunk.table.rename_columns([*SCORED, *["text"] * len(shown)])
                     ids = [f"{name}:{number}" for number in chunk.numbers]
-                    yield _lines(chunk.table, ids, written, bool(shown), schema)
+                    yield _lines(rows, ids, written, schema)
             progress.update(size(name))
 
 
+def _column(columns: list[str], field: str) -> str:
+    """Return the name that score gave to a field where the input's columns left it."""
+    named = re.compile(rf"(predicted_)?{field}(_\d+)?", re.I)
+    return next(name for name in reversed(columns) if named.fullmatch(name))
+
+
 def _lines(
-    rows: pyarrow.Table, ids: list[str], written: datetime, has_text: bool, schema: pyarrow.Schema
+    rows: pyarrow.Table, ids: list[str], written: datetime, schema: pyarrow.Schema
 ) -> pyarrow.Table:
-    label, probability, model = rows.columns[-ADDED:]
-    texts: list[str] = rows.column(0).to_pylist() if has_text else []
-    nothing: list[Any] = [None] * len(rows)
-    columns = {
-        "schema": nothing,
-        "id": ids,
-        "time": [written] * len(rows),
-        "model": model,
-        "probability": pc.cast(probability, pyarrow.float64()),
-        "label": label,
-        "features": [features(t, ()) | {"unknown": None} for t in texts] if texts else nothing,
-        "rate": [1.0] * len(rows),
-        "hash": [" ".join(words(t)) for t in texts] if texts else nothing,
-        "text": texts or nothing,
-        "ms": nothing,
-    }
-    return pyarrow.table([columns[field.name] for field in schema], schema=schema)
+    """Return answers as a log's lines; what an archive does not have is null."""
+    texts = rows["text"].to_pylist() if "text" in rows.column_names else []
+    columns: dict[str, Any] = {name: rows[name].cast(schema.field(name).type) for name in SCORED}
+    columns |= {"id": ids, "time": [written] * len(rows), "rate": [1.0] * len(rows)}
+    if texts:
+        columns["text"] = texts
+        columns["features"] = [features(text, ()) | {"unknown": None} for text in texts]
+        columns["hash"] = [" ".join(words(text)) for text in texts]
+    nothing = [None] * len(rows)
+    return pyarrow.table([columns.get(name, nothing) for name in schema.names], schema=schema)
 
 
 def _written(name: str) -> datetime:

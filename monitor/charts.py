@@ -28,87 +28,63 @@ CONFIG: Chart = {
 
 def traffic(rows: list[Row]) -> str:
     """Draw the tweets of each hour or day: time, label, tweets."""
-    return _svg(
-        rows,
-        {
-            "mark": "bar",
-            "encoding": {
-                "x": {
-                    "field": "time",
-                    "type": "temporal",
-                    "title": None,
-                    "scale": {"type": "utc"},
-                    "axis": {"format": "%d %b %Hh", "tickCount": 4},
-                },
-                "y": {"field": "tweets", "type": "quantitative", "title": "tweets"},
-                "color": _colours(["disaster", "not_disaster"], LABELS),
-            },
-        },
-    )
+    axis = {"format": "%d %b %Hh", "tickCount": 4}
+    encoding = {
+        "x": _field("time", "temporal", scale={"type": "utc"}, axis=axis),
+        "y": _field("tweets", title="tweets"),
+        "color": _colours(["disaster", "not_disaster"], LABELS),
+    }
+    return _svg(rows, {"mark": "bar", "encoding": encoding})
 
 
 def probabilities(rows: list[Row]) -> str:
     """Draw how often each probability is answered: probability, tweets (whose), share."""
-    return _svg(
-        rows,
-        {
-            "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
-            "encoding": {
-                "x": {"field": "probability", "type": "quantitative", "title": "P(disaster)"},
-                "y": {
-                    "field": "share",
-                    "type": "quantitative",
-                    "axis": {"format": "%"},
-                    "title": None,
-                },
-                "color": _colours(["live", "held out"], ["var(--accent)", "var(--muted)"]),
-            },
-        },
-    )
-
-
-def effects(found: dict[str, Row], negligible: float) -> str:
-    """Draw each effect with its interval: by name, delta, low, high, moved."""
-    rows = [{"name": name} | one for name, one in found.items()]
-    across = {"type": "quantitative", "scale": {"domain": [-1, 1]}}
-    names = {"field": "name", "type": "nominal", "title": None, "sort": None}
-    colour = {
-        "condition": {"test": "datum.moved", "value": "var(--accent)"},
-        "value": "var(--muted)",
+    encoding = {
+        "x": _field("probability", title="P(disaster)"),
+        "y": _field("share", axis={"format": "%"}),
+        "color": _colours(["live", "held out"], ["var(--accent)", "var(--muted)"]),
     }
-    band = {"x": {"datum": -negligible}, "x2": {"datum": negligible}}
+    mark = {"type": "line", "interpolate": "step-after", "strokeWidth": 2}
+    return _svg(rows, {"mark": mark, "encoding": encoding})
+
+
+def effects(by_name: dict[str, Row], negligible: float) -> str:
+    """Draw each effect with its interval: by name, delta, low, high, moved."""
+    rows = [{"name": name} | effect for name, effect in by_name.items()]
+    scale = {"domain": [-1, 1]}
     title = "lower when live \u2190  Cliff's delta  \u2192 higher when live"
-    return _svg(
-        rows,
-        {
-            "layer": [
-                {
-                    "data": {"values": [{}]},
-                    "mark": {"type": "rect", "fill": "var(--line)", "opacity": 0.6},
-                    "encoding": band,
-                },
-                {
-                    "mark": {"type": "rule", "strokeWidth": 3},
-                    "encoding": {
-                        "y": names,
-                        "x": {"field": "low", "title": title, **across},
-                        "x2": {"field": "high"},
-                        "color": colour,
-                    },
-                },
-                {
-                    "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
-                    "encoding": {"y": names, "x": {"field": "delta", **across}, "color": colour},
-                },
-            ],
+    row = {
+        "y": _field("name", "nominal", sort=None),
+        "color": {
+            "condition": {"test": "datum.moved", "value": "var(--accent)"},
+            "value": "var(--muted)",
         },
-        height={"step": 24},
-    )
+    }
+    negligible_band = {
+        "data": {"values": [{}]},
+        "mark": {"type": "rect", "fill": "var(--line)", "opacity": 0.6},
+        "encoding": {"x": {"datum": -negligible}, "x2": {"datum": negligible}},
+    }
+    intervals = {
+        "mark": {"type": "rule", "strokeWidth": 3},
+        "encoding": row | {"x": _field("low", title=title, scale=scale), "x2": {"field": "high"}},
+    }
+    values = {
+        "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+        "encoding": row | {"x": _field("delta", title=title, scale=scale)},
+    }
+    return _svg(rows, {"layer": [negligible_band, intervals, values]}, height={"step": 24})
+
+
+def _field(
+    name: str, kind: str = "quantitative", title: str | None = None, **more: object
+) -> Chart:
+    return {"field": name, "type": kind, "title": title, **more}
 
 
 def _colours(names: list[str], colours: list[str]) -> Chart:
     scale = {"domain": names, "range": colours}
-    return {"field": "whose", "type": "nominal", "scale": scale}
+    return _field("whose", "nominal", scale=scale)
 
 
 def _svg(rows: list[Row], chart: Chart, height: object = 180) -> str:

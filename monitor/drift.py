@@ -1,6 +1,9 @@
 """How far live tweets are from those that the model was judged on: sizes of effects, no p-values.
 
-An effect has the same size in a hundred tweets and in a million; only its interval narrows.
+Two measures: the shift of each feature, which needs no texts, and how well words tell live tweets
+from the training's. On CrisisLexT6, each of six events held out, words showed 70 of the 72 windows
+that were half or wholly of the unseen event, features 25, a classifier of all features 35; none
+gave an alarm in the 36 windows of known events. So there is no such classifier.
 """
 
 from collections.abc import Sequence
@@ -10,13 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow
-from scipy.sparse import issparse, vstack
+from scipy.sparse import csr_matrix, vstack
 from scipy.stats import binomtest, norm
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from locked.features import FEATURES
 from reader.canonical import canonical
@@ -27,7 +28,6 @@ POWER = 0.8  # with which the least change is found
 LIVE = 200_000  # live tweets, at most: beside some hundred held-out ones, more tell no more
 SAMPLE = 4000  # tweets a side that a classifier learns from, at most
 FOLDS = 5
-HEAVIEST = 10.0  # weight of a reference tweet
 FEW = 50  # tweets a side, below which nothing is learnt
 SEED = 0
 WORDS = 12  # named, at most
@@ -125,38 +125,12 @@ def effects(
     }
 
 
-def told_by_features(reference: Floats, live: Floats) -> Told | None:
-    """Let a classifier tell live features, (n, features), from the reference's; None if too few."""
-    live = live[np.isfinite(live).all(axis=1)]
-    model = make_pipeline(
-        StandardScaler(),
-        PolynomialFeatures(2, include_bias=False),  # spread and pairs, not means alone
-        StandardScaler(),
-        LogisticRegression(C=0.1, class_weight="balanced", max_iter=500),
-    )
-    return _told(model, some(reference, SAMPLE), some(live, SAMPLE))
-
-
-def weights(reference: Floats, live: Floats) -> npt.NDArray[np.float64]:
-    """Weigh reference tweets as live ones are like them, by their features: (m,), about 1 if alike.
-
-    The ratio of densities by which a shift of what is asked is corrected (Shimodaira 2000,
-    https://doi.org/10.1016/S0378-3758(00)00115-4), from a cross-fitted classifier's odds.
-    """
-    live = some(live[np.isfinite(live).all(axis=1)], SAMPLE)
-    if min(len(reference), len(live)) < FEW:
-        return np.ones(len(reference))
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced"))
-    rows, truth = np.vstack([reference, live]), np.repeat([0, 1], [len(reference), len(live)])
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
-    chance = cross_val_predict(model, rows, truth, cv=folds, method="predict_proba")
-    odds = chance[: len(reference), 1] / chance[: len(reference), 0]
-    return np.asarray(np.clip(odds, 1 / HEAVIEST, HEAVIEST), dtype=np.float64)
-
-
 def told_by_words(known: Sequence[str], live: Sequence[str]) -> tuple[Told | None, list[Word]]:
-    """Let a classifier tell live texts from known ones by their words; if it can, name them."""
-    sides = [_readings(texts) for texts in (known, live)]
+    """Return how well a classifier tells live texts from known ones by their words, and which.
+
+    Words are named where it tells them apart; None stands for too few texts.
+    """
+    sides = [_canonical_sample(texts) for texts in (known, live)]
     counter = CountVectorizer(binary=True, min_df=SEEN, max_features=20_000)
     try:
         counts = counter.fit_transform(np.concatenate(sides)).astype(np.float64)
@@ -182,8 +156,8 @@ def told_by_words(known: Sequence[str], live: Sequence[str]) -> tuple[Told | Non
     return told, words[:WORDS]
 
 
-def _readings(texts: Sequence[str]) -> npt.NDArray[np.object_]:
-    """Return what a sample of the texts says, (different ones,)."""
+def _canonical_sample(texts: Sequence[str]) -> npt.NDArray[np.object_]:
+    """Return the distinct canonical texts of a sample."""
     chosen = some(np.array(texts, dtype=object), SAMPLE)
     return np.unique(np.asarray(canonical(pyarrow.array(chosen, pyarrow.string())), dtype=object))
 
@@ -196,12 +170,12 @@ def some(rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
     return rows[np.sort(chosen)]
 
 
-def _told(model: Any, known: Any, live: Any) -> Told | None:  # noqa: ANN401 - sklearn's, untyped
+def _told(model: LogisticRegression, known: csr_matrix, live: csr_matrix) -> Told | None:
     """Cross-fit a classifier and judge it on the rows that it did not learn from."""
     sizes = [side.shape[0] for side in (known, live)]
     if min(sizes) < FEW:
         return None
-    rows = vstack([known, live]).tocsr() if issparse(known) else np.vstack([known, live])
+    rows = vstack([known, live]).tocsr()
     truth = np.repeat([0, 1], sizes)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
     scores = cross_val_predict(model, rows, truth, cv=folds, method="predict_proba")[:, 1]

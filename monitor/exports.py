@@ -5,7 +5,6 @@ No tool is known by name. The label is in the column whose values are labels, ho
 
 import ast
 import hashlib
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -15,8 +14,6 @@ import fsspec
 
 from common.errors import InputError
 from locked.labels import LABELS
-from monitor.records import values
-from reader.content import unpacked
 from reader.format import Format, fold
 from reader.open import opened
 from reader.table import as_input
@@ -55,13 +52,13 @@ def read_rows(file: str) -> list[Row]:
         InputError: the file cannot be read, has a label that is none, or has two for a tweet.
 
     """
-    with as_input(file), fsspec.open(file, "rb") as raw:
-        content = raw.read()
-        with unpacked(io.BytesIO(content), file) as (plain, _):
-            start = plain.read().lstrip(b"\xef\xbb\xbf \r\n\t")
-    sha256 = hashlib.sha256(content).hexdigest()
-    numbered = _json(file, start) if start[:1] in (b"[", b"{") else _table(file)
-    rows = {number: _flat(value) for number, value in numbered}
+    with as_input(file), fsspec.open(file, "rb") as content:
+        sha256 = hashlib.sha256(content.read()).hexdigest()
+    rows: dict[int, Fields] = {}
+    # `\0`: no column is special, and a list is as good as a string
+    with opened(file, Format("\0")) as table:
+        for chunk in table.chunks(table.columns):
+            rows |= zip(chunk.numbers.tolist(), map(_flat, chunk.table.to_pylist()), strict=True)
     column = _label_column(file, list(rows.values()))
     state = next((path for path in _paths(rows) if _is_state(path, rows)), "")
     return [
@@ -75,17 +72,6 @@ def read_rows(file: str) -> list[Row]:
         )
         for number, fields in rows.items()
     ]
-
-
-def _json(file: str, content: bytes) -> Iterator[tuple[int, object]]:
-    with as_input(file):
-        yield from enumerate(values(content.decode()), 1)
-
-
-def _table(file: str) -> Iterator[tuple[int, object]]:
-    with opened(file, Format("text", LABEL)) as table:
-        for chunk in table.chunks(table.columns):
-            yield from zip(chunk.numbers.tolist(), chunk.table.to_pylist(), strict=True)
 
 
 def _flat(value: object) -> Fields:

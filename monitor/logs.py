@@ -4,7 +4,6 @@ Plain lines of JSON are read by the thousand. A line that pyarrow cannot read, o
 prediction somewhere inside, is read alone.
 """
 
-import codecs
 import io
 import json
 import re
@@ -12,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import BinaryIO
 
 import fsspec
 import numpy as np
@@ -22,22 +20,21 @@ import pyarrow.json
 
 from common.errors import InputError
 from common.progress import Progress
+from locked.answer import SCHEMA
 from locked.features import FEATURES
 from locked.labels import LABELS
 from monitor.archive import is_archive, predictions
-from monitor.records import SEVERAL_LINES, Record, records, timestamp, values
+from monitor.records import Record, lines_of, records, timestamp
 from reader.content import unpacked
 from reader.files import find, size
 from reader.table import as_input
 
 BLOCK = 8 * 2**20  # bytes read at a time
 PATTERN = "**/*.[jl][so][og]*"  # files of a folder that are read: .jsonl, .json.gz, .log, .log.1 …
-SCHEMA_VERSION = 1
 NAMED = 5  # broken lines that are listed
 SKEW = timedelta(hours=1)  # by which a clock may be ahead
 PREDICTION = frozenset(("schema", "probability"))  # fields that nothing else has
 MENTION = re.compile(rb'probability\\*"\s*:')
-UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
 RECIPE = (
     "Have the collector keep all fields of a line (fluentd: `keep_time_key true`), or name the "
     "files that the server wrote"
@@ -58,7 +55,11 @@ LINE = pyarrow.schema(
         ("ms", pyarrow.float64()),
     ]
 )
-OPTIONS = pyarrow.json.ParseOptions(explicit_schema=LINE, unexpected_field_behavior="ignore")
+# What Cloud Logging exports is read as fast as plain lines: its jobs read millions.
+EXPORTED = [("timestamp", LINE.field("time").type), ("jsonPayload", pyarrow.struct(list(LINE)))]
+OPTIONS = pyarrow.json.ParseOptions(
+    explicit_schema=pyarrow.schema([*LINE, *EXPORTED]), unexpected_field_behavior="ignore"
+)
 Line = tuple[int, bytes]  # its number, and what it holds
 
 
@@ -107,32 +108,12 @@ def blocks(places: list[str], what: str) -> Iterator[tuple[str, list[Line]]]:
                 unpacked(raw, name) as (opened, _),
             ):
                 number, shown = 1, 0
-                for block in _blocks(opened):
+                for block in lines_of(opened, BLOCK):
                     lines = enumerate(block, number)
                     yield name, [(n, line) for n, line in lines if not line.isspace()]
                     number += len(block)
                     progress.update(raw.tell() - shown)
                     shown = raw.tell()
-
-
-def _blocks(opened: BinaryIO) -> Iterator[list[bytes]]:
-    # a bucket's file itself reads lines one by one
-    file = io.BufferedReader(opened)  # type: ignore[type-var] # any reader will do
-    if file.peek(2).startswith(UTF16):
-        yield from _blocks(io.BytesIO(file.read().decode("utf-16").encode()))
-        return
-    if file.peek(3).startswith(codecs.BOM_UTF8):
-        file.read(len(codecs.BOM_UTF8))
-    if SEVERAL_LINES.match(file.peek()):
-        entries = list[bytes]()
-        try:
-            entries.extend(json.dumps(value).encode() for value in values(file.read().decode()))
-        except (ValueError, RecursionError) as error:
-            entries.append(f"{{ cut off after {len(entries)} entries: {error}".encode())
-        yield entries
-        return
-    while block := file.readlines(BLOCK):
-        yield block
 
 
 def scan(places: list[str], lines: Lines) -> Iterator[pyarrow.Table]:
@@ -167,18 +148,16 @@ def _predictions(block: list[Line], path: str, lines: Lines) -> Iterator[pyarrow
         odd += [part[row] for row in np.flatnonzero(~direct)]
         chosen = [part[row] for row in np.flatnonzero(direct)]
         yield _checked(table.filter(pyarrow.array(direct)), path, chosen, lines)
-    unpacked_lines = []
+    from_inside = []
     for number, line in odd:
-        inside = [(number, _dumped(one)) for one in _inside(line)]
-        unpacked_lines += inside
+        inside = [(number, _dumped(record)) for record in _inside(line)]
+        from_inside += inside
         lines.read += max(0, len(inside) - 1)
-        if inside:
-            continue
-        if reason := _broken(line):
+        if not inside and (reason := _broken(line)):
             lines.add_broken(path, number, reason)
-        else:
+        elif not inside:
             lines.others += 1
-    for part, table, reason in _parsed(unpacked_lines):
+    for part, table, reason in _parsed(from_inside):
         if table is None:
             lines.add_broken(path, part[0][0], reason)
         else:
@@ -227,7 +206,7 @@ def _parsed(lines: list[Line]) -> Iterator[tuple[list[Line], pyarrow.Table | Non
         if len(table) != len(lines):
             raise pyarrow.ArrowInvalid("several objects on a line")
         table.validate(full=True)  # UTF-8, which reading does not look at
-        yield lines, table, ""
+        yield lines, _flat(table), ""
     except pyarrow.ArrowInvalid as error:
         if len(lines) == 1:
             yield lines, None, str(error)
@@ -237,11 +216,21 @@ def _parsed(lines: list[Line]) -> Iterator[tuple[list[Line], pyarrow.Table | Non
         yield from _parsed(lines[half:])
 
 
+def _flat(table: pyarrow.Table) -> pyarrow.Table:
+    """Return rows in the columns of LINE, also those that are in a jsonPayload."""
+    inner, clock = (table[name].combine_chunks() for name in ("jsonPayload", "timestamp"))
+    columns = {
+        name: pc.coalesce(table[name].combine_chunks(), pc.struct_field(inner, name))
+        for name in LINE.names
+    }
+    return pyarrow.table(columns | {"time": pc.coalesce(columns["time"], clock)}, schema=LINE)
+
+
 def _checked(table: pyarrow.Table, path: str, part: list[Line], lines: Lines) -> pyarrow.Table:
     """Return the sound predictions among rows; count the others with what is wrong."""
     latest = pyarrow.scalar(datetime.now(UTC) + SKEW)
     sound = {
-        f"`schema` is not {SCHEMA_VERSION}": pc.equal(table["schema"], SCHEMA_VERSION),
+        f"`schema` is not {SCHEMA}": pc.equal(table["schema"], SCHEMA),
         **{f"no `{name}`": table[name].is_valid() for name in ("id", "time", "model")},
         "`time` is ahead of the clock": pc.less_equal(table["time"], latest),
         f"`label` is not one of {', '.join(LABELS)}": pc.is_in(
@@ -256,4 +245,4 @@ def _checked(table: pyarrow.Table, path: str, part: list[Line], lines: Lines) ->
     for row in np.flatnonzero(~good):
         reason = next(reason for reason, mask in masks.items() if not mask[row])
         lines.add_broken(path, part[row][0], reason)
-    return table.select(LINE.names).filter(pyarrow.array(good))
+    return table.filter(pyarrow.array(good))

@@ -1,16 +1,19 @@
 """Finds JSON records in whatever a collector or a labelling tool has put around them."""
 
+import codecs
+import io
 import itertools
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 
 Record = dict[str, Any]
 
 DECODER = json.JSONDecoder()
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
 BETWEEN = re.compile(r"[\s,\[\]]*")  # in an array, or from one object to the next
 SEVERAL_LINES = re.compile(rb"\s*(?:\[\s*[\[{\]]|\{\s*\n)")  # an array, or an indented object
 START = re.compile(r'"?\{')  # of an object, or of a string that holds one
@@ -19,6 +22,27 @@ LEVELS = 8  # of objects, arrays and strings within each other
 CLOCKS = ("time", "timestamp", "@timestamp", "ts", "date", "__REALTIME_TIMESTAMP")
 WRITTEN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*")  # a time in front of a record
 LATEST = 1e11  # seconds since 1970: a larger number counts milliseconds or less
+
+
+def lines_of(opened: BinaryIO, size: int) -> Iterator[list[bytes]]:
+    """Yield some lines of a file at a time; the objects, if they are an array or span lines."""
+    # a bucket's file itself reads lines one by one
+    file = io.BufferedReader(opened)  # type: ignore[type-var] # any reader will do
+    if file.peek(2).startswith(UTF16):
+        yield from lines_of(io.BytesIO(file.read().decode("utf-16").encode()), size)
+        return
+    if file.peek(3).startswith(codecs.BOM_UTF8):
+        file.read(len(codecs.BOM_UTF8))
+    if SEVERAL_LINES.match(file.peek()):
+        entries = list[bytes]()
+        try:
+            entries.extend(json.dumps(value).encode() for value in values(file.read().decode()))
+        except (ValueError, RecursionError) as error:
+            entries.append(f"{{ cut off after {len(entries)} entries: {error}".encode())
+        yield entries
+        return
+    while block := file.readlines(size):
+        yield block
 
 
 def values(text: str) -> Iterator[Any]:

@@ -184,8 +184,7 @@ def _judged(
     features = log.features[some]
     effects = drift.effects(held_out, features, scores, log.probabilities[some])
     by_words, words = drift.told_by_words(training_texts, log.texts)
-    told = {"features": drift.told_by_features(held_out, features), "words": by_words}
-    known = {name: one for name, one in told.items() if one}
+    known = {"words": by_words} if by_words else {}
     verdict = decide(model.accuracy, figures["accuracy"], len(labels.rows), effects, known, words)
     return judged | {
         "verdict": asdict(verdict),

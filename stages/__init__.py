@@ -1,1 +1,1 @@
-"""The pipeline's stages: prepare, distill, train, export, evaluate."""
+"""The pipeline's stages: prepare, distill, train, export, lock, evaluate."""

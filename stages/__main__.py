@@ -6,7 +6,7 @@ import sys
 from common.errors import run
 from stages.shared import exact
 
-NAMES = ("prepare", "distill", "train", "export", "evaluate")
+NAMES = ("prepare", "distill", "train", "export", "lock", "evaluate")
 
 
 def run_stage(name: str) -> None:

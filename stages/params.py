@@ -15,6 +15,7 @@ from common.errors import InputError
 from stages.distill.params import Distill
 from stages.evaluate.params import Evaluate
 from stages.export.params import Export
+from stages.lock.params import Lock
 from stages.prepare.params import Prepare
 from stages.shared.params import Compute, Model, Positive, Section
 from stages.train.params import Train
@@ -45,6 +46,7 @@ class Params(Section):
     train: Train
     runtime: Runtime
     export: Export
+    lock: Lock
     evaluate: Evaluate
     promote: Promote
 

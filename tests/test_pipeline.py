@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from locked.manifest import verify
 from tests.conftest import Project
 
-STAGES = ["prepare", "distill", "train", "export", "evaluate"]
+STAGES = ["prepare", "distill", "train", "export", "lock", "evaluate"]
 
 
 @pytest.fixture
@@ -43,13 +43,14 @@ def test_second_repro_runs_nothing(pipeline: Project) -> None:
         ("distill", "weight", 0.25, ["distill"]),
         ("train", "lr", 0.001, ["train", "evaluate"]),  # the model card states the recipe
         ("export", "calibration_rows", 40, ["export"]),
+        ("lock", "labels", "event.csv", ["lock"]),
         ("evaluate", "bootstrap", 200, ["evaluate"]),
         ("runtime", "checkpoint_steps", 7, []),
         ("runtime", "wandb", "tweets", []),
     ],
 )
 def test_a_changed_param_reruns_its_stages(
-    edited: Project, section: str, key: str, value: float, expected: list[str]
+    edited: Project, section: str, key: str, value: object, expected: list[str]
 ) -> None:
     params = edited.params()
     params[section][key] = value

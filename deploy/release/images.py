@@ -11,7 +11,6 @@ from common.errors import InputError
 from common.git import changed_files, git
 from deploy.google import GoogleProject, gcloud, gcloud_json
 from deploy.release import check_model
-from experiments.repository import named
 from locked.manifest import LockedModelError
 
 IMAGES = ("serve", "train", "score")
@@ -20,7 +19,8 @@ IMAGES = ("serve", "train", "score")
 def commit() -> str:
     """Return the short hash of the current commit; a change that is not committed is an error."""
     if changed := changed_files():
-        raise InputError(f"not committed yet: {named(changed)}; the cloud gets what is committed")
+        names = ", ".join(changed[:3]) + (" and others" if len(changed) > 3 else "")
+        raise InputError(f"not committed yet: {names}; the cloud gets what is committed")
     return git("rev-parse", "--short=12", "HEAD").strip()
 
 

@@ -14,15 +14,23 @@ from sklearn.pipeline import make_pipeline
 
 from common.atomic import new_folder
 from common.errors import InputError
-from locked.classifier import calibrate
+from locked.classifier import Classifier, calibrate
 from locked.labels import LABELS
 from locked.manifest import LockedModelError
 from locked.text import URL
-from stages.evaluate import model_card
 from stages.evaluate.metrics import Scores, Truth, compute, intervals, reliability
+from stages.evaluate.model_card import model_card
 from stages.evaluate.robustness import robustness
 from stages.shared import exact, onnx_reference
-from stages.shared.outputs import CLASSIFIER, EVALUATION, METRICS, PREPARED, REPORT, write_json
+from stages.shared.outputs import (
+    ANSWERS,
+    CLASSIFIER,
+    EVALUATION,
+    METRICS,
+    PREPARED,
+    REPORT,
+    write_json,
+)
 from stages.shared.tweets import read_tweets
 
 if TYPE_CHECKING:
@@ -35,28 +43,33 @@ CALIBRATED = ("log_loss", "calibration_error")  # what calibration is for
 MIN_SLICE = 10  # tweets; a smaller slice's accuracy says little
 
 
-def evaluate(classifier: Path, data: Path, output: Path, p: "Params") -> dict[str, Any]:
+def evaluate(
+    classifier: Path, answers: Path, data: Path, output: Path, p: "Params"
+) -> dict[str, Any]:
     """Judge the locked model on the test split; return the report.
 
     Args:
         classifier: folder of the locked model.
+        answers: file of its uncalibrated answers to the test split.
         data: folder of {train,test}.parquet and report.json.
         output: folder to make of plots/, {predictions,mistakes,robustness,slices}.csv and
             model_card.md.
         p: all params; `compute` and `evaluate` are read, the rest is for the model card.
 
     Raises:
-        InputError: the locked model is not what its manifest says.
+        InputError: the locked model is not the one of its manifest, or the answers are others'.
 
     """
     exact.use_threads(p.compute)
     try:
-        model = onnx_reference.classifier(classifier, p.compute)
+        model = Classifier(classifier, p.compute.threads, onnx_reference.engine(p.compute))
     except LockedModelError as error:
         raise InputError(str(error)) from error
     test = read_tweets(data / "test.parquet")
     truth = test["target"].to_numpy()
-    bare = model.uncalibrated(test["text"].tolist())
+    bare = np.load(answers)
+    if len(bare) != len(test):
+        raise InputError(f"{answers} has answers to other tweets than {data}: run `dvc repro`")
     scores = calibrate(bare, model.manifest.calibration)
     threshold = model.manifest.threshold
     baseline = baseline_scores(read_tweets(data / "train.parquet"), test["text"])
@@ -71,6 +84,7 @@ def evaluate(classifier: Path, data: Path, output: Path, p: "Params") -> dict[st
         "interval_95": intervals(truth, scores, threshold, p.evaluate.bootstrap, p.evaluate.seed),
         "baseline": compute(truth, baseline, 0.5),
         "uncalibrated": uncalibrated(truth, bare, p),
+        "adaptation": model.manifest.adaptation and model.manifest.adaptation.model_dump(),
     }
     before_after = reliability(truth, bare), reliability(truth, scores)
     steadiness = robustness(model, test["text"], scores)
@@ -85,7 +99,7 @@ def evaluate(classifier: Path, data: Path, output: Path, p: "Params") -> dict[st
         slices.to_csv(folder / "slices.csv", index=False)
         worst = worst_mistakes(test, scores, threshold)
         worst.to_csv(folder / "mistakes.csv", index=False)
-        card = model_card.render(model.manifest, report, slices, before_after, steadiness, p)
+        card = model_card(model.manifest, report, slices, before_after, steadiness, p)
         (folder / "model_card.md").write_text(card, encoding="utf-8")
     return report
 
@@ -127,11 +141,11 @@ def slice_metrics(test: pd.DataFrame, scores: Scores, threshold: float) -> Itera
         ("keyword", "none"): test["keyword"] == "",
         ("keyword", "any"): test["keyword"] != "",
     }
-    places = {part: np.flatnonzero(rows) for part, rows in parts.items()}
+    rows_of = {part: np.flatnonzero(rows) for part, rows in parts.items()}
     words = {str(w): np.asarray(rows) for w, rows in test.groupby("keyword").indices.items() if w}
     by_size = sorted(words, key=lambda word: (-len(words[word]), word))
-    places |= {("keyword", word): words[word] for word in by_size}
-    for (name, value), chosen in places.items():
+    rows_of |= {("keyword", word): words[word] for word in by_size}
+    for (name, value), chosen in rows_of.items():
         if len(chosen) >= MIN_SLICE:
             yield {
                 "slice": name,
@@ -168,7 +182,7 @@ def _write_plots(folder: Path, truth: Truth, scores: Scores, threshold: float) -
 
 def main(p: "Params") -> None:
     """Run the stage as params.yaml has it."""
-    report = evaluate(CLASSIFIER, PREPARED, EVALUATION, p)
+    report = evaluate(CLASSIFIER, ANSWERS, PREPARED, EVALUATION, p)
     write_json(REPORT, report)
     compared = {name: report["test"][name] for name in COMPARED}
     validation = {f"validation_{CHOSEN_BY}": report["validation"][CHOSEN_BY]}

@@ -1,1 +1,1 @@
-"""A checkpoint -> the locked model."""
+"""A checkpoint -> an int8 network."""

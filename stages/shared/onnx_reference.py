@@ -1,12 +1,12 @@
-"""What a locked network answers by definition, apart from any engine and any kind of CPU.
+"""Answers as a locked network is defined, independent of engine and CPU.
 
 The ONNX standard comes with an evaluator that computes each operator as the standard says, in
-NumPy (https://onnx.ai/onnx/api/reference.html). With arithmetic held still (stages/exact.py), its
-answers are the same everywhere: threshold, golden answers and all locked figures are theirs, and
-an engine is held to them within `locked.classifier.TOLERANCE`.
+NumPy (https://onnx.ai/onnx/api/reference.html). With exact arithmetic (stages/shared/exact.py) its
+answers are the same everywhere. Threshold, golden answers and all locked figures come from it, and
+each engine must agree with it within `locked.classifier.TOLERANCE`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,14 @@ from onnx.reference.op_run import OpRun
 from scipy.special import erf
 
 from common.progress import Progress
-from locked.classifier import Classifier
-from locked.engines import Engine, Inputs
+from locked.engines import ENGINES, Engine, Inputs, fastest
 from stages.shared.params import Compute
 
 Array = npt.NDArray[Any]
 
 
 class Gelu(OpRun):
-    """As the standard defines it; the evaluator's own asks Python for each number."""
+    """The standard's Gelu in NumPy; the evaluator's own calls Python for each number."""
 
     op_domain = ""
 
@@ -39,7 +38,7 @@ class Gelu(OpRun):
 
 
 class GatherElements(OpRun):
-    """The evaluator's own fails on more than 64 rows."""
+    """The standard's GatherElements; the evaluator's own fails on more than 64 rows."""
 
     op_domain = ""
 
@@ -48,7 +47,7 @@ class GatherElements(OpRun):
 
 
 def evaluator(network: Path, threads: int) -> Engine:
-    """Load a network into ONNX's own evaluator; each thread has batches of its own."""
+    """Return ONNX's own evaluator of a network; each thread takes whole batches."""
     own = ReferenceEvaluator(onnx.load(network), new_ops=[Gelu, GatherElements])
     pool = ThreadPoolExecutor(threads)
 
@@ -57,17 +56,12 @@ def evaluator(network: Path, threads: int) -> Engine:
         return np.asarray(answers[0])
 
     def run(batches: Sequence[Inputs]) -> list[npt.NDArray[np.float32]]:
-        done = pool.map(infer, batches)
-        return [*Progress(done, desc="answering", total=len(batches), unit=" batches")]
+        answers = pool.map(infer, batches)
+        return [*Progress(answers, desc="answering", total=len(batches), unit=" batches")]
 
     return run
 
 
-def classifier(folder: Path, compute: Compute) -> Classifier:
-    """Return a locked model that answers as it is defined, or by an engine where that may differ.
-
-    Raises:
-        locked.manifest.LockedModelError: a file is missing or altered.
-
-    """
-    return Classifier(folder, compute.threads, evaluator if compute.exact else None)
+def engine(compute: Compute) -> Callable[[Path, int], Engine]:
+    """Return the evaluator, or this CPU's faster engine where results need not be exact."""
+    return evaluator if compute.exact else ENGINES[fastest()]

@@ -1,4 +1,4 @@
-"""Where the stages keep their outputs, from the repository's root; dvc.yaml says the same."""
+"""The paths of the stages' outputs, from the repository's root, as in dvc.yaml."""
 
 import json
 from pathlib import Path
@@ -12,11 +12,14 @@ CHECKPOINT = Path("models/checkpoint")  # torch weights in safetensors, config.j
 HISTORY = Path("models/training")  # learning curves, by DVCLive; speed/, profile/ beside it
 MACHINE = Path("models/speed/machine.json")  # where the training ran, and for how long
 CHECKPOINTS = Path("models/checkpoints")  # of a training under way
+NETWORK = Path("models/network")  # int8 network, tokenizer.json, {validation,test}.npy
+LABELS = Path("data/labels")  # labelled tweets of events, a CSV each
 CLASSIFIER = Path("models/classifier")  # the locked model
+ANSWERS = Path("models/answers.npy")  # of the locked model to the test split, uncalibrated
 PARITY = Path("models/parity.json")  # int8 against fp32
 EVALUATION = Path("models/evaluation")  # predictions, plots, slices, mistakes, model card
 METRICS = Path("models/metrics.json")  # the figures that experiments are compared by
-REPORT = Path("models/report.json")  # the same with intervals and the baseline
+REPORT = Path("models/report.json")  # all figures with intervals, and the baseline
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold

@@ -1,34 +1,48 @@
-"""Does a model know an event, or a kind of event, that it has never seen?
+"""Accuracy on an event that the model has never seen, before and after an adaptation to it.
 
+    python -m tests.bench.events --adapt FOLDER [--labels N ...] [--draws N] [--rows N]
     python -m tests.bench.events [--jobs N] [--folds N] [--crisislex FOLDER [--rows N]]
 
-The tweets of the shipped corpus whose keyword tells the kind of event, or those of CrisisLexT6
-(https://crisislex.org/data-collections.html), a file an event: each is judged once by a model that
-learnt from all tweets but those of this event, and once by cross-validation, where it is known.
-Both are taught, trained, quantised and locked by the stages, `compute.exact` being false;
-TF-IDF with logistic regression beside them.
+FOLDER has a CSV for each event of CrisisLexT6 (https://crisislex.org/data-collections.html).
+
+With --adapt, the model of models/network and models/classifier is adapted to each event by labels
+drawn at random, as `lock` does it, and judged on the event's other tweets; nothing is trained.
+
+Else each event is judged once by a model that learnt from all tweets but those of this event, and
+once by cross-validation. The events are those of FOLDER, or the kinds of event that the keywords of
+the shipped corpus tell. The stages make these models, `compute.exact` being false; TF-IDF with
+logistic regression is the baseline.
 """
 
 import argparse
 import multiprocessing
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from common.progress import Progress
+from locked.manifest import MANIFEST, NETWORK, read_manifest
 from stages import params
-from stages.evaluate.metrics import calibration_error, wilson
+from stages.evaluate.metrics import Truth, calibration_error, wilson
+from stages.export.last_layer import last_layer, vector_network
+from stages.lock.adapt import ADAPTED_THRESHOLD, Floats, Step, Tweets, answers, choose
+from stages.lock.stage import tweets_of
 from stages.prepare.source import write_rows
 from stages.prepare.splits import SPLITS
-from stages.shared.outputs import PREPARED
+from stages.shared.outputs import CLASSIFIER, PREPARED
+from stages.shared.outputs import NETWORK as NETWORK_FOLDER
+from stages.train.machine import processor
 from tests.bench.recipe import FOLD_SEED, Answers, answer, varied
 
+NOTHING = np.zeros(0)
 KINDS = {  # what its keywords hold
     "fire": "fire|smoke|burn|arson|flame|blaze",
     "storm": "storm|hurricane|tornado|typhoon|cyclone|blizzard|hail|lightning|thunder|twister|wind",
@@ -85,14 +99,81 @@ def table(
             )
 
 
+Figures = list[float]  # accuracy, log loss, calibration error
+
+
+def figures(truth: Truth, scores: Floats, threshold: float) -> Figures:
+    """Return the three figures of some answers."""
+    accuracy = float(((scores >= threshold) == truth).mean())
+    return [accuracy, float(log_loss(truth, scores)), calibration_error(truth, scores)]
+
+
+def adapted(
+    tweets: Tweets, truth: Truth, number: int, seed: int, threshold: float
+) -> tuple[Step, Figures]:
+    """Return the step that labels choose, and its figures on the other tweets of the event."""
+    order = np.random.default_rng([seed, number]).permutation(len(truth))
+    labelled, others = order[:number], order[number:]
+    choice = choose(tweets.rows(labelled), truth[labelled], np.ones(number), threshold)
+    scores = answers(choice.step, choice.change, tweets.rows(others))
+    at = threshold if choice.step == "none" else ADAPTED_THRESHOLD
+    return choice.step, figures(truth[others], scores, at)
+
+
+def adapt_table(folder: Path, rows: int, numbers: list[int], draws: int) -> Iterator[str]:
+    """Yield a line for each event and number of labels, and the means over events."""
+    p = params.load()
+    manifest = read_manifest(CLASSIFIER / MANIFEST)
+    tweets, event = crisislex(folder, rows)
+    compute = p.compute.model_copy(update={"exact": False})
+    network = vector_network(NETWORK_FOLDER, manifest.max_length, compute)
+    columns = network.uncalibrated(tweets["text"].tolist())
+    layer = last_layer(onnx.load(NETWORK_FOLDER / NETWORK))
+    seen = tweets_of(columns, layer, manifest.calibration)
+    truth = tweets["target"].to_numpy()
+    yield f"{'event':28}{'labels':>7}{'accuracy':>10}{'log loss':>10}{'calibration':>13}  steps"
+    means: dict[int, list[Figures]] = {}
+    for name in event.unique():
+        places = np.flatnonzero(event == name)
+        own, own_truth = seen.rows(places), truth[places]
+        for number in (0, *numbers):
+            steps: Counter[Step] = Counter()
+            drawn = []
+            if number == 0:
+                drawn = [figures(own_truth, answers("none", NOTHING, own), manifest.threshold)]
+            for seed in range(draws if number else 0):
+                step, of_draw = adapted(own, own_truth, number, seed, manifest.threshold)
+                steps[step] += 1
+                drawn.append(of_draw)
+            mean = np.mean(drawn, axis=0).tolist()
+            means.setdefault(number, []).append(mean)
+            yield line(name, number, mean) + f"  {dict(steps)}"
+    for number, of_events in means.items():
+        yield line("mean", number, np.mean(of_events, axis=0).tolist())
+
+
+def line(name: str, number: int, values: Figures) -> str:
+    """Return a line of the table of adaptations."""
+    accuracy, loss, gap = values
+    return f"{name:28}{number:7}{accuracy:10.3f}{loss:10.3f}{gap:13.3f}"
+
+
 def main() -> None:
-    """Hold each kind out, and print the table."""
+    """Print one of the two tables."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("--jobs", type=int, default=1, help="models learnt at a time")
     arguments.add_argument("--folds", type=int, default=5)
     arguments.add_argument("--crisislex", type=Path, metavar="FOLDER")
+    arguments.add_argument("--adapt", type=Path, metavar="FOLDER")
+    arguments.add_argument("--labels", type=int, nargs="+", default=[20, 50, 100, 200])
+    arguments.add_argument("--draws", type=int, default=10, help="of each number of labels")
     arguments.add_argument("--rows", type=int, default=1000, help="of each of its events")
     chosen = arguments.parse_args()
+    if chosen.adapt:
+        print(f"on {processor()}")
+        for text in adapt_table(chosen.adapt, chosen.rows, chosen.labels, chosen.draws):
+            print(text, flush=True)
+        return
     p = varied(params.load(), "recipe", params.load().train.seed, chosen.jobs)
     if chosen.crisislex:
         tweets, kind = crisislex(chosen.crisislex, chosen.rows)

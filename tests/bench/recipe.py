@@ -34,6 +34,7 @@ from stages.distill.stage import distill
 from stages.evaluate.metrics import calibration_error
 from stages.evaluate.stage import baseline_scores
 from stages.export.stage import export
+from stages.lock.stage import lock
 from stages.params import Params
 from stages.prepare.splits import SPLITS
 from stages.prepare.stage import prepare
@@ -97,7 +98,8 @@ def answer(tweets: pd.DataFrame, unseen: list[int], variant: str, p: Params, wor
     tweets.loc[unseen].to_parquet(work / "test.parquet", index=False)
     targets = taught(work, p)
     train(work, targets, work / "model", work / "history", work / "checkpoints", p)
-    export(work / "model", work, work / "classifier", p)
+    export(work / "model", work, work / "network", p)
+    lock(work / "network", work, None, work / "classifier", p)
     classifier = Classifier(work / "classifier", p.compute.threads)
     scores = classifier.probabilities(tweets.loc[unseen, "text"].tolist()).astype(np.float64)
     shutil.rmtree(work)

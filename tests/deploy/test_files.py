@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from deploy.google import GoogleProject
+from deploy.google import NAMING, GoogleProject
 from deploy.setup.steps import next_steps
 from experiments.fetch import ARTIFACT
 from tests.conftest import ROOT
@@ -207,3 +207,17 @@ def test_the_tag_of_the_stage_prod_deploys() -> None:
     assert fnmatch.fnmatch(f"{ARTIFACT}#prod#12", pattern)
     for other in (f"{ARTIFACT}#dev#1", f"{ARTIFACT}@v0.0.1", f"{ARTIFACT}#prod!#2"):
         assert not fnmatch.fnmatch(other, pattern)
+
+
+@pytest.mark.parametrize(
+    ("file", "bucket"),
+    [
+        ("docs/sharing.md", "YOUR-BUCKET"),
+        ("docs/cloud.md", "YOUR-PROJECT-disaster-tweets"),
+        ("deploy/release/cloudbuild.yaml", "$PROJECT_ID-disaster-tweets"),
+        (".github/actions/google-cloud/action.yml", "$PROJECT-disaster-tweets"),
+    ],
+)
+def test_a_bucket_is_named_alike_everywhere(file: str, bucket: str) -> None:
+    text = (ROOT / file).read_text().replace('"', "")
+    assert [command for command in NAMING if command.format(bucket=bucket) not in text] == []

@@ -69,7 +69,7 @@ def test_the_page_needs_nothing_else(two: Project, call: Call, browser: Browser)
     assert html.count("<svg") == PLOTS
     assert not re.search(r"""(src|href)=["']?http""", html.replace("http://www.w3.org", ""))
     assert "<script" not in html
-    lock = two.lock()["stages"]["export"]["outs"][0]["md5"]
+    lock = two.lock()["stages"]["lock"]["outs"][1]["md5"]
     for words in ("Worst mistakes", "Model card", lock, "train.lr", "baseline"):
         assert words in html
     sheet = browser.new_page(viewport={"width": 1000, "height": 800})

@@ -3,10 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from locked.manifest import LockedModelError, verify
+from locked.manifest import NETWORK, TOKENIZER, LockedModelError, Manifest, verify
+from tests.conftest import Project
 
 
 @pytest.mark.parametrize("name", ["network.onnx", "tokenizer.json"])
@@ -52,12 +54,26 @@ def test_a_path_out_of_the_folder_is_refused(classifier_folder: Path) -> None:
         verify(classifier_folder)
 
 
-def test_the_version_follows_all_of_the_manifest(classifier_folder: Path) -> None:
-    manifest = verify(classifier_folder)
+@pytest.mark.parametrize(
+    ("change", "renames"),
+    [
+        ({"threshold": 0.25}, True),
+        ({"max_length": 8}, True),
+        ({"calibration": {"scale": 9, "shift": 0}}, True),
+        ({"files": {NETWORK: "0" * 64}}, True),
+        ({"files": {TOKENIZER: "0" * 64}}, True),
+        ({"files": {"reference.json": "0" * 64}}, False),
+        ({"metrics": {"accuracy": 0.5}}, False),
+        ({"golden": []}, False),
+        ({"training_data_sha256": "0" * 64}, False),
+    ],
+)
+def test_the_version_follows_what_decides_an_answer(
+    pipeline: Project, change: dict[str, Any], renames: bool
+) -> None:
+    manifest = verify(pipeline.folder / "models/classifier")
+    values = manifest.model_dump()
+    for name, value in change.items():
+        values[name] = values[name] | value if name == "files" else value
+    assert (Manifest.model_validate(values).version != manifest.version) is renames
     assert re.fullmatch("[0-9a-f]{12}", manifest.version)
-    other = manifest.model_copy(update={"threshold": manifest.threshold / 2})
-    assert other.version != manifest.version
-    changed = manifest.model_copy(update={"files": manifest.files | {"network.onnx": "0" * 64}})
-    assert changed.version != manifest.version
-    golden = [manifest.golden[0].model_copy(update={"probability": 0.5}), *manifest.golden[1:]]
-    assert manifest.model_copy(update={"golden": golden}).version != manifest.version

@@ -1,6 +1,7 @@
 """A world whose truth is known: tweets with labels, a model that answers them, its reference."""
 
 import contextlib
+import hashlib
 import io
 import json
 import sys
@@ -77,8 +78,8 @@ def make_model(folder: Path, note: float = 0.0, seed: int = 0) -> str:
         max_length=128,
         base_model=BaseWeights(name="base", revision=None, sha256="0" * 64),
         training_data_sha256="0" * 64,
-        metrics={"accuracy": note},
-        files=dict.fromkeys([NETWORK, TOKENIZER], "0" * 64),
+        metrics={},
+        files={TOKENIZER: "0" * 64, NETWORK: hashlib.sha256(str(note).encode()).hexdigest()},
     )
     folder.mkdir(parents=True)
     (folder / MANIFEST).write_text(manifest.model_dump_json())

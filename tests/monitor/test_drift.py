@@ -1,14 +1,12 @@
 """Effects have the right size, whatever the sample; the right feature is named."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from locked.features import FEATURES
-from monitor.drift import NEGLIGIBLE, effect, effects, told_by_features, told_by_words, weights
+from monitor.drift import NEGLIGIBLE, effect, effects, told_by_words
 from tests.conftest import CORPUS
 from tests.monitor.conftest import Tweets, reference, tweets
 
@@ -40,10 +38,9 @@ def test_the_interval_holds_the_true_effect() -> None:
 
 
 def test_more_tweets_alone_alarm_nobody() -> None:
-    """The held-out tweets differ a little by chance: with a million live ones, that is certain."""
-    assert moved(tweets(1, 300)) == moved(tweets(2, 3000)) == moved(tweets(3, 1_000_000)) == []
-    slight = moved(tweets(4, 1_000_000, longer=0.03))
-    assert slight == []
+    """The held-out tweets differ a little by chance: with many live ones, that is certain."""
+    assert moved(tweets(1, 300)) == moved(tweets(2, 3000)) == moved(tweets(3, 200_000)) == []
+    assert moved(tweets(4, 200_000, longer=0.03)) == []
 
 
 def test_the_feature_that_moved_is_named() -> None:
@@ -72,7 +69,6 @@ def test_features_that_are_not_logged_are_not_compared() -> None:
     assert moved(live) == []
     of = (HELD_OUT.features, live.features, HELD_OUT.probabilities, live.probabilities)
     assert set(effects(*of)) == {*FEATURES, "score"} - {"words"}
-    assert told_by_features(HELD_OUT.features, live.features) is None
 
 
 def test_no_overlap_at_all_is_an_effect_of_one() -> None:
@@ -81,25 +77,12 @@ def test_no_overlap_at_all_is_an_effect_of_one() -> None:
     assert 0.9 < found.low < 1
 
 
-def test_a_classifier_tells_what_differs_in_pairs_alone() -> None:
-    alike = told_by_features(HELD_OUT.features, tweets(1, 2000).features)
-    assert alike
-    assert alike.low < 0.55
-    assert not alike.drifted
-    paired = tweets(1, 2000).features
-    paired[:, 1] = paired[:, 0]  # each on its own is as before
-    found = told_by_features(HELD_OUT.features, paired)
-    assert found
-    assert found.drifted
-    assert found.low < found.auc < found.high
-
-
 def test_words_are_named_where_they_tell() -> None:
     texts = pd.read_csv(CORPUS)["text"].astype(str)
-    known, other = texts[0:2000:2].tolist(), texts[1:2000:2].tolist()
-    told, words = told_by_words(known, other)
+    known, other = texts[0:1200:2].tolist(), texts[1:1200:2].tolist()
+    told, words = told_by_words(known, [f"@someone {text} https://t.example/z" for text in other])
     assert told
-    assert not told.drifted
+    assert not told.drifted  # links and mentions are no words
     assert words == []
     live = [f"{text} zorgblatt" if i % 2 else text for i, text in enumerate(other)]
     told, words = told_by_words(known, live)
@@ -109,21 +92,3 @@ def test_words_are_named_where_they_tell() -> None:
     assert (round(words[0].live, 2), words[0].known) == (0.5, 0)
     assert told_by_words(known, live[:20]) == (None, [])
     assert told_by_words([], live) == (None, [])
-
-
-def test_links_and_mentions_are_no_words(tmp_path: Path) -> None:
-    texts = pd.read_csv(CORPUS)["text"].astype(str)
-    known, other = texts[0:1200:2].tolist(), texts[1:1200:2].tolist()
-    told, _ = told_by_words(known, [f"@someone {text} https://t.example/zorg" for text in other])
-    assert told
-    assert not told.drifted
-
-
-def test_weights_follow_what_live_tweets_are_like() -> None:
-    alike = weights(HELD_OUT.features, tweets(1, 2000).features)
-    assert np.median(np.abs(alike - 1)) < 0.25
-    shifted = weights(HELD_OUT.features, tweets(1, 2000, longer=0.3).features)
-    assert np.corrcoef(shifted, HELD_OUT.features[:, 0])[0, 1] > 0.7
-    assert shifted.max() <= 10
-    nothing = np.full((2000, len(FEATURES)), np.nan)
-    assert (weights(HELD_OUT.features, nothing) == 1).all()

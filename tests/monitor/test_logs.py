@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from monitor.logs import Lines
+from locked.answer import Answer
+from monitor.logs import LINE, Lines
 from monitor.window import Log, read
 from tests.gcs import Cloud
 from tests.monitor.conftest import Line, lines_of, tweets, write
@@ -27,6 +28,10 @@ def of(*places: object) -> tuple[Log, Lines]:
 
 def without(line: Line, *names: str) -> Line:
     return {name: value for name, value in line.items() if name not in names}
+
+
+def test_the_fields_are_those_of_an_answer() -> None:
+    assert set(LINE.names) == set(Answer._fields)
 
 
 def test_a_line_is_read_as_it_was_written(tmp_path: Path) -> None:

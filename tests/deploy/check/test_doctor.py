@@ -135,6 +135,7 @@ def test_a_file_that_dvc_cannot_read(ask: Ask, tmp_path: Path) -> None:
         ('["secret"]', "has no attribute"),
         ('{"type": "service_account", "private_key": "secret"}', "Failed to load service account"),
     ],
+    ids=["absent", "no JSON", "no object", "no key"],
 )
 def test_a_key_that_is_none(ask: Ask, tmp_path: Path, content: str | None, message: str) -> None:
     path = tmp_path / "key.json"

@@ -135,7 +135,7 @@ def test_the_server_of_this_project_passes(pipeline: Project, tmp_path: Path) ->
     model = read_manifest(pipeline.folder / "models/classifier" / MANIFEST).version
     proxied = {k: v for k, v in os.environ.items() if k.lower() != "no_proxy"}
     proxied |= {"http_proxy": NOWHERE, "API_KEY": KEY}
-    with serving(pipeline, tmp_path, API_KEYS=f"{KEY},another-key") as server:
+    with serving(pipeline, tmp_path, API_KEYS=f"{KEY},another-key-of-the-endpoint") as server:
         done = subprocess.run(
             [sys.executable, "-m", "deploy.release.smoke", server.url, "--model", model],
             cwd=ROOT,

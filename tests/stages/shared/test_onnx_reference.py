@@ -39,6 +39,6 @@ def test_threads_change_no_bit_and_neighbours_no_answer(pipeline: Project) -> No
 
 def test_where_results_need_not_be_exact_an_engine_answers(pipeline: Project) -> None:
     folder = pipeline.folder / "models/classifier"
-    fast = onnx_reference.classifier(folder, Compute(exact=False, threads=1))
+    fast = Classifier(folder, 1, onnx_reference.engine(Compute(exact=False, threads=1)))
     text = ["Wildfire spreads towards the town"]
     assert fast.probabilities(text).tolist() == Classifier(folder, 1).probabilities(text).tolist()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.google import NAMING
 from tests.conftest import ROOT, Project
 from tests.gcs import Cloud
 
@@ -81,17 +80,3 @@ def test_what_needs_a_bucket_says_so(project: Project, cloud: Cloud) -> None:
         in said(project, "dvc repro --pull")[1]
     )
     assert cloud.requests == []
-
-
-@pytest.mark.parametrize(
-    ("file", "bucket"),
-    [
-        ("docs/sharing.md", "YOUR-BUCKET"),
-        ("docs/cloud.md", "YOUR-PROJECT-disaster-tweets"),
-        ("deploy/release/cloudbuild.yaml", "$PROJECT_ID-disaster-tweets"),
-        (".github/actions/google-cloud/action.yml", "$PROJECT-disaster-tweets"),
-    ],
-)
-def test_a_bucket_is_named_alike_everywhere(file: str, bucket: str) -> None:
-    text = (ROOT / file).read_text().replace('"', "")
-    assert [command for command in NAMING if command.format(bucket=bucket) not in text] == []

@@ -1,0 +1,210 @@
+"""Network -> the locked model: calibrated, adapted to an event where there are labels, hashed."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from common.atomic import new_folder
+from common.errors import InputError
+from common.hashing import sha256_of
+from locked.classifier import Network, calibrate, log_odds
+from locked.labels import LABELS
+from locked.manifest import (
+    MANIFEST,
+    NETWORK,
+    TOKENIZER,
+    Adaptation,
+    BaseWeights,
+    Calibration,
+    Golden,
+    Manifest,
+    read_manifest,
+)
+from locked.reference import HELD_OUT, REFERENCE, Reference
+from stages.evaluate.metrics import compute
+from stages.export.last_layer import LastLayer, last_layer, vector_network, with_last_layer
+from stages.lock.adapt import ADAPTED_THRESHOLD, Choice, Tweets, answers, choose, compare
+from stages.lock.calibration import DIGITS, SCALES, choose_threshold, fit
+from stages.lock.labels import read_labels
+from stages.shared import base_model, exact, onnx_reference, outputs
+from stages.shared.tweets import read_tweets
+
+if TYPE_CHECKING:
+    from stages.params import Params
+
+GOLDEN = (  # texts whose answers a server compares before it trusts the model
+    "Wildfire spreads towards the town, 300 families evacuated",
+    "7.1 earthquake: buildings collapsed, rescuers search for survivors http://t.co/abc",
+    "this new album is fire and I am drowning in homework",
+    "@friend traffic was a disaster today lol &amp; I am dead",
+    "\U0001f30a\U0001f30a FLOOD WARNING \U0001f6a8 for the whole valley",
+    "\u0632\u0644\u0632\u0627\u0644 \u0642\u0648\u064a",
+    "crash " * 200,
+    "!",
+)
+
+
+def lock(
+    network: Path, data: Path, labels: Path | None, output: Path, p: "Params"
+) -> npt.NDArray[np.float32]:
+    """Make the locked model; return its uncalibrated answers to the test split: (rows,).
+
+    Calibration and threshold are chosen on the validation split. Where there are labels of an
+    event, the model is then adapted to that event.
+
+    Args:
+        network: folder that `export` made.
+        data: folder of {train,validation,test}.parquet.
+        labels: CSV of an event's labelled tweets, or None.
+        output: folder of the locked model to make; it appears only when complete.
+        p: all params; `compute` and `model` are read.
+
+    Raises:
+        InputError: the labels cannot be used, or the network is of other data.
+
+    """
+    exact.use_threads(p.compute)
+    train = read_tweets(data / "train.parquet")
+    validation, test = (read_tweets(data / f"{split}.parquet") for split in ("validation", "test"))
+    stored = [np.load(network / f"{split}.npy") for split in ("validation", "test")]
+    for tweets, columns in zip((validation, test), stored, strict=True):
+        if len(tweets) != len(columns):
+            raise InputError(f"{network} has answers to other tweets than {data}: run `dvc repro`")
+    scores, test_scores = (columns[:, 0] for columns in stored)
+    truth = validation["target"].to_numpy()
+    calibration = fit(truth, scores)
+    threshold = choose_threshold(calibrate(scores, calibration), truth)
+    model = onnx.load(network / NETWORK)
+    adaptation = None
+    if labels:
+        labelled = read_labels(labels)
+        vectors = vector_network(network, p.model.max_length, p.compute)
+        layer = last_layer(model)
+        event, *held_out = (
+            tweets_of(columns, layer, calibration)
+            for columns in (vectors.uncalibrated(labelled.texts), *stored)
+        )
+        choice = choose(event, labelled.truth, labelled.weights, threshold)
+        before, after = (answers(s, choice.change, held_out[1]) for s in ("none", choice.step))
+        thresholds = threshold, threshold if choice.step == "none" else ADAPTED_THRESHOLD
+        test_truth = test["target"].to_numpy()
+        adaptation = Adaptation(
+            labels=labels.name,
+            labels_sha256=sha256_of(labels),
+            tweets=len(labelled.texts),
+            step=choice.step,
+            reason=choice.reason,
+            auc=choice.auc,
+            on_labels=choice.figures,
+            on_test=compare(test_truth, (before, after), thresholds, np.ones(len(test))),
+        )
+        threshold = thresholds[1]
+        if choice.step == "calibration":
+            calibration = _recalibrated(calibration, choice)
+        elif choice.step == "last layer":
+            scores, test_scores = (
+                answers(choice.step, choice.change, tweets).astype(np.float32)
+                for tweets in held_out
+            )
+            model = with_last_layer(model, _layer(layer, calibration, choice))
+            calibration = Calibration()
+    with new_folder(output) as folder:
+        shutil.copyfile(network / TOKENIZER, folder / TOKENIZER)
+        if adaptation and adaptation.step == "last layer":
+            onnx.save(model, folder / NETWORK)
+        else:
+            shutil.copyfile(network / NETWORK, folder / NETWORK)
+        reference = Reference.of(
+            train["text"],
+            float(train["target"].mean()),
+            test["text"].head(HELD_OUT).tolist(),
+            calibrate(test_scores, calibration),
+            test["target"].to_numpy(),
+        )
+        (folder / REFERENCE).write_text(json.dumps(reference.dumped()))
+        engine = onnx_reference.engine(p.compute)
+        locked = Network(folder, p.model.max_length, p.compute.threads, engine)
+        golden = calibrate(locked.uncalibrated(GOLDEN), calibration)
+        manifest = Manifest(
+            labels=LABELS,
+            calibration=calibration,
+            threshold=threshold,
+            max_length=p.model.max_length,
+            base_model=BaseWeights(
+                name=p.model.name,
+                revision=p.model.revision,
+                sha256=sha256_of(base_model.locate(p.model) / base_model.WEIGHTS),
+            ),
+            training_data_sha256=sha256_of(data / "train.parquet"),
+            metrics=compute(truth, calibrate(scores, calibration), threshold),
+            files={path.name: sha256_of(path) for path in sorted(folder.iterdir())},
+            golden=[
+                Golden(text=text, probability=float(probability))
+                for text, probability in zip(GOLDEN, golden, strict=True)
+            ],
+            adaptation=adaptation,
+        )
+        outputs.write_json(folder / MANIFEST, manifest.model_dump())
+    return np.asarray(test_scores)
+
+
+def tweets_of(
+    columns: npt.NDArray[np.float32], layer: LastLayer, calibration: Calibration
+) -> Tweets:
+    """Return tweets as the calibrated model sees them, from the columns of `vector_network`."""
+    vectors = columns[:, 1:].astype(np.float64)
+    return Tweets(
+        calibration.scale * log_odds(columns[:, 0]) + calibration.shift,
+        calibration.scale * (vectors @ layer.weight + layer.bias) + calibration.shift,
+        vectors,
+    )
+
+
+def _recalibrated(calibration: Calibration, choice: Choice) -> Calibration:
+    """Return the calibration that includes a step's change of the calibrated log-odds."""
+    scale, shift = max(1 + choice.change[0], SCALES[0]), choice.change[1]
+    return Calibration(
+        scale=round(scale * calibration.scale, DIGITS),
+        shift=round(scale * calibration.shift + shift, DIGITS),
+    )
+
+
+def _layer(layer: LastLayer, calibration: Calibration, choice: Choice) -> LastLayer:
+    """Return the last layer that includes calibration and a step's change of the weights."""
+    return LastLayer(
+        layer.vector,
+        calibration.scale * layer.weight + choice.change[:-1],
+        calibration.scale * layer.bias + calibration.shift + choice.change[-1],
+    )
+
+
+def report_lines(adaptation: Adaptation) -> list[str]:
+    """Return what an adaptation did, a line for each figure."""
+    lines = [f"{adaptation.tweets} labels, step: {adaptation.step} ({adaptation.reason})"]
+    for where, changes in (
+        ("on the labels, cross-fitted", adaptation.on_labels),
+        ("on the old test split", adaptation.on_test),
+    ):
+        for name, change in changes.items():
+            low, high = change.difference_95
+            lines.append(
+                f"{where}: {name.replace('_', ' ')} {change.before:.3f} -> {change.after:.3f}"
+                f" (change {low:+.3f} to {high:+.3f}, 95 %)"
+            )
+    return lines
+
+
+def main(p: "Params") -> None:
+    """Run the stage as params.yaml has it."""
+    labels = outputs.LABELS / p.lock.labels if p.lock.labels else None
+    scores = lock(outputs.NETWORK, outputs.PREPARED, labels, outputs.CLASSIFIER, p)
+    np.save(outputs.ANSWERS, scores)
+    manifest = read_manifest(outputs.CLASSIFIER / MANIFEST)
+    if manifest.adaptation:
+        print(*report_lines(manifest.adaptation), sep="\n")
+    print(f"model {manifest.version}")

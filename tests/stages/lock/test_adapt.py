@@ -1,0 +1,86 @@
+"""How far a model follows labels, in worlds whose truth is known."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from common.errors import InputError
+from stages.evaluate.metrics import Truth
+from stages.lock import adapt
+from stages.lock.adapt import STEPS, Choice, Tweets, answers, change_of, choose
+
+UNITS = 20
+
+
+def world(number: int, shift: float = 0.0, turn: float = 0.0) -> tuple[Tweets, Truth]:
+    """Tweets whose labels follow the model's log-odds, plus a shift, plus another direction."""
+    chance = np.random.default_rng(0)
+    vectors = chance.normal(0, 1, (number, UNITS))
+    log_odds = 2 * vectors[:, 0]
+    truth = chance.random(number) < 1 / (1 + np.exp(-(log_odds + shift + turn * vectors[:, 1])))
+    return Tweets(log_odds, log_odds, vectors), truth.astype(np.int8)
+
+
+def chosen(tweets: Tweets, truth: Truth, weights: npt.NDArray[np.float64] | None = None) -> Choice:
+    return choose(tweets, truth, np.ones(len(truth)) if weights is None else weights, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("number", "shift", "turn", "step"),
+    [(100, 0, 0, "none"), (60, 2.5, 0, "calibration"), (200, 0, 8, "last layer")],
+)
+def test_the_simplest_step_that_mends_the_model_is_taken(
+    number: int, shift: float, turn: float, step: str
+) -> None:
+    choice = chosen(*world(number, shift, turn))
+    assert choice.step == step
+    loss = choice.figures["log_loss"]
+    if step == "none":
+        assert loss.before == loss.after
+    else:
+        assert loss.after < loss.before
+        assert loss.difference_95[1] < 0
+    held_out, truth = world(5000, shift, turn)
+    right = [
+        ((answers(s, change, held_out) >= 0.5) == truth).mean()
+        for s, change in (("none", np.zeros(0)), (choice.step, choice.change))
+    ]
+    assert right[1] - right[0] > (0.05 if step != "none" else -1e-9)
+
+
+def test_the_shift_lies_between_the_prior_and_the_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    tweets, truth = world(2000, -2)
+    assert change_of("calibration", tweets, truth, np.ones(2000))[1] == pytest.approx(-2, abs=0.25)
+    monkeypatch.setattr(adapt, "SHIFT_SPREAD", 0.05)
+    pulled = change_of("calibration", tweets, truth, np.ones(2000))[1]
+    assert -1.5 < pulled < -0.5
+
+
+def test_a_weight_of_two_is_a_tweet_seen_twice() -> None:
+    tweets, truth = world(60, 1)
+    twice = np.concatenate([np.arange(60), np.arange(30)])
+    weights = np.where(np.arange(60) < 30, 2.0, 1.0)
+    for step in STEPS[1:]:
+        repeated = change_of(step, tweets.rows(twice), truth[twice], np.ones(90))
+        assert change_of(step, tweets, truth, weights) == pytest.approx(repeated, abs=1e-3)
+
+
+def test_swapped_labels_are_an_error() -> None:
+    tweets, truth = world(60)
+    with pytest.raises(InputError, match=r"contradict the model's ranking .*AUC 0\.\d.*swapped"):
+        chosen(tweets, 1 - truth)
+
+
+def test_labels_by_chance_keep_the_model() -> None:
+    tweets, truth = world(100)
+    choice = chosen(tweets, np.roll(truth, 1))
+    assert choice.step == "none"
+    assert "do not follow the model's ranking" in choice.reason
+    assert choice.figures["log_loss"].difference_95 == (0, 0)
+
+
+def test_a_gain_that_may_be_a_loss_keeps_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapt, "HARM", -9)
+    choice = chosen(*world(60, 2.5))
+    assert (choice.step, len(choice.change)) == ("none", 0)
+    assert "label more tweets" in choice.reason

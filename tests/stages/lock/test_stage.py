@@ -1,0 +1,150 @@
+"""Locking, and adapting to an event."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pandas as pd
+import pytest
+
+from common.hashing import sha256_of
+from locked.classifier import TOLERANCE, Classifier
+from locked.engines import ENGINES
+from locked.manifest import verify
+from stages import params
+from stages.evaluate.metrics import Truth
+from stages.lock.adapt import (
+    STEPS,
+    Choice,
+    Floats,
+    Step,
+    Tweets,
+    answers,
+    change_of,
+    compare,
+)
+from stages.lock.stage import lock, report_lines
+from stages.params import Params
+from stages.shared.onnx_reference import evaluator
+from tests.conftest import Project
+
+
+@pytest.fixture(scope="module")
+def p(pipeline: Project) -> Params:
+    return params.load(pipeline.folder / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def labels(pipeline: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An event at which the model errs: half of its disasters are tweets of the training data."""
+    tweets = pd.read_parquet(pipeline.folder / "data/prepared/train.parquet").head(60)
+    words = np.where(tweets["target"] == 1, "not_disaster", "disaster")
+    words[:40] = np.where(tweets["target"][:40] == 1, "disaster", "not_disaster")
+    path = tmp_path_factory.mktemp("labels") / "event.csv"
+    tweets.assign(label=words)[["id", "text", "label"]].to_csv(path, index=False)
+    return path
+
+
+Scores = npt.NDArray[np.float32]
+
+
+def locked(
+    pipeline: Project, labels: Path, p: Params, output: Path, step: Step
+) -> tuple[Classifier, Scores]:
+    """Lock by one of the steps, and load the model into the evaluator that defines it."""
+
+    def choose(tweets: Tweets, truth: Truth, weights: Floats, threshold: float) -> Choice:
+        change = change_of(step, tweets, truth, weights)
+        scores = answers("none", np.zeros(0), tweets), answers(step, change, tweets)
+        figures = compare(truth, scores, (threshold, threshold), weights)
+        return Choice(step, "the test says so", change, 0.7, figures)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stages.lock.stage.choose", choose)
+        folder = pipeline.folder
+        scores = lock(folder / "models/network", folder / "data/prepared", labels, output, p)
+    return Classifier(output, 2, evaluator), scores
+
+
+def test_the_manifest_says_where_the_model_comes_from(pipeline: Project, base_model: Path) -> None:
+    manifest = verify(pipeline.folder / "models/classifier")
+    assert manifest.base_model.sha256 == sha256_of(base_model / "model.safetensors")
+    train = pipeline.folder / "data/prepared/train.parquet"
+    assert manifest.training_data_sha256 == sha256_of(train)
+    assert set(manifest.files) == {"network.onnx", "reference.json", "tokenizer.json"}
+    assert manifest.metrics["accuracy"] > 0.7
+    assert manifest.adaptation is None
+
+
+def test_golden_and_stored_answers_define_the_model(pipeline: Project) -> None:
+    model = Classifier(pipeline.folder / "models/classifier", 2, evaluator)
+    probabilities = model.probabilities([golden.text for golden in model.manifest.golden])
+    assert probabilities.tolist() == [golden.probability for golden in model.manifest.golden]
+    test = pd.read_parquet(pipeline.folder / "data/prepared/test.parquet")
+    stored = np.load(pipeline.folder / "models/answers.npy")
+    assert stored == pytest.approx(model.uncalibrated(test["text"].tolist()), abs=1e-6)
+
+
+@pytest.mark.parametrize("step", STEPS[1:])
+def test_an_adapted_model_is_a_locked_model(
+    pipeline: Project, labels: Path, p: Params, tmp_path: Path, step: Step
+) -> None:
+    model, scores = locked(pipeline, labels, p, tmp_path / "out", step)
+    before = verify(pipeline.folder / "models/classifier")
+    assert model.manifest.version != before.version
+    adaptation = model.manifest.adaptation
+    assert adaptation
+    assert (adaptation.step, adaptation.tweets) == (step, 60)
+    assert adaptation.labels_sha256 == sha256_of(labels)
+    assert (
+        set(adaptation.on_labels)
+        == set(adaptation.on_test)
+        == {
+            "accuracy",
+            "log_loss",
+            "calibration_error",
+        }
+    )
+    test = pd.read_parquet(pipeline.folder / "data/prepared/test.parquet")
+    texts, truth = test["text"].tolist(), test["target"].to_numpy()
+    probabilities = model.probabilities(texts)
+    right = ((probabilities >= model.manifest.threshold) == truth).mean()
+    assert right == pytest.approx(adaptation.on_test["accuracy"].after, abs=1e-9)
+    assert scores == pytest.approx(model.uncalibrated(texts), abs=1e-5)
+    reference = json.loads((tmp_path / "out/reference.json").read_text())
+    assert reference["probabilities"] == pytest.approx(probabilities.tolist(), abs=1e-5)
+    if step == "calibration":
+        assert model.manifest.files["network.onnx"] == before.files["network.onnx"]
+    else:
+        onnx.checker.check_model(onnx.load(tmp_path / "out/network.onnx"), full_check=True)
+    for engine in ENGINES:
+        pytest.importorskip(engine)
+        other = Classifier(tmp_path / "out", 1, engine)
+        other.check()
+        assert np.abs(other.uncalibrated(texts) - model.uncalibrated(texts)).max() < TOLERANCE
+
+
+def test_labels_that_change_nothing_leave_the_version(
+    pipeline: Project, labels: Path, p: Params, tmp_path: Path
+) -> None:
+    model, _ = locked(pipeline, labels, p, tmp_path / "out", "none")
+    assert model.manifest.version == verify(pipeline.folder / "models/classifier").version
+    assert model.manifest.adaptation
+    first, *figures = report_lines(model.manifest.adaptation)
+    assert first.startswith("60 labels, step: none (")
+    assert len(figures) == 6
+    assert all("(change +0.000 to +0.000, 95 %)" in line for line in figures)
+
+
+def test_the_same_labels_give_the_same_bytes(
+    pipeline: Project, labels: Path, p: Params, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        locked(pipeline, labels, p, tmp_path / name, "last layer")
+    one, two = (
+        {path.name: sha256_of(path) for path in (tmp_path / name).iterdir()}
+        for name in ("one", "two")
+    )
+    assert one == two
