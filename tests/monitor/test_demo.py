@@ -25,8 +25,6 @@ def test_an_event_unfolds(pipeline: Project) -> None:
     assert (folder / "sample.html").exists()
     labelled = json.loads((folder / "labels" / "report.json").read_text())["versions"][0]
     assert labelled["labels"]["tweets"] == 40
-    if not (ROOT / "stages" / "lock").is_dir():
-        return
     assert ", 0 failed\n" in output
     assert output.splitlines()[-1].startswith("Gained: ")
-    assert json.loads((folder / "report.json").read_text())["versions"][0]["labels"]["tweets"] > 200
+    assert json.loads((folder / "report.json").read_text())["versions"][0]["labels"]["tweets"] > 150
