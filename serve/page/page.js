@@ -15,9 +15,9 @@ async function ask(path, body, signal) {
   if ($("key").value) headers["X-API-Key"] = $("key").value;
   const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
   if (answer.status === 401) $("key-row").hidden = false;
-  const body = await answer.json().catch(() => ({ detail: answer.statusText }));
-  if (answer.ok) return body;
-  const why = typeof body.detail === "string" ? body.detail : body.detail[0].msg;
+  const result = await answer.json().catch(() => ({ detail: answer.statusText }));
+  if (answer.ok) return result;
+  const why = typeof result.detail === "string" ? result.detail : result.detail[0].msg;
   throw new Error(answer.status === 401 ? "This server asks for an API key." : why);
 }
 
