@@ -29,7 +29,11 @@ def _md5(content: bytes) -> str:
 
 def version() -> str:
     """Return the version of the model in the current folder, which must be that of dvc.lock."""
-    actual = verify(MODEL).version
+    manifest = verify(MODEL)
+    if strangers := {path.name for path in MODEL.iterdir()} - {MANIFEST, *manifest.files}:
+        raise LockedModelError(
+            f"{MODEL}: not in {MANIFEST}, but would be in the image: {', '.join(sorted(strangers))}"
+        )
     locked = set(re.findall(rf"- path: {MODEL}\n +hash: md5\n +md5: (\S+)", LOCK.read_text()))
     # The manifest has the other files' hashes; so if the folder differs, the manifest does.
     if locked != {md5 := dvc_hash(MODEL)}:
@@ -37,7 +41,7 @@ def version() -> str:
             f"{MODEL / MANIFEST} is not that of {LOCK}: the folder's hash is {md5}, {LOCK} has "
             f"{' and '.join(sorted(locked)) or 'none'}; run `dvc repro`"
         )
-    return actual
+    return manifest.version
 
 
 def main() -> None:
