@@ -44,8 +44,8 @@ score: $(READY) ## Classify every tweet of FROM= (a file, a folder, a bucket) in
 monitor: $(READY) ## Report from LOGS=folder (FEEDBACK=, REVIEWED=) whether a deployed model still answers well
 	$(RUN) monitor $(LOGS) $(if $(FEEDBACK),--feedback $(FEEDBACK)) $(if $(REVIEWED),--reviewed $(REVIEWED)) || case $$? in 3|4) ;; *) exit 1 ;; esac # a verdict is no failure
 
-demo: $(READY) ## Serve tweets that change half-way, and open the monitor's report
-	$(RUN) monitor.demo
+demo: $(READY) ## An event unfolds: watch a model meet it, and adapt the model by 40 labels
+	$(RUN) examples.event
 
 test: $(READY) ## Run the tests
 	$(RUN) pytest --numprocesses 2 --dist worksteal

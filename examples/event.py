@@ -3,9 +3,10 @@
     python -m examples.event [--output monitor-demo]
 
 A server answers usual tweets, and then those in event.csv: a volcano on an island, told by people
-who do not shout. The monitor says how wrong the answers may be, 40 labels adapt the model, the
-server takes the adapted model into use while it answers, and the monitor reports again. Run it in
-the repository, after `make repro`.
+who do not shout. They were written and selected so that the model misses some: their figures say
+nothing of other events. The monitor says how wrong the answers may be, 40 labels adapt the model,
+the server takes the adapted model into use while it answers, and the monitor reports again. Run it
+in the repository, after `make repro`.
 """
 
 import argparse
@@ -18,7 +19,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +40,7 @@ from stages.lock.stage import lock
 from stages.shared import outputs
 
 EVENT = Path(__file__).with_suffix(".csv")
-USUAL = 100  # tweets of the corpus
+USUAL = 60  # tweets of the corpus
 LABELLED = 40  # tweets
 TOGETHER = 20  # tweets in a request
 READY = 120  # seconds
@@ -53,7 +53,8 @@ def traffic() -> pd.DataFrame:
     usual = pq.read_table(outputs.PREPARED / "test.parquet", columns=["text", "target"]).to_pandas()
     usual = usual.head(USUAL)
     usual["label"] = usual["target"].map(dict(enumerate(LABELS)))
-    return pd.concat([usual[["text", "label"]], pd.read_csv(EVENT)], ignore_index=True)
+    tweets: pd.DataFrame = pd.concat([usual[["text", "label"]], pd.read_csv(EVENT)])
+    return tweets.reset_index(drop=True)
 
 
 @dataclass

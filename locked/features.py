@@ -1,4 +1,4 @@
-"""Numbers that describe a tweet and tell nothing of its text, by which traffic is compared."""
+"""Numbers that describe a tweet without its text, for comparing traffic."""
 
 import re
 import string
@@ -34,18 +34,18 @@ def hashed(word: str) -> int:
 
 def features(text: str, vocabulary: Container[int]) -> dict[str, float]:
     """Describe a tweet by FEATURES; `vocabulary` holds the hashed words of the training tweets."""
-    found = words(text)
+    tokens = words(text)
     lower, upper = _letters(text)
-    unknown = sum(hashed(word) not in vocabulary for word in found)
+    unknown = sum(hashed(word) not in vocabulary for word in tokens)
     return {
         "characters": len(text),
-        "words": len(found),
+        "words": len(tokens),
         "link": int(_LINK.search(text) is not None),
         "mention": int(_MENTION.search(text) is not None),
         "hashtag": int(_HASHTAG.search(text) is not None),
         "capitals": round(upper / max(lower + upper, 1), 4),
         "non_ascii": round(1 - len(text.encode("ascii", "ignore")) / max(len(text), 1), 4),
-        "unknown": round(unknown / max(len(found), 1), 4),
+        "unknown": round(unknown / max(len(tokens), 1), 4),
     }
 
 

@@ -137,7 +137,7 @@ def verify(folder: Path, called: str | None = None) -> Manifest:
     Errors name the folder by `called`, or by its path.
 
     Raises:
-        LockedModelError: a file is missing, altered, or not in the manifest.
+        LockedModelError: a file is missing or altered.
 
     """
     called = called or str(folder)
@@ -152,9 +152,9 @@ def verify(folder: Path, called: str | None = None) -> Manifest:
 
 
 def _compare(folder: Path, manifest: Manifest, called: str) -> None:
-    present = {path.name for path in folder.iterdir()} - {MANIFEST}
-    if strangers := sorted(present ^ set(manifest.files)):
-        raise LockedModelError(f"{called}: missing, or not in {MANIFEST}: {', '.join(strangers)}")
+    # Other files are left alone: a volume has its own, such as lost+found.
+    if missing := sorted(name for name in manifest.files if not (folder / name).exists()):
+        raise LockedModelError(f"{called}: missing: {', '.join(missing)}")
     for name, digest in manifest.files.items():
         if (actual := sha256_of(folder / name)) != digest:
             raise LockedModelError(

@@ -59,8 +59,7 @@ def load(folder: Path) -> Model:
         reference = Reference.load(folder)
     except LockedModelError as error:
         raise InputError(str(error)) from error
-    adaptation = getattr(manifest, "adaptation", None)
-    adapted_to = adaptation.labels_sha256 if adaptation else None
+    adapted_to = manifest.adaptation.labels_sha256 if manifest.adaptation else None
     return Model(folder, manifest.version, manifest.threshold, reference, adapted_to)
 
 

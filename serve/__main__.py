@@ -11,10 +11,10 @@ from types import FrameType
 
 from locked.manifest import LockedModelError
 from locked.store import ModelStore
-from serve import settings
-from serve.connections import Protocol
+from serve import logs, settings
+from serve.connections import Protocol, raise_file_limit
 from serve.lifetime import leave_with_parent
-from serve.server import Server
+from serve.server import CLOSING, UVICORN, Server
 
 FORKS = "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"
 
@@ -22,39 +22,67 @@ FORKS = "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"
 def main() -> None:
     """Verify the model, then serve it until SIGTERM or SIGINT."""
     _let_fork()
-    with tempfile.TemporaryDirectory(prefix="disaster-tweets-") as own:
-        main_process = os.getpid()
-        try:
-            options = settings.load()
-            _require_free(options.host, options.port)
-            store = ModelStore(options.model_uri, Path(own))
-            server = Server(options, store, store.fetch())
-        except (settings.BadSettingError, LockedModelError) as error:
-            sys.exit(f"error: {error}")
-        os.register_at_fork(after_in_child=functools.partial(leave_with_parent, Path(own)))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, functools.partial(_end, server, main_process))
-        version = server.model.manifest.version
-        print(f"model {version} at http://{options.host}:{options.port}/", flush=True)
-        server.run(
-            host=options.host,
-            port=options.port,
-            num_api_servers=1,
-            generate_client_file=False,
-            access_log=False,
-            log_config=None,
-            log_level="warning",
-            proxy_headers=False,
-            server_header=False,
-            http=Protocol,
-            timeout_keep_alive=options.keep_alive,
-        )
-    if server.ending.broken:
+    try:
+        own = tempfile.TemporaryDirectory(prefix="disaster-tweets-")
+    except OSError as error:
+        sys.exit(f"error: no folder for the copy of the model: {error}. Set TMPDIR to one")
+    with own as name:
+        _serve(Path(name))
+
+
+def _serve(own: Path) -> None:
+    main_process = os.getpid()
+    try:
+        options = settings.load()
+        check_places(options)
+        _require_free(options.host, options.port)
+        store = ModelStore(options.model_uri, own)
+        server = Server(options, store, store.fetch())
+    except (settings.BadSettingError, LockedModelError) as error:
+        sys.exit(f"error: {error}")
+    Protocol.most = raise_file_limit()
+    os.register_at_fork(after_in_child=functools.partial(leave_with_parent, own))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, functools.partial(_end, server, main_process))
+    version = server.model.manifest.version
+    print(f"model {version} at http://{options.host}:{options.port}/", flush=True)
+    server.run(
+        host=options.host,
+        port=options.port,
+        num_api_servers=1,
+        generate_client_file=False,
+        **UVICORN,
+    )
+    logs.stdout.close(CLOSING)
+    if server.ending.is_broken:
         sys.exit(1)
 
 
+def check_places(options: settings.Settings) -> None:
+    """Check that the folder of the log can be written, and warn where the feedback cannot.
+
+    Raises:
+        BadSettingError: naming PREDICTION_LOG, the path and the reason.
+
+    """
+    places = {"PREDICTION_LOG": options.prediction_log}
+    if options.feedback_file != settings.STDOUT:
+        places["FEEDBACK_FILE"] = str(Path(options.feedback_file).parent)
+    for name, place in places.items():
+        if place in ("", settings.STDOUT):
+            continue
+        try:
+            Path(place).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=place).close()
+        except OSError as error:
+            problem = f"{name}: {place} cannot be written: {error.strerror} (errno {error.errno})"
+            if name == "PREDICTION_LOG":
+                raise settings.BadSettingError(problem) from error
+            print(f"warning: {problem}. /feedback will answer 503", file=sys.stderr, flush=True)
+
+
 def _let_fork() -> None:
-    """Begin again on a Mac, with what its libraries read before Python starts.
+    """Start again on a Mac, with a variable that its libraries read before Python starts.
 
     Without it macOS may kill a forked process when that first uses Objective-C, as in looking for
     a proxy on the way to a bucket.
@@ -65,7 +93,7 @@ def _let_fork() -> None:
 
 
 def _require_free(host: str, port: int) -> None:
-    """Say that the port is taken before any worker is started."""
+    """Check the port before any worker is started."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
@@ -74,9 +102,9 @@ def _require_free(host: str, port: int) -> None:
 
 
 def _end(server: Server, main_process: int, _signal: int, _frame: FrameType | None) -> None:
-    """End as LitServe does: it answers what is in flight and leaves.
+    """End as LitServe does: after the answers to the requests under way.
 
-    The HTTP process, forked from this one, has the handler until uvicorn sets its own.
+    The HTTP process, forked from this one, has this handler until uvicorn sets its own.
     """
     if os.getpid() != main_process:
         sys.exit()

@@ -1,85 +1,139 @@
-"""Connections: how long one may say nothing, and how the server stops taking them.
+"""Connections: how long and how many may be silent, and what is done with an upgrade."""
 
-At the end who comes is refused, and who has come is answered. A listening socket is closed with the
-connections in its queue: their clients, who think that they are connected, are reset. So first no
-more are let into the queue, then it is emptied, then closed.
-"""
-
-import contextlib
-import ctypes
-import socket
-import struct
-import sys
+import logging
+import resource
+import time
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_TIME = 5  # seconds for a request's head; uvicorn's own limit of 5 is for the wait between two
+from serve import metrics
+
+# Seconds between two requests: longer than the proxies in front keep their connections (Google's
+# 600), which would else send into a connection that is just being closed, and answer 502.
+KEEP_ALIVE = 620
+HEAD_TIME = 5  # seconds for a request's head; uvicorn's own limit is for the wait between two
 LEAVE_TIME = 1  # seconds for the first request of a connection, when the server leaves
-SO_ATTACH_FILTER = 26  # Linux's; Python does not name it
-# Classic BPF (https://docs.kernel.org/networking/filter.html) on a packet from its TCP header on:
-# what holds a SYN is dropped. Its sender tries again after a second, and is refused by then.
-NO_SYN = (
-    (0x30, 0, 0, 13),  # load the byte of flags
-    (0x45, 0, 1, 0x02),  # SYN? Else skip one
-    (0x06, 0, 0, 0),  # drop
-    (0x06, 0, 0, 0xFFFFFFFF),  # keep
-)
+OTHER_FILES = 64  # of the files that a process may open, those that are no connections
+TELLING = 60  # seconds between two warnings
+
+logger = logging.getLogger(__name__)
 
 
-def let_nobody_in(listener: socket.socket) -> None:
-    """Keep further connections out of the queue, where the system can; others are as before."""
-    if sys.platform != "linux":
-        return
-    code = b"".join(struct.pack("HBBI", *instruction) for instruction in NO_SYN)
-    program = ctypes.create_string_buffer(code, len(code))
-    with contextlib.suppress(OSError):  # a sandbox that knows no filters
-        listener.setsockopt(
-            socket.SOL_SOCKET,
-            SO_ATTACH_FILTER,
-            struct.pack("HP", len(NO_SYN), ctypes.addressof(program)),
-        )
-
-
-def end(listener: socket.socket) -> None:
-    """Refuse whoever comes from now on, though other processes hold the socket too."""
-    with contextlib.suppress(OSError):  # macOS closes a socket when the last has closed it
-        listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
+def raise_file_limit() -> int:
+    """Let this process open as many files as it may; return how many connections that allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (hard, 65_536, 10_240):  # macOS refuses more than it has, and names infinity
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            break
+        except (ValueError, OSError):
+            continue
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (soft if soft > 0 else 2**30) - OTHER_FILES
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, which would wait for a request's head for ever."""
+    """uvicorn's protocol, with limits, and without its loss of bodies after `Upgrade`."""
+
+    most = 2**30  # connections
+    silent: dict["Protocol", None] = {}  # noqa: RUF012 # of all, the longest silent first
+    told_at = 0.0
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvloop's or asyncio's
-        """Wait for the first request."""
+        """Wait for the first request; close the longest silent connection if there are too many."""
         super().connection_made(transport)
-        self._leaving = False
+        self._is_leaving = False
+        self._is_resuming = False
         self._patience = self.loop.call_later(HEAD_TIME, transport.close)
+        self.silent[self] = None
+        if len(self.connections) > self.most:
+            self._shed()
+
+    def _shed(self) -> None:
+        next(iter(self.silent)).transport.close()  # this one, if all others are busy
+        metrics.REJECTED.labels("idle").inc()
+        now = time.monotonic()
+        if now - Protocol.told_at >= TELLING:
+            Protocol.told_at = now
+            text = "over %d connections: the longest silent ones are closed (ulimit -n)"
+            logger.warning(text, self.most)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; an upgrade is not offered, so the request goes on as it is (RFC 9110, 7.8)."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._resume(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _resume(self, rest: bytes) -> None:
+        """Read the rest of a request with a new parser, which has seen its head without `Upgrade`.
+
+        llhttp ends a message at such a head.
+        """
+        kept = (b"content-length", b"transfer-encoding")
+        lines = [b"POST / HTTP/1.1", *(b"%s: %s" % h for h in self.headers if h[0] in kept)]
+        self.parser = httptools.HttpRequestParser(self)
+        self._is_resuming = True
+        self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
+        self._is_resuming = False
+        if rest:
+            self.data_received(rest)
 
     def on_message_begin(self) -> None:
         """Wait for the rest of a request's head."""
+        if self._is_resuming:
+            return
         super().on_message_begin()
+        self.silent.pop(self, None)
         self._patience.cancel()
         self._patience = self.loop.call_later(HEAD_TIME, self.transport.close)
 
+    def on_url(self, url: bytes) -> None:
+        """Note the URL."""
+        if not self._is_resuming:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header."""
+        if not self._is_resuming:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        """Wait no longer for the head."""
+        """Begin to answer."""
+        if self._is_resuming:
+            return
         self._patience.cancel()
         super().on_headers_complete()
-        if self._leaving:
+        if self._is_leaving:
             super().shutdown()
+
+    def on_message_complete(self) -> None:
+        """Note the end of the body, unless it is still to be read: see `_resume`."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        self.silent[self] = None
+        super().on_response_complete()
 
     def shutdown(self) -> None:
         """End after the request under way, or after the first one, if that is still to come."""
         if self.cycle is None and not self.transport.is_closing():
-            self._leaving = True
+            self._is_leaving = True
             self._patience.cancel()
             self._patience = self.loop.call_later(LEAVE_TIME, self.transport.close)
         else:
             super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer at all."""
+        """Forget the connection."""
         self._patience.cancel()
+        self.silent.pop(self, None)
         super().connection_lost(exc)

@@ -1,4 +1,4 @@
-"""Which model is in use, and how another takes its place under load."""
+"""The model in use, and its replacement under load."""
 
 import asyncio
 import contextlib
@@ -16,14 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 class NoPreviousError(Exception):
-    """There is no model to go back to."""
+    """No model was in use before."""
 
 
 class CurrentModel:
     """The model in use and the one before it."""
 
     def __init__(self, store: ModelStore, dispatcher: Dispatcher, poll: float) -> None:
-        """Begin with the model that the dispatcher has; look for another every `poll` seconds."""
+        """Begin with the dispatcher's model; look for another every `poll` seconds, 0 for never."""
         self.store = store
         self.dispatcher = dispatcher
         self.poll = poll
@@ -39,10 +39,10 @@ class CurrentModel:
         return self.previous.name if self.previous else None
 
     async def reload(self) -> None:
-        """Put in use what the source holds now.
+        """Put the source's present model in use.
 
         Raises:
-            LockedModelError: it is not sound; the model in use stays.
+            LockedModelError: a file is missing or altered; the model in use stays.
             ModelRejectedError: a worker cannot use it; the model in use stays.
             NoWorkerError: there is no worker to try it; the model in use stays.
 
@@ -86,7 +86,7 @@ class CurrentModel:
 
     @contextlib.asynccontextmanager
     async def polling(self) -> AsyncIterator[None]:
-        """Look for another model from time to time, if that is asked for."""
+        """Look for another model every `poll` seconds."""
         task = asyncio.create_task(self._poll()) if self.poll else None
         try:
             yield
@@ -100,14 +100,14 @@ class CurrentModel:
             await asyncio.sleep(self.poll)
             problem = ""
             try:
-                found = (await asyncio.to_thread(self.store.manifest)).version
-                if found not in (self.manifest.version, self.refused):
+                version = (await asyncio.to_thread(self.store.manifest)).version
+                if version not in (self.manifest.version, self.refused):
                     await self.reload()
             except ModelRejectedError as error:
-                problem, self.refused = str(error), found
+                problem, self.refused = str(error), version
             except (LockedModelError, NoWorkerError) as error:  # as while it is being uploaded
                 problem = str(error)
-            except Exception:  # looking goes on, whatever it was
+            except Exception:  # polling never ends
                 logger.exception("model not changed")
             if problem and problem != noted:
                 logger.warning("model not changed: %s", problem)
@@ -118,7 +118,7 @@ class CurrentModel:
 def _counted() -> Iterator[None]:
     try:
         yield
-    except Exception:  # whatever it was, it goes on
+    except Exception:  # counted, and raised again
         metrics.SWAPS.labels("rejected").inc()
         raise
     metrics.SWAPS.labels("done").inc()

@@ -1,4 +1,4 @@
-"""The HTTP process's end: free workers get the next batch of what waits."""
+"""The HTTP process's side of the workers: a free worker gets the next batch of the queue."""
 
 import asyncio
 import contextlib
@@ -14,16 +14,16 @@ from serve import metrics
 from serve.jobs import Job, Part, Queue
 from serve.remote_worker import ModelRejectedError, NoWorkerError, RemoteWorker
 
-TICK = 0.1  # seconds between two looks for what waits too long
+TICK = 0.1  # seconds between two looks for requests that wait too long
 READY_TIMEOUT = 10  # seconds that a new model waits for a worker to try it
 HANG = 10  # seconds for a batch, which takes under one
 RETRY = {"Retry-After": "1"}  # seconds
 
 
 class Dispatcher:
-    """Shares out texts over the workers, and stands in for those that die.
+    """Distributes texts over the workers, and answers for those that die.
 
-    No batch is waited for: a free worker gets at once what is there.
+    No batch waits to be filled: a free worker gets the queued texts at once.
     """
 
     def __init__(self, path: Path, folder: Path, max_queue: int, timeout: float) -> None:
@@ -42,7 +42,7 @@ class Dispatcher:
         return sum(worker.ready for worker in self.workers)
 
     def listen(self) -> None:
-        """Let workers connect, even before this runs."""
+        """Open the socket, so that workers can connect before `running`."""
         self.listening = socket.socket(socket.AF_UNIX)
         with contextlib.chdir(self.path.parent):  # a socket's whole path may be too long
             self.listening.bind(self.path.name)
@@ -50,7 +50,7 @@ class Dispatcher:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Accept workers and watch the clock."""
+        """Accept workers and time out requests."""
         server = await asyncio.start_unix_server(self._serve_worker, sock=self.listening)
         watch = asyncio.create_task(self._watch())
         try:
@@ -60,7 +60,7 @@ class Dispatcher:
             server.close()
 
     async def classify(self, texts: list[str]) -> Job:
-        """Wait for the answers to texts.
+        """Return the answered job of some texts.
 
         Raises:
             HTTPException: 429, the queue is full, or 503, no worker could answer.
@@ -68,7 +68,7 @@ class Dispatcher:
         """
         if self.queue.texts and self.queue.texts + len(texts) > self.max_queue:
             metrics.REJECTED.labels("queue").inc()
-            raise HTTPException(429, "more is asked than can be answered; try again", RETRY)
+            raise HTTPException(429, "queue full; retry later", RETRY)
         job = Job(texts)
         self.queue.add(job)
         self._hand_out()
@@ -95,11 +95,11 @@ class Dispatcher:
         if rejected or not loaded:
             for worker in workers:
                 worker.send(do="forget")
-            raise rejected[0] if rejected else NoWorkerError("no worker is ready; try again")
+            raise rejected[0] if rejected else NoWorkerError("no worker is ready; retry later")
         self.folder = folder
         for worker in loaded:
             worker.send(do="swap")
-        for worker in set(self.workers) - set(loaded):  # that began with the model before
+        for worker in set(self.workers) - set(loaded):  # that started with the previous model
             worker.kill()
 
     def _hand_out(self) -> None:
@@ -147,15 +147,16 @@ class Dispatcher:
             return
         parts, worker.parts = worker.parts, []
         if "failed" in message:
-            self._part(parts, message["failed"])
+            self._split(parts, message["failed"])
         else:
-            scores = iter(message["scores"])
+            answers, start = message["predictions"], 0
             for part in parts:
-                said = [next(scores) for _ in range(part.start, part.end)]
+                size = part.end - part.start
                 if part.counts:
-                    part.job.scores[part.start : part.end] = said
-                    part.job.models.add(tuple(message["model"]))
-                    part.job.left -= len(said)
+                    part.job.answers[part.start : part.end] = answers[start : start + size]
+                    part.job.models.add(message["model"])
+                    part.job.left -= size
+                start += size
         self._hand_out()  # first, so that the worker computes while the answers are written
         for part in parts:
             if part.counts and not part.job.left:
@@ -164,14 +165,14 @@ class Dispatcher:
                 else:
                     part.job.end()
 
-    def _part(self, parts: list[Part], reason: str) -> None:
-        """Try the requests of a batch that failed one by one; fail the one that was alone."""
+    def _split(self, parts: list[Part], reason: str) -> None:
+        """Retry the requests of a failed batch one by one; fail a request that was alone."""
         jobs = {part.job for part in parts if part.counts}
         for job in jobs:
-            if job.alone or len(parts) == 1:
+            if job.is_alone or len(parts) == 1:
                 self._fail(job, HTTPException(500, f"the model failed: {reason}"))
             else:
-                job.alone = True
+                job.is_alone = True
                 self._again(job)
 
     def _again(self, job: Job) -> None:
@@ -179,13 +180,13 @@ class Dispatcher:
         self._hand_out()
 
     def _bury(self, worker: RemoteWorker) -> None:
-        """Tell the requests that a dead worker had that they are lost; the others wait for one."""
+        """Fail the requests of a dead worker's batch; the others wait for the next worker."""
         self.workers.remove(worker)
         worker.has_died()
         for part in worker.parts:
             if part.counts:
                 metrics.REJECTED.labels("worker").inc()
-                self._fail(part.job, HTTPException(503, "the worker died; try again", RETRY))
+                self._fail(part.job, HTTPException(503, "the worker died; retry later", RETRY))
 
     def _fail(self, job: Job, error: HTTPException) -> None:
         self.queue.remove(job)
@@ -195,11 +196,11 @@ class Dispatcher:
         while True:
             await asyncio.sleep(TICK)
             late = time.monotonic() - self.timeout
-            given = {part.job for w in self.workers for part in w.parts if part.counts}
-            for job in given.union(self.queue.jobs):
+            sent = {part.job for w in self.workers for part in w.parts if part.counts}
+            for job in sent.union(self.queue.jobs):
                 if job.received < late:
                     metrics.REJECTED.labels("timeout").inc()
-                    self._fail(job, HTTPException(503, "too late; try again", RETRY))
+                    self._fail(job, HTTPException(503, "no answer in time; retry later", RETRY))
             for worker in self.workers:
                 if worker.parts and worker.since < time.monotonic() - HANG:
                     worker.kill()

@@ -1,4 +1,4 @@
-"""How much each word of a text pushed the answer: leave one out, and see.
+"""How much each word of a text pushed the answer: the answer changes when the word is left out.
 
 Li, Monroe and Jurafsky, Understanding Neural Networks through Representation Erasure, 2016,
 https://arxiv.org/abs/1612.08220.
@@ -7,7 +7,8 @@ https://arxiv.org/abs/1612.08220.
 import re
 from collections.abc import Sequence
 
-from serve.schema import ExplainAnswer, Prediction, Word
+from serve.schema import ExplainAnswer, Word
+from serve.worker import Prediction
 
 WORD = re.compile(r"\S+")
 
@@ -16,24 +17,27 @@ def variants(text: str, most: int) -> list[str]:
     """Return the text, no text, and the text without each of its first words in turn.
 
     Args:
-        text: to be explained.
-        most: words to leave out; those beyond the model's tokens have no part in the answer.
+        text: a tweet.
+        most: words to leave out; the model does not read words beyond its tokens.
 
     """
     words = list(WORD.finditer(text))[:most]
     return [text, "", *(text[: w.start()] + text[w.end() :] for w in words)]
 
 
-def explain(text: str, said: Sequence[Prediction], model: str, request_id: str) -> ExplainAnswer:
-    """Say what the answers to a text's variants, in their order, tell of its words."""
-    whole, nothing, *without = (prediction.probability for prediction in said)
+def explain(
+    text: str, predictions: Sequence[Prediction], model: str, answer_id: str
+) -> ExplainAnswer:
+    """Return the pushes of a text's words, from the predictions for its variants in their order."""
+    whole, nothing, *without = (prediction.probability for prediction in predictions)
     words = list(WORD.finditer(text))
-    pushes = [whole - score for score in without] + [0.0] * (len(words) - len(without))
+    pushes = [whole - probability for probability in without]
+    pushes += [0.0] * (len(words) - len(without))
     return ExplainAnswer(
-        label=said[0].label,
+        label=predictions[0].label,
         probability=whole,
         model=model,
-        id=request_id,
+        id=answer_id,
         baseline=nothing,
         words=[
             Word(word=w.group(), start=w.start(), push=push)

@@ -1,4 +1,4 @@
-"""The queue of texts: requests take turns, so that one of many does not hold up the others."""
+"""The queue of texts: requests take turns, so that a large one does not hold up the others."""
 
 import asyncio
 import contextlib
@@ -6,16 +6,15 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import HTTPException
 
-from locked.labels import label
 from serve import metrics
-from serve.schema import Prediction
+from serve.worker import Prediction
 
-BATCH = 32_000  # cost of a batch; more gains little, and what comes next waits longer
-TURN = 8_000  # cost that one request may have in a batch while others wait
+BATCH = 32_000  # cost of a batch; more gains little, and the requests after it wait longer
+TURN = 8_000  # cost of one request's share of a batch while others wait
 REQUESTS = 48  # of a batch: while it computes, others' answers are written and new ones come
 
 
@@ -25,43 +24,39 @@ def _future() -> "asyncio.Future[None]":
 
 @dataclass(eq=False)
 class Job:
-    """The texts of one request, and what comes of them."""
+    """The texts of one request, and their answers."""
 
     texts: list[str]
     done: "asyncio.Future[None]" = field(default_factory=_future)
     received: float = field(default_factory=time.monotonic)
     attempt: int = 0
-    given: int = 0  # texts that were handed to workers
+    sent: int = 0  # texts that workers have or had
     left: int = 0  # texts without an answer
-    scores: list[float] = field(default_factory=list)
-    models: set[tuple[str, float]] = field(default_factory=set)  # that answered
-    alone: bool = False  # shares no batch, since one that it was in failed
+    answers: list[Any] = field(default_factory=list)  # [label, probability, features] of each text
+    models: set[str] = field(default_factory=set)  # versions that answered
+    is_alone: bool = False  # shares no batch, because its last batch failed
 
     def __post_init__(self) -> None:
-        """Begin."""
+        """Begin the first attempt."""
         self.reset()
 
     @property
     def model(self) -> str:
         """The version of the model that answered."""
-        return next(iter(self.models))[0]
+        return next(iter(self.models))
 
     def predictions(self) -> list[Prediction]:
         """Return what the model says of each text."""
-        _, threshold = next(iter(self.models))
-        return [
-            Prediction.model_construct(label=label(score, threshold), probability=score)
-            for score in self.scores
-        ]
+        return [Prediction(*answer) for answer in self.answers]
 
     def reset(self) -> None:
-        """Begin again; what still comes of the attempt before does not count."""
+        """Begin another attempt; answers to the previous one do not count."""
         self.attempt += 1
-        self.given, self.left = 0, len(self.texts)
-        self.scores, self.models = [0.0] * self.left, set()
+        self.sent, self.left = 0, len(self.texts)
+        self.answers, self.models = [None] * self.left, set()
 
     def end(self, error: HTTPException | None = None) -> None:
-        """Let go on who waits, unless that is over."""
+        """Wake the waiting request, if it has not been cancelled."""
         if self.done.done():
             return
         if error:
@@ -80,62 +75,62 @@ class Part(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether its answer is still waited for."""
+        """Whether a request still waits for its answer."""
         return self.attempt == self.job.attempt and not self.job.done.done()
 
     @property
     def texts(self) -> list[str]:
-        """What the worker is to answer."""
+        """The texts for the worker."""
         return self.job.texts[self.start : self.end]
 
 
 class Queue:
-    """Jobs whose texts were not all handed out."""
+    """Jobs with texts that no worker has."""
 
     def __init__(self) -> None:
         self.jobs: deque[Job] = deque()
         self.texts = 0  # that wait
 
     def add(self, job: Job) -> None:
-        """Let a job wait behind the others."""
+        """Append a job."""
         self.jobs.append(job)
         self.texts += len(job.texts)
 
     def again(self, job: Job) -> None:
-        """Let a job begin anew, before the others."""
+        """Put a job first, for another attempt."""
         self.remove(job)
         job.reset()
         self.jobs.appendleft(job)
         self.texts += len(job.texts)
 
     def remove(self, job: Job) -> None:
-        """Let a job wait no longer, if it does."""
+        """Take a job out, if it waits."""
         with contextlib.suppress(ValueError):
             self.jobs.remove(job)
-            self.texts -= len(job.texts) - job.given
+            self.texts -= len(job.texts) - job.sent
 
     def next_batch(self) -> Iterator[Part]:
-        """Take out what a worker gets next."""
+        """Take out the next batch for a worker."""
         room = BATCH
         for _ in range(REQUESTS):
             if not self.jobs or room <= 0:
                 return
             job = self.jobs.popleft()
-            if job.alone and room < BATCH:
+            if job.is_alone and room < BATCH:
                 self.jobs.appendleft(job)
                 return
-            if not job.given:
+            if not job.sent:
                 metrics.QUEUE_WAIT.observe(time.monotonic() - job.received)
-            start, spent = job.given, 0
+            start, spent = job.sent, 0
             share = min(room, TURN if self.jobs else BATCH)
-            while job.given < len(job.texts) and spent < share:
-                spent += cost(job.texts[job.given])
-                job.given += 1
-            if job.given < len(job.texts):
+            while job.sent < len(job.texts) and spent < share:
+                spent += cost(job.texts[job.sent])
+                job.sent += 1
+            if job.sent < len(job.texts):
                 self.jobs.append(job)
-            self.texts -= job.given - start
-            room = 0 if job.alone else room - spent
-            yield Part(job, job.attempt, start, job.given)
+            self.texts -= job.sent - start
+            room = 0 if job.is_alone else room - spent
+            yield Part(job, job.attempt, start, job.sent)
 
 
 def cost(text: str) -> int:

@@ -13,9 +13,9 @@ class Keys:
     def __init__(self, keys: Iterable[SecretStr]) -> None:
         self.digests = [_digest(key.get_secret_value().encode()) for key in keys]
 
-    def admit(self, given: bytes) -> bool:
+    def admit(self, key: bytes) -> bool:
         """Tell whether this is one of the keys."""
-        digest = _digest(given)
+        digest = _digest(key)
         # All are compared, so that the time does not tell which one it was.
         return sum(secrets.compare_digest(digest, known) for known in self.digests) > 0
 

@@ -9,37 +9,34 @@ from pathlib import Path
 
 
 class Ending:
-    """What the main process waits for: that it is told to end, or that the HTTP process died.
+    """The end of the main process: a signal, or the death of the HTTP process.
 
-    It is asked as a threading.Event is, which a signal handler could not set without a risk: both
-    may want its lock.
+    It has the methods of threading.Event, which a signal handler must not set: the handler may
+    interrupt the holder of the event's lock.
     """
 
     def __init__(self) -> None:
-        self._told, self._tell = os.pipe()
+        self._reader, self._writer = os.pipe()
         self.http_process = -1  # its sentinel
-        self.broken = False  # the HTTP process died by itself
+        self.is_broken = False  # the HTTP process died by itself
 
     def set(self) -> None:
-        """Tell it to end."""
-        os.write(self._tell, b"\0")  # never read, so that it stays
+        """End the main process."""
+        os.write(self._writer, b"\0")  # never read, so that it stays
 
     def is_set(self) -> bool:
-        """Tell whether it is to end."""
-        return bool(wait([self._told], 0))
+        """Tell whether the main process ends."""
+        return bool(wait([self._reader], 0))
 
     def wait(self) -> None:
-        """Return when it is time."""
-        wait([self._told, self.http_process])
-        self.broken = not self.is_set()
+        """Wait for the end."""
+        wait([self._reader, self.http_process])
+        self.is_broken = not self.is_set()
         self.set()
 
 
 def leave_with_parent(own: Path) -> None:
-    """End this process within a second of its parent, even if that was killed.
-
-    Then nobody else removes the folder `own`.
-    """
+    """End this process within a second of its parent, even of a killed one; remove `own`."""
     threading.Thread(target=_watch, args=(os.getppid(), own), daemon=True).start()
 
 

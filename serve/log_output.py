@@ -1,62 +1,44 @@
-"""Where the log of predictions goes: files of a folder, or standard output."""
+"""A folder for the log of predictions: its files have whole lines and a limit in all."""
 
 import contextlib
 import os
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 FILE_SIZE, FILE_AGE = 64 * 2**20, 3600  # bytes, seconds; then another file is begun
-FOLDER_SIZE = 2**30  # bytes of all its files; whoever collects them makes room
-
-
-class Output(Protocol):
-    """Where lines go."""
-
-    def write(self, lines: bytes) -> None:
-        """Write whole lines, all or none.
-
-        Raises:
-            OSError: none is written.
-
-        """
+FOLDER_SIZE = 2**30  # bytes of all its files, until somebody collects them
 
 
 class FullError(OSError):
-    """There is no room for more by the log's own limit."""
-
-
-class Stdout:
-    """Standard output, from where Cloud Logging takes lines."""
-
-    def write(self, lines: bytes) -> None:
-        """Write lines between those of the other log."""
-        sys.stdout.write(lines.decode())
-        sys.stdout.flush()
+    """The log has reached FOLDER_SIZE."""
 
 
 class Folder:
     """Files of a folder, each begun by one process and never appended to by another."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = self.name = path
         self.file, self.size, self.born, self.used = -1, 0, 0.0, 0
-        self.name = path
 
     def write(self, lines: bytes) -> None:
-        """Append lines, to another file where this one is large or old."""
-        if self.size >= FILE_SIZE or time.monotonic() - self.born >= FILE_AGE or self._is_gone():
+        """Append lines, all or none.
+
+        Raises:
+            OSError: none is written.
+
+        """
+        is_old = time.monotonic() - self.born >= FILE_AGE
+        if self.size >= FILE_SIZE or is_old or self._is_gone():
             self._begin()
         if self.used + len(lines) > FOLDER_SIZE:
             self.used = self._total()  # somebody may have made room
             if self.used + len(lines) > FOLDER_SIZE:
-                raise FullError
+                raise FullError(f"{self.path} has reached {FOLDER_SIZE} bytes")
         written = os.write(self.file, lines)
         if written < len(lines):
             os.ftruncate(self.file, self.size)
-            raise OSError("no space left")
+            raise OSError(f"{self.name}: no space left")
         self.size += written
         self.used += written
 

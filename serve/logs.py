@@ -3,11 +3,14 @@
 https://cloud.google.com/logging/docs/structured-logging
 """
 
+import functools
 import json
 import logging
 import re
-import sys
 from datetime import UTC, datetime
+
+from serve import metrics
+from serve.writer import Writer, write_stdout
 
 TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")  # W3C
 CLOUD_TRACE = re.compile(r"^([0-9a-f]{32})(?:/(\d{1,20}))?(?:;o=([01]))?$")
@@ -15,28 +18,39 @@ CLOUD_TRACE = re.compile(r"^([0-9a-f]{32})(?:/(\d{1,20}))?(?:;o=([01]))?$")
 Fields = dict[str, object]
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line; a record's `fields` are merged into it."""
+def _report(lines: int, problem: Exception | None) -> None:
+    if problem:
+        metrics.SERVER_LOG_DROPPED.inc(lines)
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        line: Fields = {
-            "severity": record.levelname,
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
-            "message": record.getMessage(),
-            "logger": record.name,
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["stack_trace"] = self.formatException(record.exc_info)
-        return json.dumps(line)
+
+stdout = Writer(write_stdout, _report)
+
+
+class JsonHandler(logging.Handler):
+    """Writes one JSON object a line; a record's `fields` are merged into it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand the line to the thread that writes."""
+        stdout.put(functools.partial(line, record))
+
+
+def line(record: logging.LogRecord) -> bytes:
+    """Return a record as a line of JSON."""
+    fields: Fields = {
+        "severity": record.levelname,
+        "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+        "message": record.getMessage(),
+        "logger": record.name,
+        **getattr(record, "fields", {}),
+    }
+    if record.exc_info:
+        fields["stack_trace"] = logging.Formatter().formatException(record.exc_info)
+    return json.dumps(fields).encode() + b"\n"
 
 
 def configure(level: str) -> None:
-    """Send all logs to standard output, one JSON object a line."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    """Send all logs to standard output."""
+    logging.basicConfig(level=level.upper(), handlers=[JsonHandler()], force=True)
     logging.captureWarnings(capture=True)
     for name in ("litserve", "uvicorn", "uvicorn.error"):  # have handlers of their own
         logger = logging.getLogger(name)
@@ -46,16 +60,15 @@ def configure(level: str) -> None:
 
 def trace_fields(traceparent: str, cloud_trace: str, project: str | None) -> Fields:
     """Return the fields that tie a line to the trace that a request's headers name."""
-    if found := TRACEPARENT.match(traceparent):
-        trace, span, sampled = found[1], found[2], int(found[3], 16) & 1 == 1
-    elif found := CLOUD_TRACE.match(cloud_trace):
-        trace, sampled = found[1], found[3] == "1"
-        span = f"{int(found[2]):016x}" if found[2] else ""
+    if match := TRACEPARENT.match(traceparent):
+        trace, span, is_sampled = match[1], match[2], int(match[3], 16) & 1 == 1
+    elif match := CLOUD_TRACE.match(cloud_trace):
+        trace, is_sampled = match[1], match[3] == "1"
+        span = f"{int(match[2]):016x}" if match[2] else ""
     else:
         return {}
-    name = f"projects/{project}/traces/{trace}" if project else trace
     fields: Fields = {
-        "logging.googleapis.com/trace": name,
-        "logging.googleapis.com/trace_sampled": sampled,
+        "logging.googleapis.com/trace": f"projects/{project}/traces/{trace}" if project else trace,
+        "logging.googleapis.com/trace_sampled": is_sampled,
     }
     return fields | ({"logging.googleapis.com/spanId": span} if span else {})

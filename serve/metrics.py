@@ -1,4 +1,6 @@
-"""What Prometheus reads at /metrics. All of it is counted in the one HTTP process."""
+"""The metrics that Prometheus reads at /metrics; the one HTTP process counts all of them."""
+
+import functools
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -22,12 +24,22 @@ REJECTED = Counter("rejected", "Requests that were turned away.", ["reason"])
 FEEDBACK = Counter("feedback", "Answers that a reader judged.", ["verdict"])
 LOG_LINES = Counter("prediction_log_lines", "Lines of the log of predictions.")
 LOG_DROPPED = Counter("prediction_log_dropped", "Lines that it lacks.", ["reason"])
+SERVER_LOG_DROPPED = Counter("server_log_dropped", "Lines that standard output did not take.")
 
 for outcome in ("done", "rejected"):
     SWAPS.labels(outcome)
-for reason in ("queue", "timeout", "worker", "key", "too_large", "too_slow", "held"):
+for reason in (
+    *("queue", "timeout", "worker", "key", "origin"),
+    *("too_large", "too_slow", "held", "encoding", "left", "idle"),
+):
     REJECTED.labels(reason)
 for verdict in ("right", "wrong"):
     FEEDBACK.labels(verdict)
 for reason in ("queue", "full", "disk"):
     LOG_DROPPED.labels(reason)
+
+
+# Children of a label are looked up once.
+requests = functools.lru_cache(1024)(REQUESTS.labels)
+latency = functools.lru_cache(1024)(LATENCY.labels)
+predictions = functools.lru_cache(2)(PREDICTIONS.labels)

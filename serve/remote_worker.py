@@ -40,7 +40,7 @@ class RemoteWorker:
         self.writer.write(frame(message))
 
     async def load(self, folder: Path) -> None:
-        """Have a model made ready beside the one in use.
+        """Let the worker load a model beside the one in use.
 
         Raises:
             ModelRejectedError: it cannot be used.
@@ -58,14 +58,14 @@ class RemoteWorker:
             raise ModelRejectedError(problem)
 
     def has_loaded(self, folder: str, problem: str | None) -> None:
-        """Note what became of a model; only the last that was asked for is waited for."""
+        """Note the outcome of a load; only the last one asked for counts."""
         if self.loading and not self.loading.done() and folder == self.asked:
             self.loading.set_result(problem)
 
     def has_died(self) -> None:
-        """Let nobody wait for it."""
+        """Fail the load under way, if there is one."""
         if self.loading and not self.loading.done():
-            self.loading.set_exception(NoWorkerError("the worker died; try again"))
+            self.loading.set_exception(NoWorkerError("the worker died; retry later"))
 
     async def receive(self) -> dict[str, Any]:
         """Return the next message.
@@ -79,6 +79,6 @@ class RemoteWorker:
         return message
 
     def kill(self) -> None:
-        """End it; LitServe starts another."""
+        """Kill the process; LitServe starts another."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)

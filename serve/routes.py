@@ -1,20 +1,22 @@
-"""All routes: answers, the page, and what people and machines ask about the service."""
+"""All routes: answers, the page, and the state of the service."""
 
 import json
 import mimetypes
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Body, FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from locked.engines import fastest
@@ -25,11 +27,12 @@ from serve.answer import answer
 from serve.current_model import CurrentModel, NoPreviousError
 from serve.dispatcher import RETRY, Dispatcher
 from serve.explain import explain, variants
-from serve.feedback import NotRecordedError, recorder_of
-from serve.middleware import REASON, RELOAD, REQUEST_ID
+from serve.feedback import NotRecordedError, Recorder
+from serve.middleware import ANSWER_ID, REASON, RELOAD
 from serve.prediction_log import PredictionLog
 from serve.remote_worker import ModelRejectedError, NoWorkerError
 from serve.schema import (
+    REQUEST,
     ExplainAnswer,
     Feedback,
     PredictAnswer,
@@ -48,17 +51,37 @@ SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")  # which FastAPI would have
 RESPONSES: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "description": why}
     for code, why in {
-        400: "The body is no JSON.",
+        400: "The body is not in the encoding that it names.",
         401: "A key is needed.",
         408: "The body took too long.",
         413: "The body is too large.",
-        415: "A page of another origin sends no JSON.",
+        415: "The encoding is unknown, or a page of another origin sends no JSON.",
         422: "A field is wrong.",
-        429: "More is asked than can be answered.",
+        429: "The queue is full.",
         500: "The model failed.",
         503: "No worker could answer in time, or the one that tried died.",
     }.items()
 }
+
+
+class DirectRoute(APIRoute):
+    """A route whose body pydantic reads: FastAPI would make Python objects of it first."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the function that answers a request."""
+
+        async def handle(request: Request) -> Response:
+            try:
+                body = REQUEST.validate_json(await request.body())
+            except ValidationError as error:
+                problems = error.errors(include_url=False, include_input=False)
+                for problem in problems:
+                    problem["loc"] = ("body", *problem["loc"])
+                raise RequestValidationError(problems) from error
+            response: Response = await self.endpoint(body)
+            return response
+
+        return handle
 
 
 def register(
@@ -70,7 +93,18 @@ def register(
     state: Callable[[], str],
 ) -> None:
     """Add the routes."""
-    recorder = recorder_of(options.feedback_file)
+    recorder = Recorder(options.feedback_file)
+
+    async def predict(body: Annotated[PredictRequest, Body()]) -> PredictAnswer:
+        """Answer one tweet, or many."""
+        tweets = [body] if isinstance(body, Tweet) else body.instances
+        texts = [tweet.text for tweet in tweets if not isinstance(tweet, WrongTweet)]
+        job = await dispatcher.classify(texts or [""])  # all wrong: the answer names a model too
+        return answer(body, ANSWER_ID.get(), job, log)  # type: ignore[return-value] # as JSON
+
+    router = APIRouter(route_class=DirectRoute, responses=RESPONSES)
+    router.post(options.predict_route)(predict)
+    app.include_router(router)
 
     @app.get(
         options.health_route,
@@ -79,8 +113,8 @@ def register(
     )
     async def health() -> Response:
         """Tell whether requests are answered: 200, or 503 while loading or draining."""
-        said = state()
-        return PlainTextResponse(said, 200 if said == "ready" else 503)
+        text = state()
+        return PlainTextResponse(text, 200 if text == "ready" else 503)
 
     @app.get("/info")
     async def info() -> dict[str, Any]:
@@ -101,20 +135,11 @@ def register(
 
     app.router.responses = RESPONSES  # of all that follow
 
-    @app.post(options.predict_route)
-    async def predict(request: Annotated[PredictRequest, Body()]) -> PredictAnswer:
-        """Answer one tweet, or many."""
-        tweets = [request] if isinstance(request, Tweet) else request.instances
-        texts = [tweet.text for tweet in tweets if not isinstance(tweet, WrongTweet)]
-        job = await dispatcher.classify(texts or [""])  # all wrong: the answer names a model too
-        said = answer(request, REQUEST_ID.get(), job, log)
-        return said  # type: ignore[return-value] # FastAPI sends a Response as it is
-
     @app.post("/explain")
     async def explained(tweet: Tweet) -> ExplainAnswer:
-        """Say how much each word pushed the answer."""
+        """Return how much each word pushed the answer."""
         job = await dispatcher.classify(variants(tweet.text, model.manifest.max_length))
-        return explain(tweet.text, job.predictions(), job.model, REQUEST_ID.get())
+        return explain(tweet.text, job.predictions(), job.model, ANSWER_ID.get())
 
     @app.post("/feedback", status_code=202)
     async def feedback(verdict: Feedback) -> dict[str, str]:
@@ -139,9 +164,9 @@ def register(
     async def predict_query(text: Annotated[Text, Query()]) -> TweetAnswer:
         """Answer one tweet, as POST does, where a client can only follow a link."""
         job = await dispatcher.classify([text])
-        said = answer(Tweet.model_construct(text=text), REQUEST_ID.get(), job, log)
-        said.headers["cache-control"] = "no-store"
-        return said  # type: ignore[return-value] # FastAPI sends a Response as it is
+        response = answer(Tweet.model_construct(text=text), ANSWER_ID.get(), job, log)
+        response.headers["cache-control"] = "no-store"
+        return response  # type: ignore[return-value] # FastAPI sends a Response as it is
 
     if options.admin_key:
         _add_admin(app, model)
@@ -190,13 +215,13 @@ def _add_file(app: FastAPI, path: str, file: Path) -> None:
 
 
 async def fail(request: Request, error: StarletteHTTPException) -> Response:
-    """Answer as FastAPI does, and have the log say why."""
+    """Answer as FastAPI does, and name the reason in the log."""
     request.scope[REASON] = error.detail
     return await http_exception_handler(request, error)
 
 
 def refuse(request: Request, error: Exception) -> Response:
-    """Say what is wrong with a request without repeating it.
+    """Return what is wrong with a request, without its content.
 
     FastAPI's own answer does, and fails itself where the request holds NaN or a lone surrogate.
     """

@@ -1,4 +1,4 @@
-"""What goes over HTTP, as pydantic models; FastAPI makes /docs of them."""
+"""The bodies of requests and answers, as pydantic models; FastAPI makes /docs of them."""
 
 import difflib
 from itertools import islice
@@ -10,6 +10,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -22,10 +23,14 @@ from locked.labels import Label
 from locked.text import Text
 
 MAX_INSTANCES = 1_000  # tweets in one call
+# What other services and Twitter's own format call a tweet's text, or a list of them.
+OTHER_NAMES = {"body", "content", "data", "document", "documents", "full_text", "input", "inputs"}
+OTHER_NAMES |= {"message", "prompt", "q", "query", "sentence", "sentences", "texts", "title"}
+OTHER_NAMES |= {"tweet", "tweets"}
 
 
 class Tweet(BaseModel):
-    """One tweet; what else is beside its text is left alone."""
+    """One tweet; other fields are ignored."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"text": "Evacuations as flood nears"}]}
@@ -35,50 +40,53 @@ class Tweet(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_misspelt(cls, given: object) -> object:
-        if isinstance(given, dict) and "text" not in given:
-            names = [
-                name for name in islice(given, 20) if len(name) in (3, 4, 5, 6) and name.isascii()
-            ]
-            if similar := difflib.get_close_matches("text", names, 1):
+    def _name_misspelt(cls, fields: object) -> object:
+        if isinstance(fields, dict) and "text" not in fields:
+            names = [name for name in islice(fields, 20) if len(name) <= 12 and name.isascii()]
+            likely = [name for name in names if name.lower() in OTHER_NAMES]
+            likely += difflib.get_close_matches("text", names, 1)
+            likely += difflib.get_close_matches("instances", names, 1)
+            if likely:
                 raise PydanticCustomError(
-                    "missing", "text is required, and {name} is not it", {"name": similar[0]}
+                    "missing",
+                    'it is called {name} here: name it "text", or "instances" for many tweets',
+                    {"name": likely[0]},
                 )
-        return given
+        return fields
 
 
 class WrongTweet(Tweet):
-    """What stands in a partial request for an instance that cannot be answered."""
+    """Stands in a partial request for an instance that cannot be answered."""
 
     error: str
 
 
 class Parameters(BaseModel):
-    """How to answer many; what else Vertex AI may send is left alone."""
+    """How to answer many tweets; other fields, which Vertex AI may send, are ignored."""
 
     partial: Annotated[
         bool,
-        Field(description="Answer the others of a wrong instance, instead of refusing them all."),
+        Field(description="Answer the right instances, instead of refusing all for a wrong one."),
     ] = False
 
 
-def _instance(given: object) -> object:
-    """Take the forms that Vertex AI makes of a table with one column."""
-    if isinstance(given, list) and len(given) == 1:
-        given = given[0]
-    return {"text": given} if isinstance(given, str) else given
+def _instance(instance: object) -> object:
+    """Return the object for the forms that Vertex AI makes of a table with one column."""
+    if isinstance(instance, list) and len(instance) == 1:
+        instance = instance[0]
+    return {"text": instance} if isinstance(instance, str) else instance
 
 
-def _or_wrong(given: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Tweet:
+def _or_wrong(instance: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Tweet:
     try:
-        tweet: Tweet = check(_instance(given))
+        tweet: Tweet = check(_instance(instance))
     except ValidationError as error:
         parameters = info.data.get("parameters")
         if not (parameters and parameters.partial):
             raise
         first = error.errors(include_input=False, include_url=False)[0]
-        said = ": ".join([*map(str, first["loc"]), first["msg"]])
-        return WrongTweet.model_construct(text="", error=said)
+        problem = ": ".join([*map(str, first["loc"]), first["msg"]])
+        return WrongTweet.model_construct(text="", error=problem)
     return tweet
 
 
@@ -106,6 +114,7 @@ def _form(body: object) -> str:
 PredictRequest = Annotated[
     Annotated[Tweet, Tag("tweet")] | Annotated[Tweets, Tag("tweets")], Discriminator(_form)
 ]
+REQUEST: TypeAdapter[Tweet | Tweets] = TypeAdapter(PredictRequest)
 
 
 class Prediction(BaseModel):
@@ -119,20 +128,20 @@ class TweetAnswer(Prediction):
     """The answer to one tweet."""
 
     model: Annotated[str, Field(description="The version of the model that answered.")]
-    id: Annotated[str, Field(description="The request's id.")]
+    id: Annotated[str, Field(description="The answer's own id.")]
 
 
 class InstanceAnswer(Prediction):
     """The answer to one of many tweets."""
 
-    id: Annotated[str, Field(description="The request's id, and the instance's index.")]
+    id: Annotated[str, Field(description="The answer's own id.")]
 
 
 class InstanceProblem(BaseModel):
     """Why one of many tweets was not answered, where `partial` asked for the others."""
 
     error: Annotated[str, Field(description="It names the instance's index.")]
-    id: Annotated[str, Field(description="The request's id, and the instance's index.")]
+    id: Annotated[str, Field(description="The answer's own id.")]
 
 
 class TweetsAnswer(BaseModel):
@@ -164,30 +173,12 @@ class ExplainAnswer(TweetAnswer):
 
 
 class Feedback(BaseModel):
-    """A reader's verdict on an answer."""
+    """A reader's verdict on an answer; other fields are ignored, and not stored."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "c0ffee",
-                    "text": "Evacuations as flood nears",
-                    "label": "disaster",
-                    "probability": 0.97,
-                    "right": True,
-                    "model": "0123456789ab",
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": "c0ffee", "right": True}]})
 
-    id: Annotated[str, Field(min_length=1, max_length=64, description="Of the answer.")]
-    text: Text
-    label: Annotated[Label, Field(description="What the answer said.")]
-    probability: Annotated[float, Field(ge=0, le=1)]
+    id: Annotated[str, Field(min_length=1, max_length=64, description="The answer's id.")]
     right: bool
-    model: Annotated[str, Field(max_length=64)]
 
 
 class Reload(BaseModel):

@@ -1,6 +1,6 @@
-"""LitServe's part: it keeps a main process, the HTTP process and its workers.
+"""LitServe's part: it runs a main process, the HTTP process and its workers.
 
-What of it is overridden, and why, is in this file; what a worker runs, in serve/worker.py.
+This file has all that overrides LitServe, and why; serve/worker.py has what a worker runs.
 """
 
 import asyncio
@@ -8,7 +8,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import socket
+import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,41 +25,52 @@ from starlette.middleware.cors import CORSMiddleware
 
 from locked.cpus import cpus
 from locked.store import ModelStore
-from serve import connections, logs, metrics, routes
+from serve import logs, metrics, routes
+from serve.connections import KEEP_ALIVE, Protocol
 from serve.current_model import CurrentModel
 from serve.dispatcher import Dispatcher
 from serve.keys import Keys
 from serve.lifetime import Ending
-from serve.middleware import Middleware
+from serve.middleware import Guards, Middleware
 from serve.prediction_log import PredictionLog
 from serve.settings import Settings
 from serve.worker import DisasterAPI, become_worker
 
 DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
-LAST = 0.3  # seconds for those in the queue of connections
+CLOSING = 1  # seconds for the last lines of the log
 REVIVAL = 0.1  # seconds between two looks for dead workers
+UVICORN: dict[str, Any] = {
+    "access_log": False,
+    "log_config": None,
+    "log_level": "warning",
+    "proxy_headers": False,
+    "server_header": False,
+    "http": Protocol,
+    "ws": "none",
+    "timeout_keep_alive": KEEP_ALIVE,
+}
 MOST_THREADS = 8  # of a worker, unless THREADS says more: each takes memory
 
 
 class Server(ls.LitServer):
     """A LitServer whose workers are forked, and fed by the HTTP process itself.
 
-    The HTTP process knows what each worker has, so a worker's death costs its own batch and
-    nothing else; and it is one, so that limits, metrics and the model in use are known in one
-    place. LitServe's own way is by queues, in one more process between.
+    The one HTTP process knows each worker's batch, so a worker's death costs that batch alone, and
+    limits, metrics and the model in use are in one place. LitServe's own way is by queues, in one
+    more process between.
     """
 
     def __init__(self, options: Settings, store: ModelStore, folder: Path) -> None:
-        """Serve the model in `folder` first; `store` is where others come from."""
+        """Serve the model in `folder` first, and later ones from `store`."""
         path = store.folder / "workers.sock"
         self.options = options
         self.dispatcher = Dispatcher(path, folder, options.max_queue, options.request_timeout)
         self.model = CurrentModel(store, self.dispatcher, options.model_poll)
-        self.prediction_log = PredictionLog(options, store.folder)
+        self.prediction_log = PredictionLog(options)
         self.draining = False
         self.ending = Ending()
         super().__init__(
-            DisasterAPI(path, threads(options), options.engine),
+            DisasterAPI(path, threads(options), options.engine, self.prediction_log.is_on),
             accelerator="cpu",
             workers_per_device=options.workers,
             restart_workers=True,
@@ -79,10 +91,13 @@ class Server(ls.LitServer):
         routes.register(app, options, self.dispatcher, self.model, self.prediction_log, self.state)
         app.add_middleware(
             Middleware,
-            keys=Keys(options.api_keys),
-            admin_keys=Keys([options.admin_key] if options.admin_key else []),
-            guarded={options.predict_route, "/metrics"},
-            routes={getattr(route, "path", "") for route in app.routes},
+            guards=Guards(
+                Keys(options.api_keys),
+                Keys([options.admin_key] if options.admin_key else []),
+                frozenset({options.predict_route, "/metrics"}),
+            ),
+            routes=frozenset(getattr(route, "path", "") for route in app.routes),
+            body_timeout=options.body_timeout,
             project=options.google_cloud_project,
             root_path=options.root_path,
         )
@@ -101,7 +116,7 @@ class Server(ls.LitServer):
         return "ready" if self.dispatcher.ready else "not ready"
 
     def _init_manager(self, num_api_servers: int) -> SimpleNamespace:
-        """Do without a process that keeps queues, and with an event that signals may set."""
+        """Start no process that keeps queues; take an event that signal handlers may set."""
         logs.configure(self.options.log_level)  # after LitServe has set up its own
         self.dispatcher.listen()
         self._shutdown_event = self.ending
@@ -109,10 +124,8 @@ class Server(ls.LitServer):
         return SimpleNamespace(shutdown=lambda: None)
 
     def launch_inference_worker(self, lit_api: ls.LitAPI) -> list[Any]:
-        """Start all workers."""
-        return [
-            self.launch_single_inference_worker(lit_api, n) for n in range(self.options.workers)
-        ]
+        """Start no worker yet: it would inherit the listening sockets, see `_start_server`."""
+        return []
 
     def launch_single_inference_worker(self, lit_api: ls.LitAPI, worker_id: int) -> Any:  # noqa: ANN401 - as LitServe has it
         """Fork a worker: it shares memory, and need not import again what this process has."""
@@ -133,50 +146,48 @@ class Server(ls.LitServer):
         port: int,
         num_uvicorn_servers: int,
         log_level: str,
-        sockets: list[socket.socket],
+        sockets: list[Any],
         uvicorn_worker_type: str,
         **kwargs: Any,  # noqa: ANN401 - uvicorn's
     ) -> dict[int, Any]:
-        """Let the HTTP process keep the listening sockets, which uvicorn closes, and it alone."""
-        self.listeners = [each.dup() for each in sockets]
+        """Leave the listening sockets to the HTTP process, so that its closing them refuses."""
         started: dict[int, Any] = super()._start_server(
             port, num_uvicorn_servers, log_level, sockets, uvicorn_worker_type, **kwargs
         )
-        for each in (*sockets, *self.listeners):
+        for each in sockets:
             each.close()
+        self.inference_workers += [
+            self.launch_single_inference_worker(self.lit_api, n)
+            for n in range(self.options.workers)
+        ]
         self.ending.http_process = started[0].sentinel
         return started
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        """Run what belongs to the HTTP process, instead of LitServe's queue of answers."""
+        """Run the dispatcher and the logs, instead of LitServe's queue of answers."""
         end = signal.getsignal(signal.SIGTERM)  # uvicorn's handler
-        loop = asyncio.get_running_loop()
 
         def drain(number: int, frame: Any) -> None:  # noqa: ANN401 - handed on
-            if not self.draining:
-                for each in self.listeners:
-                    connections.let_nobody_in(each)
-                    # when uvicorn, which looks each tenth of a second, has emptied its queue
-                    loop.call_soon_threadsafe(loop.call_later, LAST, connections.end, each)
             self.draining = True
             if callable(end):
                 end(number, frame)
 
-        signal.signal(signal.SIGTERM, drain)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, drain)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
 
         def stop(problem: str) -> None:
-            print(f"error: {self.model.store.named(problem)}", flush=True)
+            print(f"error: {self.model.store.named(problem)}", file=sys.stderr, flush=True)
             os._exit(1)
 
         self.dispatcher.on_broken = stop
         metrics.QUEUED.set_function(lambda: self.dispatcher.queue.texts)
         metrics.WORKERS.set_function(lambda: self.dispatcher.ready)
-        self.prediction_log.start()
         async with self.dispatcher.running(), self.model.polling():
             yield
         await asyncio.to_thread(self.prediction_log.close)
+        await asyncio.to_thread(logs.stdout.close, CLOSING)
 
 
 def threads(options: Settings) -> int:

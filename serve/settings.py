@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -11,7 +11,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     SecretStr,
-    StringConstraints,
     ValidationError,
     model_validator,
 )
@@ -20,46 +19,56 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from locked.engines import Name
 
 SECRETS_DIR = "SECRETS_DIR"  # a folder with a file for each secret, named after its variable
+STDOUT = "stdout"
+QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019"}
+RESERVED = ("/docs", "/explain", "/feedback", "/info", "/metrics", "/openapi.json", "/reload")
 
 
-def _split(text: object) -> object:
-    return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
+def _bare(value: Any) -> Any:  # noqa: ANN401 - whatever a variable or a file holds
+    """Take off what surrounds a value: blanks, a byte order mark, and quotes."""
+    if not isinstance(value, str):
+        return value
+    bare = value.strip("\ufeff \t\r\n")
+    if len(bare) > 1 and QUOTES.get(bare[0]) == bare[-1]:
+        bare = bare[1:-1].strip()
+    return bare
 
 
-def _clean(text: object) -> object:
-    # An editor's byte order mark and last newline are no part of a key.
-    return text.strip("\ufeff \t\r\n") if isinstance(text, str) else text
+def _list(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return [part for part in map(_bare, value.split(",")) if part]
 
 
-def _bind(host: object) -> object:
-    # Conda's compilers export HOST too, as the kind of machine that they compile for.
-    foreign = isinstance(host, str) and re.search(r"-conda-linux-gnu$|-apple-darwin[\d.]*$", host)
-    return "127.0.0.1" if foreign else host
+def _host(value: object) -> object:
+    # Conda's compiler packages export HOST as the kind of machine that they compile for.
+    foreign = isinstance(value, str) and re.search(r"-conda-linux-gnu$|-apple-darwin[\d.]*$", value)
+    return "127.0.0.1" if foreign else value
 
 
-def _lower(text: object) -> object:
-    return text.lower() if isinstance(text, str) else text
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
-def _long_enough(key: SecretStr) -> SecretStr:
-    if len(key.get_secret_value()) < 16:
-        raise ValueError("a key has 16 characters or more")
+def _path(value: object) -> object:
+    return value.rstrip("/") if isinstance(value, str) else value
+
+
+def _key(key: SecretStr) -> SecretStr:
+    # What an HTTP header can carry; a quote at one end alone is a mistake.
+    if not re.fullmatch(r"(?!['\"])[!-~]{16,}(?<!['\"])", key.get_secret_value()):
+        raise ValueError("a key has 16 ASCII characters or more, no blanks and no quotes around it")
     return key
-
-
-def _no_file(place: str) -> str:
-    if Path(place).is_file():
-        raise ValueError("this is a file; name a folder")
-    return place
 
 
 Host = Literal["127.0.0.1", "0.0.0.0", "::"]  # noqa: S104 - a container's choice
 Port = Annotated[int, Field(ge=1024, le=65535)]
-Route = Annotated[str, Field(pattern="^/")]
-Prefix = Annotated[str, StringConstraints(pattern=r"^(/[\w.~-]+)*$")]
-Key = Annotated[SecretStr, BeforeValidator(_clean), AfterValidator(_long_enough)]
+Route = Annotated[str, BeforeValidator(_path), Field(pattern=r"^(/[\w.~:@-]+)+$")]
+Prefix = Annotated[str, BeforeValidator(_path), Field(pattern=r"^(/[\w.~-]+)*$")]
+Key = Annotated[SecretStr, AfterValidator(_key)]
 Level = Literal["debug", "info", "warning", "error"]
-Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^/]+$")]
+Origin = Annotated[str, BeforeValidator(_path), Field(pattern=r"^https?://[^/]+$")]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Settings(BaseSettings):
@@ -67,16 +76,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, loc_by_alias=False)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _strip(cls, given: dict[str, object]) -> dict[str, object]:
-        # a mounted file may begin with a byte order mark and end with a newline
-        return {
-            name: value.strip("\ufeff\r\n") if isinstance(value, str) else value
-            for name, value in given.items()
-        }
-
-    host: Annotated[Host, BeforeValidator(_bind)] = "127.0.0.1"
+    host: Annotated[Host, BeforeValidator(_host)] = "127.0.0.1"
     port: Port = Field(default=8080, validation_alias=AliasChoices("AIP_HTTP_PORT", "PORT"))
     predict_route: Route = Field(
         default="/predict", validation_alias=AliasChoices("AIP_PREDICT_ROUTE", "PREDICT_ROUTE")
@@ -88,25 +88,39 @@ class Settings(BaseSettings):
     model_poll: Annotated[float, Field(ge=0)] = 0  # seconds; 0 never looks
     workers: Annotated[int, Field(ge=1)] = 1
     threads: Annotated[int, Field(ge=0)] = 0  # of a worker; 0 takes its share of the CPUs
-    # None is the faster one here, and so is an empty variable
-    engine: Annotated[Name | None, BeforeValidator(lambda name: name or None)] = None
+    engine: Name | None = None  # None is the faster one on this machine
     max_queue: Annotated[int, Field(ge=1)] = 2000  # tweets
     request_timeout: Annotated[float, Field(gt=0)] = 10  # seconds
-    # Seconds without a request: longer than the proxies in front keep theirs (Google's 600), which
-    # would else send into a connection that is just being closed, and answer 502.
-    keep_alive: Annotated[int, Field(ge=1)] = 620
+    body_timeout: Annotated[float, Field(gt=0)] = 20  # seconds
     root_path: Prefix = ""  # what a proxy puts before every path
-    api_keys: Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_split)] = ()
+    api_keys: Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_list)] = ()
     admin_key: Key | None = None
-    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = ()
-    feedback_file: Path = Path("data/feedback.jsonl")  # or "stdout"
-    # a folder, or "stdout"; "" writes none
-    prediction_log: Annotated[str, AfterValidator(_no_file)] = ""
-    prediction_log_rate: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of the tweets
-    log_text: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of its lines with the text
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_list)] = ()
+    feedback_file: str = "data/feedback.jsonl"  # or "stdout"
+    prediction_log: str = ""  # a folder, or "stdout"; "" writes none
+    prediction_log_rate: Annotated[Share, Field(gt=0)] = 1.0  # share of the tweets
+    log_text: Share = 0.0  # share of the log's lines with the text
     prediction_log_key: Key | None = None  # of the hash that tells duplicates
     log_level: Annotated[Level, BeforeValidator(_lower)] = "info"
     google_cloud_project: str | None = None  # for the links from logs to traces
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_off(cls, values: dict[str, object]) -> dict[str, object]:
+        bare = {name: _bare(value) for name, value in values.items()}
+        for name in ("api_keys", "admin_key"):  # an empty key would open what it is to guard
+            if name in bare and not _list(bare[name]):
+                raise ValueError(f"{name.upper()}: is empty. Remove the variable, or give a key")
+        return {name: value for name, value in bare.items() if value != ""}  # as if it were unset
+
+    @model_validator(mode="after")
+    def _part(self) -> "Settings":
+        routes = [self.predict_route, self.health_route, *RESERVED]
+        if len({*routes}) < len(routes):
+            raise ValueError(
+                "PREDICT_ROUTE and HEALTH_ROUTE differ from each other and from the other routes"
+            )
+        return self
 
 
 class BadSettingError(Exception):
@@ -120,7 +134,7 @@ def load() -> Settings:
         BadSettingError: naming the environment variable that is wrong.
 
     """
-    secrets = os.environ.get(SECRETS_DIR)
+    secrets = _bare(os.environ.get(SECRETS_DIR))
     if secrets and not Path(secrets).is_dir():
         raise BadSettingError(f"{SECRETS_DIR}: {secrets} is not a folder")
     try:
@@ -129,10 +143,12 @@ def load() -> Settings:
         raise BadSettingError(str(error)) from error
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:
+            raise BadSettingError(first["msg"].removeprefix("Value error, ")) from error
         field = str(first["loc"][0])
         alias = Settings.model_fields[field].validation_alias
-        names = alias.choices if isinstance(alias, AliasChoices) else [field.upper()]
+        names = [*map(str, alias.choices)] if isinstance(alias, AliasChoices) else [field.upper()]
         name = next((name for name in names if name in os.environ), names[-1])
         # A secret is not repeated, not even a wrong one.
-        given = "" if field.endswith(("key", "keys")) else f" (got {first['input']!r})"
-        raise BadSettingError(f"{name}: {first['msg']}{given}") from error
+        value = "" if field.endswith(("key", "keys")) else f" (got {first['input']!r})"
+        raise BadSettingError(f"{name}: {first['msg']}{value}") from error

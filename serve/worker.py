@@ -1,4 +1,4 @@
-"""A worker: batches of texts come over a socket, their probabilities go back."""
+"""A worker: batches of texts come over a socket, their answers go back."""
 
 import contextlib
 import json
@@ -9,12 +9,13 @@ import struct
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import litserve as ls
 from litserve.loops.base import LitLoop
 
 from locked.engines import Name
+from locked.labels import Label
 from locked.manifest import LockedModelError
 
 if TYPE_CHECKING:
@@ -22,56 +23,97 @@ if TYPE_CHECKING:
 
 LENGTH = struct.Struct("!I")  # of the JSON that follows it
 
+Features = dict[str, float | None]
+
+
+class Prediction(NamedTuple):
+    """What the model says of one text."""
+
+    label: Label
+    probability: float  # P(disaster)
+    features: Features | None  # None where nothing is logged
+
+
+class Model(NamedTuple):
+    """A classifier and the words by which its log describes texts."""
+
+    classifier: "Classifier"
+    vocabulary: frozenset[int] | None  # None for a model that is older than monitoring
+
 
 class DisasterAPI(ls.LitAPI):
     """What a worker can do."""
 
-    def __init__(self, path: Path, threads: int, engine: Name | None) -> None:
-        """Work for the HTTP process that listens at the socket `path`."""
+    def __init__(self, path: Path, threads: int, engine: Name | None, has_log: bool) -> None:
+        """Work for the HTTP process at the socket `path`; `has_log` asks for features too."""
         super().__init__(loop=Worker())
         self.path = path
         self.threads = threads
         self.engine = engine
+        self.has_log = has_log
 
     def setup(self, device: str) -> None:
-        """Connect to the HTTP process, which says what model to load."""
+        """Connect to the HTTP process, which names the model to load."""
         self.connection = socket.socket(socket.AF_UNIX)
         with contextlib.chdir(self.path.parent):  # its whole path may be too long
             self.connection.connect(self.path.name)
 
-    def load(self, folder: Path) -> "Classifier":
-        """Return the model in a folder, ready and held to its golden examples."""
+    def load(self, folder: Path) -> Model:
+        """Return the model in a folder, after a check of its golden examples."""
         from locked.classifier import Classifier
+        from locked.reference import Reference
 
         classifier = Classifier(folder, self.threads, self.engine)
         classifier.check()
-        return classifier
+        vocabulary = None
+        if self.has_log:
+            with contextlib.suppress(LockedModelError):
+                vocabulary = frozenset(Reference.load(folder).vocabulary.tolist())
+        return Model(classifier, vocabulary)
 
-    def predict(self, texts: Sequence[str]) -> list[float]:
-        """Return P(disaster) of each text of a batch."""
-        scores: list[float] = self.classifier.probabilities(texts).tolist()
-        return scores
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return the answers to a batch, in its order."""
+        classifier, vocabulary = self.model
+        return [
+            Prediction(
+                classifier.label(probability),
+                probability,
+                describe(text, vocabulary) if self.has_log else None,
+            )
+            for text, probability in zip(
+                texts, classifier.probabilities(texts).tolist(), strict=True
+            )
+        ]
+
+
+def describe(text: str, vocabulary: frozenset[int] | None) -> Features:
+    """Return a text's features; without a vocabulary, `unknown` is None."""
+    from locked.features import features
+
+    described: Features = {**features(text, vocabulary or ())}
+    return described | {"unknown": None} if vocabulary is None else described
 
 
 class Worker(LitLoop):
     """LitServe's loop in an inference worker.
 
     LitServe's own moves every request and every answer through queues in a process between, and
-    waits a while for others to come along. Here the HTTP process sends whole batches, one at a
-    time; while a worker computes, the next batch gathers by itself. Messages are JSON:
+    waits a while for more requests. Here the HTTP process sends whole batches, one at a time; while
+    a worker computes, the next batch gathers by itself. Messages are JSON:
 
     - `{"do": "load", "folder": …}` is answered by `{"loaded": folder, "error": null or why}`;
       the model waits beside the one in use.
     - `{"do": "swap"}` puts the waiting model in use, between two batches.
     - `{"do": "forget"}` drops it.
     - `{"do": "predict", "texts": […]}` is answered by
-      `{"scores": […], "model": [version, threshold]}`, or by `{"failed": why}`.
+      `{"model": version, "predictions": [[label, probability, features or null], …]}`,
+      or by `{"failed": why}`.
     """
 
     def __call__(self, lit_api: ls.LitAPI, *_args: object, **_others: object) -> None:
         """Answer until the HTTP process is gone."""
         self.api = lit_api
-        self.waiting: Any = None
+        self.waiting: Model | None = None
         self.wanted: str | None = None  # the folder of the model that may wait
         self.sending = threading.Lock()
         self.send({"hello": os.getpid()})
@@ -89,28 +131,25 @@ class Worker(LitLoop):
                 self.wanted, self.waiting = message["folder"], None
                 threading.Thread(target=self.load, args=(self.wanted,), daemon=True).start()
             case "swap":
-                self.api.classifier, self.waiting = self.waiting, None
+                self.api.model, self.waiting = self.waiting, None
             case "forget":
                 self.wanted, self.waiting = None, None
 
     def predict(self, texts: list[str]) -> dict[str, Any]:
-        """Answer a batch."""
+        """Return the message that answers a batch."""
         try:
-            manifest = self.api.classifier.manifest
-            return {
-                "scores": self.api.predict(texts),
-                "model": [manifest.version, manifest.threshold],
-            }
+            version = self.api.model.classifier.manifest.version
+            return {"model": version, "predictions": self.api.predict(texts)}
         except Exception as error:  # one batch must not end all that follow
             return {"failed": type(error).__name__}
 
     def load(self, folder: str) -> None:
-        """Make a model ready, and hold it to its golden examples."""
+        """Load a model, and check its golden examples."""
         problem = None
         try:
-            loaded = self.api.load(Path(folder))
+            model = self.api.load(Path(folder))
             if self.wanted == folder:
-                self.waiting = loaded
+                self.waiting = model
         except LockedModelError as error:
             problem = str(error)
         except Exception as error:  # such as memory that does not suffice
@@ -130,7 +169,7 @@ def frame(message: dict[str, Any]) -> bytes:
 
 
 def become_worker() -> None:
-    """Undo what a worker takes over from the process it was forked from."""
+    """Undo the signal handlers of the process that this one was forked from."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
 

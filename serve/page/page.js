@@ -15,9 +15,9 @@ async function ask(path, body, signal) {
   if ($("key").value) headers["X-API-Key"] = $("key").value;
   const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
   if (answer.status === 401) $("key-row").hidden = false;
-  const said = await answer.json().catch(() => ({ detail: answer.statusText }));
-  if (answer.ok) return said;
-  const why = typeof said.detail === "string" ? said.detail : said.detail[0].msg;
+  const result = await answer.json().catch(() => ({ detail: answer.statusText }));
+  if (answer.ok) return result;
+  const why = typeof result.detail === "string" ? result.detail : result.detail[0].msg;
   throw new Error(answer.status === 401 ? "This server asks for an API key." : why);
 }
 
@@ -55,15 +55,15 @@ function show(item, text, answer) {
   item.querySelector(".probability").textContent = `${percent(answer.probability)} disaster`;
   item.querySelector(".bar span").style.transform = `scaleX(${answer.probability})`;
   for (const button of item.querySelectorAll("button")) {
-    button.onclick = () => judge(item, button, text, answer);
+    button.onclick = () => judge(item, button, answer.id);
   }
 }
 
-async function judge(item, button, text, { id, label, probability, model }) {
+async function judge(item, button, id) {
   const right = button.dataset.right === "yes";
   const thanks = item.querySelector(".thanks");
   try {
-    await ask("feedback", { id, text, label, probability, right, model });
+    await ask("feedback", { id, right });
     for (const b of item.querySelectorAll("button")) {
       b.setAttribute("aria-pressed", String(b === button));
       b.disabled = true;
@@ -94,12 +94,10 @@ async function update() {
   }
   try {
     const instances = texts.map((text) => ({ text }));
-    const { predictions, model } = await ask(route, { instances }, asked.signal);
+    const { predictions } = await ask(route, { instances }, asked.signal);
     if (number !== latest) return;
     const items = texts.map(newItem);
-    predictions.forEach((said, i) => {
-      show(items[i], texts[i], { ...said, model, id: `page-${Date.now()}-${i}` });
-    });
+    predictions.forEach((answer, i) => show(items[i], texts[i], answer));
     $("answers").replaceChildren(...items);
     const disasters = predictions.filter((p) => p.label === "disaster").length;
     say(texts.length === 1
@@ -108,7 +106,7 @@ async function update() {
     for (let i = 0; i < Math.min(texts.length, EXPLAINED); i++) {
       const answer = await ask("explain", { text: texts[i] }, asked.signal);
       if (number !== latest) return;
-      show(items[i], texts[i], answer);
+      show(items[i], texts[i], { ...answer, id: predictions[i].id }); // the id in the log
     }
   } catch (error) {
     if (error.name === "AbortError" || number !== latest) return;

@@ -150,5 +150,7 @@ def _word_model() -> Pipeline:
 def main(p: "Params") -> None:
     """Run the stage as params.yaml has it."""
     quality = distill(PREPARED, TARGETS, p)
-    said = ", ".join(f"{name} {value:.4f}" for name, value in quality.items())
-    print(f"teachers out of fold: {said}" if said else "no teachers: the labels are the targets")
+    summary = ", ".join(f"{name} {value:.4f}" for name, value in quality.items())
+    print(
+        f"teachers out of fold: {summary}" if summary else "no teachers: the labels are the targets"
+    )

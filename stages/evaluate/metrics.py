@@ -16,12 +16,12 @@ Scores = npt.NDArray[np.floating]
 
 def compute(truth: Truth, scores: Scores, threshold: float) -> dict[str, float]:
     """Return every figure for labels and P(disaster), both (rows,); both classes must occur."""
-    said = scores >= threshold
+    predicted = scores >= threshold
     precision, recall, f1, _ = sk.precision_recall_fscore_support(
-        truth, said, average="binary", zero_division=0
+        truth, predicted, average="binary", zero_division=0
     )
     return {
-        "accuracy": float((said == truth).mean()),
+        "accuracy": float((predicted == truth).mean()),
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
@@ -45,11 +45,10 @@ def calibration_bins(scores: Scores) -> npt.NDArray[np.intp]:
 
 
 def reliability(truth: Truth, scores: Scores) -> pd.DataFrame:
-    """Compare what is said with what is seen: a row for each bin that holds tweets."""
-    table = pd.DataFrame({"bin": calibration_bins(scores), "said": scores, "seen": truth})
+    """Return mean probability and share of disasters, a row for each bin that holds tweets."""
+    table = pd.DataFrame({"bin": calibration_bins(scores), "predicted": scores, "observed": truth})
     bins = table.groupby("bin")
-    means = bins.mean().assign(tweets=bins.size()).reset_index()
-    return means.rename(columns={"said": "predicted", "seen": "observed"})
+    return bins.mean().assign(tweets=bins.size()).reset_index()
 
 
 def wilson(count: int, total: int) -> tuple[float, float]:

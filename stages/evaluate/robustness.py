@@ -26,13 +26,13 @@ def typos(share: float) -> Change:
     """Return a change that swaps this share of the letters with the next one."""
 
     def change(text: str, chance: Chance) -> str:
-        letters, place = list(text), 0
-        while place < len(letters) - 1:
-            pair = letters[place] + letters[place + 1]
+        letters, position = list(text), 0
+        while position < len(letters) - 1:
+            pair = letters[position] + letters[position + 1]
             if pair.isalpha() and chance.random() < share:
-                letters[place : place + 2] = reversed(pair)
-                place += 1  # no letter travels further
-            place += 1
+                letters[position : position + 2] = reversed(pair)
+                position += 1  # no letter travels further
+            position += 1
         return "".join(letters)
 
     return change
@@ -66,7 +66,7 @@ INVARIANT: dict[str, Change] = {
     "characters as HTML entities": lambda text, _: html.escape(text),
     "other numbers": other_digits,
 }
-# Of tweets that are called disasters: what is said before them should make that less likely.
+# Of tweets that are called disasters: the words put before them should make that less likely.
 LOWER: dict[str, Change] = {
     "a denial": lambda text, _: f"This did not happen, it is a hoax: {text}",
     "a drill": lambda text, _: f"Only a drill, no real emergency: {text}",
@@ -105,7 +105,7 @@ def robustness(model: Classifier, texts: pd.Series, before: Scores) -> pd.DataFr
         asked += changed
         rows_of.append(rows)
     answers = model.probabilities(asked)
-    found, start = [], 0
+    results, start = [], 0
     for (test, name, _, _), rows in zip(tests, rows_of, strict=True):
         after, was = answers[start : start + len(rows)], before[rows]
         start += len(rows)
@@ -114,7 +114,7 @@ def robustness(model: Classifier, texts: pd.Series, before: Scores) -> pd.DataFr
         flipped = (after >= model.manifest.threshold) != (was >= model.manifest.threshold)
         count = int((flipped if test == "stay" else after < was).sum())
         low, high = wilson(count, len(rows))
-        found.append(
+        results.append(
             {
                 "test": test,
                 "change": name,
@@ -125,4 +125,4 @@ def robustness(model: Classifier, texts: pd.Series, before: Scores) -> pd.DataFr
                 "difference": float((after - was).mean()),
             }
         )
-    return pd.DataFrame(found)
+    return pd.DataFrame(results)

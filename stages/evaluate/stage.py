@@ -141,11 +141,11 @@ def slice_metrics(test: pd.DataFrame, scores: Scores, threshold: float) -> Itera
         ("keyword", "none"): test["keyword"] == "",
         ("keyword", "any"): test["keyword"] != "",
     }
-    places = {part: np.flatnonzero(rows) for part, rows in parts.items()}
+    rows_of = {part: np.flatnonzero(rows) for part, rows in parts.items()}
     words = {str(w): np.asarray(rows) for w, rows in test.groupby("keyword").indices.items() if w}
     by_size = sorted(words, key=lambda word: (-len(words[word]), word))
-    places |= {("keyword", word): words[word] for word in by_size}
-    for (name, value), chosen in places.items():
+    rows_of |= {("keyword", word): words[word] for word in by_size}
+    for (name, value), chosen in rows_of.items():
         if len(chosen) >= MIN_SLICE:
             yield {
                 "slice": name,

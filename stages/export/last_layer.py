@@ -83,18 +83,18 @@ def with_last_layer(model: ModelProto, layer: LastLayer) -> ModelProto:
     """Return the network with another last layer, in fp32, whose output is P(disaster)."""
     changed = _copy(model)
     answer = model.graph.output[0].name
-    needed, kept = {layer.vector}, []
+    needed, nodes = {layer.vector}, []
     for node in reversed(model.graph.node):
         if needed & set(node.output):
             needed |= set(node.input)
-            kept.append(node)
+            nodes.append(node)
     tensors: dict[str, npt.NDArray[Any]] = {
         "adapted.weight": layer.weight.astype(np.float32)[:, None],
         "adapted.bias": np.array([layer.bias], np.float32),
         "second_axis": np.array([1], np.int64),
     }
     del changed.graph.node[:], changed.graph.value_info[:]
-    changed.graph.node.extend(reversed(kept))
+    changed.graph.node.extend(reversed(nodes))
     changed.graph.node.extend(
         [
             helper.make_node("MatMul", [layer.vector, "adapted.weight"], ["adapted.product"]),

@@ -28,7 +28,7 @@ INPUT_TOP = 255
 WEIGHT_TOP = 63
 VECTOR_TOP = 127
 CAPS = (0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)  # quantiles of the inputs' sizes
-KEPT = 4  # of so many token vectors one is kept, to measure errors on
+STRIDE = 4  # of so many token vectors, one is stored to measure errors on
 TINY = 1e-8  # a scale where all is zero
 
 Ids = tuple[torch.Tensor, torch.Tensor]  # token ids and mask, (1, tokens) each
@@ -37,7 +37,7 @@ operators = torch.ops.quantized_decomposed
 
 @dataclass
 class Seen:
-    """What an input of linear layers was on the calibration texts."""
+    """The range of an input of linear layers on the calibration texts."""
 
     low: torch.Tensor  # least of each unit: (units,)
     high: torch.Tensor  # largest
@@ -123,12 +123,12 @@ def quantise(model: PreTrainedModel, texts: Sequence[Ids]) -> None:
 def _watch(
     model: PreTrainedModel, texts: Sequence[Ids]
 ) -> list[tuple[Seen, dict[str, torch.nn.Linear]]]:
-    """Return what came to the linear layers; layers that were given the same share it."""
+    """Return the inputs of the linear layers; layers with the same input share an entry."""
     layers = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
-    given: dict[str, torch.Tensor] = {}  # the input of each layer, for the text at hand
+    inputs_of: dict[str, torch.Tensor] = {}  # the input of each layer, for the text at hand
 
     def note(name: str, inputs: tuple[torch.Tensor, ...]) -> None:
-        given[name] = inputs[0]
+        inputs_of[name] = inputs[0]
 
     hooks = [
         layer.register_forward_pre_hook(lambda _, inputs, name=name: note(name, inputs))
@@ -136,20 +136,20 @@ def _watch(
     ]
     seen: dict[tuple[str, ...], Seen] = {}
     for ids, mask in Progress(texts, desc="export: calibrating", unit=" texts"):
-        given.clear()
+        inputs_of.clear()
         model(input_ids=ids, attention_mask=mask)
         same = defaultdict(list)
-        for name, tensor in given.items():
+        for name, tensor in inputs_of.items():
             same[id(tensor)].append(name)
         for names in same.values():
-            x = given[names[0]].flatten(0, -2)
-            found = seen.setdefault(tuple(names), Seen(x.amin(0), x.amax(0)))
-            found.low = torch.minimum(found.low, x.amin(0))
-            found.high = torch.maximum(found.high, x.amax(0))
-            found.rows.append(x[::KEPT].clone())
+            x = inputs_of[names[0]].flatten(0, -2)
+            entry = seen.setdefault(tuple(names), Seen(x.amin(0), x.amax(0)))
+            entry.low = torch.minimum(entry.low, x.amin(0))
+            entry.high = torch.maximum(entry.high, x.amax(0))
+            entry.rows.append(x[::STRIDE].clone())
     for hook in hooks:
         hook.remove()
-    return [(found, {name: layers[name] for name in names}) for names, found in seen.items()]
+    return [(entry, {name: layers[name] for name in names}) for names, entry in seen.items()]
 
 
 def _best_scale(seen: Seen, weights: list[torch.Tensor]) -> Scale:

@@ -30,8 +30,8 @@ def read_labels(path: Path) -> Labelled:
     """Return the tweets of a CSV with the columns text, label and, optionally, drawn.
 
     A label is disaster (or 1) or not_disaster (or 0); a row without one (or with unsure) is left
-    out. `drawn` is the probability with which the tweet was drawn;
-    a tweet weighs 1 / drawn. The same tweet with the same label counts once.
+    out. `drawn` is the probability with which a tweet was drawn; the tweet weighs 1 / drawn. The
+    same tweet with the same label counts once.
 
     Raises:
         InputError: a column is missing, a value is wrong, two labels of one tweet differ, or there

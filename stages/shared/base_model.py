@@ -44,11 +44,12 @@ def locate(model: Model) -> Path:
     for part, name in FILES.items():
         if not (folder / name).is_file():
             raise InputError(f"model.name: {folder} has no {name}")
-        found, pinned = sha256_of(folder / name), getattr(model.sha256, part, None)
-        if found != pinned and (pinned or folder == Path(model.name)):
-            said = pinned or "nothing, and a folder needs it"
+        actual, pinned = sha256_of(folder / name), getattr(model.sha256, part, None)
+        if actual != pinned and (pinned or folder == Path(model.name)):
+            expected = pinned or "nothing, and a folder needs it"
             wrong.append(
-                f"model.sha256.{part}: {folder / name} has SHA-256 {found}; params.yaml says {said}"
+                f"model.sha256.{part}: {folder / name} has SHA-256 {actual}; "
+                f"params.yaml says {expected}"
             )
     if wrong:
         raise InputError("\n".join(wrong))

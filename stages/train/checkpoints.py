@@ -1,4 +1,4 @@
-"""Checkpoints of a training under way: what a killed run goes on from."""
+"""Checkpoints of a running training, from which a killed run resumes."""
 
 import hashlib
 import json
@@ -24,20 +24,20 @@ LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 class Checkpoints:
     """The checkpoints of one run, in a folder of its own that only the very same run reads.
 
-    A checkpoint is one file that appears whole, its SHA-256 in its name, so that a torn one is
-    told apart. The folder is named after everything that the result follows from: `inputs`, the
-    files given, this project's modules that are loaded, and the libraries' versions.
+    A checkpoint is one file that appears whole; its name has its SHA-256, which shows a torn file.
+    The folder is named after everything that decides the result: `inputs`, the content of `files`,
+    this project's loaded modules, and the versions of the libraries.
     """
 
-    def __init__(self, place: Path, inputs: dict[str, Any], files: list[Path]) -> None:
-        known = {
+    def __init__(self, parent: Path, inputs: dict[str, Any], files: list[Path]) -> None:
+        identity = {
             "inputs": inputs,
             "files": [sha256_of(path) for path in files],
             "code": {name: sha256_of(path) for name, path in _own_modules().items()},
             "libraries": {name: version(name) for name in LIBRARIES},
         }
-        text = json.dumps(known, sort_keys=True)
-        self.folder = place / hashlib.sha256(text.encode()).hexdigest()[:16]
+        text = json.dumps(identity, sort_keys=True)
+        self.folder = parent / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def save(self, step: int, state: dict[str, Any]) -> bool:
         """Write a checkpoint and remove all but the newest ones; say so where that fails."""

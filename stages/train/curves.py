@@ -147,6 +147,6 @@ def _group(p: "Params") -> str:
 def dvc_hash(folder: Path) -> str:
     """Return the hash that dvc.lock will have for an output folder."""
     files = LocalFileSystem()
-    with tempfile.TemporaryDirectory() as place:
-        found = build(LocalHashFileDB(files, place), str(folder), files, "md5", dry_run=True)
-    return str(found[2].hash_info.value)
+    with tempfile.TemporaryDirectory() as draft:
+        built = build(LocalHashFileDB(files, draft), str(folder), files, "md5", dry_run=True)
+    return str(built[2].hash_info.value)

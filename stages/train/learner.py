@@ -1,4 +1,4 @@
-"""A model that learns, on whatever devices there are, one batch at a time."""
+"""A model that learns one batch at a time, on CPUs or GPUs."""
 
 import gc
 import os

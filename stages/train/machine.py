@@ -1,4 +1,4 @@
-"""The machine that a training ran on: for the record, and no part of the result."""
+"""Describes the machine that a training ran on; this is no part of the result."""
 
 import os
 import platform

@@ -49,8 +49,8 @@ class Position:
     """How far a run has come."""
 
     epoch: int = 1  # the one under way
-    batch: int = 0  # batches of it that are done
-    step: int = 0  # batches that are done in all
+    batch: int = 0  # learnt batches of this epoch
+    step: int = 0  # learnt batches of all epochs
     best: dict[str, float] = field(default_factory=lambda: {"loss": math.inf})
     recent: list[float] = field(default_factory=list)  # losses of the last steps
 
@@ -205,8 +205,8 @@ def _check_converging(at: Position, recipe: Train) -> None:
 def _leave(number: int, step: int, saved: bool) -> NoReturn:
     name = signal.Signals(number).name
     goes_on = "saved; the same command goes on"
-    said = goes_on if saved else "not saved; the next run goes on from an earlier step"
-    print(f"train: {name} at step {step}: {said}", file=sys.stderr)
+    outcome = goes_on if saved else "not saved; the next run goes on from an earlier step"
+    print(f"train: {name} at step {step}: {outcome}", file=sys.stderr)
     sys.exit(128 + number)
 
 
@@ -228,8 +228,8 @@ def _profiler(p: "Params", history: Path, on: bool) -> AbstractContextManager[An
 
 def main(p: "Params") -> None:
     """Run the stage as params.yaml has it."""
-    place = Path(os.environ.get("CHECKPOINTS", CHECKPOINTS))
+    checkpoints = Path(os.environ.get("CHECKPOINTS", CHECKPOINTS))
     began = time.time()
-    train(PREPARED, TARGETS, CHECKPOINT, HISTORY, place, p)
+    train(PREPARED, TARGETS, CHECKPOINT, HISTORY, checkpoints, p)
     if os.environ.get("RANK", "0") == "0":
         write_json(MACHINE, machine(time.time() - began))

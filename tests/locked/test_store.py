@@ -31,7 +31,9 @@ def names(folder: Path) -> set[str]:
 def test_a_folder_is_copied_once(classifier_folder: Path, tmp_path: Path) -> None:
     (own := tmp_path / "own").mkdir()
     store = ModelStore(f"{classifier_folder}/", own)
+    (classifier_folder / "lost+found").mkdir(mode=0)  # as on a volume of its own
     copy = store.fetch()
+    (classifier_folder / "lost+found").rmdir()
     assert copy.parent == own
     assert names(copy) == names(classifier_folder)
     (classifier_folder / "network.onnx").unlink()
@@ -74,9 +76,9 @@ def test_what_a_bucket_lacks_is_named(
     (classifier_folder / "network.onnx").unlink()
     upload(bucket, classifier_folder, "broken")
     (own := tmp_path / "own").mkdir()
-    with pytest.raises(LockedModelError, match=r"^gs://models/broken/network.onnx: .*404"):
+    with pytest.raises(LockedModelError, match=r"^gs://models/broken/network.onnx: no such"):
         ModelStore("gs://models/broken", own).fetch()
-    with pytest.raises(LockedModelError, match=r"^gs://models/manifest.json: .*404"):
+    with pytest.raises(LockedModelError, match=r"^gs://models/manifest.json is missing"):
         ModelStore("gs://models", own).fetch()
     assert list(own.iterdir()) == []
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from playwright.sync_api import Browser
 
+from common.hashing import sha256_of
 from tests.conftest import CORPUS
 from tests.monitor.conftest import (
     START,
@@ -107,6 +108,30 @@ def test_labels_of_a_repeated_tweet_count_once(place: Place) -> None:
     _, report = reported(place, "--reviewed", place.folder / "labels.csv")
     counts = report["versions"][0]["labels"]
     assert (counts["tweets"], counts["given"]) == (2, 3)
+
+
+def test_labels_do_not_judge_the_model_that_was_fitted_to_them(place: Place) -> None:
+    given = tweets(3, 300)
+    place.log(given)
+    labels = pd.DataFrame({"id": ["r-1", "r-2"], "label": given.labels[1:3], "drawn": "random"})
+    path = place.folder / "labels.csv"
+    labels.to_csv(path, index=False)
+    _, report = reported(place, "--reviewed", path)
+    assert report["versions"][0]["labels"]["tweets"] == 2
+    manifest = json.loads((place.model / "manifest.json").read_text())
+    manifest["adaptation"] = {
+        "labels": "labels.csv",
+        "labels_sha256": sha256_of(path),
+        "tweets": 2,
+        "step": "calibration",
+        "reason": "it is better",
+        "auc": 0.9,
+        "on_labels": {},
+        "on_test": {},
+    }
+    (place.model / "manifest.json").write_text(json.dumps(manifest))
+    _, report = reported(place, "--reviewed", path)
+    assert report["versions"][0]["labels"]["tweets"] == 0
 
 
 def test_two_versions(place: Place) -> None:

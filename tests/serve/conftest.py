@@ -8,13 +8,13 @@ import pytest
 
 from locked.classifier import Classifier
 from tests.conftest import CORPUS, Project
-from tests.serve.running import Running, serving
+from tests.serve.here import Here, here
 
 
 @pytest.fixture(scope="session")
-def server(pipeline: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
     """A server with the default settings, for tests that leave it as it was."""
-    with serving(pipeline, tmp_path_factory.mktemp("server")) as running:
+    with here(classifier, tmp_path_factory.mktemp("server")) as running:
         yield running
 
 

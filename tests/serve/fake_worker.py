@@ -40,12 +40,18 @@ class FakeWorker:
         (length,) = struct.unpack("!I", await self.reader.readexactly(4))
         return dict(json.loads(await self.reader.readexactly(length)))
 
+    async def leave(self, dispatcher: Dispatcher) -> None:
+        self.writer.close()
+        while dispatcher.ready:
+            await asyncio.sleep(0)
+
     async def texts(self) -> list[str]:
         return list((await self.hear())["texts"])
 
     async def answer(self, texts: list[str], model: str = "m") -> None:
         """Score each text by the number it is."""
-        await self.say(scores=[float(text) for text in texts], model=[model, 0.5])
+        predictions = [["disaster", float(text), None] for text in texts]
+        await self.say(predictions=predictions, model=model)
 
 
 def play(
@@ -66,6 +72,10 @@ def play(
 def fit(room: int) -> int:
     """Return how many of MANY it takes to fill a batch or a turn."""
     return math.ceil(room / cost(str(MANY[0])))
+
+
+def scores(job: Job) -> list[float]:
+    return [prediction.probability for prediction in job.predictions()]
 
 
 def ask(dispatcher: Dispatcher, *numbers: float) -> asyncio.Task[Job]:

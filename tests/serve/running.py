@@ -72,6 +72,15 @@ def has_engine(pid: int) -> bool:
     return "libopenvino.so" in loaded or "onnxruntime_pybind" in loaded
 
 
+def metric(url: str, sample: str) -> float:
+    """Return the value of a metric with its labels, 0 if it does not exist."""
+    for line in httpx.get(f"{url}/metrics", timeout=HANG).text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if name == sample:
+            return float(value)
+    return 0.0
+
+
 @dataclass
 class Running:
     """A started server; its output goes to a file, since a pipe that nobody reads would fill."""
@@ -106,11 +115,7 @@ class Running:
         return min(pid for pid in children(self.process.pid) if not has_engine(pid))
 
     def metric(self, sample: str) -> float:
-        for line in httpx.get(f"{self.url}/metrics", timeout=HANG).text.splitlines():
-            name, _, value = line.rpartition(" ")
-            if name == sample:
-                return float(value)
-        return 0.0
+        return metric(self.url, sample)
 
     def stop(self, number: int = signal.SIGTERM) -> str:
         self.process.send_signal(number)
@@ -165,16 +170,6 @@ def load(ask: Callable[[], object], threads: int) -> Iterator[None]:
             done.set()
     for future in asking:
         future.result()
-
-
-def ends(project: Project, folder: Path, **environment: str) -> tuple[int, str]:
-    """Start a server that cannot run; return its status and what it said."""
-    server = start(project, folder / "server.log", **environment)
-    try:
-        code = server.process.wait(timeout=HANG)
-    finally:
-        server.process.kill()
-    return code, server.output()
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:

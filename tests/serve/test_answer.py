@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from locked.classifier import Classifier
-from tests.serve.running import Running
+from tests.serve.here import Here
 
 
-def test_one_tweet(server: Running, classifier: Classifier) -> None:
+def test_one_tweet(server: Here, classifier: Classifier) -> None:
     text = "Evacuations ordered as the river bursts its banks"
     answer = httpx.post(f"{server.url}/predict", json={"text": text}).raise_for_status().json()
     assert set(answer) == {"label", "probability", "model", "id"}
@@ -20,7 +20,7 @@ def test_one_tweet(server: Running, classifier: Classifier) -> None:
 
 
 def test_many_tweets_in_the_form_of_vertex(
-    server: Running, classifier: Classifier, texts: list[str]
+    server: Here, classifier: Classifier, texts: list[str]
 ) -> None:
     body = {"instances": [{"text": text} for text in texts], "parameters": {}}
     answer = httpx.post(f"{server.url}/predict", json=body).raise_for_status().json()
@@ -35,7 +35,7 @@ def test_many_tweets_in_the_form_of_vertex(
 
 
 def test_the_answer_is_the_same_under_load(
-    server: Running, classifier: Classifier, texts: list[str]
+    server: Here, classifier: Classifier, texts: list[str]
 ) -> None:
     with (
         httpx.Client(base_url=server.url) as client,
@@ -61,7 +61,13 @@ def test_the_answer_is_the_same_under_load(
         (b'{"text": 5}', "text"),
         (b'{"txt": "fire"}', "text"),
         (b'{"tetx": "fire"}', "tetx"),
-        (b'{"te\\ud800t": "fire"}', "text"),
+        (b'{"full_text": "fire"}', 'full_text here: name it \\"text\\"'),
+        (b'{"tweet": "fire"}', "tweet"),
+        (b'{"inputs": ["fire"]}', 'or \\"instances\\"'),
+        (b'{"data": "fire"}', "data"),
+        (b'{"Messages": 1, "content": "fire"}', "content"),
+        (b'{"instance": [{"text": "fire"}]}', "instance"),
+        (b'{"te\\ud800t": "fire"}', "body"),
         (b'{"instances": [["fire", "flood"]]}', "instances"),
         (b'{"instances": []}', "instances"),
         (b'{"instances": [{"text": "fire"}, {"text": null}]}', "instances"),
@@ -75,13 +81,13 @@ def test_the_answer_is_the_same_under_load(
         (b"", "body"),
         (b"{nonsense", "body"),
         (b'{"text": "\xff"}', "body"),
-        (b'{"text": "\\ud800"}', "text"),
+        (b'{"text": "\\ud800"}', "body"),
         (b'{"text": NaN}', "text"),
         (b'{"text": 1e999}', "text"),
         (b"[" * 100_000, "body"),
     ],
 )
-def test_a_clients_mistake_is_refused_by_field(server: Running, body: bytes, field: str) -> None:
+def test_a_clients_mistake_is_refused_by_field(server: Here, body: bytes, field: str) -> None:
     response = httpx.post(
         f"{server.url}/predict", content=body, headers={"Content-Type": "application/json"}
     )
@@ -90,7 +96,7 @@ def test_a_clients_mistake_is_refused_by_field(server: Running, body: bytes, fie
     assert "input" not in response.json()["detail"][0]
 
 
-def test_mistakes_harm_no_neighbour(server: Running) -> None:
+def test_mistakes_harm_no_neighbour(server: Here) -> None:
     bodies = [{"text": "fire downtown"}, {"text": ""}, {"instances": [{"text": 1}]}] * 30
     with (
         httpx.Client(base_url=server.url) as client,
@@ -100,7 +106,7 @@ def test_mistakes_harm_no_neighbour(server: Running) -> None:
     assert codes == [200, 422, 422] * 30
 
 
-def test_any_content_type_is_read_as_json_unless_a_foreign_page_sends_it(server: Running) -> None:
+def test_any_content_type_is_read_as_json_unless_a_foreign_page_sends_it(server: Here) -> None:
     def ask(**headers: str) -> int:
         return httpx.post(
             f"{server.url}/predict", content=b'{"text": "fire"}', headers=headers
@@ -124,14 +130,14 @@ def test_any_content_type_is_read_as_json_unless_a_foreign_page_sends_it(server:
         {"instances": [["fire"]], "parameters": None},
     ],
 )
-def test_what_clients_have_at_hand_is_accepted(server: Running, body: dict[str, object]) -> None:
+def test_what_clients_have_at_hand_is_accepted(server: Here, body: dict[str, object]) -> None:
     expected = httpx.post(f"{server.url}/predict", json={"text": "fire"}).json()["probability"]
     answer = httpx.post(f"{server.url}/predict", json=body).raise_for_status().json()
     (said,) = answer.get("predictions", [answer])
     assert said["probability"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_others_of_a_wrong_instance_are_answered_if_asked(server: Running) -> None:
+def test_the_others_of_a_wrong_instance_are_answered_if_asked(server: Here) -> None:
     body = {"instances": ["fire", {"txt": "fire"}, {"text": ""}, 5, "flood"]}
     refused = httpx.post(f"{server.url}/predict", json=body)
     assert refused.status_code == 422
@@ -151,7 +157,7 @@ def test_the_others_of_a_wrong_instance_are_answered_if_asked(server: Running) -
     assert ["error" in p for p in answer["predictions"]] == [True]
 
 
-def test_a_link_is_answered_as_a_body_is(server: Running) -> None:
+def test_a_link_is_answered_as_a_body_is(server: Here) -> None:
     posted = httpx.post(f"{server.url}/predict", json={"text": "fire & flood"}).json()
     got = httpx.get(f"{server.url}/predict", params={"text": "fire & flood"})
     assert got.headers["Cache-Control"] == "no-store"

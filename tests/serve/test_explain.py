@@ -5,14 +5,12 @@ import pytest
 
 from locked.classifier import Classifier
 from serve.explain import explain, variants
-from serve.schema import Prediction
-from tests.serve.running import Running
+from serve.worker import Prediction
+from tests.serve.here import Here
 
 
 def said(*scores: float) -> list[Prediction]:
-    return [
-        Prediction(label="disaster" if p >= 0.5 else "not_disaster", probability=p) for p in scores
-    ]
+    return [Prediction("disaster" if p >= 0.5 else "not_disaster", p, None) for p in scores]
 
 
 def test_each_word_is_left_out_once() -> None:
@@ -44,7 +42,7 @@ def test_words_that_no_model_reads_push_nothing() -> None:
 
 
 def test_a_served_explanation_ends_with_what_its_model_reads(
-    server: Running, classifier: Classifier
+    server: Here, classifier: Classifier
 ) -> None:
     most = classifier.manifest.max_length
     text = "fire " * (most + 6)
@@ -56,7 +54,7 @@ def test_a_served_explanation_ends_with_what_its_model_reads(
 
 
 def test_the_served_explanation_is_of_the_served_answer(
-    server: Running, classifier: Classifier
+    server: Here, classifier: Classifier
 ) -> None:
     text = "Wildfire 🔥 forces hundreds from their homes"
     answer = httpx.post(f"{server.url}/explain", json={"text": text}).raise_for_status().json()

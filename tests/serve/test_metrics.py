@@ -7,14 +7,14 @@ import httpx
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
-from tests.serve.running import Running
+from tests.serve.here import Here
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboard.json"
 RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
 FUNCTIONS = {"sum", "by", "rate", "increase", "histogram_quantile", "absent", "or"}
 
 
-def test_dashboard_and_alerts_ask_for_metrics_and_labels_that_exist(server: Running) -> None:
+def test_dashboard_and_alerts_ask_for_metrics_and_labels_that_exist(server: Here) -> None:
     httpx.post(f"{server.url}/predict", json={"text": "fire"}).raise_for_status()
     served = httpx.get(f"{server.url}/metrics").text
     samples = set(re.findall(r"^(\w+)(?:\{| )", served, re.M))

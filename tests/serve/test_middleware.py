@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import http.client
 import os
 import random
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,23 +13,24 @@ from pathlib import Path
 import httpx
 import pytest
 
+from locked.classifier import Classifier
 from serve.limits import MAX_BODY
-from tests.conftest import HANG, Project
-from tests.serve.running import Running, serving
+from tests.conftest import HANG
+from tests.serve.here import Here, here
 
 KEYS = ("the-first-key-of-two", "the-second-key-of-two")
 
 
 @pytest.fixture(scope="module")
-def guarded(pipeline: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def guarded(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
     folder = tmp_path_factory.mktemp("guarded")
     origins = "https://app.example"
-    with serving(pipeline, folder, API_KEYS=",".join(KEYS), CORS_ORIGINS=origins) as server:
+    with here(classifier, folder, API_KEYS=",".join(KEYS), CORS_ORIGINS=origins) as server:
         yield server
 
 
 @pytest.mark.parametrize("route", ["/predict", "/explain", "/feedback", "/metrics"])
-def test_a_key_opens_what_is_guarded(guarded: Running, route: str) -> None:
+def test_a_key_opens_what_is_guarded(guarded: Here, route: str) -> None:
     def ask(**headers: str) -> httpx.Response:
         if route == "/metrics":
             return httpx.get(f"{guarded.url}{route}", headers=headers)
@@ -53,7 +52,7 @@ def test_a_key_opens_what_is_guarded(guarded: Running, route: str) -> None:
     assert not any(key in guarded.output() for key in KEYS)
 
 
-def test_no_route_that_takes_something_is_open(guarded: Running) -> None:
+def test_no_route_that_takes_something_is_open(guarded: Here) -> None:
     paths = httpx.get(f"{guarded.url}/openapi.json").json()["paths"]
     posts = [path for path, methods in paths.items() if "post" in methods]
     assert {"/predict", "/explain", "/feedback"} <= {*posts}
@@ -62,7 +61,7 @@ def test_no_route_that_takes_something_is_open(guarded: Running) -> None:
     assert httpx.put(f"{guarded.url}/predict").status_code == 401
 
 
-def test_a_slash_at_the_end_changes_nothing(guarded: Running) -> None:
+def test_a_slash_at_the_end_changes_nothing(guarded: Here) -> None:
     def ask(**headers: str) -> int:
         return httpx.post(
             f"{guarded.url}/predict/", json={"text": "fire"}, headers=headers
@@ -73,43 +72,30 @@ def test_a_slash_at_the_end_changes_nothing(guarded: Running) -> None:
     assert httpx.get(f"{guarded.url}/health/").status_code == 200
 
 
-def test_health_and_page_need_no_key(guarded: Running) -> None:
+def test_health_and_page_need_no_key(guarded: Here) -> None:
     for route in ("/health", "/", "/page.js", "/info", "/docs"):
         assert httpx.get(f"{guarded.url}{route}").status_code == 200
 
 
 @pytest.mark.parametrize("route", ["/health", "/", "/info", "/docs", "/metrics", "/predict?text=x"])
-def test_head_answers_where_get_does(server: Running, route: str) -> None:
+def test_head_answers_where_get_does(server: Here, route: str) -> None:
     got, head = httpx.get(f"{server.url}{route}"), httpx.head(f"{server.url}{route}")
     assert head.status_code == got.status_code == 200
     assert head.headers["content-type"] == got.headers["content-type"]
     assert head.content == b""
 
 
-@pytest.mark.parametrize("prefix", ["/tweets", ""])
-def test_a_prefix_may_stay_or_be_taken_off(pipeline: Project, tmp_path: Path, prefix: str) -> None:
-    with serving(pipeline, tmp_path, ROOT_PATH="/tweets") as server:
-        url = f"{server.url}{prefix}"
-        assert httpx.post(f"{url}/predict", json={"text": "fire"}).status_code == 200
-        assert "page.js" in httpx.get(f"{url}/").text
-        assert "/tweets/openapi.json" in httpx.get(f"{url}/docs").text
-        assert httpx.get(f"{url}/openapi.json").status_code == 200
+def test_a_prefix_may_stay_or_be_taken_off(classifier: Classifier, tmp_path: Path) -> None:
+    with here(classifier, tmp_path, ROOT_PATH="/tweets/") as server:
+        for url in (server.url, f"{server.url}/tweets"):
+            assert httpx.post(f"{url}/predict", json={"text": "fire"}).status_code == 200
+            assert "page.js" in httpx.get(f"{url}/").text
+            assert "/tweets/openapi.json" in httpx.get(f"{url}/docs").text
+            assert httpx.get(f"{url}/openapi.json").status_code == 200
         assert httpx.get(f"{server.url}/other/info").status_code == 404
 
 
-def test_an_idle_connection_is_kept(server: Running) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=HANG)
-    with contextlib.closing(connection):
-        connection.connect()
-        first = connection.sock
-        for pause in (6, 0):  # uvicorn itself would wait 5 seconds
-            connection.request("GET", "/health")
-            assert connection.getresponse().read() == b"ready"
-            time.sleep(pause)
-        assert connection.sock is first
-
-
-def test_other_origins_are_let_in_by_name_only(guarded: Running, server: Running) -> None:
+def test_other_origins_are_let_in_by_name_only(guarded: Here, server: Here) -> None:
     def allowed(url: str, origin: str) -> str | None:
         headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         answer = httpx.options(f"{url}/predict", headers=headers)
@@ -121,7 +107,7 @@ def test_other_origins_are_let_in_by_name_only(guarded: Running, server: Running
     assert allowed(server.url, "https://app.example") is None
 
 
-def test_every_answer_has_the_security_headers(server: Running) -> None:
+def test_every_answer_has_the_security_headers(server: Here) -> None:
     for answer in (
         httpx.get(f"{server.url}/"),
         httpx.get(f"{server.url}/nowhere"),
@@ -185,28 +171,16 @@ async def throw(port: int, count: int) -> Counter[bytes]:
     return seen
 
 
-def memory(server: Running) -> float:
-    """Proportional set size of the HTTP process and its workers, in MB."""
-    total = 0
-    for pid in [server.http_process(), *server.workers()]:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        total += next(int(line.split()[1]) for line in rollup.splitlines() if line[:4] == "Pss:")
-    return total / 1024
-
-
-@pytest.mark.alone
-def test_malformed_bytes_harm_nothing(server: Running) -> None:
-    asyncio.run(throw(server.port, 7000))
-    before = memory(server)  # after buffers have grown to what so many connections need
+def test_malformed_bytes_harm_nothing(server: Here) -> None:
     seen = asyncio.run(throw(server.port, 3000))
     assert not [code for code in seen if code.startswith(b"5")], seen
     assert {b"200", b"400", b"422"} <= set(seen)
-    assert memory(server) - before < 10
     assert httpx.post(f"{server.url}/predict", json={"text": "fire"}).status_code == 200
+    assert server.server.dispatcher.queue.texts == 0
     assert '"stack_trace"' not in server.output()
 
 
-def test_no_request_that_the_schema_suggests_breaks_it(server: Running, tmp_path: Path) -> None:
+def test_no_request_that_the_schema_suggests_breaks_it(server: Here, tmp_path: Path) -> None:
     done = subprocess.run(
         [
             str(Path(sys.executable).with_name("schemathesis")),

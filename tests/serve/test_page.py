@@ -11,15 +11,14 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from locked.classifier import Classifier
 from serve.routes import PAGE
-from tests.conftest import Project
-from tests.serve.running import Running, serving
+from tests.serve.here import Here, here
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
 TWEET = "Wildfire forces hundreds from their homes near the lake"
 
 
 @pytest.fixture
-def page(browser: Browser, server: Running, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(browser: Browser, server: Here, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The page (or another route) on a phone; whatever it complains of fails the test."""
     opened = browser.new_page(viewport=PHONE)
     complaints: list[str] = []
@@ -41,7 +40,7 @@ def fits(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
-def test_one_tweet_is_answered_as_it_is_typed(page: Page, server: Running) -> None:
+def test_one_tweet_is_answered_as_it_is_typed(page: Page, server: Here) -> None:
     page.get_by_label("Tweets, one a line").press_sequentially(TWEET, delay=5)
     answer = httpx.post(f"{server.url}/predict", json={"text": TWEET}).json()
     percent = f"{100 * answer['probability']:.1f} %"
@@ -53,7 +52,7 @@ def test_one_tweet_is_answered_as_it_is_typed(page: Page, server: Running) -> No
     expect(page.get_by_role("status").first).to_have_text(f"{name}, {percent}")
     expect(item.locator("mark")).to_have_count(len(TWEET.split()))
     bar = item.locator(".bar span")
-    page.wait_for_timeout(300)  # it moves there
+    bar.evaluate("e => Promise.all(e.getAnimations().map((a) => a.finished))")  # it moves there
     box, whole = bar.bounding_box(), item.locator(".bar").bounding_box()
     assert box
     assert whole
@@ -61,7 +60,7 @@ def test_one_tweet_is_answered_as_it_is_typed(page: Page, server: Running) -> No
     assert fits(page)
 
 
-def test_words_are_shaded_by_their_push(page: Page, server: Running) -> None:
+def test_words_are_shaded_by_their_push(page: Page, server: Here) -> None:
     page.get_by_label("Tweets, one a line").fill(TWEET)
     marks = page.locator("#answers mark")
     expect(marks).to_have_count(len(TWEET.split()))
@@ -116,7 +115,7 @@ def test_nothing_typed_is_nothing_answered(page: Page) -> None:
     expect(page.get_by_role("status").first).to_have_text("")
 
 
-def test_a_verdict_is_given_by_keyboard_alone(page: Page, server: Running) -> None:
+def test_a_verdict_is_given_by_keyboard_alone(page: Page, server: Here) -> None:
     expect(page.get_by_label("Tweets, one a line")).to_be_focused()  # from the first frame on
     page.keyboard.type("Landslide blocks the pass")
     expect(page.locator("#answers mark")).to_have_count(4)
@@ -126,8 +125,9 @@ def test_a_verdict_is_given_by_keyboard_alone(page: Page, server: Running) -> No
             break
     page.keyboard.press("Enter")
     expect(page.get_by_text("Noted, thank you.")).to_be_visible()
-    line = json.loads(server.log.with_name("feedback.jsonl").read_text().splitlines()[-1])
-    assert (line["text"], line["right"]) == ("Landslide blocks the pass", False)
+    line = json.loads(server.feedback.read_text().splitlines()[-1])
+    assert line["right"] is False
+    assert line["id"].endswith("-0")  # the answer's own id, which the log of predictions has
 
 
 CONTRAST = """e => {
@@ -159,7 +159,7 @@ def test_it_says_which_model_answers(page: Page, classifier: Classifier) -> None
     expect(page.locator("#model")).to_contain_text(f"accuracy {accuracy:.1f} %")
 
 
-def test_the_command_shown_works(page: Page, server: Running) -> None:
+def test_the_command_shown_works(page: Page, server: Here) -> None:
     page.get_by_label("Tweets, one a line").fill("it's 'fire'")
     page.get_by_text("The same from a terminal").click()
     expect(page.locator("#curl")).to_contain_text(f"{server.url}/predict")
@@ -173,20 +173,19 @@ def test_it_is_small() -> None:
 
 
 def test_it_asks_for_a_key_where_one_is_needed(
-    browser: Browser, pipeline: Project, tmp_path: Path
+    browser: Browser, classifier: Classifier, tmp_path: Path
 ) -> None:
     key = "a-key-for-the-page-only"
-    with serving(pipeline, tmp_path, API_KEYS=key) as server:
-        page = browser.new_page()
+    page = browser.new_page()
+    with here(classifier, tmp_path, API_KEYS=key) as server:
         page.goto(server.url)
         page.get_by_label("Tweets, one a line").fill(TWEET)
         expect(page.get_by_text("This server asks for an API key.")).to_be_visible()
         page.get_by_label("API key").fill(key)
         expect(page.locator("#answers li")).to_have_count(1)
-        server.stop()
-        page.get_by_label("Tweets, one a line").fill("fire")
-        expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
-        page.close()
+    page.get_by_label("Tweets, one a line").fill("fire")
+    expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
+    page.close()
 
 
 @pytest.mark.parametrize("page", ["/docs"], indirect=True)

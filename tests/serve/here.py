@@ -1,0 +1,106 @@
+"""The server's HTTP process and one worker as threads of the test process: no process starts."""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+import uvicorn
+
+from locked.classifier import Classifier
+from locked.reference import Reference
+from locked.store import ModelStore
+from serve import logs, settings
+from serve.server import UVICORN, Server
+from serve.settings import Settings
+from serve.worker import DisasterAPI, Model, Worker
+from tests.serve.running import metric, wait_until
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # the client's lines are not the server's
+NAMES = {name.upper() for name in Settings.model_fields}
+
+
+@dataclass
+class Here:
+    """A server that answers at `url`."""
+
+    port: int
+    server: Server
+    feedback: Path
+    lines: list[bytes] = field(default_factory=list)  # of standard output
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def output(self) -> str:
+        return b"".join(self.lines).decode()
+
+    def metric(self, sample: str) -> float:
+        return metric(self.url, sample)
+
+
+class Loaded(DisasterAPI):
+    """A worker that has its model already: loading is tested elsewhere."""
+
+    ready: Classifier
+
+    def load(self, folder: Path) -> Model:
+        if self.ready.folder.resolve() != folder.resolve() and not _same(self.ready, folder):
+            return super().load(folder)
+        vocabulary = frozenset(Reference.load(self.ready.folder).vocabulary.tolist())
+        return Model(self.ready, vocabulary)
+
+
+def _same(classifier: Classifier, folder: Path) -> bool:
+    return folder.name == classifier.manifest.version
+
+
+def configured(**values: str) -> Settings:
+    """Return the settings that these variables make, and no others."""
+    others = {k: v for k, v in os.environ.items() if k not in NAMES and not k.startswith("AIP_")}
+    with patch.dict(os.environ, others | values, clear=True):
+        return settings.load()
+
+
+@contextmanager
+def here(classifier: Classifier, folder: Path, **values: str) -> Iterator[Here]:
+    """Serve a model until the end of the block."""
+    (own := folder / "own").mkdir()
+    values = {"MODEL_URI": str(classifier.folder), **values}
+    values = {"FEEDBACK_FILE": str(folder / "feedback.jsonl"), **values}
+    options = configured(**values)
+    store = ModelStore(options.model_uri, own)
+    server = Server(options, store, store.fetch())
+    server.dispatcher.listen()
+    api = Loaded(server.dispatcher.path, 1, options.engine, server.prediction_log.is_on)
+    api.ready = classifier
+    http = uvicorn.Server(uvicorn.Config(server.app, port=0, lifespan="on", **UVICORN))
+    handler, root = logs.JsonHandler(), logging.getLogger()
+    level = root.level
+    lines: list[bytes] = []
+    root.addHandler(handler)
+    root.setLevel(options.log_level.upper())
+    with patch.object(logs.stdout, "write", lines.append):
+        thread = threading.Thread(target=http.run)
+        thread.start()
+        try:
+            assert wait_until(lambda: http.started or not thread.is_alive())
+            threading.Thread(target=work, args=(api,), daemon=True).start()
+            assert wait_until(lambda: server.dispatcher.ready > 0)
+            port = http.servers[0].sockets[0].getsockname()[1]
+            yield Here(port, server, folder / "feedback.jsonl", lines)
+        finally:
+            http.should_exit = True
+            thread.join()
+            root.removeHandler(handler)
+            root.setLevel(level)
+
+
+def work(api: DisasterAPI) -> None:
+    api.setup("cpu")
+    Worker()(api)

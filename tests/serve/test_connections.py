@@ -1,0 +1,81 @@
+"""Connections: upgrades that are not offered, and clients that stay and say nothing."""
+
+import contextlib
+import resource
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+from locked.classifier import Classifier
+from serve import connections
+from serve.connections import KEEP_ALIVE, OTHER_FILES, Protocol
+from tests.conftest import HANG
+from tests.serve.here import Here, here
+
+BODY = b'{"text": "Bridge down"}'
+LENGTH = b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+
+
+@pytest.mark.parametrize("body", [LENGTH, CHUNKED, b"Expect: 100-continue\r\n" + LENGTH])
+@pytest.mark.parametrize(
+    "upgrade",
+    [
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n",
+        b"Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Key: eA==\r\n",
+        b"Connection: keep-alive, Upgrade\r\nUpgrade: TLS/1.0\r\n",
+    ],
+)
+@pytest.mark.parametrize("piece", [10_000, 7, 1])
+def test_an_upgrade_is_passed_over(server: Here, upgrade: bytes, body: bytes, piece: int) -> None:
+    request = b"POST /predict HTTP/1.1\r\nHost: h\r\n" + upgrade + body
+    plain = b"GET /predict?text=fire HTTP/1.1\r\nHost: h\r\n" + upgrade + b"\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=HANG) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.closing(connection.makefile("rb")) as reply:
+            for message in (request, plain, request):  # on one connection, as it is kept alive
+                for start in range(0, len(message), piece):
+                    connection.sendall(message[start : start + piece])
+                status, length = reply.readline(), 0
+                if b" 100 " in status:
+                    assert reply.readline() == b"\r\n"
+                    status = reply.readline()
+                assert b" 200 " in status
+                while (line := reply.readline()) != b"\r\n":
+                    if line.lower().startswith(b"content-length"):
+                        length = int(line.split(b":")[1])
+                assert b'"probability"' in reply.read(length)
+
+
+def test_a_connection_that_cannot_be_parsed_is_closed(server: Here) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=HANG) as connection:
+        connection.sendall(b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n\r\n")
+        assert b" 200 " not in connection.recv(4096)
+    assert '"stack_trace"' not in server.output()
+
+
+def test_beyond_the_limit_the_longest_silent_is_closed(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Protocol, "most", 5)
+    with here(classifier, tmp_path) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(httpx.Client(base_url=server.url)) for _ in range(12)]
+        for client in clients:  # each asks once, and keeps its connection
+            assert client.get("/health").status_code == 200
+        assert server.metric('rejected_total{reason="idle"}') > 0
+        assert clients[0].get("/health").status_code == 200  # anew
+        output = server.output
+    assert "over 5 connections: the longest silent ones are closed" in output()
+
+
+def test_the_limit_of_files_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [1024, 4096]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, both: limits.__setitem__(0, both[0]))
+    assert connections.raise_file_limit() == 4096 - OTHER_FILES
+
+
+def test_an_idle_connection_is_kept_longer_than_proxies_keep_theirs() -> None:
+    assert KEEP_ALIVE > 600
