@@ -39,7 +39,7 @@ VOCABULARY = 1500  # words
 # Files whose tests take longest, and so begin.
 LONG = ("test_readme", "test_job", "test_sweep", "test_places", "test_platforms")
 # Whatever needs one of these fixtures is slow.
-SLOW = {"source", "pipeline", "browser", "cloud", "google"}
+SLOW = {"source", "pipeline", "browser", "cloud", "trained_toy"}
 HANG = 600  # seconds, after which nothing is merely slow
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there: a call to the outside fails
 NOBODY = 12345

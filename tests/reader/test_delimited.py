@@ -137,3 +137,8 @@ def test_rows_have_their_numbers_in_the_file(
 def test_the_text_names_the_separator(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id;text;what, if, any, at all\n1;fire;no\n")
     assert read(tmp_path / "in.csv")[1] == [("1", "fire", "no")]
+
+
+def test_a_declared_separator_may_be_unusual(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("sep=:\nid:text\n1:fire\n")
+    assert read(tmp_path / "in.csv")[1] == [("1", "fire")]

@@ -51,6 +51,7 @@ WHOLE = "Buses leave from the stadium"
         ({"text": f"{CUT} https://t.example/x", "extended_tweet": {"full_text": WHOLE}}, WHOLE),
         ({"text": "Buses leave from...", "note_tweet": {"text": WHOLE}}, WHOLE),
         ({"text": f"RT @a: {CUT}", "retweeted_status": {"full_text": WHOLE}}, f"RT @a: {WHOLE}"),
+        ({"text": f"RT @a: {CUT}", "full_text": f"RT @a: {WHOLE}"}, f"RT @a: {WHOLE}"),
         ({"text": None, "full_text": WHOLE}, WHOLE),
         ({"text": CUT, "full_text": "Trains leave from the stadium"}, CUT),
         ({"text": "Buses leave", "full_text": WHOLE}, "Buses leave"),  # not cut: it is a summary
