@@ -4,7 +4,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-# An exception from within these packages tells of the state of a repository, whatever its class.
+# An exception from within these packages is about the state of the repository, whatever its class.
 REPOSITORY_PACKAGES = {
     *("dvc", "dvc_data", "dvc_objects", "dvc_render", "gto"),
     *("scmrepo", "dulwich", "pygit2", "_pygit2", "git", "semver"),

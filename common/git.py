@@ -1,4 +1,4 @@
-"""Git, asked by its own command."""
+"""Calls git and reports its errors."""
 
 import re
 import subprocess

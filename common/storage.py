@@ -1,4 +1,4 @@
-"""One way to storage: a folder of this machine, or a prefix of any store that fsspec knows."""
+"""Storage: a local folder, or a prefix of any object store that fsspec supports."""
 
 import errno
 import itertools
