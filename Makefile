@@ -48,7 +48,7 @@ demo: $(READY) ## An event unfolds: watch a model meet it, and adapt the model b
 	$(RUN) examples.event
 
 test: $(READY) ## Run the tests
-	$(RUN) pytest --numprocesses 2 --dist worksteal
+	$(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) ## Before a commit: check style, types and the files of clouds, and run the quick tests
 	$(RUN) pre_commit run --all-files

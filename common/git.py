@@ -13,6 +13,8 @@ def git(*arguments: str) -> str:
         InputError: git fails; with its message, in one line.
 
     """
+    if "diff" in arguments:  # it works without a repository too, and then does not name the reason
+        git("rev-parse", "--git-dir")
     command = ["git", *arguments]
     process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if process.returncode:

@@ -50,7 +50,9 @@ def resolve(name: str) -> str:
     for version, stages in stages_of.items():
         if name == version or name in stages:
             return version
-    listed = [f"{v} ({', '.join(stages)})" if stages else v for v, stages in stages_of.items()]
+    listed = [
+        f"{v} ({', '.join(sorted(stages))})" if stages else v for v, stages in stages_of.items()
+    ]
     versions_text = ", ".join(listed) or "none yet (`git fetch --tags` brings those of others)"
     raise InputError(f"{name} is no version of {ARTIFACT}, nor a stage of one: {versions_text}")
 

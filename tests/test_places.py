@@ -135,10 +135,7 @@ def test_a_folder_of_another_repository(pipeline: Project, tmp_path: Path) -> No
     project.set_params(params)
     project.run("python", "-m", "experiments.report", "HEAD", "--comment", "comment.md")
     comment = (project.folder / "comment.md").read_text()
-    assert (
-        "| param | this | before |\n|---|---|---|\n| `runtime.checkpoint_steps` | 7 | 20 |\n\n"
-        in (comment)
-    )
+    assert "| runtime.checkpoint_steps | 20 | 7 | -13 |" in comment
     assert "against HEAD: +0.00 points" in comment
 
 

@@ -79,8 +79,8 @@ def test_the_commands_work_in_their_order(clone: Project) -> None:
     assert "Traceback" not in server.output()
     output = "\n".join(outputs)
     assert "accuracy" in output
-    assert re.search(r'"label":"(not_)?disaster"', output)
-    assert '"predictions":[{' in output
+    assert re.search(r'"label": "(not_)?disaster"', output)
+    assert '{"predictions": [{"label": ' in output
     assert "slower" in output
     assert "best of 3: validation_log_loss" in output, output
     assert output.count("Success") == 2  # from the queue

@@ -24,7 +24,10 @@ FOLDER = Path(__file__).parent
 ALERTS = FOLDER.with_name("alerts")
 GIVEN_NAME = "GIVEN_NAME"  # in a command, stands for the name that Google gave the resource
 
-yaml = YAML(typ="safe")
+
+def read_yaml(path: Path) -> Any:  # noqa: ANN401 - whatever the file has
+    """Return a YAML file's content; resources are read in threads, which cannot share a parser."""
+    return YAML(typ="safe", pure=True).load(path)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Resource:
 
         if self.file:
             part = item.get(self.file_field) if self.file_field else item
-            if not includes(part, yaml.load(Path(self.file))):
+            if not includes(part, read_yaml(Path(self.file))):
                 return False
         return all(agree(self.match_fields)) and not any(agree(self.deleted_fields))
 
@@ -93,7 +96,7 @@ def read_resources(project: GoogleProject, github: str, number: str) -> list[Res
 
     `github` is owner/name of the repository whose workflows deploy, or ""; `number` the project's.
     """
-    table, roles = yaml.load(FOLDER / "resources.yaml"), yaml.load(FOLDER / "roles.yaml")
+    table, roles = read_yaml(FOLDER / "resources.yaml"), read_yaml(FOLDER / "roles.yaml")
     words = {"project": project.id, "region": project.region, "bucket": project.bucket}
     words |= {"images": project.images, "github": github, "number": number}
     words |= {word: Template(text).substitute(words) for word, text in table["words"].items()}
@@ -113,7 +116,7 @@ def read_resources(project: GoogleProject, github: str, number: str) -> list[Res
     resources += [_resource(row, words) for row in rows]
     resources += _grants(roles, project, words)
     for path in sorted(ALERTS.glob("*.yaml")):
-        own = {"file": path.name, "title": yaml.load(path)["displayName"]}
+        own = {"file": path.name, "title": read_yaml(path)["displayName"]}
         resources.append(_resource(table["alert"], words | own))
     return resources
 

@@ -172,7 +172,11 @@ def test_a_log_of_which_most_is_broken_is_an_error(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("cut.jsonl.zip", b"PK\3\4 and no more", "cut.jsonl.zip: cannot be read: "),
-        ("cut.jsonl.gz", gzip.compress(b'{"message": "ready"}\n' * 999, mtime=0)[:40], "cannot be read: "),
+        (
+            "cut.jsonl.gz",
+            gzip.compress(b'{"message": "ready"}\n' * 999, mtime=0)[:40],
+            "cannot be read: ",
+        ),
         ("other.jsonl", b'{"message": "ready"}', "other.jsonl: no prediction among 1 lines"),
         ("empty.jsonl", b"", "empty.jsonl: no prediction among 0 lines"),
         ("folder/notes.txt", b"", "folder: the folder has no file"),

@@ -11,7 +11,7 @@ from tests.conftest import CORPUS, Project
 from tests.serve.here import Here, here
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # other files change the logging of this process
 def server(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
     """A server with the default settings, for tests that leave it as it was."""
     with here(classifier, tmp_path_factory.mktemp("server")) as running:

@@ -14,7 +14,7 @@ import pytest
 from stages import params
 from stages.params import Params
 from stages.train.curves import Curves, _group
-from tests.conftest import HANG, NOWHERE, Project
+from tests.conftest import HANG, NOWHERE, ROOT, Project
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_wandb_has_the_curves_offline_under_one_id(
         env=environment
         | {
             "DVC_ROOT": str(tmp_path),
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONPATH": str(ROOT),
             "HOME": str(tmp_path),
             "HTTPS_PROXY": NOWHERE,
             "WANDB_HTTP_TIMEOUT": "2",  # seconds; 10 else
