@@ -34,7 +34,7 @@ def run(command: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as error:
+    except Exception as error:  # raised again below unless a package of git or DVC is its origin
         frames = [
             frame.f_globals.get("__name__", "")
             for frame, _ in traceback.walk_tb(error.__traceback__)
