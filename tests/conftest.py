@@ -71,6 +71,11 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
         )
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: compressed ones hold the time, and names must not differ."""
+    return argname if isinstance(val, bytes) else None
+
+
 @contextmanager
 def no_file_beyond(size: int) -> Iterator[None]:
     """Let writes beyond some bytes fail during the block, as on a full disk."""
