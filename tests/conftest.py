@@ -5,6 +5,7 @@ import hashlib
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -31,6 +32,8 @@ from common.hashing import sha256_of
 from stages.shared.base_model import FILES
 from tests.gcs import Cloud, running
 
+# A script's background job ignores Ctrl-C, and whatever the tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 pytest_plugins = ["tests.skips"]
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"

@@ -1,5 +1,7 @@
 """Base models of other architectures, tiny, with random weights."""
 
+import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,13 +47,19 @@ def byte_pairs(texts: list[str]) -> Tokenizer:
 
 
 def pieces(texts: list[str]) -> Tokenizer:
-    """SentencePiece's unigrams, as ALBERT, XLM-RoBERTa and DeBERTa-v3 have them."""
-    tokenizer = Tokenizer(models.Unigram())
+    """SentencePiece's unigrams, as ALBERT, XLM-RoBERTa and DeBERTa-v3 have them.
+
+    `UnigramTrainer` makes another vocabulary in each process, so frequent words are counted here.
+    """
+    counts = Counter(f"▁{word}" for text in texts for word in text.split())
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))[:500]
+    characters = sorted({character for word in counts for character in word})
+    scores = {
+        **dict.fromkeys([*SPECIAL, *characters], -20.0),
+        **{word: math.log(counts[word] / counts.total()) for word in frequent},
+    }
+    tokenizer = Tokenizer(models.Unigram([*scores.items()], unk_id=SPECIAL.index("<unk>")))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=600, special_tokens=SPECIAL, unk_token="<unk>", show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 
