@@ -52,7 +52,7 @@ test: $(READY) ## Run the tests
 
 check: $(READY) ## Before a commit: check style, types and the files of clouds, and run the quick tests
 	$(RUN) pre_commit run --all-files
-	$(RUN) pytest -m 'not slow'
+	$(RUN) pytest --numprocesses 2 --dist loadfile -m 'not slow'
 
 bench: $(READY) ## Measure preparation, training, serving and scoring beside usual ways of doing them
 	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[bench]'

@@ -39,7 +39,8 @@ ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
 ROWS = 1200
 VOCABULARY = 1500  # words
-# Files whose tests take longest, and so begin.
+# The first file begins. While it makes the trained pipeline, the other process runs what needs none;
+# then come the longest, so that the processes end together.
 LONG = ("test_readme", "test_job", "test_sweep", "test_places", "test_platforms")
 # Whatever needs one of these fixtures is slow.
 SLOW = {"source", "pipeline", "browser", "cloud", "trained_toy"}
@@ -55,7 +56,7 @@ AS_NOBODY = (
 
 @pytest.hookimpl(tryfirst=True)  # before the marks choose
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Mark what is slow, and begin with it, so that no process ends up alone with it."""
+    """Mark what is slow, and put the files in an order in which no process waits."""
     for item in items:
         if SLOW & set(item.fixturenames):
             item.add_marker("slow")
@@ -65,11 +66,13 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     elif order:
         items.sort(key=lambda item: hashlib.sha256(f"{order} {item.path}".encode()).digest())
     else:
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
         place = {name: number for number, name in enumerate(LONG)}
         items.sort(
             key=lambda item: (
+                item.path.stem != LONG[0],
+                item.path in slow,
                 place.get(item.path.stem, len(LONG)),
-                item.get_closest_marker("slow") is None,
             )
         )
 

@@ -123,6 +123,7 @@ def test_each_account_has_the_least_roles() -> None:
     assert granted.lower().count("admin") == 1  # of Cloud Run
 
 
+@pytest.mark.slow
 def test_the_real_gcloud_knows_every_command_of_the_tables(tmp_path: Path) -> None:
     if not shutil.which("gcloud"):
         pytest.skip("gcloud is not installed")

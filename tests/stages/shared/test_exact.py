@@ -50,6 +50,7 @@ def sums(*arguments: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="other kinds have sums of their own")
 def test_the_sums_are_those_of_every_other_cpu() -> None:
     assert sums("held") == KNOWN
