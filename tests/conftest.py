@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "data" / "tweets.csv"
 ROWS = 1200
 VOCABULARY = 1500  # words
-# The first file begins. While it makes the trained pipeline, the other process runs what needs none;
+# The first begins. While it makes the trained pipeline, the other process runs files without it;
 # then come the longest, so that the processes end together.
 LONG = ("test_readme", "test_job", "test_sweep", "test_places", "test_platforms")
 # Whatever needs one of these fixtures is slow.

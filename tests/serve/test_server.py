@@ -50,7 +50,6 @@ def put(model: Path, place: Path) -> None:
     shutil.copytree(model, place)
 
 
-@pytest.mark.alone
 def test_under_load_workers_die_and_models_change(
     pipeline: Project, classifier_folder: Path, eager: Path, confused: Path, tmp_path: Path
 ) -> None:
@@ -111,7 +110,6 @@ def test_under_load_workers_die_and_models_change(
         assert "Traceback" not in server.output()
 
 
-@pytest.mark.alone
 def test_an_end_answers_the_accepted_requests(pipeline: Project, tmp_path: Path) -> None:
     (files := tmp_path / "files").mkdir()
     body = {"instances": [{"text": f"fire on street {n}"} for n in range(1000)]}
