@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 repository:
 	@git rev-parse --git-dir > /dev/null || { echo 'error: DVC needs git. If it finds no repository here, make one: git init && git add --all && git commit --message start' >&2; exit 1; }
 
-repro: repository $(READY) ## Run the pipeline where something changed, and print the metrics
+repro: repository $(READY) ## Run the stages that a change affects, and print the metrics
 	$(RUN) dvc repro
 	$(RUN) dvc metrics show
 
@@ -41,20 +41,20 @@ endif
 score: $(READY) ## Classify every tweet of FROM= (a file, a folder, a bucket) into the folder or bucket TO=
 	$(RUN) score $(FROM) $(TO) $(WITH)
 
-monitor: $(READY) ## Report from LOGS=folder (FEEDBACK=, REVIEWED=) whether a deployed model still answers well
-	$(RUN) monitor $(LOGS) $(if $(FEEDBACK),--feedback $(FEEDBACK)) $(if $(REVIEWED),--reviewed $(REVIEWED)) || case $$? in 3|4) ;; *) exit 1 ;; esac # a verdict is no failure
+monitor: $(READY) ## Report how well a deployed model does, from LOGS=folder (and FEEDBACK=, REVIEWED=)
+	$(RUN) monitor $(LOGS) $(if $(FEEDBACK),--feedback $(FEEDBACK)) $(if $(REVIEWED),--reviewed $(REVIEWED)) || case $$? in 3|4) ;; *) exit 1 ;; esac # a verdict is not a failure
 
-demo: $(READY) ## An event unfolds: watch a model meet it, and adapt the model by 40 labels
+demo: $(READY) ## Simulate a new event: serve, monitor, and adapt the model with 40 labels
 	$(RUN) examples.event
 
 test: $(READY) ## Run the tests
 	$(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-check: $(READY) ## Before a commit: check style, types and the files of clouds, and run the quick tests
+check: $(READY) ## Before a commit: check style, types and configuration files, and run the quick tests
 	$(RUN) pre_commit run --all-files
 	$(RUN) pytest --numprocesses 2 --dist loadfile -m 'not slow'
 
-bench: $(READY) ## Measure preparation, training, serving and scoring beside usual ways of doing them
+bench: $(READY) ## Benchmark preparation, training, serving and scoring against common alternatives
 	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(RUN) tests.bench.prepare
 	$(RUN) tests.bench.train
@@ -64,7 +64,7 @@ bench: $(READY) ## Measure preparation, training, serving and scoring beside usu
 cloud: $(READY) ## Create the resources on Google Cloud: bucket, accounts, roles, secrets
 	$(RUN) deploy up
 
-deploy: $(READY) ## Put this commit's server in use on Cloud Run, or ON=vertex, step by step
+deploy: $(READY) ## Release this commit's server on Cloud Run, or ON=vertex, step by step
 	$(RUN) deploy release $(if $(ON),--on $(ON))
 
 clean: ## Remove the environment and caches; data and models stay

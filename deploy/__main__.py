@@ -1,7 +1,7 @@
 """Manage this project on Google Cloud.
 
 The environment variables GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_REGION name another project than
-gcloud's, and another region than us-central1. docs/cloud.md has the order of the commands.
+gcloud's, and another region than us-central1. docs/cloud.md explains the order of the commands.
 """
 
 import argparse
@@ -36,10 +36,10 @@ def parser() -> argparse.ArgumentParser:
     down.add_argument("--delete-data", action="store_true", help="remove bucket, images, keys too")
 
     commands.add_parser("images", help="build, test and push this commit's images on Cloud Build")
-    release = commands.add_parser("release", help="put this commit's server in use, step by step")
+    release = commands.add_parser("release", help="release this commit's server, step by step")
     release.add_argument("--on", choices=["cloud-run", "vertex"], default="cloud-run")
     release.add_argument(
-        "--soak", type=float, default=60, help="seconds with a tenth of Cloud Run's traffic (60)"
+        "--soak", type=float, default=60, help="seconds at a tenth of Cloud Run's traffic (60)"
     )
     commands.add_parser("back", help="give Cloud Run's traffic to the previous revision")
 
@@ -47,11 +47,11 @@ def parser() -> argparse.ArgumentParser:
         "train",
         help="train this commit on a T4, and bring dvc.lock and the figures back",
         description="Train this commit on a T4. A VM is a spot VM, which deletes itself at the end,"
-        " or after --hours. Ctrl-C ends the following, not the training: the same command follows"
-        " it again, and brings the results back.",
+        " or after --hours. Ctrl-C stops watching, not the training: repeat the command to watch"
+        " again and to download the results.",
     )
     train.add_argument("--on", choices=["vm", "vertex"], default="vm")
-    train.add_argument("--hours", type=float, default=4, help="after which it is ended (4)")
+    train.add_argument("--hours", type=float, default=4, help="limit of the training (4)")
     train.add_argument(
         "--zones", nargs="+", default=[], help="where to look for a T4, in this order"
     )

@@ -1,4 +1,4 @@
-"""Answer every tweet of a table: label and probability beside each row.
+"""Classify every tweet of a table: add label and probability to each row.
 
     python -m score tweets.parquet out/
     python -m score 'archive/*.csv.gz' gs://bucket/answers --text tweet --keep id
@@ -6,10 +6,10 @@
 
 Inputs are CSV, TSV, JSON lines or Parquet, compressed or not, by path, folder, glob, URL or pipe. A
 URL is gs://, s3://, az:// or any other that fsspec knows. OUTPUT/answers/ has the answers,
-OUTPUT/refused.jsonl the rows without one. After a kill or a stop, the same call continues.
+OUTPUT/refused.jsonl the rows without one. If stopped or killed, the same command resumes.
 
-exit status: 0 every row has an answer; 1 an error; 2 a wrong call; 3 some rows are refused; 130 or
-143 stopped by Ctrl-C or SIGTERM
+exit status: 0 every row has an answer; 1 an error; 2 invalid arguments; 3 some rows are refused;
+130 or 143 stopped by Ctrl-C or SIGTERM
 """
 
 import argparse
@@ -42,11 +42,17 @@ def arguments() -> argparse.ArgumentParser:
         "--keep", nargs="*", metavar="COLUMN", help="columns to keep (default: all)"
     )
     parser.add_argument("--format", choices=("parquet", "csv", "jsonl"), default="parquet")
-    parser.add_argument("--files", default="*", help="which files of a folder (default: all)")
+    parser.add_argument(
+        "--files", default="*", help="pattern of the files in a folder (default: all)"
+    )
     parser.add_argument("--encoding", help="of text files (default: detected)")
     parser.add_argument("--separator", help="of text files (default: detected)")
-    parser.add_argument("--quotes", choices=("double", "backslash", "none"), help="likewise")
-    parser.add_argument("--engine", choices=[*ENGINES], help="default: the faster one here")
+    parser.add_argument(
+        "--quotes",
+        choices=("double", "backslash", "none"),
+        help="quoting of text files (default: detected)",
+    )
+    parser.add_argument("--engine", choices=[*ENGINES], help="default: the faster one on this CPU")
     parser.add_argument("--threads", type=int, default=0, help="default: one per core; one on Beam")
     beam = (
         "an Apache Beam runner, such as DirectRunner or DataflowRunner, and its options; comes last"
