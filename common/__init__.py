@@ -1,1 +1,1 @@
-"""What every package uses and no result depends on."""
+"""Helpers for all packages; no result of the pipeline depends on them."""

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Writes files and folders atomically: complete, or not at all."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path` that takes its place once the block has succeeded."""
+    """Yield an empty folder beside `path` that replaces `path` if the block succeeds."""
     draft = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -22,7 +22,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path`; the file there takes its place once the block has succeeded."""
+    """Yield a path beside `path`; its file replaces `path` if the block succeeds."""
     draft = path.with_name(f".{path.name}.tmp")
     try:
         yield draft

@@ -1,4 +1,4 @@
-"""Errors a person can act on."""
+"""Errors that the user can correct, and how a command prints them."""
 
 import sys
 import traceback
@@ -23,11 +23,11 @@ class InputError(Exception):
 
 
 class NoTableError(InputError):
-    """A file as a whole is not the table that is looked for."""
+    """A whole file is not a table of tweets."""
 
 
 def run(command: Callable[[], None]) -> None:
-    """Call a command; end the process with a line where its input or its repository is wrong."""
+    """Call a command; if its input or the repository is wrong, exit with a one-line error."""
     try:
         command()
     except (InputError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Documents from templates: pages of HTML that need nothing else, and Markdown."""
+"""Renders Jinja templates to HTML pages and Markdown."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import jinja2
 
 
 def render(template: Path, **values: object) -> str:
-    """Fill a template in; a name in it that has no value is an error."""
+    """Return the rendered template; raise an error if it uses an undefined name."""
     environment = jinja2.Environment(
         autoescape=".html" in template.suffixes,  # noqa: S701 - Markdown is not escaped
         loader=jinja2.FileSystemLoader(template.parent),

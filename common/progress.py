@@ -1,4 +1,4 @@
-"""Progress bars that read well in a log file too."""
+"""Progress bars that are also readable in a log file."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ LOG_INTERVAL = 10.0  # seconds between two lines in a log
 
 
 class Progress(tqdm):
-    """A tqdm bar on a terminal; a line now and then where the output is no terminal."""
+    """A tqdm bar on a terminal; elsewhere a line every LOG_INTERVAL seconds."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - tqdm's
         kwargs.setdefault("disable", os.environ.get("RANK", "0") != "0")  # of a group, the first
@@ -20,7 +20,7 @@ class Progress(tqdm):
 
     @staticmethod
     def status_printer(file: TextIO) -> Callable[[str], None]:
-        """Return what prints the state of the bar to `file`."""
+        """Return a function that prints the state of the bar to `file`."""
         if file.isatty():
             return tqdm.status_printer(file)  # type: ignore[no-any-return] # has no types
         return lambda state: print(state.strip(), file=file, flush=True) if state.strip() else None

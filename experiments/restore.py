@@ -2,9 +2,9 @@
 
     python -m experiments.restore
 
-Use it after an experiment that was stopped or killed, in a merge of two branches that both trained
-(params.yaml is then left to you), and when an output or a file of DVC's cache is damaged. Other
-files, such as changed code, stay as they are.
+Use it after an experiment was stopped or killed, to merge two branches that both trained (it then
+leaves params.yaml to you), or if an output or a file of DVC's cache is damaged. It does not touch
+other files, such as changed code.
 """
 
 import hashlib

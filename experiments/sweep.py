@@ -2,10 +2,10 @@
 
     python -m experiments.sweep --trials 20 'train.lr=tag(log,interval(2e-5,3e-4))'
 
-The space is in Hydra's words, as in `dvc exp run --queue -S`, which runs every combination of a
-few values, and interval() besides. Optuna chooses each trial by the results so far (TPE, Bergstra
-et al. 2011). The loss on the validation split decides, because a test split that chooses params can
-no longer judge them. A sweep that was stopped continues when it is called again.
+The search space is in Hydra's syntax, as in `dvc exp run --queue -S` (a grid search), and may also
+have interval(). Optuna chooses each trial by the results so far (TPE, Bergstra et al. 2011). It
+minimises the loss on the validation split, because a test split that selects params can no longer
+judge them. To resume a stopped sweep, repeat the command.
 """
 
 import itertools
@@ -153,9 +153,9 @@ def main() -> None:
     """Read the command line, sweep, and print the best trial."""
     parser = command_line("sweep", __doc__)
     parser.add_argument("space", nargs="+", metavar="KEY=VALUES")
-    parser.add_argument("--name", default="sweep", help="of the experiments: NAME-1, NAME-2, …")
-    parser.add_argument("--trials", type=int, default=20, help="how many in all")
-    parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
+    parser.add_argument("--name", default="sweep", help="experiments are called NAME-1, NAME-2, …")
+    parser.add_argument("--trials", type=int, default=20, help="number of trials in all")
+    parser.add_argument("--jobs", type=int, default=1, help="number of trials at a time")
     chosen = parser.parse_args()
     if chosen.jobs < 1 or chosen.trials < 1:
         parser.error("--jobs and --trials begin at 1")

@@ -1,8 +1,8 @@
-"""Make all outputs of dvc.lock again from nothing, and compare them.
+"""Reproduce all outputs of dvc.lock from scratch, and compare them.
 
     python -m experiments.verify
 
-Clones the last commit to a temporary folder, runs every stage there, whatever DVC's cache holds,
+Clones the last commit to a temporary folder, runs every stage there, regardless of DVC's cache,
 and names each output whose bytes differ from dvc.lock.
 """
 
