@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import subprocess
-from dataclasses import dataclass
 from typing import Any
 
 from common.errors import InputError
@@ -20,36 +19,22 @@ NAMING = (
     "dvc remote modify --local storage verify true",
 )
 # gcloud's messages where a resource, or the API that manages it, does not exist.
-MISSING = re.compile(
-    r"NOT_FOUND|not found|Cannot find|SERVICE_DISABLED|has not been used in project"
-)
+MISSING = "NOT_FOUND|not found|Cannot find|no objects|SERVICE_DISABLED|has not been used in project"
 
 
 class GcloudError(InputError):
     """gcloud failed; the message is gcloud's own."""
 
 
-@dataclass(frozen=True)
 class GoogleProject:
     """A project of Google Cloud, its region, and the names of its resources."""
 
-    id: str
-    region: str = REGION
-
-    @property
-    def bucket(self) -> str:
-        """Return the name of the bucket of data, models and runs."""
-        return f"{self.id}-{NAME}"
-
-    @property
-    def images(self) -> str:
-        """Return the address of the repository of container images."""
-        return f"{self.region}-docker.pkg.dev/{self.id}/{NAME}"
-
-    @property
-    def flags(self) -> tuple[str, str]:
-        """Return gcloud's flags for a resource of this region and project."""
-        return f"--region={self.region}", f"--project={self.id}"
+    def __init__(self, name: str, region: str = REGION) -> None:
+        """Name the resources: `flags` are gcloud's for a resource of this region and project."""
+        self.id, self.region = name, region
+        self.bucket = f"{name}-{NAME}"  # of data, models and runs
+        self.images = f"{region}-docker.pkg.dev/{name}/{NAME}"  # the repository of images
+        self.flags = (f"--region={region}", f"--project={name}")
 
     def account(self, role: str) -> str:
         """Return the name of the service account that trains, builds, serves or deploys."""
@@ -60,10 +45,7 @@ def current_project() -> GoogleProject:
     """Return the project of the environment or of gcloud's configuration; it must be set."""
     project = os.environ.get("GOOGLE_CLOUD_PROJECT") or gcloud("config", "get", "project").strip()
     if not project:
-        raise InputError(
-            "no Google Cloud project is set: export GOOGLE_CLOUD_PROJECT=ID, "
-            "or gcloud config set project ID"
-        )
+        raise InputError("no Google Cloud project is set: gcloud config set project ID")
     return GoogleProject(project, os.environ.get("GOOGLE_CLOUD_REGION") or REGION)
 
 
@@ -72,21 +54,15 @@ def gcloud(*arguments: str, stdin: str | None = None, attached: bool = False) ->
 
     A secret goes to `stdin`, because every user can see the arguments of a process.
     """
-    try:
-        process = subprocess.run(  # noqa: S603 - no shell
-            ["gcloud", *arguments, "--quiet"],  # noqa: S607 - wherever it is installed
-            input=stdin,
-            capture_output=not attached,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise GcloudError(
-            "gcloud is not installed: see https://cloud.google.com/sdk/docs/install"
-        ) from None
+    process = subprocess.run(  # noqa: S603 - no shell
+        ["gcloud", *arguments, "--quiet"],  # noqa: S607 - wherever it is installed
+        input=stdin,
+        capture_output=not attached,
+        text=True,
+        check=False,
+    )
     if process.returncode:
-        reason = (process.stderr or f"status {process.returncode}").strip()
-        raise GcloudError(f"{command_line(arguments)}\n{reason}")
+        raise GcloudError(f"{command_line(arguments)}\n{process.stderr or ''}".strip())
     return process.stdout or ""
 
 
@@ -95,7 +71,7 @@ def gcloud_json(*arguments: str) -> Any:  # noqa: ANN401 - whatever JSON can hol
     try:
         return json.loads(gcloud(*arguments, "--format=json") or "null")
     except GcloudError as error:
-        if MISSING.search(str(error)):
+        if re.search(MISSING, str(error)):
             return None
         raise
 

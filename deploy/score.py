@@ -19,11 +19,6 @@ from deploy.release.images import built, commit
 
 UV = "tool run --python 3.11 --constraints score/constraints.txt --with-editable .[beam] python"
 PYTHON = [sys.executable, "-m", "uv", *UV.split()]
-# Engines answer a little differently on each kind of CPU: all workers of a run have the same.
-MACHINE = "n2-standard-4"
-CPU = "Intel Ice Lake"
-ENGINE = "openvino"  # the faster one there
-WORKERS = 10
 
 
 def job(project: GoogleProject, image: str, target: str, workers: int) -> list[str]:
@@ -39,8 +34,9 @@ def job(project: GoogleProject, image: str, target: str, workers: int) -> list[s
         f"--service_account_email={project.account('score')}",
         f"--sdk_container_image={image}",
         "--sdk_location=container",
-        f"--machine_type={MACHINE}",
-        f"--min_cpu_platform={CPU}",
+        # Engines answer a little differently on each kind of CPU: all workers have the same.
+        "--machine_type=n2-standard-4",
+        "--min_cpu_platform=Intel Ice Lake",
         "--number_of_worker_harness_threads=1",
         f"--max_num_workers={workers}",
         f"--labels=app={NAME}",
@@ -53,20 +49,18 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("source", help="a gs:// file, folder or glob")
     parser.add_argument("target", help="a gs:// prefix")
-    parser.add_argument("--workers", type=int, default=WORKERS, help=f"at most ({WORKERS})")
+    parser.add_argument("--workers", type=int, default=10, help="at most (10)")
     parser.add_argument("--dry-run", action="store_true", help="print the command, start nothing")
     options, others = parser.parse_known_args()
     project = current_project()
-    image = f"{project.images}/score:COMMIT"
-    if not options.dry_run:
-        image = built(project, "score", commit())
-    inputs = [options.source, options.target, *others, f"--engine={ENGINE}"]
-    runner = job(project, image, options.target, options.workers)
-    command = [*PYTHON, "-m", "score", *inputs, "--runner", *runner]
+    image = "IMAGE" if options.dry_run else built(project, "score", commit())
+    command = [*PYTHON, "-m", "score", options.source, options.target, *others]
+    command += ["--engine=openvino", "--runner"]  # the faster engine there
+    command += job(project, image, options.target, options.workers)
     if options.dry_run:
         print(shlex.join(command))
-        return
-    sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - no shell
+    else:
+        sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603 - no shell
 
 
 if __name__ == "__main__":

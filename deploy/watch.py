@@ -7,7 +7,6 @@ bucket that the variable BUCKET names, and the report goes to reports/DAY/TIME/ 
 status is the monitor's, but 0 for `look`, which is no failure.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from google.cloud import storage
 
-from common.errors import InputError, run
+from common.errors import run
 from deploy.google import NAMING
 from monitor.__main__ import parse, write_report
 from monitor.labels import UnusedLabelsError
@@ -31,36 +30,29 @@ def options(bucket: storage.Bucket, today: datetime) -> list[str]:
     """Return the monitor's options: the log, its days, and the samples that people labelled."""
     since, until = (f"{today - timedelta(days=days):%Y-%m-%d}" for days in (DAYS, 1))
     log = [f"gs://{bucket.name}/{LOG}", f"--since={since}", f"--until={until}"]
-    samples = [blob.name for blob in bucket.list_blobs(prefix="reviewed/")]
-    samples = [f"gs://{bucket.name}/{name}" for name in samples if name.endswith(".csv")]
+    names = [f"gs://{bucket.name}/{blob.name}" for blob in bucket.list_blobs(prefix="reviewed/")]
+    samples = [name for name in names if name.endswith(".csv")]
     return [*log, "--reviewed", *samples] if samples else log
-
-
-def write_without_old_samples(chosen: argparse.Namespace) -> int:
-    """Write the report and return its status; a sample of earlier days is said and left out."""
-    while True:
-        try:
-            return write_report(chosen)
-        except UnusedLabelsError as error:
-            print(f"left out: {error}")
-            chosen.reviewed = [file for file in chosen.reviewed if file != error.file]
 
 
 def main() -> None:
     """Make the report."""
-    if not (name := os.environ.get("BUCKET")):
-        raise InputError("no bucket is set: export BUCKET=NAME")
+    bucket, now = storage.Client().bucket(os.environ["BUCKET"]), datetime.now(UTC)
     for command in (*NAMING, "dvc pull models/classifier"):
-        if status := subprocess.run(command.format(bucket=name).split(), check=False).returncode:  # noqa: S603 - no shell
-            sys.exit(status)
-    bucket, now = storage.Client().bucket(name), datetime.now(UTC)
+        subprocess.run(command.format(bucket=bucket.name).split(), check=True)  # noqa: S603 - no shell
     with tempfile.TemporaryDirectory() as folder:
-        arguments = [*options(bucket, now), *sys.argv[1:], f"--output={folder}"]
-        status = write_without_old_samples(parse(arguments))
+        chosen = parse([*options(bucket, now), *sys.argv[1:], f"--output={folder}"])
+        status = None
+        while status is None:
+            try:
+                status = write_report(chosen)
+            except UnusedLabelsError as error:  # a sample of earlier days
+                print(f"left out: {error}")
+                chosen.reviewed.remove(error.file)
         for path in sorted(Path(folder).iterdir()):
             blob = bucket.blob(f"reports/{now:%Y-%m-%d/%H%M%S}/{path.name}")
             blob.upload_from_filename(path)
-            print(f"gs://{name}/{blob.name}")
+            print(f"gs://{bucket.name}/{blob.name}")
     sys.exit(0 if status == STATUS["look"] else status)
 
 

@@ -76,7 +76,7 @@ def fetch(version: str, folder: Path) -> None:
             messages = re.findall(r"^ERROR: (.*)", process.stderr, re.M)
             reason = messages[0] if messages else " ".join(process.stderr.split())
             raise InputError(
-                f"{version} cannot be fetched: {reason}. `python -m deploy.check.doctor` examines "
+                f"{version} cannot be fetched: {reason}. `python -m deploy.doctor` examines "
                 "the remote"
             )
         try:

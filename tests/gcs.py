@@ -4,7 +4,6 @@ import json
 import re
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,14 +52,13 @@ class Memory(Storage):  # type: ignore[misc] # the emulator ships no types
 
 @dataclass
 class Cloud:
-    """What the emulator holds, was asked, and shall answer."""
+    """The emulator's objects, the requests to it, and its answers."""
 
     url: str = ""
     held: Memory = field(default_factory=Memory)
     requests: list[str] = field(default_factory=list)
     # What to answer instead of the emulator, by method and a part of the path.
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
-    clock_ahead: float = 0
     ill: int = 0  # how many uploads fail before the next succeeds
 
     def refuse(self, method: str, path: str, status: int, message: str) -> None:
@@ -101,10 +99,6 @@ class Handler(server.RequestHandler):  # type: ignore[misc]
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        now = (timestamp or time.time()) + self.cloud.clock_ahead
-        return str(super().date_time_string(now))
 
 
 class Listener(HTTPServer):

@@ -1,4 +1,4 @@
-"""The project works wherever it is put, and else says what to do."""
+"""The project works in any folder and for any user, or its error names the remedy."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def project(pipeline: Project, tmp_path: Path) -> Project:
     return copied(pipeline, tmp_path / "project")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # the tests leave it as it was
 def theirs(pipeline: Project) -> Iterator[Project]:
     """A project that belongs to a user whom nobody knows; pytest's folders are closed to others."""
     with tempfile.TemporaryDirectory() as name:
@@ -50,27 +50,20 @@ def bare(project: Project, **variables: str) -> tuple[str, ...]:
     return (*AS_NOBODY, "env", "-i", *(f"{key}={value}" for key, value in needed.items()))
 
 
-def stranger(project: Project) -> tuple[str, ...]:
-    """Start a command with a home where git is not set up."""
-    home = project.folder.with_name("home")
-    home.mkdir()
-    return ("env", f"HOME={home}", "GIT_CONFIG_NOSYSTEM=1")
-
-
 def refusal(project: Project, *command: str) -> str:
-    """Return what a command that must fail says; no traceback is among it."""
-    done = project.run(*command, check=False)
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    return done.stderr
+    """Return the error message of a command that must fail, without a traceback."""
+    process = project.run(*command, check=False)
+    assert process.returncode != 0
+    assert "Traceback" not in process.stderr
+    return process.stderr
 
 
 def test_a_folder_of_any_name(pipeline: Project, tmp_path: Path) -> None:
     project = copied(pipeline, tmp_path / "my [tweets] é")
     lend_environment(project.folder)
-    said = project.run(*MAKE, "repro").stdout
-    assert "up to date" in said
-    assert "models/metrics.json" in said
+    output = project.run(*MAKE, "repro").stdout
+    assert "up to date" in output
+    assert "models/metrics.json" in output
     project.run("python", "-m", "stages", "prepare")
     assert "up to date" in project.run("dvc", "status").stdout
     project.run("python", "-m", "deploy.release.check_model")
@@ -83,8 +76,8 @@ def test_make_names_its_commands_by_their_path() -> None:
     command = ("make", "--always-make", "--dry-run", "PYTHON=python3", *tasks)
     outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # where `make test` runs this
     above = {key: value for key, value in os.environ.items() if key not in outer}
-    done = subprocess.run(command, cwd=ROOT, env=above, capture_output=True, text=True, check=True)
-    lines = done.stdout.replace("\\\n", " ").splitlines()
+    make = subprocess.run(command, cwd=ROOT, env=above, capture_output=True, text=True, check=True)
+    lines = make.stdout.replace("\\\n", " ").splitlines()
     lines = [line for line in lines if not re.match(r"make(\[\d+\])?: ", line)]  # its own words
     named = [re.sub(r"^(\w+=\S+ )*", "", line).split()[0] for line in lines]
     assert set(named) == {
@@ -95,18 +88,18 @@ def test_make_names_its_commands_by_their_path() -> None:
     assert not [line for line in lines if re.search(installed, line)]
 
 
-def test_without_git_nothing_is_installed_and_the_way_out_works(
+def test_without_git_nothing_is_installed_and_the_advice_works(
     pipeline: Project, tmp_path: Path
 ) -> None:
     project = copied(pipeline, tmp_path / "project")
     shutil.rmtree(project.folder / ".git")
-    said = refusal(project, *MAKE, "repro")
+    error = refusal(project, *MAKE, "repro")
     assert not (project.folder / ".venv").exists()
-    way_out = re.search(r"error: DVC needs git.*: (git init .*)", said)
-    assert way_out, said
-    name = ("GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@b.example")
-    committer = ("GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@b.example")
-    project.run("env", *name, *committer, "bash", "-euc", way_out[1])
+    advice = re.search(r"error: DVC needs git.*: (git init .*)", error)
+    assert advice, error
+    roles, values = ("AUTHOR", "COMMITTER"), (("NAME", "A"), ("EMAIL", "a@b.example"))
+    names = [f"GIT_{role}_{key}={value}" for role in roles for key, value in values]
+    project.run("env", *names, "bash", "-euc", advice[1])
     lend_environment(project.folder)
     assert "up to date" in project.run(*MAKE, "repro").stdout
 
@@ -117,12 +110,9 @@ def test_a_folder_of_another_repository(pipeline: Project, tmp_path: Path) -> No
     shutil.rmtree(project.folder / ".git")
     (top / "other.txt").write_text("other")
     outer = Project(top, project.site_cache)
-    for command in (
-        "git init --quiet --initial-branch=main",
-        "git config user.name Tester",
-        "git config user.email tester@example.com",
-    ):
-        outer.run(*command.split())
+    outer.run("git", "init", "--quiet", "--initial-branch=main")
+    outer.run("git", "config", "user.name", "Tester")
+    outer.run("git", "config", "user.email", "tester@example.com")
     commit(outer)
     (top / "other.txt").write_text("others' changes are no matter of this project")
     assert "up to date" in project.run("dvc", "status").stdout
@@ -158,12 +148,11 @@ def test_a_shallow_clone_says_what_it_lacks(project: Project, tmp_path: Path) ->
     url = f"file://{project.folder}"
     project.run("git", "clone", "--quiet", "--depth=1", url, str(clone.folder))
     base = ("python", "-m", "experiments.report", "origin/other")
-    lack = r"this clone is shallow; fetch the rest: (git .*)\n$"
-    assert re.search(lack, refusal(clone, *base))
-    way_out = re.search(lack, refusal(clone, "python", "-m", "experiments.promote"))
-    assert way_out
-    assert clone.run("git", "tag").stdout == ""
-    clone.run("bash", "-euc", way_out[1])
+    message = r"this clone is shallow; fetch the rest: (git .*)\n$"
+    assert re.search(message, refusal(clone, *base))
+    advice = re.search(message, refusal(clone, "python", "-m", "experiments.promote"))
+    assert advice
+    clone.run("bash", "-euc", advice[1])
     clone.run("git", "show", "origin/other:params.yaml")
     assert clone.run("git", "tag").stdout == "classifier@v0.0.1\n"
     assert clone.run("git", "rev-parse", "--is-shallow-repository").stdout == "false\n"
@@ -172,9 +161,8 @@ def test_a_shallow_clone_says_what_it_lacks(project: Project, tmp_path: Path) ->
 @AS_ROOT
 def test_a_user_with_no_name_and_no_home(theirs: Project) -> None:
     through_env = "RUN=env .venv/bin/python -m"  # make itself would not see a Python in a home
-    said = theirs.run(*bare(theirs), *MAKE, through_env, "repro").stdout
-    assert "up to date" in said
-    assert "models/metrics.json" in said
+    output = theirs.run(*bare(theirs), *MAKE, through_env, "repro").stdout
+    assert "up to date" in output
     image = dict(re.findall(r"(HOME|LOGNAME)=(\S+)", (ROOT / "Dockerfile.train").read_text()))
     assert "up to date" in theirs.run(*bare(theirs, **image), "dvc", "status").stdout
 
@@ -184,13 +172,14 @@ def test_a_home_that_cannot_be_written(theirs: Project) -> None:
     (home := theirs.folder.with_name("home")).mkdir(mode=0o555)
     inside = bare(theirs, HOME=str(home), LOGNAME="somebody")
     assert "Permission denied" in refusal(theirs, *inside, "touch", str(home / "file"))
-    done = theirs.run(*inside, "dvc", "repro", "--force", "--single-item", "evaluate")
-    assert "denied" not in done.stderr
+    repeated = theirs.run(*inside, "dvc", "repro", "--force", "--single-item", "evaluate")
+    assert "denied" not in repeated.stderr
 
 
 @AS_ROOT
 def test_a_repository_of_somebody_else(theirs: Project) -> None:
-    start = stranger(theirs)
+    (home := theirs.folder.with_name("stranger")).mkdir()
+    start = ("env", f"HOME={home}", "GIT_CONFIG_NOSYSTEM=1")
     advice = f"git config --global --add safe.directory {theirs.folder}"
     for command in (
         (*MAKE, "repro"),
@@ -200,17 +189,6 @@ def test_a_repository_of_somebody_else(theirs: Project) -> None:
         assert advice in refusal(theirs, *start, *command), command
     theirs.run(*start, *advice.split())
     assert "none yet" in refusal(theirs, *start, "python", "-m", "experiments.fetch", "prod")
-
-
-def test_git_without_a_name(project: Project) -> None:
-    start = stranger(project)
-    project.run("git", "config", "--remove-section", "user")
-    promote = (*start, "python", "-m", "experiments.promote")
-    said = refusal(project, *promote)
-    assert said.endswith("git config user.name NAME && git config user.email ADDRESS\n")
-    project.run("git", "config", "user.name", "NAME")
-    project.run("git", "config", "user.email", "ADDRESS")
-    assert "v0.0.1 has prod now" in project.run(*promote).stdout
 
 
 def test_temporary_files_far_down(pipeline: Project, tmp_path: Path) -> None:

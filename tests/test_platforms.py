@@ -1,4 +1,4 @@
-"""Nothing that only Linux or x86-64 has is needed."""
+"""The project needs nothing that only Linux or x86-64 has."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from serve import __main__ as serve_main
 from tests.conftest import Project
 from tests.serve.running import serving
 
-# Python reads this as it starts; then what only Linux has is not there.
+# Python reads this as it starts; then the files and functions of Linux do not exist.
 MAC = """\
 import builtins, io, os, platform
 

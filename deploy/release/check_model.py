@@ -1,4 +1,6 @@
-"""Checks that models/classifier is the complete model of dvc.lock, and prints its version.
+"""Check that models/classifier is the complete model of dvc.lock, and print its version.
+
+    python -m deploy.release.check_model [VERSION]
 
 The build of the server's image runs it, without DVC and without a parser for YAML.
 """
@@ -9,39 +11,26 @@ import re
 import sys
 from pathlib import Path
 
-from locked.manifest import MANIFEST, LockedModelError, verify
+from locked.manifest import LockedModelError, verify
 
 MODEL = Path("models/classifier")
 LOCK = Path("dvc.lock")
 
 
-def dvc_hash(folder: Path) -> str:
-    """Return the hash by which DVC identifies a folder."""
+def version() -> str:
+    """Return the version of the model in the current folder, which must be that of dvc.lock."""
+    manifest = verify(MODEL)
     files = [
-        {"md5": _md5(path.read_bytes()), "relpath": path.name} for path in sorted(folder.iterdir())
+        {"md5": _md5(path.read_bytes()), "relpath": path.name} for path in sorted(MODEL.iterdir())
     ]
-    return _md5(json.dumps(files).encode()) + ".dir"
+    md5 = _md5(json.dumps(files).encode()) + ".dir"  # as DVC identifies a folder
+    if set(re.findall(rf"- path: {MODEL}\n +hash: md5\n +md5: (\S+)", LOCK.read_text())) != {md5}:
+        raise LockedModelError(f"{MODEL} is not that of {LOCK}: run `dvc repro`")
+    return manifest.version
 
 
 def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def version() -> str:
-    """Return the version of the model in the current folder, which must be that of dvc.lock."""
-    manifest = verify(MODEL)
-    if strangers := {path.name for path in MODEL.iterdir()} - {MANIFEST, *manifest.files}:
-        raise LockedModelError(
-            f"{MODEL}: not in {MANIFEST}, but would be in the image: {', '.join(sorted(strangers))}"
-        )
-    locked = set(re.findall(rf"- path: {MODEL}\n +hash: md5\n +md5: (\S+)", LOCK.read_text()))
-    # The manifest has the other files' hashes; so if the folder differs, the manifest does.
-    if locked != {md5 := dvc_hash(MODEL)}:
-        raise LockedModelError(
-            f"{MODEL / MANIFEST} is not that of {LOCK}: the folder's hash is {md5}, {LOCK} has "
-            f"{' and '.join(sorted(locked)) or 'none'}; run `dvc repro`"
-        )
-    return manifest.version
 
 
 def main() -> None:

@@ -1,13 +1,16 @@
-"""The resources that this project needs on Google Cloud, read from resources.yaml and roles.yaml.
+"""Creates, lists and removes the resources on Google Cloud of resources.yaml and roles.yaml.
 
 The tables hold gcloud's commands, not Terraform: there is no state to keep and lock, a person can
 read and type each command, and `up` compares with what Google has each time.
 """
 
+import re
+import secrets
 import shlex
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -15,80 +18,46 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from common.errors import InputError
-from deploy.google import NAME, GoogleProject
+from common.git import git
+from deploy.google import GcloudError, GoogleProject, command_line, gcloud, gcloud_json
 
 Command = tuple[str, ...]  # gcloud's arguments
-Patterns = dict[str, str]  # by field
+Json = Any  # whatever JSON can hold
 
 FOLDER = Path(__file__).parent
 ALERTS = FOLDER.with_name("alerts")
 GIVEN_NAME = "GIVEN_NAME"  # in a command, stands for the name that Google gave the resource
-
-
-def read_yaml(path: Path) -> Any:  # noqa: ANN401 - whatever the file has
-    """Return a YAML file's content; resources are read in threads, which cannot share a parser."""
-    return YAML(typ="safe", pure=True).load(path)
+# gcloud's messages while Google does not yet know a new account, API or metric everywhere.
+TOO_EARLY = "(does|may) not exist|has not been used in project|Cannot find metric"
+PAUSES = (*[5] * 11, 0)  # seconds after an attempt; the last one has none
 
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource, and the commands that describe, create and remove it."""
+    """A resource, and the commands that describe, create, update and remove it."""
 
     title: str
     describe: Command
-    create: Command
-    match_fields: Patterns = field(default_factory=dict)
-    deleted_fields: Patterns = field(default_factory=dict)
+    create: Command = ()
+    match: Json = field(default_factory=dict)
     remove: Command = ()
     update: Command = ()
-    file: str = ""
-    file_field: str = ""
     data: bool = False
     new_key: bool = False
 
-    def match(self, reply: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-        """Return the item of a reply to `describe` that is this resource, or None."""
-        items = reply if isinstance(reply, list) else [reply]
-        return next((item for item in items if item and self._fits(item)), None)
-
-    def _fits(self, item: dict[str, Any]) -> bool:
-        def agree(patterns: Patterns) -> Iterator[bool]:
-            return (fnmatchcase(str(item.get(key)), value) for key, value in patterns.items())
-
-        if self.file:
-            part = item.get(self.file_field) if self.file_field else item
-            if not includes(part, read_yaml(Path(self.file))):
-                return False
-        return all(agree(self.match_fields)) and not any(agree(self.deleted_fields))
+    def find(self, reply: Json) -> Json:
+        """Return the part of a reply to `describe` that is this resource, or None."""
+        items = reply if isinstance(reply, list) and isinstance(self.match, dict) else [reply]
+        return next((item for item in items if item and includes(item, self.match)), None)
 
 
-def includes(actual: Any, wanted: Any) -> bool:  # noqa: ANN401 - whatever JSON can hold
-    """Say whether nested values are as wanted; Google may have added fields of its own."""
-    if isinstance(wanted, dict) and isinstance(actual, dict):
-        return all(includes(actual.get(key), value) for key, value in wanted.items())
-    if isinstance(wanted, list) and isinstance(actual, list):
-        return len(actual) == len(wanted) and all(map(includes, actual, wanted))
-    return bool(actual == wanted)
-
-
-@dataclass(frozen=True)
-class Grant(Resource):
-    """A role that a member has on a resource; `match_fields` names both."""
-
-    def _fits(self, item: dict[str, Any]) -> bool:
-        role, member = self.match_fields["role"], self.match_fields["member"]
-        bindings = item.get("bindings", [])
-        return any(each["role"] == role and member in each["members"] for each in bindings)
-
-
-@dataclass(frozen=True)
-class Apis(Resource):
-    """Google's APIs, which exist if all of them are enabled."""
-
-    def match(self, reply: Any) -> Any:  # noqa: ANN401 - as above
-        """Return the enabled APIs, or None if one is missing."""
-        enabled = {each["config"]["name"] for each in reply or []}
-        return enabled if enabled >= self.match_fields.keys() else None
+def includes(actual: Json, expected: Json) -> bool:
+    """Say whether nested values include the expected ones; Google may have added others."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        return all(includes(actual.get(key), value) for key, value in expected.items())
+    if isinstance(expected, list) and isinstance(actual, list):
+        return all(any(includes(item, value) for item in actual) for value in expected)
+    return bool(actual == expected)
 
 
 def read_resources(project: GoogleProject, github: str, number: str) -> list[Resource]:
@@ -96,108 +65,142 @@ def read_resources(project: GoogleProject, github: str, number: str) -> list[Res
 
     `github` is owner/name of the repository whose workflows deploy, or ""; `number` the project's.
     """
-    table, roles = read_yaml(FOLDER / "resources.yaml"), read_yaml(FOLDER / "roles.yaml")
-    words = {"project": project.id, "region": project.region, "bucket": project.bucket}
-    words |= {"images": project.images, "github": github, "number": number}
-    words |= {word: Template(text).substitute(words) for word, text in table["words"].items()}
+    table, roles = _read(FOLDER / "resources.yaml"), _read(FOLDER / "roles.yaml")
+    words = vars(project) | {"project": project.id, "github": github, "number": number}
+    words |= _fill(table["words"], words)
     apis = [f"{api}.googleapis.com" for api in table["apis"]]
-    resources: list[Resource] = [
-        Apis(
-            f"APIs: {', '.join(table['apis'])}",
-            _command("services list --enabled", words),
-            _command(f"services enable {' '.join(apis)}", words),
-            dict.fromkeys(apis, "enabled"),
-        )
-    ]
-    for account, row in roles["accounts"].items():
-        own = {"account": account, "email": project.account(account), "purpose": row["purpose"]}
-        resources.append(_resource(table["account"], words | own))
+    row = {
+        "title": "Google's APIs",
+        "describe": "services list --enabled",
+        "create": shlex.join(["services", "enable", *apis]),
+        "match": [{"config": {"name": api}} for api in apis],
+    }
+    resources = [_resource(row, words)]
+    for account, own in roles["accounts"].items():
+        own_words = {"email": project.account(account), "purpose": own["purpose"]}
+        resources.append(_resource(table["account"], words | {"account": account} | own_words))
     rows = table["resources"] + (table["github"] if github else [])
-    resources += [_resource(row, words) for row in rows]
-    resources += _grants(roles, project, words)
+    resources += [_resource(row, words) for row in (*rows, *_grants(roles, project, github))]
     for path in sorted(ALERTS.glob("*.yaml")):
-        own = {"file": path.name, "title": read_yaml(path)["displayName"]}
-        resources.append(_resource(table["alert"], words | own))
+        own_words = {"file": path.name, "title": _read(path)["displayName"]}
+        resources.append(_resource(table["alert"], words | own_words))
     return resources
 
 
-def _command(text: str, words: dict[str, str]) -> Command:
-    """Return a command's arguments, with the words filled in."""
-    arguments = [Template(word).substitute(words) for word in shlex.split(text)]
-    return *arguments, f"--project={words['project']}"
+def next_steps(project: GoogleProject, github: str, number: str) -> str:
+    """Return what to do once all resources exist."""
+    steps: dict[str, str] = _read(FOLDER / "resources.yaml")["next"]
+    text = steps["always"] + (steps["github"] if github else "")
+    return Template(text).substitute(vars(project), project=project.id, number=number)
 
 
-def _resource(row: dict[str, Any], words: dict[str, str]) -> Resource:
-    """Return the resource of a row of resources.yaml; a wrong field or $word is an error."""
-    fields: dict[str, Any] = dict(row)
-    try:
-        fields["title"] = Template(row["title"]).substitute(words)
-        for key in {"describe", "create", "remove", "update"} & row.keys():
-            fields[key] = _command(row[key], words)
-        for key in {"match_fields", "deleted_fields"} & row.keys():
-            patterns = row[key].items()
-            fields[key] = {name: Template(str(value)).substitute(words) for name, value in patterns}
-        return Resource(**fields)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"resources.yaml: {row.get('title')}: {error}") from error
+def _read(path: Path) -> Json:
+    return YAML(typ="safe").load(path)
 
 
-def _grants(
-    roles: dict[str, Any], project: GoogleProject, words: dict[str, str]
-) -> Iterator[Resource]:
-    """Yield the roles of roles.yaml."""
-    accounts = roles["accounts"]
-    members = {f"serviceAccount:{project.account(name)}": row for name, row in accounts.items()}
-    members |= roles["others"] | (roles["github"] if words["github"] else {})
+def _fill(value: Json, words: dict[str, str]) -> Json:
+    """Fill in the words after a dollar sign in nested values."""
+    if isinstance(value, dict):
+        return {key: _fill(item, words) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_fill(item, words) for item in value)
+    return Template(value).substitute(words) if isinstance(value, str) else value
+
+
+def _resource(row: dict[str, Json], words: dict[str, str]) -> Resource:
+    """Return the resource of a row of resources.yaml."""
+    fields = dict(row)
+    for key in {"describe", "create", "remove", "update"} & row.keys():
+        fields[key] = (*shlex.split(row[key]), "--project=$project")
+    file, file_field = fields.pop("file", ""), fields.pop("file_field", "")
+    fields = _fill(fields, words)
+    if file:
+        content = _read(Path(file))
+        fields["match"] = fields.get("match", {}) | (
+            {file_field: content} if file_field else content
+        )
+    return Resource(**fields)
+
+
+def _grants(roles: Json, project: GoogleProject, github: str) -> Iterator[dict[str, Json]]:
+    """Yield a row for each role of roles.yaml."""
+    accounts = roles["accounts"].items()
+    members = {f"serviceAccount:{project.account(name)}": row for name, row in accounts}
+    members |= roles["others"] | (roles["github"] if github else {})
     for member, row in members.items():
+        who = member.partition(":")[2].partition("@")[0]
         for target in [key for key in row if key != "purpose"]:
-            if target not in roles["on"] and target not in accounts:
-                raise InputError(f"roles.yaml: {target} is neither an account nor under `on`")
-            default = f"iam service-accounts {project.account(target)}"
-            on = roles["on"].get(target, default)
-            condition = roles["conditions"].get(target, "None")
+            account = f"iam service-accounts {project.account(target)} --condition=None"
+            on = shlex.split(roles["on"].get(target, account))
+            flags = [word for word in on if word.startswith("--")]
+            place = [flag for flag in flags if not flag.startswith("--condition=")]
+            *group, name = (word for word in on if word not in flags)
             for role in [row[target]] if isinstance(row[target], str) else row[target]:
-                name = role if "/" in role else f"roles/{role}"
-                yield _grant(on, Template(member).substitute(words), name, condition, words)
+                full_role = role if "/" in role else f"roles/{role}"
+                binding = [name, *flags, f"--member={member}", f"--role={full_role}"]
+                yield {
+                    "title": f"{who} has {role} on {name}",
+                    "describe": shlex.join([*group, "get-iam-policy", name, *place]),
+                    "create": shlex.join([*group, "add-iam-policy-binding", *binding]),
+                    "remove": shlex.join([*group, "remove-iam-policy-binding", *binding]),
+                    "match": {"bindings": [{"role": full_role, "members": [member]}]},
+                }
 
 
-def _grant(on: str, member: str, role: str, condition: str, words: dict[str, str]) -> Grant:
-    """Return a role; `on` has gcloud's commands for the resource, its name and its flags."""
-    flags = " ".join(word for word in on.split() if word.startswith("--"))
-    *group, name = (word for word in on.split() if not word.startswith("--"))
-    binding = f"{name} {flags} --member={member} --role={role}"
-    # gcloud's commands for buckets and repositories have no flag for a condition.
-    if group[0] in ("projects", "secrets", "iam"):
-        binding += f" {shlex.quote(f'--condition={condition}')}"
-    who = member.partition(":")[2].partition("@")[0].removeprefix(f"{NAME}-")
-    command, role = " ".join(group), Template(role).substitute(words)
-    return Grant(
-        f"{who.rpartition('attribute.')[2]} has {role.rpartition('/')[2]} on "
-        f"{command} {Template(name).substitute(words)}",
-        _command(f"{command} get-iam-policy {name} {flags}", words),
-        _command(f"{command} add-iam-policy-binding {binding}", words),
-        {"role": role, "member": member},
-        remove=_command(f"{command} remove-iam-policy-binding {binding}", words),
-    )
+def find(resources: list[Resource]) -> list[tuple[Resource, Json, Json]]:
+    """Return each resource with gcloud's reply to its `describe`, and its part of the reply."""
+    commands = list(dict.fromkeys(each.describe for each in resources))
+    with ThreadPoolExecutor(8) as pool:
+        results = pool.map(lambda command: gcloud_json(*command), commands)
+        replies = dict(zip(commands, results, strict=True))
+    return [(r, replies[r.describe], r.find(replies[r.describe])) for r in resources]
 
 
-def surplus_grants(
-    resources: list[Resource], replies: dict[Command, Any], project: GoogleProject
-) -> Iterator[Command]:
-    """Yield the commands that remove the roles of our accounts that roles.yaml does not have.
+def up(resources: list[Resource]) -> int:
+    """Create what is missing, update what differs, and return how many resources that were."""
+    missing = [(r, reply) for r, reply, item in find(resources) if r.create and not item]
+    for position, (each, reply) in enumerate(missing, 1):
+        print(f"[{position}/{len(missing)}] {each.title}", flush=True)
+        command = (each.update if reply is not None else ()) or each.create
+        key = secrets.token_urlsafe(32) if each.new_key else None
+        for pause in PAUSES:
+            try:
+                gcloud(*command, stdin=key)
+                break
+            except GcloudError as error:
+                if not pause or not re.search(TOO_EARLY, str(error)):
+                    raise
+                time.sleep(pause)
+    return len(missing)
 
-    Only resources that roles.yaml names are examined.
-    """
-    grants = [each for each in resources if isinstance(each, Grant)]
-    suffix = f"@{project.id}.iam.gserviceaccount.com"
-    for describe in dict.fromkeys(each.describe for each in grants):
-        wanted = [each.match_fields for each in grants if each.describe == describe]
-        remove = [w if w != "get-iam-policy" else "remove-iam-policy-binding" for w in describe]
-        # These commands ask for the condition; --all removes the role under any.
-        every = ["--all"] if describe[0] in ("projects", "secrets", "iam") else []
-        for binding in (replies[describe] or {}).get("bindings", []):
-            for member in binding["members"]:
-                ours = member.startswith(f"serviceAccount:{NAME}-") and member.endswith(suffix)
-                if ours and {"role": binding["role"], "member": member} not in wanted:
-                    grant = (f"--member={member}", f"--role={binding['role']}")
-                    yield (*remove, *grant, *every)
+
+def status(resources: list[Resource]) -> None:
+    """Print which resources exist; raise an error if one is missing."""
+    missing = 0
+    for each, _, item in find(resources):
+        print(f"{'ok' if item else '-':8}{each.title}")
+        missing += bool(each.create) and not item
+    if missing:
+        raise InputError(f"{missing} resources are missing: make cloud")
+
+
+def down(resources: list[Resource], delete_data: bool, dry_run: bool = False) -> None:
+    """Remove what exists, the last created first, and print what is kept; or print the commands."""
+    existing = [(each, {"name": GIVEN_NAME}) for each in resources]
+    if not dry_run:
+        existing = [(each, item) for each, _, item in find(resources) if item]
+    for each, item in reversed(existing):
+        if each.data and not delete_data:
+            print(f"# kept without --delete-data: {each.title}")
+        elif each.remove:
+            command = tuple(item["name"] if w == GIVEN_NAME else w for w in each.remove)
+            print(command_line(command), flush=True)
+            if not dry_run:
+                gcloud(*command)
+
+
+def github_repository() -> str:
+    """Return owner/name of the GitHub repository that this is a clone of, or ""."""
+    remote = r"^origin\s+\S*github\.com[:/](\S+/\S+?)(?:\.git)?/? \(fetch\)"
+    match = re.search(remote, git("remote", "--verbose"), re.M)
+    return match[1] if match else ""

@@ -5,16 +5,16 @@ from pathlib import Path
 from string import Template
 
 from common.errors import InputError
-from deploy.google import GoogleProject, command_line, gcloud, gcloud_json
+from deploy.google import GoogleProject, gcloud, gcloud_json
 
-JOB = Path("deploy/train/vertex-job.yaml")
 # A job in one of these states is followed; no second one is created.
 GOOD = tuple(f"JOB_STATE_{state}" for state in ("QUEUED", "PENDING", "RUNNING", "SUCCEEDED"))
 
 
 def train(project: GoogleProject, name: str, image: str, hours: float) -> None:
     """Train, or follow the training of that name, until it succeeds or fails."""
-    text = Template(JOB.read_text(encoding="utf-8")).substitute(
+    text = Path("deploy/train/vertex-job.yaml").read_text(encoding="utf-8")
+    text = Template(text).substitute(
         image=image,
         bucket=project.bucket,
         run=name,
@@ -22,16 +22,15 @@ def train(project: GoogleProject, name: str, image: str, hours: float) -> None:
         hours_in_seconds=f"{int(hours * 3600)}s",
     )
     jobs = ("ai", "custom-jobs")
-    listed = gcloud_json(*jobs, "list", f"--filter=displayName={name}", *project.flags) or []
-    job = next((each for each in listed if each.get("state", "") in GOOD), None)
+    same_name = gcloud_json(*jobs, "list", f"--filter=displayName={name}", *project.flags) or []
+    job = next((each for each in same_name if each.get("state", "") in GOOD), None)
     if not job:
         with tempfile.TemporaryDirectory() as folder:
             (config := Path(folder) / "job.yaml").write_text(text, encoding="utf-8")
             options = (f"--display-name={name}", f"--config={config}")
             job = gcloud_json(*jobs, "create", *options, *project.flags)
-    print(f"{job['name']}: to end it, {command_line((*jobs, 'cancel', job['name']))}")
+    print(f"{name} is {job['name']}; Ctrl-C does not end it", flush=True)
     gcloud(*jobs, "stream-logs", job["name"], *project.flags, attached=True)
     job = gcloud_json(*jobs, "describe", job["name"], *project.flags)
     if job["state"] != "JOB_STATE_SUCCEEDED":
-        reason = job.get("error", {}).get("message", "see the log above")
-        raise InputError(f"{job['state']}: {reason}")
+        raise InputError(f"{job['state']}: see the log above")

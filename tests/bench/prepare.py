@@ -12,13 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from tqdm import trange
 
 from stages import params
-from stages.prepare.params import Prepare
 from stages.prepare.stage import prepare
 
 ROWS = 5_000_000
@@ -49,14 +49,9 @@ def baseline(source: Path, output: Path) -> None:
     tweets.drop_duplicates("words").to_parquet(output)
 
 
-def set_to(source: Path) -> Prepare:
-    """Return the shipped settings for another source."""
-    return params.load().prepare.model_copy(update={"source": str(source)})
-
-
 def measure(work: Callable[[], object]) -> tuple[float, float]:
-    """Return the seconds and the peak memory in GB of `work`, done in a process of its own."""
-    started = time.perf_counter()
+    """Return the seconds and the peak memory in GB of `work`, in a process of its own."""
+    start = time.perf_counter()
     if (child := os.fork()) == 0:
         code = 1
         try:
@@ -68,37 +63,27 @@ def measure(work: Callable[[], object]) -> tuple[float, float]:
     if status:
         sys.exit(f"the measured work failed with status {status}")
     unit = 1 if sys.platform == "darwin" else 2**10  # bytes
-    return time.perf_counter() - started, usage.ru_maxrss * unit / 2**30
+    return time.perf_counter() - start, usage.ru_maxrss * unit / 2**30
 
 
 def main() -> None:
     """Measure and print one table."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
+    p = params.load().prepare
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        generate(folder / "all.csv", rows)
-        with (folder / "all.csv").open() as whole, (folder / "fifth.csv").open("w") as part:
-            part.writelines(line for line, _ in zip(whole, range(rows // 5 + 1), strict=False))
         results = {}
-        for label, file in (("a fifth", "fifth.csv"), ("all", "all.csv")):
-            source, output = folder / file, folder / "out"
-            results[f"prepare, {label}"] = (
-                source.stat().st_size / 2**30,
-                *measure(lambda s=source, o=output: prepare(set_to(s), o)),  # type: ignore[misc]
-            )
-        source = folder / "all.csv"
-        results["baseline, all"] = (
-            source.stat().st_size / 2**30,
-            *measure(lambda: baseline(source, folder / "out.parquet")),
-        )
-    _, base_seconds, base_memory = results["baseline, all"]
+        for label, number in (("a fifth", rows // 5), ("all", rows)):
+            generate(source := folder / f"{number}.csv", number)
+            q = p.model_copy(update={"source": str(source)})
+            results[f"prepare, {label}"] = measure(partial(prepare, q, folder / "out"))
+        results["baseline, all"] = measure(partial(baseline, source, folder / "out.parquet"))
+    base_seconds, base_memory = results["baseline, all"]
     print(f"{rows} rows; the baseline is pandas with the whole file in memory")
-    print(f"{'':18}{'file GB':>9}{'seconds':>9}{'ratio':>7}{'peak GB':>9}{'ratio':>7}")
-    for name, (size, seconds, memory) in results.items():
-        print(
-            f"{name:18}{size:9.2f}{seconds:9.1f}{seconds / base_seconds:7.2f}"
-            f"{memory:9.2f}{memory / base_memory:7.2f}"
-        )
+    print(f"{'':18}{'seconds':>9}{'ratio':>7}{'peak GB':>9}{'ratio':>7}")
+    for name, (seconds, memory) in results.items():
+        ratios = seconds / base_seconds, memory / base_memory
+        print(f"{name:18}{seconds:9.1f}{ratios[0]:7.2f}{memory:9.2f}{ratios[1]:7.2f}")
 
 
 if __name__ == "__main__":

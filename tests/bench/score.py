@@ -8,8 +8,6 @@ file is read, none written. It is measured first and last, so that a change of t
 - score: `python -m score` with a thread a core, from start to end.
 - two processes: two of them with one thread each, on half of the files each.
 - Beam: two workers of Apache Beam, if BEAM_PYTHON names a Python that has it.
-- Ray: an actor of Ray Data a core, if RAY_PYTHON names a Python that has `ray[data]` and what
-  `.[score]` installs. It keeps no record of what is done, so a killed run begins anew.
 - loop: transformers' pipeline() on the checkpoint in fp32, a tweet at a time.
 """
 
@@ -20,8 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -43,16 +39,6 @@ MODEL = Path("models/classifier")
 CHECKPOINT = Path("models/checkpoint")
 TWO = ("--runner", "DirectRunner", "--direct_num_workers=2")
 BEAM = (*TWO, "--direct_running_mode=multi_processing")
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a process took."""
-
-    seconds: float
-    first: float  # seconds until its first block was answered
-    early: float  # MB at its peak in the first third
-    memory: float  # MB at its peak
 
 
 def generate(folder: Path, rows: int) -> list[str]:
@@ -82,30 +68,25 @@ def start(python: str, inputs: list[Path], out: Path, *options: str) -> subproce
     return subprocess.Popen(line, stdout=subprocess.DEVNULL)
 
 
-def scored(inputs: list[Path], out: Path, *options: str, python: str = sys.executable) -> Run:
-    """Score in a process of its own, and watch it."""
-    began, first, peaks = time.perf_counter(), 0.0, [(0.0, math.nan)]
+def scored(
+    inputs: list[Path], out: Path, *options: str, python: str = sys.executable
+) -> tuple[float, float]:
+    """Score in a process of its own; return its seconds and its peak memory in MB."""
+    began, memory = time.perf_counter(), math.nan
     process = start(python, inputs, out, *options)
     while process.poll() is None:
-        if not first and any(out.glob("blocks/*.json")):
-            first = time.perf_counter() - began
-        peaks.append((time.perf_counter() - began, peak(process.pid) or peaks[-1][1]))
+        memory = peak(process.pid) or memory
         time.sleep(0.02)
-    seconds = time.perf_counter() - began
     if process.returncode:
         sys.exit(f"scoring failed with status {process.returncode}")
-    early = [memory for at, memory in peaks if at <= seconds / 3]
-    return Run(seconds, first or seconds, early[-1], peaks[-1][1])
+    return time.perf_counter() - began, memory
 
 
 def peak(pid: int) -> float:
-    """Return the most memory that a process has had, in MB; 0 where nothing tells it.
-
-    What its parent is told at its end counts the parent too, up to where the child was started.
-    """
+    """Return the peak memory of a process so far, in MB; 0 if it has ended or this is no Linux."""
     try:
         match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    except OSError:  # it has ended, or this is no Linux
+    except OSError:
         return 0.0
     return int(match[1]) / 1024 if match else 0.0
 
@@ -118,16 +99,6 @@ def halves(files: list[Path], out: Path) -> float:
     ]
     if any([process.wait() for process in both]):  # noqa: C419 - wait for both
         sys.exit("scoring failed")
-    return time.perf_counter() - began
-
-
-def actors(python: str, folder: Path, out: Path) -> float:
-    """Return the seconds that Ray Data takes."""
-    began = time.perf_counter()
-    line = [python, "-m", "tests.bench.rivals.ray_data", *map(str, (folder, out, MODEL, BLOCK))]
-    quiet = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}  # it calls home otherwise
-    if subprocess.run(line, env=quiet, check=False).returncode:
-        sys.exit("Ray failed")
     return time.perf_counter() - began
 
 
@@ -144,15 +115,6 @@ def loop(texts: list[str]) -> float:
     return time.perf_counter() - began
 
 
-def lines(rates: dict[str, float], baseline: float) -> Iterator[str]:
-    """Yield the table; rates are in rows per second, of all cores."""
-    yield f"{'':24}{'rows/s':>8}{'x bare':>8}{'rows/s/core':>13}{'core-hours of 200 million':>27}"
-    for name, rate in rates.items():
-        core = rate / cpus()
-        hours = ARCHIVE / core / 3600
-        yield f"{name:24}{rate:8.0f}{rate / baseline:8.3f}{core:13.0f}{hours:27.1f}"
-
-
 def main() -> None:
     """Measure and print tables."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
@@ -160,20 +122,16 @@ def main() -> None:
     torch.set_num_threads(cpus())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        generate(folder / "tenth", rows // 10)
         texts = generate(folder / "all", rows)
         files = sorted((folder / "all").iterdir())
         classifier = Classifier(MODEL)
         classifier.probabilities(texts[:BLOCK])  # the engine prepares for each shape once
         before = bare(classifier, texts)
-        tenth = scored([folder / "tenth"], folder / "out-tenth")
-        whole = scored([folder / "all"], folder / "out-all")
-        seconds = {"score": whole.seconds, "two processes": halves(files, folder / "out-halves")}
+        score_seconds, memory = scored([folder / "all"], folder / "out-all")
+        seconds = {"score": score_seconds, "two processes": halves(files, folder / "out-halves")}
         if python := os.environ.get("BEAM_PYTHON"):
-            beam = scored([folder / "all"], folder / "out-beam", *BEAM, python=python)
-            seconds["Beam, two workers"] = beam.seconds
-        if python := os.environ.get("RAY_PYTHON"):
-            seconds["Ray Data"] = actors(python, folder / "all", folder / "out-ray")
+            beam, _ = scored([folder / "all"], folder / "out-beam", *BEAM, python=python)
+            seconds["Beam, two workers"] = beam
         after = bare(classifier, texts)
         looped = loop(texts[:LOOPED])
     baseline = 2 * rows / (before + after)
@@ -181,10 +139,11 @@ def main() -> None:
     rates["loop of transformers"] = LOOPED / looped
     print(f"on {processor()}, {cpus()} cores, {classifier.manifest.version}")
     print(f"{rows} distinct tweets; the bare engine took {before:.1f} s first, {after:.1f} s last")
-    print("\n".join(lines(rates, baseline)))
-    print(f"{'':24}{'first block s':>14}{'peak MB, first third':>22}{'peak MB':>9}")
-    for count, run in ((rows // 10, tenth), (rows, whole)):
-        print(f"score, {count:<17}{run.first:14.1f}{run.early:22.0f}{run.memory:9.0f}")
+    print(f"{'':24}{'rows/s':>8}{'x bare':>8}{'core-hours of 200 million':>27}")
+    for name, rate in rates.items():  # of all cores
+        hours = ARCHIVE / rate * cpus() / 3600
+        print(f"{name:24}{rate:8.0f}{rate / baseline:8.3f}{hours:27.1f}")
+    print(f"score used at most {memory:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -8,51 +8,41 @@
 - by hand: FastAPI that batches in its own process, with this project's engine.
 
 All answer from the same trained weights. Each round starts them one after another, so that a
-slower minute of the machine meets all alike; wrk asks. The engines are measured alone, in process,
-beside the other ways to compute these weights, each with its differences to the reference.
+slower minute of the machine affects all alike; wrk sends the requests. The engines are measured
+alone, in this process, each with its differences to the reference.
 """
 
 import argparse
-import importlib.util
 import json
 import math
 import os
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
-from onnxruntime import quantization
-from tokenizers import Tokenizer
-from transformers import AutoModelForSequenceClassification
-from transformers.utils import logging
 
 from common.progress import Progress
 from locked import engines
 from locked.classifier import Classifier
 from locked.cpus import cpus
-from locked.engines import Engine
-from stages.export.stage import Probability, write_network
 from stages.shared import exact
 from stages.shared.onnx_reference import evaluator
 from stages.shared.params import Compute
 from stages.train.machine import processor
-
-Answers = npt.NDArray[np.float32]
+from tests.serve.running import free_port
 
 SERVERS = {
     "ours": "serve",
@@ -63,7 +53,6 @@ SERVERS = {
 CONNECTIONS = (1, 8, 64, 256)
 BULK = 256  # tweets
 BULK_CONNECTIONS = 2
-CALIBRATION = 300  # tweets that other tools take their ranges from
 MODEL = Path("models/classifier")
 START = 60  # seconds
 JSON = {"Content-Type": "application/json"}
@@ -84,7 +73,7 @@ end
 
 
 class Load(NamedTuple):
-    """What wrk saw."""
+    """Figures of wrk."""
 
     rate: float  # requests per second
     p50: float  # milliseconds
@@ -92,29 +81,29 @@ class Load(NamedTuple):
     errors: int
 
 
-class Started(NamedTuple):
-    """What a server took."""
+class Round(NamedTuple):
+    """Figures of a server in one round."""
 
     seconds: float  # from its start to its first answer
     memory: float  # MB of all its processes, shared pages counted once
+    loads: list[Load]  # of each number of CONNECTIONS, then in bulk
 
 
 def load(script: Path, port: int, connections: int, seconds: int) -> Load:
-    """Ask a server for some seconds."""
+    """Send requests to a server for some seconds."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--timeout=30", f"-s{script}"]
-    said = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True
-    ).stdout
-    found = re.search(r"RESULT (\S+) (\S+) (\S+) (\S+) (\S+)", said)
-    assert found, said
-    requests, microseconds, p50, p99, errors = map(float, found.groups())
+    command += [f"http://127.0.0.1:{port}"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    match = re.search(r"RESULT (\S+) (\S+) (\S+) (\S+) (\S+)", output)
+    assert match, output
+    requests, microseconds, p50, p99, errors = map(float, match.groups())
     return Load(requests / microseconds * 1e6, p50 / 1e3, p99 / 1e3, int(errors))
 
 
 def memory(pid: int) -> float:
     """Return the proportional set size of a process and its descendants, in MB."""
     if not Path("/proc").exists():
-        return math.nan  # Linux alone tells it
+        return math.nan  # only Linux shows it
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     own = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -122,48 +111,43 @@ def memory(pid: int) -> float:
 
 
 def first_answer(port: int, body: bytes, process: subprocess.Popen[bytes]) -> None:
-    """Ask until there is an answer."""
+    """Repeat a request until the server answers."""
     deadline = time.monotonic() + START
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            answer = httpx.post(f"http://127.0.0.1:{port}/predict", content=body, headers=JSON)
-            if answer.status_code == 200:
+        with suppress(httpx.TransportError):
+            url = f"http://127.0.0.1:{port}/predict"
+            if httpx.post(url, content=body, headers=JSON).status_code == 200:
                 return
-        except httpx.TransportError:
-            time.sleep(0.02)
+        time.sleep(0.02)
     raise SystemExit("error: a server gave no answer")
 
 
-def measure(
-    module: str, scripts: dict[str, Path], body: bytes, seconds: int, **settings: str
-) -> tuple[Started, list[Load]]:
-    """Start a server and ask it in every way."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = int(s.getsockname()[1])
-    environment = {
-        **os.environ,
+def measure(name: str, scripts: dict[str, Path], body: bytes, seconds: int, log: Path) -> Round:
+    """Start a server and send it every load."""
+    port = free_port()
+    environment = os.environ | {
         "PORT": str(port),
-        "MODEL_URI": "models/classifier",
+        "MODEL_URI": str(MODEL),
         "CHECKPOINT": "models/checkpoint",
         "LOG_LEVEL": "warning",
         "MAX_QUEUE": "100000",
-        **settings,
     }
-    began = time.perf_counter()
+    if name == "logging":
+        environment |= {"PREDICTION_LOG": str(log), "PREDICTION_LOG_KEY": "k" * 16}
+    start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", SERVERS[name]],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
         first_answer(port, body, process)
-        took = time.perf_counter() - began
-        load(scripts["single"], port, 64, seconds)  # it warms up
+        seconds_to_answer = time.perf_counter() - start
+        load(scripts["single"], port, 64, seconds)  # a warm-up
         loads = [load(scripts["single"], port, connections, seconds) for connections in CONNECTIONS]
         loads.append(load(scripts["bulk"], port, BULK_CONNECTIONS, seconds))
-        return Started(took, memory(process.pid)), loads
+        return Round(seconds_to_answer, memory(process.pid), loads)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -172,74 +156,28 @@ def measure(
             process.kill()
 
 
-def rivals(folder: Path, texts: Sequence[str]) -> dict[str, Callable[[Sequence[str]], Answers]]:
-    """Return every way to compute the trained weights that this machine has, ours first.
-
-    All are asked with the same batches of equal lengths. Those quantised by other tools take their
-    ranges from `texts`.
-    """
-    whole = str(folder / "fp32.onnx")
-    checkpoint = Path("models/checkpoint")
-    network = AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
-    write_network(Probability(network).eval(), Path(whole))
-    tokens = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-    inputs = [
-        {"input_ids": np.array([e.ids]), "attention_mask": np.array([e.attention_mask])}
-        for e in map(tokens.encode, texts[:CALIBRATION])
-    ]
-
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-        left = iter(inputs)
-
-        def get_next(self) -> object:
-            return next(self.left, None)
-
-    static, dynamic = str(folder / "static.onnx"), str(folder / "dynamic.onnx")
-    quantization.quantize_dynamic(whole, dynamic)
-    quantization.quantize_static(whole, static, Reader())
-    files = {
-        "OpenVINO fp32": (engines.openvino, whole),
-        "ONNX Runtime fp32": (engines.onnxruntime, whole),
-        "ONNX Runtime, its static int8": (engines.onnxruntime, static),
-        "ONNX Runtime, its dynamic int8*": (engines.onnxruntime, dynamic),
-    }
-    if importlib.util.find_spec("nncf"):
-        import nncf
-        import openvino as ov
-
-        quantised = nncf.quantize(
-            ov.convert_model(whole),
-            nncf.Dataset(inputs),
-            model_type=nncf.ModelType.TRANSFORMER,
-            subset_size=len(inputs),
-        )
-        ov.save_model(quantised, folder / "nncf.xml", compress_to_fp16=False)
-        files["OpenVINO, NNCF's static int8"] = engines.openvino, str(folder / "nncf.xml")
-
-    def classify(load: Callable[[Path, int], Engine]) -> Callable[[Sequence[str]], Answers]:
-        return Classifier(MODEL, engine=load).probabilities
-
-    def loading(load: Callable[[Path, int], Engine], file: str) -> Callable[[Path, int], Engine]:
-        return lambda _, threads: load(Path(file), threads)
-
-    ours = engines.fastest()
-    other = next(name for name in engines.ENGINES if name != ours)
-    return {
-        f"ours ({ours})": classify(engines.ENGINES[ours]),
-        f"ours, by {other}": classify(engines.ENGINES[other]),
-        **{name: classify(loading(load, file)) for name, (load, file) in files.items()},
-    }
+def engine_speed(classifier: Classifier, texts: list[str], seconds: float) -> float:
+    """Return tweets per second of an engine that gets BULK of them at a time."""
+    classifier.probabilities(texts)
+    start, tweets = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        first = tweets % (len(texts) - BULK + 1)
+        classifier.probabilities(texts[first : first + BULK])
+        tweets += BULK
+    return tweets / (time.perf_counter() - start)
 
 
-def alone(classify: Callable[[Sequence[str]], Answers], texts: list[str], seconds: float) -> float:
-    """Return tweets per second of an engine, asked for BULK of them at a time."""
-    classify(texts)
-    began, done = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        start = done % (len(texts) - BULK + 1)
-        classify(texts[start : start + BULK])
-        done += BULK
-    return done / (time.perf_counter() - began)
+def write_scripts(texts: list[str], folder: Path) -> dict[str, Path]:
+    """Write wrk's scripts: one tweet, or BULK of them, in a request."""
+    instances = [{"text": text} for text in texts]
+    parts = [instances[start : start + BULK] for start in range(0, len(texts), BULK)]
+    bodies: dict[str, list[Any]] = {"single": [*instances], "bulk": []}
+    bodies["bulk"] += [{"instances": part} for part in parts]
+    for kind, lines in bodies.items():
+        (folder / f"{kind}.txt").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        script = SCRIPT.replace("BODIES", str(folder / f"{kind}.txt"))
+        (folder / f"{kind}.lua").write_text(script)
+    return {kind: folder / f"{kind}.lua" for kind in bodies}
 
 
 def main() -> None:
@@ -248,50 +186,36 @@ def main() -> None:
     arguments.add_argument("source", nargs="?", default="data/tweets.csv")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--seconds", type=int, default=4, help="of each load")
-    chosen = arguments.parse_args()
+    options = arguments.parse_args()
     if not shutil.which("wrk"):
         raise SystemExit("error: wrk is needed: apt-get install wrk")
-    logging.set_verbosity_error()
-    texts = pd.read_csv(chosen.source)["text"].sample(1024, random_state=0).tolist()
-    servers: dict[str, list[tuple[Started, list[Load]]]] = {name: [] for name in SERVERS}
-    speeds: dict[str, list[float]] = defaultdict(list)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        bodies = [json.dumps({"text": text}) for text in texts]
-        bulk = [
-            json.dumps({"instances": [{"text": text} for text in texts[start : start + BULK]]})
-            for start in range(0, len(texts), BULK)
-        ]
-        scripts: dict[str, Path] = {}
-        for kind, lines in (("single", bodies), ("bulk", bulk)):
-            (folder / f"{kind}.txt").write_text("\n".join(lines) + "\n")
-            scripts[kind] = folder / f"{kind}.lua"
-            scripts[kind].write_text(SCRIPT.replace("BODIES", str(folder / f"{kind}.txt")))
-        exact.use_threads(Compute(exact=False, threads=1))  # the reference has threads of its own
-        truth = Classifier(MODEL, engine=evaluator).probabilities(texts)
-        classifiers = rivals(folder, texts)
-        off = {name: np.abs(classify(texts) - truth) for name, classify in classifiers.items()}
-        parts = chosen.rounds * (len(SERVERS) + len(classifiers))
-        with Progress(desc="measured", total=parts, unit=" parts") as bar:
-            for _ in range(chosen.rounds):
-                for label, module in SERVERS.items():
-                    first = bodies[0].encode()
-                    log = {"PREDICTION_LOG": str(folder / "log"), "PREDICTION_LOG_KEY": "k" * 16}
-                    settings = log if label == "logging" else {}
-                    servers[label].append(
-                        measure(module, scripts, first, chosen.seconds, **settings)
-                    )
-                    bar.update()
-                for label, classify in classifiers.items():
-                    speeds[label].append(alone(classify, texts, chosen.seconds))
-                    bar.update()
-    print_tables(servers, speeds, off)
+    texts = pd.read_csv(options.source)["text"].sample(1024, random_state=0).tolist()
+    exact.use_threads(Compute(exact=False, threads=1))  # the reference has threads of its own
+    truth = Classifier(MODEL, engine=evaluator).probabilities(texts)
+    names: list[Any] = sorted(engines.ENGINES, key=lambda name: name != engines.fastest())
+    classifiers = {name: Classifier(MODEL, engine=engines.ENGINES[name]) for name in names}
+    differences = {n: np.abs(c.probabilities(texts) - truth) for n, c in classifiers.items()}
+    servers: dict[str, list[Round]] = {name: [] for name in SERVERS}
+    speeds: dict[str, list[float]] = {name: [] for name in classifiers}
+    total = options.rounds * (len(SERVERS) + len(classifiers))
+    with tempfile.TemporaryDirectory() as name, Progress(desc="measured", total=total) as bar:
+        scripts = write_scripts(texts, Path(name))
+        body = json.dumps({"text": texts[0]}).encode()
+        for _ in range(options.rounds):
+            for label, rounds in servers.items():
+                log = Path(name) / "log"
+                rounds.append(measure(label, scripts, body, options.seconds, log))
+                bar.update()
+            for label, classifier in classifiers.items():
+                speeds[label].append(engine_speed(classifier, texts, options.seconds))
+                bar.update()
+    print_tables(servers, speeds, differences)
 
 
 def print_tables(
-    servers: dict[str, list[tuple[Started, list[Load]]]],
+    servers: dict[str, list[Round]],
     speeds: dict[str, list[float]],
-    off: dict[str, npt.NDArray[np.float32]],
+    differences: dict[str, npt.NDArray[np.float32]],
 ) -> None:
     """Print medians over the rounds; ratios are of a round's own figures."""
     median = statistics.median
@@ -299,7 +223,7 @@ def print_tables(
     print(f"{'':10}{'connections':>12}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'errors':>8}")
     for place, label in enumerate([*map(str, CONNECTIONS), f"bulk of {BULK}"]):
         for server, rounds in servers.items():
-            loads = [of_round[1][place] for of_round in rounds]
+            loads = [each.loads[place] for each in rounds]
             print(
                 f"{server:10}{label:>12}{median(load.rate for load in loads):12.1f}"
                 f"{median(load.p50 for load in loads):9.1f}"
@@ -307,28 +231,22 @@ def print_tables(
             )
     print(f"\n{'':10}{'first answer s':>16}{'memory MB':>11}")
     for server, rounds in servers.items():
-        print(
-            f"{server:10}{median(r[0].seconds for r in rounds):16.2f}"
-            f"{median(r[0].memory for r in rounds):11.0f}"
-        )
+        seconds = median(each.seconds for each in rounds)
+        print(f"{server:10}{seconds:16.2f}{median(each.memory for each in rounds):11.0f}")
+    print(f"\n{'':12}{'tweets/s':>9}{'difference, mean':>18}{'largest':>9}")
+    for engine, rates in speeds.items():
+        off = differences[engine]
+        print(f"{engine:12}{median(rates):9.0f}{off.mean():18.4f}{off.max():9.4f}")
 
-    def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    def ratio(ours: Iterable[float], theirs: Iterable[float]) -> str:
         return f"{median(a / b for a, b in zip(ours, theirs, strict=True)):.2f}x"
 
-    ours = next(iter(speeds.values()))
-    print(f"\n{'':32}{'tweets/s':>9}{'ours':>8}{'off by, mean':>14}{'largest':>9}")
-    for engine, rates in speeds.items():
-        print(
-            f"{engine:32}{median(rates):9.0f}{ratio(ours, rates):>8}"
-            f"{off[engine].mean():14.4f}{off[engine].max():9.4f}"
-        )
-    print("* an answer depends on what is asked along with it\n")
-    at_64 = {n: [r[1][2].rate for r in rounds] for n, rounds in servers.items()}
-    print(f"logging at 64 connections: {ratio(at_64['logging'], at_64['ours'])} ours")
+    at_64 = {name: [each.loads[2].rate for each in rounds] for name, rounds in servers.items()}
+    print(f"\nlogging at 64 connections: {ratio(at_64['logging'], at_64['ours'])} ours")
     for rival in ("replaced", "by hand"):
         print(f"ours at 64 connections: {ratio(at_64['ours'], at_64[rival])} {rival}")
-    bulk = [r[1][-1].rate * BULK for r in servers["ours"]]
-    print(f"ours in bulk: {ratio(bulk, ours)} the engine alone")
+    bulk = [each.loads[-1].rate * BULK for each in servers["ours"]]
+    print(f"ours in bulk: {ratio(bulk, next(iter(speeds.values())))} the engine alone")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
 - stage: this project's train stage, learning from the labels alone.
 - fastest: the same with `compute.exact: false`, which takes whatever instructions this CPU has.
 
-Each seed trains all of them in turn, so that a slower hour of the machine meets all alike. The
+Each seed trains all of them in turn, so that a slower hour of the machine affects all alike. The
 figures are of the steps: neither tokenising nor validation is counted.
 """
 
@@ -19,8 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from accelerate.utils import set_seed
@@ -56,7 +58,7 @@ def usual(data: Path, p: Params, batch_size: int, grid: int) -> tuple[float, flo
     steps = -(-len(tweets) // batch_size) * p.train.epochs
     schedule = get_linear_schedule_with_warmup(optimizer, 0, steps)
     model.train()
-    began = time.perf_counter()
+    start = time.perf_counter()
     with Progress(desc=f"batches of {batch_size}", total=len(tweets) * p.train.epochs) as progress:
         for _ in range(p.train.epochs):
             for rows in torch.split(torch.randperm(len(tweets)), batch_size):
@@ -67,7 +69,7 @@ def usual(data: Path, p: Params, batch_size: int, grid: int) -> tuple[float, flo
                 schedule.step()
                 optimizer.zero_grad()
                 progress.update(len(rows))
-    speed = len(tweets) * p.train.epochs / (time.perf_counter() - began)
+    speed = len(tweets) * p.train.epochs / (time.perf_counter() - start)
     return speed, accuracy(model, tokens, data)
 
 
@@ -94,14 +96,14 @@ def stage(data: Path, folder: Path, p: Params, exact: bool) -> tuple[float, floa
 
 @torch.no_grad()
 def accuracy(model: torch.nn.Module, tokens: Tokenizer, data: Path) -> float:
-    """Return the share of test tweets that a model calls right, in fp32."""
+    """Return the share of test tweets that a model labels correctly, in fp32."""
     model.eval()
     tweets = Tweets(pd.read_parquet(data / "test.parquet"), tokens, "test")
     right = 0
     for rows in torch.split(torch.from_numpy(tweets.lengths.argsort()), PREDICTED):
         batch = collate([tweets[i] for i in rows.tolist()], 0)
-        said = model(batch["input_ids"], batch["attention_mask"]).logits.argmax(1)
-        right += int((said == batch["targets"]).sum())
+        labels = model(batch["input_ids"], batch["attention_mask"]).logits.argmax(1)
+        right += int((labels == batch["targets"]).sum())
     return right / len(tweets)
 
 
@@ -111,39 +113,35 @@ def main() -> None:
     arguments.add_argument("source", nargs="?", default="data/tweets.csv")
     arguments.add_argument("--rows", type=int, default=1000, help="training tweets")
     arguments.add_argument("--seeds", type=int, default=3)
-    chosen = arguments.parse_args()
+    options = arguments.parse_args()
     p = params.load()
     logging.set_verbosity_error()
     torch.set_num_threads(p.compute.threads)
-    found: dict[str, list[tuple[float, float]]] = {
-        name: [] for name in ("padded", "glue", "stage", "fastest")
-    }
+    results: dict[str, list[tuple[float, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as name:
         data = Path(name) / "data"
-        prepare(p.prepare.model_copy(update={"source": chosen.source}), data)
+        prepare(p.prepare.model_copy(update={"source": options.source}), data)
         tweets = pd.read_parquet(data / "train.parquet")
-        tweets.head(chosen.rows).to_parquet(data / "train.parquet")
-        for seed in range(chosen.seeds):
+        tweets.head(options.rows).to_parquet(data / "train.parquet")
+        for seed in range(options.seeds):
             recipe = p.train.model_copy(update={"seed": seed, "patience": p.train.epochs})
             q = p.model_copy(update={"train": recipe})
-            found["padded"].append(usual(data, q, 16, OLD_LENGTH))
-            found["glue"].append(usual(data, q, 32, 1))
+            results["padded"].append(usual(data, q, 16, OLD_LENGTH))
+            results["glue"].append(usual(data, q, 32, 1))
             for label, exact in (("stage", True), ("fastest", False)):
-                found[label].append(stage(data, Path(name) / f"{label}{seed}", q, exact))
-    rows = min(chosen.rows, len(tweets))
+                results[label].append(stage(data, Path(name) / f"{label}{seed}", q, exact))
+    rows = min(options.rows, len(tweets))
     print(f"on {processor()}")
-    print(f"{rows} tweets of {chosen.source}, {p.train.epochs} epochs, {chosen.seeds} seeds")
+    print(f"{rows} tweets of {options.source}, {p.train.epochs} epochs, {options.seeds} seeds")
     print(f"{'':8}{'tweets/s':>10}{'x padded':>10}{'x glue':>8}{'accuracy':>10}{'spread':>8}")
-    for label, runs in found.items():
-        speeds, accuracies = zip(*runs, strict=True)
-        ratios = [
-            statistics.median(
-                speed / other for speed, (other, _) in zip(speeds, found[b], strict=True)
-            )
-            for b in ("padded", "glue")
-        ]
+    rates = {label: np.array([rate for rate, _ in runs]) for label, runs in results.items()}
+    for label, runs in results.items():
+        accuracies = [accuracy for _, accuracy in runs]
+        rate, padded, glue = (
+            np.median(rates[label] / other) for other in (1, rates["padded"], rates["glue"])
+        )
         print(
-            f"{label:8}{statistics.median(speeds):10.0f}{ratios[0]:10.1f}{ratios[1]:8.1f}"
+            f"{label:8}{rate:10.0f}{padded:10.1f}{glue:8.1f}"
             f"{statistics.mean(accuracies):10.4f}{max(accuracies) - min(accuracies):8.4f}"
         )
 

@@ -61,12 +61,11 @@ def robot(
 
 
 CALLS: set[tuple[str, ...]] = set()  # of gcloud, by all tests
-LINTED: set[tuple[str, ...]] = set()  # shapes of those that the real gcloud has checked
 
 
 @pytest.fixture
 def gcloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gcloud]:
-    """A gcloud that asks nobody, instead of the process that deploy.google starts."""
+    """A gcloud without Google, instead of the process that deploy.google starts."""
     fake = Gcloud()
     monkeypatch.setattr(google, "subprocess", SimpleNamespace(run=fake.run))
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
@@ -90,29 +89,23 @@ def shape_of(call: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def unknown_to_gcloud(calls: Iterable[tuple[str, ...]], folder: Path) -> list[str]:
-    """Return what the real gcloud says of commands whose words or flags it does not know.
+    """Return the real gcloud's errors for commands whose words or flags it does not know.
 
-    One command stands for all with the same words and flags, once in a run; its values are masked
-    where gcloud's linter cannot read them.
+    One command stands for all with the same words and flags; its values are masked where gcloud's
+    linter cannot read them.
     """
-    shapes = {shape_of(call): call for call in calls if shape_of(call) not in LINTED}
-    LINTED.update(shapes)
+    shapes = {shape_of(call): call for call in calls}
     lines = [" ".join(re.sub(r"[^\w:/.,=@-]", "_", word) for word in c) for c in shapes.values()]
     commands = [{"command_string": f"gcloud {line}"} for line in lines]
     (path := folder / "commands.json").write_text(json.dumps(commands))
-    environment = {
-        "CLOUDSDK_CONFIG": str(folder),
-        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
-        "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1",
-        "CLOUDSDK_CORE_CHECK_GCE_METADATA": "0",
-    }
-    done = subprocess.run(
-        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={path}"],
+    environment = {"CLOUDSDK_CONFIG": str(folder), "CLOUDSDK_CORE_CHECK_GCE_METADATA": "0"}
+    linter = subprocess.run(
+        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={path}", "--quiet"],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=True,
     )
-    results = json.loads(done.stdout)
+    results = json.loads(linter.stdout)
     assert len(results) == len(commands)
     return [f"{e['command_string']}: {e['error_message']}" for e in results if not e["success"]]

@@ -1,7 +1,4 @@
-"""A gcloud without Google: it records its calls, and answers from what it holds.
-
-It stands in for the process that deploy.google starts. Tests in tests/nightly start the real one.
-"""
+"""A gcloud without Google, instead of the process that deploy.google starts."""
 
 import base64
 import json
@@ -12,9 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-Answer = Callable[
-    ..., Any
-]  # of the words after the ones that it is for; returns what JSON can hold
+Answer = Callable[..., Any]  # to a command's further words; it returns what JSON can hold
 Json = Any  # whatever JSON can hold
 NOTHING = object()  # no such resource
 
@@ -24,7 +19,7 @@ class Refusal(Exception):  # noqa: N818 - as gcloud calls it
 
 
 class Gcloud:
-    """What was called, what is answered, and what is refused."""
+    """The calls of gcloud, the answers to them, and the refusals."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []
@@ -92,30 +87,27 @@ class CloudRun:
         return {"name": f"versions/{self.key_version}", "payload": {"data": data}}
 
     def replace(self, path: str, *_: str) -> Json:
-        wanted = YAML(typ="safe").load(Path(path))
-        template = wanted["spec"]["template"]
-        if not self.revisions or self.revisions[-1]["spec"] != template:
-            name = f"revision-{len(self.revisions) + 1}"
-            stamp = f"2026-01-01T00:00:{len(self.revisions):02d}Z"
-            metadata = {"name": name, "creationTimestamp": stamp}
-            self.revisions.insert(0, {"metadata": metadata, "spec": template})
-            self.revisions.sort(key=lambda each: str(each["metadata"]["name"]))
+        spec = YAML(typ="safe").load(Path(path))["spec"]
+        if not self.revisions or self.revisions[-1]["spec"] != spec["template"]:
+            number = len(self.revisions) + 1
+            stamp = f"2026-01-01T00:00:{number:02d}Z"
+            metadata = {"name": f"revision-{number}", "creationTimestamp": stamp}
+            self.revisions.append({"metadata": metadata, "spec": spec["template"]})
         newest = self.revisions[-1]["metadata"]["name"]
         status = {"latestReadyRevisionName": newest, "latestCreatedRevisionName": newest}
-        self.service = {"spec": wanted["spec"], "status": status | {"url": self.URL, "traffic": []}}
-        traffic = [{"revisionName": newest} | each for each in wanted["spec"]["traffic"]]
-        self._send(traffic)
+        self.service = {"spec": spec, "status": status | {"url": self.URL}}
+        self._send([{"revisionName": newest} | each for each in spec["traffic"]])
 
     def update_traffic(self, _name: str, *words: str) -> Json:
+        traffic = self.service["status"]["traffic"]
         if tag := flag(words, "update-tags"):
-            traffic = [each for each in self.service["status"]["traffic"] if "tag" not in each]
             name, revision = tag.split("=")
-            self._send([*traffic, {"revisionName": revision, "percent": 0, "tag": name}])
+            traffic = [each for each in traffic if "tag" not in each]
+            self._send([*traffic, {"revisionName": revision, "tag": name}])
         else:
-            tagged = [t for t in self.service["status"]["traffic"] if "tag" in t]
             shares = dict(each.split("=") for each in flag(words, "to-revisions").split(","))
             split = [{"revisionName": name, "percent": int(p)} for name, p in shares.items()]
-            self._send([*split, *({**each, "percent": 0} for each in tagged)])
+            self._send([*split, *({**each, "percent": 0} for each in traffic if "tag" in each)])
 
     def _send(self, traffic: list[dict[str, Any]]) -> None:
         for each in traffic:

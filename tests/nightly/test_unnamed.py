@@ -40,16 +40,7 @@ def project(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pr
     return project
 
 
-def said(project: Project, command: str) -> tuple[bool, str]:
-    """Return whether a command succeeded, and what it said."""
-    done = project.run(*command.split(), check=False)
-    output = done.stdout + done.stderr
-    assert "Traceback" not in output
-    assert "unexpected error" not in output
-    return done.returncode == 0, output
-
-
-def test_work_goes_on(project: Project, cloud: Cloud) -> None:
+def test_experiments_go_on(project: Project, cloud: Cloud) -> None:
     for command in (
         "dvc exp run --set-param x=2 --name two",
         "git checkout HEAD .",
@@ -58,25 +49,6 @@ def test_work_goes_on(project: Project, cloud: Cloud) -> None:
         "dvc exp apply two",
         "dvc repro --pull",
     ):
-        succeeded, output = said(project, command)
-        assert succeeded, output
+        project.run(*command.split())
     assert (project.folder / "out").read_text() == "x: 2\n"
-    assert cloud.requests == []
-
-
-def test_what_needs_a_bucket_says_so(project: Project, cloud: Cloud) -> None:
-    for command in ("dvc push", "dvc status --cloud"):
-        succeeded, output = said(project, command)
-        assert not succeeded
-        assert "Create a default remote with\n    dvc remote add -d" in output
-    assert "no default remote set" in said(project, "dvc fetch")[1]
-    shutil.rmtree(project.folder / ".dvc/cache")
-    (project.folder / "out").unlink()
-    succeeded, output = said(project, "dvc pull")
-    assert not succeeded
-    assert "no default remote set" in output
-    assert (
-        "Create a default remote with\n    dvc remote add -d"
-        in said(project, "dvc repro --pull")[1]
-    )
     assert cloud.requests == []

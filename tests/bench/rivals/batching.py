@@ -59,8 +59,8 @@ async def predict(request: Tweet | Tweets) -> dict[str, object]:
     texts = [request.text] if isinstance(request, Tweet) else [t.text for t in request.instances]
     answer: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
     waiting.put_nowait((texts, answer))
-    said = [{"label": classifier.label(p), "probability": p} for p in await answer]
-    return dict(said[0]) if isinstance(request, Tweet) else {"predictions": said}
+    answers = [{"label": classifier.label(p), "probability": p} for p in await answer]
+    return dict(answers[0]) if isinstance(request, Tweet) else {"predictions": answers}
 
 
 @app.get("/health")

@@ -7,7 +7,6 @@ from common.errors import InputError
 from deploy.google import GoogleProject
 from deploy.release import cloud_run, images, vertex
 from deploy.release.cloud_run import back, release, update_report
-from deploy.release.smoke import SmokeError
 from tests.deploy.fake_gcloud import CloudRun, Gcloud, Vertex, flag
 
 PROJECT = GoogleProject("my-project")
@@ -21,116 +20,109 @@ def run(gcloud: Gcloud) -> CloudRun:
 
 
 @pytest.fixture
-def broken(run: CloudRun, monkeypatch: pytest.MonkeyPatch) -> dict[str, BaseException]:
-    """Faults by address; whatever else is asked answers well, if it is asked with the right key."""
-    faults: dict[str, BaseException] = {}
+def faults(
+    run: CloudRun, monkeypatch: pytest.MonkeyPatch
+) -> dict[tuple[str, float], BaseException]:
+    """Faults by address and seconds; other requests with the right key are answered well."""
+    faults: dict[tuple[str, float], BaseException] = {}
 
-    def smoke(url: str, _model: str, key: str, seconds: float) -> int:
+    def smoke(url: str, _model: str, key: str, seconds: float) -> None:
         assert key == run.key
-        if fault := faults.get(f"{url} for {seconds:g}", faults.get(url)):
+        if fault := faults.get((url, seconds)):
             raise fault
-        return 1
 
     monkeypatch.setattr(cloud_run, "smoke", smoke)
     return faults
 
 
 @pytest.fixture
-def released(run: CloudRun, broken: dict[str, BaseException]) -> Callable[[str], None]:
-    """Release an image, quickly."""
-    return lambda image: release(PROJECT, image, MODEL, 0)
+def put(faults: dict[tuple[str, float], BaseException]) -> Callable[[int], None]:
+    """Release an image."""
+    return lambda number: release(PROJECT, f"image@sha256:{number}", MODEL)
 
 
 def url_of(number: int) -> str:
     return f"https://revision-{number}.example"
 
 
-def test_a_release_goes_step_by_step(run: CloudRun, released: Callable[[str], None]) -> None:
-    released("image@sha256:1")
+def test_a_release_goes_step_by_step(run: CloudRun, put: Callable[[int], None]) -> None:
+    put(1)
     assert run.shares == {"revision-1": 100}
     spec = run.service["spec"]["template"]["spec"]
+    assert "$" not in str(spec)
     assert spec["containers"][0]["image"] == "image@sha256:1"
     assert spec["serviceAccountName"] == PROJECT.account("serve")
-    released("image@sha256:2")
+    put(2)
     assert run.splits[-3:] == [
         {"revision-1": 100},  # the new revision exists, without traffic
         {"revision-1": 90, "revision-2": 10},
         {"revision-2": 100},
     ]
     run.key_version = "2"
-    released("image@sha256:2")  # the same, but for its keys
+    put(2)  # the same, but for its keys
     assert run.shares == {"revision-3": 100}
 
 
-def test_back_goes_to_the_last_revision_that_answers(
+def test_back_goes_to_the_newest_earlier_revision_that_answers(
     run: CloudRun,
-    released: Callable[[str], None],
-    broken: dict[str, BaseException],
+    put: Callable[[int], None],
+    faults: dict[tuple[str, float], BaseException],
+    gcloud: Gcloud,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(InputError, match="no service disaster-tweets has traffic"):
         back(PROJECT)
     for number in range(1, 5):
-        released(f"image@sha256:{number}")
-    never_started = {"conditions": [{"type": "Ready", "status": "False"}]}
-    run.revisions[2]["status"] = never_started
-    broken[url_of(2)] = SmokeError("wrong")
+        put(number)
+    gcloud.refusals = [("update-tags", "revision-3 is not ready")]
+    faults[url_of(2), 0] = InputError("wrong")
     back(PROJECT)
     assert run.shares == {"revision-1": 100}
-    assert "revision-2 without traffic: wrong" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "revision-3 is not ready" in output
+    assert "revision-2 without traffic: wrong" in output
     with pytest.raises(InputError, match="no revision before revision-1"):
         back(PROJECT)
-
-
-def test_where_no_earlier_revision_answers_the_traffic_stays(
-    run: CloudRun, released: Callable[[str], None], broken: dict[str, BaseException]
-) -> None:
-    released("image@sha256:1")
-    released("image@sha256:2")
-    broken[run.URL] = SmokeError("wrong with traffic")
-    with pytest.raises(InputError, match=r"wrong with traffic\nin use: revision-2"):
-        back(PROJECT)
-    broken[url_of(1)] = SmokeError("wrong")
-    with pytest.raises(InputError, match="no revision before revision-2 answers well"):
-        back(PROJECT)
-    assert run.shares == {"revision-2": 100}
+    assert run.shares == {"revision-1": 100}
 
 
 @pytest.mark.parametrize(
-    ("url", "fault", "message", "had_traffic"),
+    ("url", "seconds", "fault", "had_traffic"),
     [
-        (url_of(2), SmokeError("another model"), "without traffic: another model", False),
-        (f"{url_of(2)} for 7", SmokeError("wrong"), "with 10 % of the traffic: wrong", True),
-        (CloudRun.URL, SmokeError("wrong"), "with all traffic: wrong", True),
-        (f"{url_of(2)} for 7", KeyboardInterrupt(), "interrupted", True),
-        (f"{url_of(2)} for 7", MemoryError(), "", True),
+        (url_of(2), 0, InputError("another model"), False),
+        (url_of(2), cloud_run.SOAK, InputError("wrong"), True),
+        (CloudRun.URL, 0, InputError("wrong"), True),
+        (url_of(2), cloud_run.SOAK, KeyboardInterrupt(), True),
     ],
 )
 def test_a_revision_that_answers_wrongly_gets_no_traffic(
     run: CloudRun,
-    released: Callable[[str], None],
-    broken: dict[str, BaseException],
+    put: Callable[[int], None],
+    faults: dict[tuple[str, float], BaseException],
     url: str,
+    seconds: float,
     fault: BaseException,
-    message: str,
     had_traffic: bool,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    released("image@sha256:1")
-    broken[url] = fault
-    expected = InputError if message else type(fault)
-    with pytest.raises(expected, match=rf"{message}\nin use: revision-1" if message else None):
-        release(PROJECT, "image@sha256:2", MODEL, 7)
+    put(1)
+    faults[url, seconds] = fault
+    with pytest.raises(type(fault)):
+        put(2)
     assert run.shares == {"revision-1": 100}
     assert ({"revision-1": 90, "revision-2": 10} in run.splits) == had_traffic
+    assert capsys.readouterr().out.endswith("in use: revision-1\n")
 
 
 def test_a_first_revision_that_answers_wrongly_can_be_replaced(
-    run: CloudRun, released: Callable[[str], None], broken: dict[str, BaseException]
+    run: CloudRun,
+    put: Callable[[int], None],
+    faults: dict[tuple[str, float], BaseException],
 ) -> None:
-    broken[url_of(1)] = SmokeError("wrong")
-    with pytest.raises(InputError, match="in use: revision-1"):
-        released("image@sha256:1")
-    released("image@sha256:2")
+    faults[url_of(1), 0] = InputError("wrong")
+    with pytest.raises(InputError, match="wrong"):
+        put(1)
+    put(2)
     assert run.shares == {"revision-2": 100}
 
 
@@ -148,15 +140,9 @@ def test_the_daily_report_runs_the_released_image(
     assert (flag(update, "command"), flag(update, "args")) == ("python", "-m,deploy.watch")
 
 
-def test_a_secret_that_does_not_exist_is_named(gcloud: Gcloud) -> None:
+def test_a_missing_secret_is_named(gcloud: Gcloud) -> None:
     with pytest.raises(InputError, match="disaster-tweets-api-keys does not exist"):
-        release(PROJECT, "image", MODEL, 0)
-
-
-def test_the_service_has_no_word_that_is_not_filled_in() -> None:
-    text = str(cloud_run.render(PROJECT, "image@sha256:1", "1", {}))
-    assert "$" not in text
-    assert "'percent': 100" in text
+        release(PROJECT, "image", MODEL)
 
 
 def test_a_release_on_vertex_ai_replaces_the_model_step_by_step(
@@ -171,52 +157,42 @@ def test_a_release_on_vertex_ai_replaces_the_model_step_by_step(
     vertex.release(PROJECT, "image@sha256:1", "one")
     vertex.release(PROJECT, "image@sha256:2", "one")  # other code, the same model
     assert [model["image"][-1] for model in cloud.models] == ["1", "2"]
-    (upload, _) = gcloud.called("models upload")
-    assert flag(upload, "container-predict-route") == "/predict"
     [only] = cloud.endpoints[0]["deployedModels"]
     assert only["displayName"] == "disaster-tweets-one-2"
     assert cloud.endpoints[0]["trafficSplit"] == {only["id"]: 100}
     splits = [flag(call, "traffic-split") for call in gcloud.called("traffic-split")]
     assert splits[-2:] == ["0=10,2=90", "2=0,3=100"]
 
-    cloud.prediction = {"predictions": ["nonsense"]}
-    with pytest.raises(InputError, match="nonsense"):
-        vertex.release(PROJECT, "image@sha256:3", "three")
-    assert cloud.endpoints[0]["deployedModels"] == [only]
-    assert cloud.endpoints[0]["trafficSplit"] == {only["id"]: 100}
-
     def interrupt(*_: str) -> None:
         raise KeyboardInterrupt
 
+    cloud.prediction = {"predictions": ["nonsense"]}
+    with pytest.raises(InputError, match="nonsense"):
+        vertex.release(PROJECT, "image@sha256:3", "three")
     gcloud.answers["ai endpoints predict"] = interrupt
     with pytest.raises(KeyboardInterrupt):
-        vertex.release(PROJECT, "image@sha256:2", "one")
+        vertex.release(PROJECT, "image@sha256:3", "three")
     assert cloud.endpoints[0]["deployedModels"] == [only]
-
-
-def test_what_the_shares_leave_adds_up() -> None:
-    assert vertex._scale_down({"1": 100}) == {"1": 90}
-    assert vertex._scale_down({"1": 33, "2": 33, "3": 34}) == {"1": 29, "2": 29, "3": 32}
+    assert cloud.endpoints[0]["trafficSplit"] == {only["id"]: 100}
 
 
 def test_a_build_gets_a_clone_of_the_commit(
     gcloud: Gcloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    address = "artifacts docker images describe"
-
     def submit(folder: str, *words: str) -> str:
         assert (Path(folder) / ".git").is_dir()
         assert (Path(folder) / "Dockerfile.serve").exists()
         assert not (Path(folder) / ".venv").exists()
         names = f"_IMAGES={PROJECT.images},_COMMIT=c0ffee,_MODEL={MODEL}"
         assert {"--config=deploy/release/cloudbuild.yaml", f"--substitutions={names}"} <= {*words}
-        gcloud.answers[address] = lambda *_: {"image_summary": {"digest": "sha256:1"}}
+        digest = {"image_summary": {"digest": "sha256:1"}}
+        gcloud.answers["artifacts docker images describe"] = lambda *_: digest
         return ""
 
     gcloud.answers["builds submit"] = submit
     monkeypatch.setattr(images, "commit", lambda: "c0ffee")
     monkeypatch.setattr(images, "locked_model", lambda: MODEL)
-    with pytest.raises(InputError, match=r"no image .*/serve:c0ffee yet: python -m deploy images"):
+    with pytest.raises(InputError, match=r"no image .*/serve:c0ffee: python -m deploy images"):
         images.built(PROJECT, "serve", "c0ffee")
     for _ in range(2):  # the second time there is nothing to build
         images.build(PROJECT)

@@ -1,1 +1,0 @@
-"""Checks what clouds read, without an account, and what is in the bucket."""
