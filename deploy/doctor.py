@@ -56,7 +56,7 @@ def examine(folder: Path) -> Iterator[str]:
     with _remedy("dvc push"):
         faults, pending = _compare(repo, bucket)
     if faults:
-        # DVC takes a folder for complete if the object with its list of files exists.
+        # `dvc push` skips a folder if the object with its list of files exists: remove that too.
         objects = sorted({url for urls in faults.values() for url in urls})
         remedy = f"gcloud storage rm {' '.join(objects)}; dvc push"
         raise InputError(f"{'; '.join(faults)}\ntry, in a clone with these files: {remedy}")
@@ -97,7 +97,7 @@ def _log_in(config: dict[str, Any]) -> Any:  # noqa: ANN401 - credentials of sev
 def _compare(repo: Repo, bucket: storage.Bucket) -> tuple[dict[str, set[str]], int]:
     """Compare a bucket's objects with the outputs of a workspace.
 
-    Returns the faults, each with the URLs of the objects to replace, and how many outputs lack.
+    Returns the faults, each with the objects to remove, and how many outputs are not pushed yet.
     """
     odb = repo.cloud.get_remote_odb()
     prefix = odb.path.removeprefix(f"{bucket.name}/")

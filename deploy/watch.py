@@ -47,7 +47,7 @@ def main() -> None:
             try:
                 status = write_report(chosen)
             except UnusedLabelsError as error:  # a sample of earlier days
-                print(f"left out: {error}")
+                print(f"ignored: {error}")
                 chosen.reviewed.remove(error.file)
         for path in sorted(Path(folder).iterdir()):
             blob = bucket.blob(f"reports/{now:%Y-%m-%d/%H%M%S}/{path.name}")

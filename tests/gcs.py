@@ -1,4 +1,4 @@
-"""Google Cloud Storage on 127.0.0.1: an emulator that can be told what to answer."""
+"""Google Cloud Storage on 127.0.0.1: an emulator whose answers tests can replace."""
 
 import json
 import re
@@ -55,7 +55,7 @@ class Cloud:
     """The emulator's objects, the requests to it, and its answers."""
 
     url: str = ""
-    held: Memory = field(default_factory=Memory)
+    objects: Memory = field(default_factory=Memory)
     requests: list[str] = field(default_factory=list)
     # What to answer instead of the emulator, by method and a part of the path.
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
@@ -73,11 +73,11 @@ class Cloud:
 
 
 class Handler(server.RequestHandler):  # type: ignore[misc]
-    """Answers as it was told, else as the emulator does."""
+    """Gives the test's answer, or the emulator's."""
 
     def __init__(self, cloud: Cloud, *args: Any) -> None:  # noqa: ANN401
         self.cloud = cloud
-        super().__init__(cloud.held, *args)
+        super().__init__(cloud.objects, *args)
 
     def answer(self) -> None:
         self.cloud.requests.append(f"{self.command} {self.path}")

@@ -8,6 +8,7 @@ import concurrent.futures
 import fnmatch
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -58,23 +59,19 @@ def run(*command: str, check: bool = True, cwd: Path = ROOT) -> subprocess.Compl
 
 
 def pip_from_outside(place: Path) -> list[str]:
-    """Give a build what pip uses here, without leaving anything of it in the image."""
-    paths: set[str] = set()
-    lines = ["[global]"]
+    """Give a build this machine's settings of pip, without leaving anything of it in the image."""
+    lines = {"[global]": ""}
+    paths: dict[str, str] = {}
     for line in run(sys.executable, "-m", "pip", "config", "list").stdout.splitlines():
         name, _, quoted = line.partition("=")
         value = str(ast.literal_eval(quoted))
-        for word in value.split():
-            if word.startswith("file://"):  # an index; its files may lie beside it
-                paths.add(str(Path(word.removeprefix("file://")).parent))
-            elif word.startswith("/"):
-                paths.add(word)
-        lines.append(f"{name.rpartition('.')[2]} = {value}")
-    (config := place / "pip.conf").write_text("\n".join(dict.fromkeys(lines)))
-    return [
-        f"--volume={config}:/etc/pip.conf:ro",
-        *(f"--volume={path}:{path}:ro" for path in sorted(paths)),
-    ]
+        lines[f"{name.rpartition('.')[2]} = {value}"] = ""
+        # The files of a file:// index may lie beside it.
+        words = [re.sub(r"^file://(.*)/.*", r"\1", word) for word in value.split()]
+        paths |= {word: word for word in words if word.startswith("/")}
+    (config := place / "pip.conf").write_text("\n".join(lines))
+    paths[str(config)] = "/etc/pip.conf"
+    return [f"--volume={path}:{target}:ro" for path, target in paths.items()]
 
 
 def build(context: Path, file: str, *options: str, check: bool = True) -> str:
@@ -215,7 +212,7 @@ def test_buildah_reads_the_ignore_file_alike(
 
 
 def spoil(context: Path, file: str) -> None:
-    """Alter a file of the model; what else its manifest says stays true."""
+    """Alter a file of the model; other facts of its manifest stay true."""
     path = context / "models" / "classifier" / file
     if file == MANIFEST:
         path.write_text(json.dumps(json.loads(path.read_text()) | {"threshold": 0.123}))
@@ -256,15 +253,15 @@ def test_another_build_gives_the_same_layers(
 
 
 def test_layers_of_the_server_hold_nothing_else(serve_image: str, tmp_path: Path) -> None:
-    found = dict(contents(serve_image, tmp_path / "image.tar", len(layers(BASE))))
-    assert [name for name, content in found.items() if MARK in content] == []
-    own = {name for name in found if not name.startswith("venv/")}
+    content_of = dict(contents(serve_image, tmp_path / "image.tar", len(layers(BASE))))
+    assert [name for name, content in content_of.items() if MARK in content] == []
+    own = {name for name in content_of if not name.startswith("venv/")}
     packages = {"common", "locked", "models", "serve"}
     assert {"/".join(name.split("/")[:2]) for name in own} == {
         f"app/{name}" for name in ("LICENSE", "NOTICE", *packages)
     }
-    assert not [name for name in found if "/.cache" in name or "site-packages/torch/" in name]
-    assert sum(map(len, found.values())) < 450e6
+    assert not [name for name in content_of if "/.cache" in name or "site-packages/torch/" in name]
+    assert sum(map(len, content_of.values())) < 450e6
 
 
 def test_layers_of_a_job_hold_nothing_else(train_image: str, tmp_path: Path) -> None:
@@ -311,17 +308,17 @@ def test_an_end_answers_what_was_accepted(serve_image: str, tmp_path: Path) -> N
         concurrent.futures.ThreadPoolExecutor() as pool,
     ):
         body = {"instances": [{"text": f"fire on street {n}"} for n in range(1000)]}
-        asked = [
+        requests = [
             pool.submit(httpx.post, f"{server.url}/predict", json=body, timeout=HANG)
             for _ in range(2)
         ]
         assert wait_until(lambda: server.metric("queued_tweets") > 500)
-        began = time.monotonic()
+        start = time.monotonic()
         output = server.stop()
-        assert time.monotonic() - began < LEAVE
+        assert time.monotonic() - start < LEAVE
         assert server.process.returncode == 0, output
         assert "Forcibly" not in output
-        assert [future.result().status_code for future in asked] == [200, 200]
+        assert [future.result().status_code for future in requests] == [200, 200]
 
 
 def test_a_job_makes_the_same_model(

@@ -22,11 +22,6 @@ MAKE = ("make", "PYTHON=false")
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
 
 
-@pytest.fixture
-def project(pipeline: Project, tmp_path: Path) -> Project:
-    return copied(pipeline, tmp_path / "project")
-
-
 @pytest.fixture(scope="module")  # the tests leave it as it was
 def theirs(pipeline: Project) -> Iterator[Project]:
     """A project that belongs to a user whom nobody knows; pytest's folders are closed to others."""
@@ -138,7 +133,8 @@ def test_git_changes_no_byte_of_a_file(pipeline: Project, tmp_path: Path) -> Non
         assert (clone / name).read_bytes() == (pipeline.folder / name).read_bytes(), name
 
 
-def test_a_shallow_clone_says_what_it_lacks(project: Project, tmp_path: Path) -> None:
+def test_a_shallow_clone_says_what_it_lacks(pipeline: Project, tmp_path: Path) -> None:
+    project = copied(pipeline, tmp_path / "project")
     project.run("git", "branch", "other")
     project.run("git", "tag", "--annotate", "classifier@v0.0.1", "--message", "a model")
     readme = project.folder / "README.md"

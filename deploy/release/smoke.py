@@ -2,8 +2,8 @@
 
     python -m deploy.release.smoke URL [--model VERSION]
 
-The API key of a server that needs one is in the variable API_KEY. A server on this machine is asked
-without a proxy.
+The API key of a server that needs one is in the variable API_KEY. Requests to
+this machine use no proxy.
 """
 
 import argparse
@@ -26,8 +26,8 @@ OWN_HOSTS = ("localhost", "127.0.0.1", "::1")
 def smoke(url: str, model: str = "", key: str = "", seconds: float = 0) -> None:
     """Test a server's health, predictions and model.
 
-    Any model will do if `model` is "". The request is repeated each second for some seconds. If the
-    server does not answer, or answers wrongly, InputError says how.
+    Any model will do if `model` is "". The request is repeated each second for some seconds. A
+    missing or wrong answer raises InputError.
     """
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url} does not start with http:// or https://")

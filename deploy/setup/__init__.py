@@ -1,1 +1,1 @@
-"""Makes what the project needs on Google Cloud, says what is there, and takes it down."""
+"""Creates, lists and removes the resources that the project needs on Google Cloud."""

@@ -40,8 +40,7 @@ SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 def call(command: list[str]) -> None:
     """Run a command and forward signals to it; exit with its status unless that is 0.
 
-    This is process 1 of the container; neither DVC nor a shell forwards signals. After a signal,
-    processes that the command started may still be saving a checkpoint.
+    Neither DVC nor a shell forwards signals, and a stage saves a checkpoint after DVC has ended.
     """
     print(f"job: {shlex.join(command)}", flush=True)
     process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - no shell

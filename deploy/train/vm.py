@@ -24,16 +24,16 @@ SECONDS = 15  # until a VM whose output ended is looked for
 
 
 def train(project: GoogleProject, name: str, image: str, hours: float, zones: list[str]) -> None:
-    """Train on a VM, or on as many VMs as it takes."""
+    """Train on a VM, and after a pre-emption on another one."""
     deadline, zone = time.monotonic() + hours * 3600, ""
     file = f"gs://{project.bucket}/runs/{name}/status"  # the VM writes it at the end
     while (status := gcloud_json("storage", "cat", file)) is None:
         if zone:
-            print(f"{zone} took {name} away; the next VM goes on from the checkpoint", flush=True)
-        left = (deadline - time.monotonic()) / 3600
-        if left < 0:
+            print(f"{name} was pre-empted; the next VM resumes from the checkpoint", flush=True)
+        remaining = (deadline - time.monotonic()) / 3600
+        if remaining < 0:
             raise InputError(f"not finished after {hours:g} hours; the same command goes on")
-        zone = zone_of(project, name) or create_somewhere(project, name, image, left, zones)
+        zone = zone_of(project, name) or create_somewhere(project, name, image, remaining, zones)
         print(f"{name} runs in {zone}; Ctrl-C does not end it", flush=True)
         tail = ("tail-serial-port-output", name, f"--zone={zone}", f"--project={project.id}")
         while zone_of(project, name):

@@ -55,11 +55,11 @@ def generate(folder: Path, rows: int) -> list[str]:
 
 def bare(classifier: Classifier, texts: list[str]) -> float:
     """Return the seconds that the engine takes."""
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     with Progress(desc="bare engine", total=len(texts), unit=" rows") as progress:
         for start in range(0, len(texts), BLOCK):
             progress.update(len(classifier.probabilities(texts[start : start + BLOCK])))
-    return time.perf_counter() - began
+    return time.perf_counter() - start_time
 
 
 def start(python: str, inputs: list[Path], out: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -72,14 +72,14 @@ def scored(
     inputs: list[Path], out: Path, *options: str, python: str = sys.executable
 ) -> tuple[float, float]:
     """Score in a process of its own; return its seconds and its peak memory in MB."""
-    began, memory = time.perf_counter(), math.nan
+    start_time, memory = time.perf_counter(), math.nan
     process = start(python, inputs, out, *options)
     while process.poll() is None:
         memory = peak(process.pid) or memory
         time.sleep(0.02)
     if process.returncode:
         sys.exit(f"scoring failed with status {process.returncode}")
-    return time.perf_counter() - began, memory
+    return time.perf_counter() - start_time, memory
 
 
 def peak(pid: int) -> float:
@@ -93,13 +93,13 @@ def peak(pid: int) -> float:
 
 def halves(files: list[Path], out: Path) -> float:
     """Return the seconds that two processes take, each with one thread and half of the files."""
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     both = [
         start(sys.executable, files[half::2], out / str(half), "--threads=1") for half in (0, 1)
     ]
     if any([process.wait() for process in both]):  # noqa: C419 - wait for both
         sys.exit("scoring failed")
-    return time.perf_counter() - began
+    return time.perf_counter() - start_time
 
 
 def loop(texts: list[str]) -> float:
@@ -109,10 +109,10 @@ def loop(texts: list[str]) -> float:
     )
     model = AutoModelForSequenceClassification.from_pretrained(CHECKPOINT, dtype=torch.float32)
     classify = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     for text in Progress(texts, desc="loop", unit=" rows"):
         classify(text, truncation=True)
-    return time.perf_counter() - began
+    return time.perf_counter() - start_time
 
 
 def main() -> None:

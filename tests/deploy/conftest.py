@@ -34,12 +34,18 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without credentials, outside Google Cloud."""
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "STORAGE_EMULATOR_HOST"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "no-gcloud"))
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("HTTPS_PROXY", NOWHERE)
-    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "doctor-site-cache"))
+    settings = no_cloud(tmp_path) | {"NO_PROXY": "127.0.0.1", "HTTPS_PROXY": NOWHERE}
+    for name, value in (settings | {"DVC_SITE_CACHE_DIR": str(tmp_path / "site-cache")}).items():
+        monkeypatch.setenv(name, value)
+
+
+def no_cloud(folder: Path) -> dict[str, str]:
+    """Return variables with which Google's libraries find no login and ask no other machine."""
+    return {
+        "CLOUDSDK_CONFIG": str(folder / "no-gcloud"),
+        "NO_GCE_CHECK": "true",
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+    }
 
 
 @pytest.fixture

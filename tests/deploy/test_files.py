@@ -1,7 +1,6 @@
 """What no hook of .pre-commit-config.yaml knows of the files that clouds and GitHub read."""
 
 import fnmatch
-import os
 import re
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from deploy.google import NAMING, GoogleProject
 from deploy.setup.resources import next_steps
 from experiments.fetch import ARTIFACT
 from tests.conftest import ROOT
+from tests.test_images import run
 
 yaml = YAML(typ="safe")
 WORKFLOWS = sorted((ROOT / ".github").glob("workflows/*.yml"))
@@ -83,11 +83,7 @@ def test_files_follow_the_definitions_that_gcloud_knows(tmp_path: Path) -> None:
 def test_prometheus_accepts_its_rules(command: str) -> None:
     if not shutil.which("promtool"):
         pytest.skip("promtool is not installed")
-    folder = ROOT / "deploy/prometheus"
-    process = subprocess.run(
-        ["promtool", *command.split()], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stdout + process.stderr
+    run("promtool", *command.split(), cwd=ROOT / "deploy/prometheus")
 
 
 def test_every_file_is_checked() -> None:
@@ -98,11 +94,9 @@ def test_every_file_is_checked() -> None:
     )
     hooks = yaml.load(ROOT / ".pre-commit-config.yaml")["repos"][0]["hooks"]
     patterns = [hook["files"] for hook in hooks if "files" in hook]
-    files = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    files = run("git", "ls-files").stdout
     names = re.findall(
-        r"^(?:(?:score/)?Dockerfile.*|\.github/.*|deploy/.*\.(?:ya?ml|json))$", files.stdout, re.M
+        r"^(?:(?:score/)?Dockerfile.*|\.github/.*|deploy/.*\.(?:ya?ml|json))$", files, re.M
     )
     by_hook = [name for name in names if any(re.search(pattern, name) for pattern in patterns)]
     by_definition = [
@@ -131,15 +125,7 @@ def test_scripts_of_a_build_are_well_written(tmp_path: Path) -> None:
     scripts += [step["run"] for step in steps if "run" in step]
     for number, script in enumerate(scripts):
         (tmp_path / f"{number}.sh").write_text(f"set -e\n{script}")  # as they are run
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    process = subprocess.run(
-        ["shellcheck", "--shell=bash", *map(str, tmp_path.glob("*.sh"))],
-        env={"PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.stdout == ""
+    run("shellcheck", "--shell=bash", *map(str, tmp_path.glob("*.sh")))
 
 
 def test_actions_are_pinned_to_one_commit_each() -> None:

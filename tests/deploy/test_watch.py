@@ -19,7 +19,7 @@ from monitor.verdict import STATUS
 from tests.conftest import ROOT
 from tests.gcs import Cloud
 from tests.monitor.conftest import lines_of, make_model, tweets
-from tests.test_images import sent
+from tests.test_images import run, sent
 
 pytestmark = pytest.mark.usefixtures("nobody")
 NOW = datetime.now(UTC)
@@ -27,10 +27,7 @@ NOW = datetime.now(UTC)
 
 def copy_code_of_an_image(folder: Path) -> Path:
     """Copy the code that an image gets, and no other."""
-    listed = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.split():
+    for name in run("git", "ls-files").stdout.split():
         if Path(name).suffix in (".py", ".jinja") and sent(name):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)

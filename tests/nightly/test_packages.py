@@ -28,7 +28,7 @@ def test_every_package_is_built_for(platform: str, python: str) -> None:
         f"--python-version={python}",
     )
     environment = os.environ | {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
-    done = subprocess.run(
+    resolution = subprocess.run(
         [sys.executable, "-m", *resolve],
         cwd=ROOT,
         env=environment,
@@ -36,4 +36,4 @@ def test_every_package_is_built_for(platform: str, python: str) -> None:
         capture_output=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert resolution.returncode == 0, resolution.stderr

@@ -13,6 +13,7 @@ from common.errors import InputError
 from deploy.doctor import examine
 from deploy.google import NAMING
 from tests.conftest import ROOT, Project
+from tests.deploy.conftest import no_cloud
 from tests.gcs import Cloud
 
 TRICKY = [b"", b"\r", b"\n", b"end\r\n", b"\r\n\r\n", b"\n--==0==--", b"\r\n--==0==\r\n", b"\0\r"]
@@ -25,14 +26,8 @@ class Clone(Project):
     url: str
 
     def environment(self, **extra: str) -> dict[str, str]:
-        settings = {
-            "STORAGE_EMULATOR_HOST": self.url,
-            "GOOGLE_APPLICATION_CREDENTIALS": "",
-            "CLOUDSDK_CONFIG": str(self.folder / "no-gcloud"),
-            "NO_GCE_CHECK": "true",
-            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
-        }
-        return super().environment(**settings, **extra)
+        emulator = {"STORAGE_EMULATOR_HOST": self.url, "GOOGLE_APPLICATION_CREDENTIALS": ""}
+        return super().environment(**emulator, **no_cloud(self.folder), **extra)
 
     def status(self) -> str:
         return self.run("dvc", "status", "--cloud").stdout.strip()
@@ -100,7 +95,7 @@ def doctor(robot: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Ask:
 
 
 def mend(clone: Clone, advice: str, bucket: storage.Bucket) -> None:
-    """Do as the doctor says."""
+    """Run the commands that the doctor advises."""
     removal, _, push = advice.rpartition(": ")[2].partition("; ")
     for url in removal.removeprefix("gcloud storage rm ").split():
         bucket.blob(url.removeprefix("gs://bucket/")).delete()
@@ -145,7 +140,7 @@ def test_a_missing_member_is_found_and_replaced(
     first.run("dvc", "push")
     second = first.clone("second")
     bucket.blob(oid(first.folder / "data/5")).delete()
-    assert first.status() == "Cache and remote 'storage' are in sync."  # so says DVC
+    assert first.status() == "Cache and remote 'storage' are in sync."  # DVC does not notice
     advice = doctor(second)
     assert advice.startswith("data/5 is missing")
     mend(first, advice, bucket)

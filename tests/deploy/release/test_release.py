@@ -11,6 +11,8 @@ from tests.deploy.fake_gcloud import CloudRun, Gcloud, Vertex, flag
 
 PROJECT = GoogleProject("my-project")
 MODEL = "model1"
+Faults = dict[tuple[str, float], BaseException]  # by address and seconds
+Put = Callable[[int], None]  # releases an image
 RIGHT = {"predictions": [{"label": "disaster", "probability": 0.9}] * 2}
 
 
@@ -20,11 +22,9 @@ def run(gcloud: Gcloud) -> CloudRun:
 
 
 @pytest.fixture
-def faults(
-    run: CloudRun, monkeypatch: pytest.MonkeyPatch
-) -> dict[tuple[str, float], BaseException]:
-    """Faults by address and seconds; other requests with the right key are answered well."""
-    faults: dict[tuple[str, float], BaseException] = {}
+def faults(run: CloudRun, monkeypatch: pytest.MonkeyPatch) -> Faults:
+    """Faults; other requests with the right key are answered well."""
+    faults: Faults = {}
 
     def smoke(url: str, _model: str, key: str, seconds: float) -> None:
         assert key == run.key
@@ -36,7 +36,7 @@ def faults(
 
 
 @pytest.fixture
-def put(faults: dict[tuple[str, float], BaseException]) -> Callable[[int], None]:
+def put(faults: Faults) -> Put:
     """Release an image."""
     return lambda number: release(PROJECT, f"image@sha256:{number}", MODEL)
 
@@ -45,7 +45,7 @@ def url_of(number: int) -> str:
     return f"https://revision-{number}.example"
 
 
-def test_a_release_goes_step_by_step(run: CloudRun, put: Callable[[int], None]) -> None:
+def test_a_release_goes_step_by_step(run: CloudRun, put: Put) -> None:
     put(1)
     assert run.shares == {"revision-1": 100}
     spec = run.service["spec"]["template"]["spec"]
@@ -65,8 +65,8 @@ def test_a_release_goes_step_by_step(run: CloudRun, put: Callable[[int], None]) 
 
 def test_back_goes_to_the_newest_earlier_revision_that_answers(
     run: CloudRun,
-    put: Callable[[int], None],
-    faults: dict[tuple[str, float], BaseException],
+    put: Put,
+    faults: Faults,
     gcloud: Gcloud,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -97,8 +97,8 @@ def test_back_goes_to_the_newest_earlier_revision_that_answers(
 )
 def test_a_revision_that_answers_wrongly_gets_no_traffic(
     run: CloudRun,
-    put: Callable[[int], None],
-    faults: dict[tuple[str, float], BaseException],
+    put: Put,
+    faults: Faults,
     url: str,
     seconds: float,
     fault: BaseException,
@@ -115,9 +115,7 @@ def test_a_revision_that_answers_wrongly_gets_no_traffic(
 
 
 def test_a_first_revision_that_answers_wrongly_can_be_replaced(
-    run: CloudRun,
-    put: Callable[[int], None],
-    faults: dict[tuple[str, float], BaseException],
+    run: CloudRun, put: Put, faults: Faults
 ) -> None:
     faults[url_of(1), 0] = InputError("wrong")
     with pytest.raises(InputError, match="wrong"):

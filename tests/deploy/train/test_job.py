@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from deploy.train.job import join
 from tests.conftest import HANG, ROOT, Project, copied
+from tests.deploy.conftest import no_cloud
 from tests.gcs import Cloud
 from tests.serve.running import free_port, wait_until
 
@@ -57,10 +58,8 @@ def machine(folder: Path, cloud: Cloud) -> tuple[Path, dict[str, str]]:
         CHECKPOINTS=str(folder.parent),
         PYTHONPATH=str(ROOT),
         STORAGE_EMULATOR_HOST=cloud.url,
-        CLOUDSDK_CONFIG=str(folder / "no-gcloud"),
         GOOGLE_CLOUD_PROJECT="my-project",
-        NO_GCE_CHECK="true",
-        GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT="false",
+        **no_cloud(folder),
     )
 
 
