@@ -37,8 +37,7 @@ LOOPED = 500  # rows
 ARCHIVE = 200_000_000  # tweets
 MODEL = Path("models/classifier")
 CHECKPOINT = Path("models/checkpoint")
-TWO = ("--runner", "DirectRunner", "--direct_num_workers=2")
-BEAM = (*TWO, "--direct_running_mode=multi_processing")
+BEAM = "--runner DirectRunner --direct_num_workers=2 --direct_running_mode=multi_processing"
 
 
 def generate(folder: Path, rows: int) -> list[str]:
@@ -130,7 +129,7 @@ def main() -> None:
         score_seconds, memory = scored([folder / "all"], folder / "out-all")
         seconds = {"score": score_seconds, "two processes": halves(files, folder / "out-halves")}
         if python := os.environ.get("BEAM_PYTHON"):
-            beam, _ = scored([folder / "all"], folder / "out-beam", *BEAM, python=python)
+            beam, _ = scored([folder / "all"], folder / "out-beam", *BEAM.split(), python=python)
             seconds["Beam, two workers"] = beam
         after = bare(classifier, texts)
         looped = loop(texts[:LOOPED])

@@ -54,8 +54,6 @@ CONNECTIONS = (1, 8, 64, 256)
 BULK = 256  # tweets
 BULK_CONNECTIONS = 2
 MODEL = Path("models/classifier")
-START = 60  # seconds
-JSON = {"Content-Type": "application/json"}
 SCRIPT = """
 local bodies = {}
 for line in io.lines("BODIES") do bodies[#bodies + 1] = line end
@@ -110,19 +108,19 @@ def memory(pid: int) -> float:
     return own / 1024 + sum(memory(int(child)) for child in children)
 
 
-def first_answer(port: int, body: bytes, process: subprocess.Popen[bytes]) -> None:
+def first_answer(port: int, text: str, process: subprocess.Popen[bytes]) -> None:
     """Repeat a request until the server answers."""
-    deadline = time.monotonic() + START
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(httpx.TransportError):
             url = f"http://127.0.0.1:{port}/predict"
-            if httpx.post(url, content=body, headers=JSON).status_code == 200:
+            if httpx.post(url, json={"text": text}).status_code == 200:
                 return
         time.sleep(0.02)
     raise SystemExit("error: a server gave no answer")
 
 
-def measure(name: str, scripts: dict[str, Path], body: bytes, seconds: int, log: Path) -> Round:
+def measure(name: str, scripts: dict[str, Path], text: str, seconds: int, log: Path) -> Round:
     """Start a server and send it every load."""
     port = free_port()
     environment = os.environ | {
@@ -142,7 +140,7 @@ def measure(name: str, scripts: dict[str, Path], body: bytes, seconds: int, log:
         stderr=subprocess.DEVNULL,
     )
     try:
-        first_answer(port, body, process)
+        first_answer(port, text, process)
         seconds_to_answer = time.perf_counter() - start
         load(scripts["single"], port, 64, seconds)  # a warm-up
         loads = [load(scripts["single"], port, connections, seconds) for connections in CONNECTIONS]
@@ -200,11 +198,10 @@ def main() -> None:
     total = options.rounds * (len(SERVERS) + len(classifiers))
     with tempfile.TemporaryDirectory() as name, Progress(desc="measured", total=total) as bar:
         scripts = write_scripts(texts, Path(name))
-        body = json.dumps({"text": texts[0]}).encode()
         for _ in range(options.rounds):
             for label, rounds in servers.items():
                 log = Path(name) / "log"
-                rounds.append(measure(label, scripts, body, options.seconds, log))
+                rounds.append(measure(label, scripts, texts[0], options.seconds, log))
                 bar.update()
             for label, classifier in classifiers.items():
                 speeds[label].append(engine_speed(classifier, texts, options.seconds))

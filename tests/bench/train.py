@@ -40,7 +40,6 @@ from stages.shared.batches import Tweets, collate
 from stages.train.machine import processor
 
 OLD_LENGTH = 128  # tokens
-PREDICTED = 64  # rows at once
 
 
 def usual(data: Path, p: Params, batch_size: int, grid: int) -> tuple[float, float]:
@@ -100,7 +99,7 @@ def accuracy(model: torch.nn.Module, tokens: Tokenizer, data: Path) -> float:
     model.eval()
     tweets = Tweets(pd.read_parquet(data / "test.parquet"), tokens, "test")
     right = 0
-    for rows in torch.split(torch.from_numpy(tweets.lengths.argsort()), PREDICTED):
+    for rows in torch.split(torch.from_numpy(tweets.lengths.argsort()), 64):
         batch = collate([tweets[i] for i in rows.tolist()], 0)
         labels = model(batch["input_ids"], batch["attention_mask"]).logits.argmax(1)
         right += int((labels == batch["targets"]).sum())

@@ -117,10 +117,6 @@ class CloudRun:
         shares = {each["revisionName"]: each["percent"] for each in traffic if each.get("percent")}
         self.splits.append(shares)
 
-    @property
-    def shares(self) -> dict[str, int]:
-        return self.splits[-1]
-
 
 class Vertex:
     """Models and endpoints of Vertex AI."""

@@ -45,7 +45,6 @@ def test_the_report_of_a_day_is_made_by_the_code_of_an_image(
         "STORAGE_EMULATOR_HOST": cloud.url,
         "GOOGLE_CLOUD_PROJECT": "my-project",
     }
-
     bucket = cloud.client().create_bucket("bucket")
     (project / ".dvc").mkdir()
     config = "[core]\n no_scm = true\n remote = storage\n['remote \"storage\"']\n"

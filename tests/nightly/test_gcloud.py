@@ -19,7 +19,7 @@ from deploy.google import GoogleProject
 from deploy.setup.resources import down, read_resources, status, up
 
 ALL = read_resources(GoogleProject("my-project"), "me/disaster-tweets", "123456789")
-GRANTS = ("SelfDelete on projects", "serve has storage.objectViewer", "score has dataflow.worker")
+GRANTS = ("SelfDelete on my-project", "serve has storage.objectViewer", "score has dataflow.worker")
 ROWS = [
     each for each in ALL if each.title.startswith("bucket") or any(g in each.title for g in GRANTS)
 ]
@@ -93,8 +93,6 @@ def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Google]:
             "AUTH_ACCESS_TOKEN_FILE": str(tmp_path / "token"),
             "API_ENDPOINT_OVERRIDES_STORAGE": url,
             "API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": url,
-            "CORE_DISABLE_USAGE_REPORTING": "1",
-            "COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
         }
         for name, value in settings.items():
             monkeypatch.setenv(f"CLOUDSDK_{name}", value)

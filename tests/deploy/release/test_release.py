@@ -47,7 +47,7 @@ def url_of(number: int) -> str:
 
 def test_a_release_goes_step_by_step(run: CloudRun, put: Put) -> None:
     put(1)
-    assert run.shares == {"revision-1": 100}
+    assert run.splits[-1] == {"revision-1": 100}
     spec = run.service["spec"]["template"]["spec"]
     assert "$" not in str(spec)
     assert spec["containers"][0]["image"] == "image@sha256:1"
@@ -60,7 +60,7 @@ def test_a_release_goes_step_by_step(run: CloudRun, put: Put) -> None:
     ]
     run.key_version = "2"
     put(2)  # the same, but for its keys
-    assert run.shares == {"revision-3": 100}
+    assert run.splits[-1] == {"revision-3": 100}
 
 
 def test_back_goes_to_the_newest_earlier_revision_that_answers(
@@ -77,13 +77,13 @@ def test_back_goes_to_the_newest_earlier_revision_that_answers(
     gcloud.refusals = [("update-tags", "revision-3 is not ready")]
     faults[url_of(2), 0] = InputError("wrong")
     back(PROJECT)
-    assert run.shares == {"revision-1": 100}
+    assert run.splits[-1] == {"revision-1": 100}
     output = capsys.readouterr().out
     assert "revision-3 is not ready" in output
     assert "revision-2 without traffic: wrong" in output
     with pytest.raises(InputError, match="no revision before revision-1"):
         back(PROJECT)
-    assert run.shares == {"revision-1": 100}
+    assert run.splits[-1] == {"revision-1": 100}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_revision_that_answers_wrongly_gets_no_traffic(
     faults[url, seconds] = fault
     with pytest.raises(type(fault)):
         put(2)
-    assert run.shares == {"revision-1": 100}
+    assert run.splits[-1] == {"revision-1": 100}
     assert ({"revision-1": 90, "revision-2": 10} in run.splits) == had_traffic
     assert capsys.readouterr().out.endswith("in use: revision-1\n")
 
@@ -121,7 +121,7 @@ def test_a_first_revision_that_answers_wrongly_can_be_replaced(
     with pytest.raises(InputError, match="wrong"):
         put(1)
     put(2)
-    assert run.shares == {"revision-2": 100}
+    assert run.splits[-1] == {"revision-2": 100}
 
 
 def test_the_daily_report_runs_the_released_image(

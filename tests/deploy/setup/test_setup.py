@@ -1,4 +1,3 @@
-import json
 import re
 import shlex
 import shutil
@@ -152,6 +151,12 @@ def test_a_resource_that_differs_is_updated(
     assert up([changed]) == 0
 
 
+def test_the_lifecycle_deletes_only_old_versions_and_scratch() -> None:
+    rules = resource("old versions").match["lifecycle_config"]["rule"]
+    conditions = [rule["condition"] for rule in rules if rule["action"]["type"] == "Delete"]
+    assert all({"daysSinceNoncurrentTime", "matchesPrefix"} & c.keys() for c in conditions)
+
+
 def test_fields_that_google_adds_do_not_matter() -> None:
     assert includes({"a": [{"b": 1, "new": 2}, {}], "c": 3}, {"a": [{"b": 1}]})
     assert not includes({"a": [{"b": 1}]}, {"a": [{"b": 1}, {"c": 1}]})
@@ -244,11 +249,7 @@ def test_the_commands_create_list_and_remove(
     monkeypatch.setattr(sys, "argv", ["deploy", "down"])
     deploy.main()
     assert "--delete-data" in capsys.readouterr().out
-
-
-def test_a_missing_project_is_named(gcloud: Gcloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
-    monkeypatch.setattr(sys, "argv", ["deploy", "status"])
     with pytest.raises(InputError, match="gcloud config set project"):
         deploy.main()
 
@@ -269,12 +270,6 @@ def test_the_repository_on_github_is_that_of_the_clone(
     assert resources.github_repository() == ""
     subprocess.run(["git", "remote", "add", "origin", url], check=True)
     assert resources.github_repository() == name
-
-
-def test_the_lifecycle_deletes_only_old_versions_and_scratch() -> None:
-    rules = json.loads((ROOT / "deploy/setup/lifecycle.json").read_text())["rule"]
-    deleting = [rule["condition"] for rule in rules if rule["action"]["type"] == "Delete"]
-    assert all("daysSinceNoncurrentTime" in c or "matchesPrefix" in c for c in deleting)
 
 
 def test_alerts_and_dashboard_name_resources_that_are_created() -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import signal
@@ -13,8 +14,9 @@ from accelerate.commands.config import config_args
 from google.cloud import storage
 from ruamel.yaml import YAML
 
-from deploy.train.job import join
-from tests.conftest import HANG, ROOT, Project, copied
+from common.errors import InputError
+from deploy.train import job
+from tests.conftest import HANG, ROOT, Project
 from tests.deploy.conftest import no_cloud
 from tests.gcs import Cloud
 from tests.serve.running import free_port, wait_until
@@ -43,6 +45,17 @@ cp "$CHECKPOINTS/checkpoint" model && exit
 touch "$CHECKPOINTS/started"
 while :; do sleep 0.05; done
 """
+# Writes Accelerate's list of machines, starts itself by it, and gathers the ranks of all processes.
+GATHER = """
+import json, os, sys
+if len(sys.argv) > 1:
+    from deploy.train.job import join
+    join(json.loads(sys.argv[1]))
+    os.execvp(sys.executable, [sys.executable, "-m", "accelerate.commands.launch", "gather.py"])
+from accelerate import PartialState
+from accelerate.utils import gather_object
+print(gather_object([PartialState().process_index]))
+"""
 
 
 def machine(folder: Path, cloud: Cloud) -> tuple[Path, dict[str, str]]:
@@ -65,20 +78,20 @@ def machine(folder: Path, cloud: Cloud) -> tuple[Path, dict[str, str]]:
 
 def run_job(folder: Path, environment: dict[str, str]) -> list[str]:
     """Run a job to its end, and return the stages that ran."""
-    job = subprocess.run(
+    process = subprocess.run(
         JOB, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-    assert job.returncode == 0, job.stdout + job.stderr
-    return re.findall(r"Running stage '(\w+)'", job.stdout)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return re.findall(r"Running stage '(\w+)'", process.stdout)
 
 
 def test_a_job_that_is_taken_away_goes_on_elsewhere(cloud: Cloud, tmp_path: Path) -> None:
     bucket: storage.Bucket = cloud.client().create_bucket("bucket")
     first, environment = machine(tmp_path / "first", cloud)
-    with subprocess.Popen(JOB, cwd=first, env=environment) as job:
+    with subprocess.Popen(JOB, cwd=first, env=environment) as process:
         assert wait_until((tmp_path / "started").exists)
-        job.send_signal(signal.SIGTERM)
-        assert job.wait(timeout=HANG) == 143
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=HANG) == 143
     assert (tmp_path / "checkpoint").exists()  # though DVC ended before the stage
     assert not list(bucket.list_blobs(prefix="runs/"))
 
@@ -97,52 +110,54 @@ def test_the_status_is_that_of_the_command() -> None:
     assert subprocess.run([*JOB, "sh", "-c", "exit 7"], cwd=ROOT, check=False).returncode == 7
 
 
-def test_vertex_ai_names_the_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pools = {"workerpool0": ["first:2222"], "workerpool1": ["second:2222", "third:2222"]}
+def cluster(rank: int, port: int) -> str:
+    """Return Vertex AI's description of two machines, on this one."""
+    pools = {"workerpool0": [f"127.0.0.1:{port}"], "workerpool1": ["127.0.0.1:1"]}
+    return json.dumps({"cluster": pools, "task": {"type": f"workerpool{rank}", "index": 0}})
+
+
+def test_the_first_machine_runs_the_pipeline_and_the_second_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(job, "call", lambda command: calls.append(" ".join(command)))
+    monkeypatch.setattr(config_args, "default_yaml_config_file", str(tmp_path / "new/config.yaml"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    path = tmp_path / "new/config.yaml"
-    monkeypatch.setattr(config_args, "default_yaml_config_file", str(path))
-    assert join({"cluster": pools, "task": {"type": "workerpool1", "index": 1}}) == 2
-    settings = yaml.load(path)
-    assert settings["num_machines"] == 3
-    assert settings["num_processes"] == 6
-    assert settings["machine_rank"] == 2
-    assert (settings["main_process_ip"], settings["main_process_port"]) == ("first", 2222)
-    assert join({"cluster": pools, "task": {"type": "workerpool0", "index": 0}}) == 0
-
-
-def test_two_machines_share_one_training(pipeline: Project, tmp_path: Path) -> None:
-    pools = {"workerpool0": [f"127.0.0.1:{free_port()}"], "workerpool1": ["127.0.0.1:1"]}
-    jobs = []
+    monkeypatch.setattr(sys, "argv", ["job"])
+    monkeypatch.delenv("BUCKET", raising=False)
     for rank in (0, 1):
-        project = copied(pipeline, tmp_path / str(rank))
-        shutil.rmtree(project.folder / "models/checkpoint")
-        stages = yaml.load(project.folder / "dvc.yaml")["stages"]
-        stages = {name: stages[name] for name in ("prepare", "distill", "train")}
-        yaml.dump({"stages": stages}, project.folder / "dvc.yaml")
-        params = project.params()
-        params["runtime"]["launch"] = "accelerate launch"
-        params["train"] |= {"epochs": 1, "precision": "fp32"}
-        project.set_params(params)
-        cluster = {"cluster": pools, "task": {"type": f"workerpool{rank}", "index": 0}}
-        environment = project.environment(
-            CLUSTER_SPEC=json.dumps(cluster), HF_HOME=str(tmp_path / f"home{rank}")
+        monkeypatch.setenv("CLUSTER_SPEC", cluster(rank, 2222))
+        monkeypatch.chdir(ROOT)
+        with pytest.raises(InputError, match="accelerate launch"):
+            job.main()
+        text = (ROOT / "params.yaml").read_text()
+        text = text.replace("launch: python", "launch: accelerate launch")
+        (tmp_path / "params.yaml").write_text(text)
+        monkeypatch.chdir(tmp_path)
+        job.main()
+    assert calls == ["dvc repro", "dvc repro distill", "accelerate launch -m stages train"]
+    settings = yaml.load(tmp_path / "new/config.yaml")
+    assert settings["num_processes"] == 4
+    assert (settings["main_process_ip"], settings["main_process_port"]) == ("127.0.0.1", 2222)
+
+
+def test_accelerate_finds_the_machines(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "gather.py").write_text(GATHER)
+    machines = [
+        subprocess.Popen(
+            [sys.executable, "gather.py", cluster(rank, port)],
+            cwd=tmp_path,
+            env=os.environ | {"HF_HOME": str(tmp_path / f"home{rank}"), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-        jobs.append(
-            subprocess.Popen(
-                JOB,
-                cwd=project.folder,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
+        for rank in (0, 1)
+    ]
     try:
-        outputs = [job.communicate(timeout=HANG)[0] for job in jobs]
+        outputs = [machine.communicate(timeout=HANG)[0] for machine in machines]
     finally:
-        for job in jobs:
-            job.terminate()  # it forwards the signal to the processes that it started
-    assert [job.returncode for job in jobs] == [0, 0], "\n".join(outputs)
-    assert (tmp_path / "0/models/checkpoint").exists()
-    assert not (tmp_path / "1/models/checkpoint").exists()
+        for machine in machines:
+            machine.kill()
+    assert ["[0, 1]" in output for output in outputs] == [True, True], "\n".join(outputs)

@@ -100,17 +100,16 @@ def test_a_full_zone_and_other_refusals_are_told_apart(
     assert zones_of(gcloud) == (nearest_first[:1] if error is GcloudError else nearest_first)
 
 
-def test_a_failed_training_fails_here_too(gcloud: Gcloud) -> None:
-    Machines(gcloud, 3)
-    with pytest.raises(InputError, match="ended with status 3"):
-        vm.train(PROJECT, RUN, "image", 1, ["us-central1-a"])
-    assert gcloud.calls[-1][:2] == ("storage", "rm")  # so that the next try starts anew
-
-
-def test_the_time_limit_holds_for_all_vms_together(gcloud: Gcloud) -> None:
-    Machines(gcloud, None)
-    with pytest.raises(InputError, match="not finished after 0 hours"):
-        vm.train(PROJECT, RUN, "image", 0, ["us-central1-a"])
+@pytest.mark.parametrize(
+    ("status", "hours", "message"), [(3, 1, "ended with status 3"), (None, 0, "after 0 hours")]
+)
+def test_a_training_that_fails_or_takes_too_long_fails_here_too(
+    gcloud: Gcloud, status: int | None, hours: float, message: str
+) -> None:
+    Machines(gcloud, status)
+    with pytest.raises(InputError, match=message):
+        vm.train(PROJECT, RUN, "image", hours, ["us-central1-a"])
+    assert bool(gcloud.called("storage rm")) == bool(status)  # so that the next try starts anew
 
 
 def test_a_job_of_vertex_ai_is_a_spot_job_and_followed_again(gcloud: Gcloud) -> None:
