@@ -65,10 +65,10 @@ def examine(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def _remedy(remedy: str) -> Iterator[None]:
-    """Add what most likely helps to an error of DVC or Google; they have many classes of them."""
+    """Add what most likely helps to an error of DVC or Google."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # they raise exceptions of many kinds
         message = error.args[0] if error.args and not isinstance(error, OSError) else error
         raise InputError(f"{' '.join(str(message).split())[:300]}\ntry: {remedy}") from error
 

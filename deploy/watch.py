@@ -23,13 +23,12 @@ from monitor.labels import UnusedLabelsError
 from monitor.verdict import STATUS
 
 DAYS = 7
-LOG = "run.googleapis.com"  # the folder that a sink of Cloud Logging writes to
 
 
 def options(bucket: storage.Bucket, today: datetime) -> list[str]:
-    """Return the monitor's options: the log, its days, and the samples that people labelled."""
+    """Return the monitor's options: the sink's log, its days, and the samples with labels."""
     since, until = (f"{today - timedelta(days=days):%Y-%m-%d}" for days in (DAYS, 1))
-    log = [f"gs://{bucket.name}/{LOG}", f"--since={since}", f"--until={until}"]
+    log = [f"gs://{bucket.name}/run.googleapis.com", f"--since={since}", f"--until={until}"]
     names = [f"gs://{bucket.name}/{blob.name}" for blob in bucket.list_blobs(prefix="reviewed/")]
     samples = [name for name in names if name.endswith(".csv")]
     return [*log, "--reviewed", *samples] if samples else log

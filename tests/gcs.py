@@ -57,7 +57,7 @@ class Cloud:
     url: str = ""
     objects: Memory = field(default_factory=Memory)
     requests: list[str] = field(default_factory=list)
-    # What to answer instead of the emulator, by method and a part of the path.
+    # Instead of the emulator's, by method and a part of the path.
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     ill: int = 0  # how many uploads fail before the next succeeds
 
@@ -65,11 +65,8 @@ class Cloud:
         self.answers[method, path] = status, {"error": {"code": status, "message": message}}
 
     def client(self) -> storage.Client:
-        return storage.Client(
-            project="test",
-            credentials=AnonymousCredentials(),
-            client_options={"api_endpoint": self.url},
-        )
+        options = {"api_endpoint": self.url}
+        return storage.Client("test", AnonymousCredentials(), client_options=options)
 
 
 class Handler(server.RequestHandler):  # type: ignore[misc]
@@ -120,6 +117,8 @@ def running() -> Iterator[Cloud]:
         cloud.url = f"http://127.0.0.1:{listener.server_port}"
         thread = threading.Thread(target=listener.serve_forever, args=(0.05,))
         thread.start()
-        yield cloud
-        listener.shutdown()
-        thread.join()
+        try:
+            yield cloud
+        finally:
+            listener.shutdown()
+            thread.join()

@@ -33,7 +33,6 @@ from deploy.google import NAMING, WANDB_KEY
 from stages import params
 
 EXTRAS = ("dvc.lock", "models/speed", "models/wandb")  # no outputs of a stage, but for git too
-GRACE = 25  # seconds; Google gives 30
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
 
@@ -47,13 +46,15 @@ def call(command: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: os.killpg(process.pid, number))
     status = process.wait()
-    end = time.monotonic() + GRACE
+    end = time.monotonic() + 25  # of the 30 seconds that Google gives
     with suppress(ProcessLookupError):  # the group has no process left
         while time.monotonic() < end:
             with suppress(ChildProcessError):
                 os.waitpid(-process.pid, os.WNOHANG)  # orphans become children of process 1
             os.killpg(process.pid, 0)
             time.sleep(0.1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
     if status:
         sys.exit(128 - status if status < 0 else status)
 
