@@ -2,10 +2,13 @@
 
 import functools
 import os
+import shutil
 import signal
 import socket
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 from types import FrameType
 
@@ -13,7 +16,6 @@ from locked.manifest import LockedModelError
 from locked.store import ModelStore
 from serve import logs, settings
 from serve.connections import Protocol, raise_file_limit
-from serve.lifetime import leave_with_parent
 from serve.server import CLOSING, UVICORN, Server
 
 FORKS = "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"
@@ -35,13 +37,11 @@ def _serve(own: Path) -> None:
     try:
         options = settings.load()
         check_places(options)
-        _require_free(options.host, options.port)
-        store = ModelStore(options.model_uri, own)
-        server = Server(options, store, store.fetch())
+        server = Server(options, ModelStore(options.model_uri, own))
     except (settings.BadSettingError, LockedModelError) as error:
         sys.exit(f"error: {error}")
-    Protocol.most = raise_file_limit()
-    os.register_at_fork(after_in_child=functools.partial(leave_with_parent, own))
+    Protocol.limit = raise_file_limit()
+    os.register_at_fork(after_in_child=functools.partial(_leave_with_parent, own))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, functools.partial(_end, server, main_process))
     version = server.model.manifest.version
@@ -54,17 +54,23 @@ def _serve(own: Path) -> None:
         **UVICORN,
     )
     logs.stdout.close(CLOSING)
-    if server.ending.is_broken:
+    if server.is_broken:
         sys.exit(1)
 
 
 def check_places(options: settings.Settings) -> None:
-    """Check that the folder of the log can be written, and warn where the feedback cannot.
+    """Check the port and the folder of the log; warn if that of the feedback cannot be written.
 
     Raises:
-        BadSettingError: naming PREDICTION_LOG, the path and the reason.
+        BadSettingError: naming the setting, its value and the reason.
 
     """
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    try:
+        socket.create_server((options.host, options.port), family=family).close()
+    except OSError as error:
+        problem = f"PORT: {options.port} on {options.host}: {error.strerror}"
+        raise settings.BadSettingError(problem) from error
     places = {"PREDICTION_LOG": options.prediction_log}
     if options.feedback_file != settings.STDOUT:
         places["FEEDBACK_FILE"] = str(Path(options.feedback_file).parent)
@@ -92,15 +98,6 @@ def _let_fork() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell
 
 
-def _require_free(host: str, port: int) -> None:
-    """Check the port before any worker is started."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        raise settings.BadSettingError(f"PORT: {port} on {host}: {error.strerror}") from error
-
-
 def _end(server: Server, main_process: int, _signal: int, _frame: FrameType | None) -> None:
     """End as LitServe does: after the answers to the requests under way.
 
@@ -108,7 +105,19 @@ def _end(server: Server, main_process: int, _signal: int, _frame: FrameType | No
     """
     if os.getpid() != main_process:
         sys.exit()
-    server.ending.set()
+    server.is_ending = True
+
+
+def _leave_with_parent(own: Path) -> None:
+    """End this process within a second of its parent, even of a killed one; remove `own`."""
+
+    def watch(parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        shutil.rmtree(own, ignore_errors=True)
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import logging
 import resource
-import time
 from typing import Any
 
 import httptools
@@ -15,8 +14,8 @@ from serve import metrics
 KEEP_ALIVE = 620
 HEAD_TIME = 5  # seconds for a request's head; uvicorn's own limit is for the wait between two
 LEAVE_TIME = 1  # seconds for the first request of a connection, when the server leaves
+MOST_FILES = 10_240  # that macOS allows, although its hard limit is infinity
 OTHER_FILES = 64  # of the files that a process may open, those that are no connections
-TELLING = 60  # seconds between two warnings
 
 logger = logging.getLogger(__name__)
 
@@ -24,41 +23,36 @@ logger = logging.getLogger(__name__)
 def raise_file_limit() -> int:
     """Let this process open as many files as it may; return how many connections that allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for limit in (hard, 65_536, 10_240):  # macOS refuses more than it has, and names infinity
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-            break
-        except (ValueError, OSError):
-            continue
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (soft if soft > 0 else 2**30) - OTHER_FILES
+    limit = hard if 0 < hard < 2**31 else MOST_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return limit - OTHER_FILES
 
 
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, with limits, and without its loss of bodies after `Upgrade`."""
 
-    most = 2**30  # connections
+    limit = 2**30  # connections
     silent: dict["Protocol", None] = {}  # noqa: RUF012 # of all, the longest silent first
-    told_at = 0.0
+    has_warned = False
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvloop's or asyncio's
         """Wait for the first request; close the longest silent connection if there are too many."""
         super().connection_made(transport)
         self._is_leaving = False
         self._is_resuming = False
-        self._patience = self.loop.call_later(HEAD_TIME, transport.close)
+        self._timer = self.loop.call_later(HEAD_TIME, transport.close)
         self.silent[self] = None
-        if len(self.connections) > self.most:
-            self._shed()
+        if len(self.connections) > self.limit:
+            next(iter(self.silent)).transport.close()  # this one, if all others are busy
+            metrics.REJECTED.labels("idle").inc()
+            if not Protocol.has_warned:
+                Protocol.has_warned = True
+                text = "over %d connections: the longest silent ones are closed (ulimit -n)"
+                logger.warning(text, self.limit)
 
-    def _shed(self) -> None:
-        next(iter(self.silent)).transport.close()  # this one, if all others are busy
-        metrics.REJECTED.labels("idle").inc()
-        now = time.monotonic()
-        if now - Protocol.told_at >= TELLING:
-            Protocol.told_at = now
-            text = "over %d connections: the longest silent ones are closed (ulimit -n)"
-            logger.warning(text, self.most)
+    def _close_after(self, seconds: float) -> None:
+        self._timer.cancel()
+        self._timer = self.loop.call_later(seconds, self.transport.close)
 
     def data_received(self, data: bytes) -> None:
         """Parse; an upgrade is not offered, so the request goes on as it is (RFC 9110, 7.8)."""
@@ -76,8 +70,8 @@ class Protocol(HttpToolsProtocol):
 
         llhttp ends a message at such a head.
         """
-        kept = (b"content-length", b"transfer-encoding")
-        lines = [b"POST / HTTP/1.1", *(b"%s: %s" % h for h in self.headers if h[0] in kept)]
+        names = (b"content-length", b"transfer-encoding")
+        lines = [b"POST / HTTP/1.1", *(b"%s: %s" % h for h in self.headers if h[0] in names)]
         self.parser = httptools.HttpRequestParser(self)
         self._is_resuming = True
         self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
@@ -87,12 +81,10 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Wait for the rest of a request's head."""
-        if self._is_resuming:
-            return
-        super().on_message_begin()
-        self.silent.pop(self, None)
-        self._patience.cancel()
-        self._patience = self.loop.call_later(HEAD_TIME, self.transport.close)
+        if not self._is_resuming:
+            super().on_message_begin()
+            self.silent.pop(self, None)
+            self._close_after(HEAD_TIME)
 
     def on_url(self, url: bytes) -> None:
         """Note the URL."""
@@ -106,12 +98,11 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer."""
-        if self._is_resuming:
-            return
-        self._patience.cancel()
-        super().on_headers_complete()
-        if self._is_leaving:
-            super().shutdown()
+        if not self._is_resuming:
+            self._timer.cancel()
+            super().on_headers_complete()
+            if self._is_leaving:
+                super().shutdown()
 
     def on_message_complete(self) -> None:
         """Note the end of the body, unless it is still to be read: see `_resume`."""
@@ -127,13 +118,12 @@ class Protocol(HttpToolsProtocol):
         """End after the request under way, or after the first one, if that is still to come."""
         if self.cycle is None and not self.transport.is_closing():
             self._is_leaving = True
-            self._patience.cancel()
-            self._patience = self.loop.call_later(LEAVE_TIME, self.transport.close)
+            self._close_after(LEAVE_TIME)
         else:
             super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self._patience.cancel()
+        self._timer.cancel()
         self.silent.pop(self, None)
         super().connection_lost(exc)

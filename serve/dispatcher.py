@@ -2,22 +2,90 @@
 
 import asyncio
 import contextlib
+import json
+import os
+import signal
 import socket
-import time
+import struct
 from collections.abc import AsyncIterator, Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
 
 from serve import metrics
+from serve.errors import rejection
 from serve.jobs import Job, Part, Queue
-from serve.remote_worker import ModelRejectedError, NoWorkerError, RemoteWorker
 
-TICK = 0.1  # seconds between two looks for requests that wait too long
-READY_TIMEOUT = 10  # seconds that a new model waits for a worker to try it
+LENGTH = struct.Struct("!i")  # of a message, as in multiprocessing.connection
 HANG = 10  # seconds for a batch, which takes under one
-RETRY = {"Retry-After": "1"}  # seconds
+
+
+class ModelRejectedError(Exception):
+    """A worker cannot use a model; the message says why."""
+
+
+class RemoteWorker:
+    """A worker at the other end of its socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.pid = 0
+        self.is_ready = False
+        self.batch: list[Part] = []  # that it computes
+        self.limit: asyncio.TimerHandle | None = None  # of the batch's time
+        self.loading: asyncio.Future[str | None] | None = None  # why a model is rejected, or None
+
+    def send(self, **message: object) -> None:
+        """Send a message."""
+        text = json.dumps(message).encode()
+        self.writer.write(LENGTH.pack(len(text)) + text)
+
+    async def receive(self) -> dict[str, Any]:
+        """Return the next message.
+
+        Raises:
+            IncompleteReadError: the worker is gone.
+
+        """
+        (length,) = LENGTH.unpack(await self.reader.readexactly(LENGTH.size))
+        message: dict[str, Any] = json.loads(await self.reader.readexactly(length))
+        return message
+
+    async def load(self, folder: Path) -> None:
+        """Let the worker load a model beside the one in use.
+
+        Raises:
+            ModelRejectedError: it cannot be used.
+            HTTPException: 503, the worker died, which says nothing of the model.
+
+        """
+        self.loading = asyncio.get_running_loop().create_future()
+        self.send(do="load", folder=str(folder))
+        if problem := await self.loading:
+            raise ModelRejectedError(problem)
+
+    def compute(self, batch: list[Part]) -> None:
+        """Send a batch; kill the worker if it takes too long."""
+        self.batch = batch
+        self.limit = asyncio.get_running_loop().call_later(HANG, self.kill)
+        texts = [text for part in batch for text in part.job.texts[part.start : part.end]]
+        metrics.BATCH.observe(len(texts))
+        self.send(do="predict", texts=texts)
+
+    def release(self) -> list[Part]:
+        """Return the batch that is over."""
+        if self.limit:
+            self.limit.cancel()
+        batch, self.batch = self.batch, []
+        return batch
+
+    def kill(self) -> None:
+        """Kill the process; LitServe starts another."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
 
 class Dispatcher:
@@ -37,9 +105,9 @@ class Dispatcher:
         self.on_broken: Callable[[str], None] = lambda _: None  # the model in use is rejected
 
     @property
-    def ready(self) -> int:
-        """How many workers can answer."""
-        return sum(worker.ready for worker in self.workers)
+    def ready(self) -> list[RemoteWorker]:
+        """The workers that can answer."""
+        return [worker for worker in self.workers if worker.is_ready]
 
     def listen(self) -> None:
         """Open the socket, so that workers can connect before `running`."""
@@ -50,29 +118,34 @@ class Dispatcher:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Accept workers and time out requests."""
+        """Accept workers."""
         server = await asyncio.start_unix_server(self._serve_worker, sock=self.listening)
-        watch = asyncio.create_task(self._watch())
         try:
             yield
         finally:
-            watch.cancel()
             server.close()
 
     async def classify(self, texts: list[str]) -> Job:
         """Return the answered job of some texts.
 
         Raises:
-            HTTPException: 429, the queue is full, or 503, no worker could answer.
+            HTTPException: 429, the queue is full; 500, the model failed; 503, no worker could
+                answer.
 
         """
-        if self.queue.texts and self.queue.texts + len(texts) > self.max_queue:
-            metrics.REJECTED.labels("queue").inc()
-            raise HTTPException(429, "queue full; retry later", RETRY)
+        if self.queue.size and self.queue.size + len(texts) > self.max_queue:
+            raise rejection(429, "queue full; retry later", "queue")
         job = Job(texts)
         self.queue.add(job)
         self._hand_out()
-        await job.done
+        try:
+            async with asyncio.timeout(self.timeout):
+                await job.end
+        except TimeoutError as error:
+            raise rejection(503, "no answer in time; retry later", "timeout") from error
+        finally:
+            if job.sent < len(texts):
+                self.queue.remove(job)
         return job
 
     async def use(self, folder: Path) -> None:
@@ -80,127 +153,83 @@ class Dispatcher:
 
         Raises:
             ModelRejectedError: a worker cannot use it; the one before stays.
-            NoWorkerError: there was no worker to try it; the one before stays.
+            HTTPException: 503, there was no worker to try it; the one before stays.
 
         """
-        until = time.monotonic() + READY_TIMEOUT
-        while not self.ready and time.monotonic() < until:
-            await asyncio.sleep(TICK)
-        workers = [worker for worker in self.workers if worker.ready]
+        workers = self.ready
         outcomes = await asyncio.gather(
             *(worker.load(folder) for worker in workers), return_exceptions=True
         )
-        rejected = [outcome for outcome in outcomes if isinstance(outcome, ModelRejectedError)]
+        for outcome in outcomes:
+            if isinstance(outcome, ModelRejectedError):
+                raise outcome
         loaded = [w for w, outcome in zip(workers, outcomes, strict=True) if outcome is None]
-        if rejected or not loaded:
-            for worker in workers:
-                worker.send(do="forget")
-            raise rejected[0] if rejected else NoWorkerError("no worker is ready; retry later")
+        if not loaded:
+            raise rejection(503, "no worker is ready; retry later")
         self.folder = folder
-        for worker in loaded:
-            worker.send(do="swap")
-        for worker in set(self.workers) - set(loaded):  # that started with the previous model
-            worker.kill()
+        for worker in self.workers:
+            if worker in loaded:
+                worker.send(do="swap")
+            else:  # it started with the previous model
+                worker.kill()
 
     def _hand_out(self) -> None:
         for worker in self.workers:
-            if self.queue.jobs and worker.ready and not worker.parts:
-                worker.parts = list(self.queue.next_batch())
-                worker.since = time.monotonic()
-                texts = [text for part in worker.parts for text in part.texts]
-                metrics.BATCH.observe(len(texts))
-                worker.send(do="predict", texts=texts)
+            if self.queue.jobs and worker.is_ready and not worker.batch:
+                worker.compute(list(self.queue.next_batch()))
 
     async def _serve_worker(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         worker = RemoteWorker(reader, writer)
-        starting: asyncio.Task[None] | None = None
-        try:
+        ends = asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError
+        with contextlib.suppress(*ends):
             worker.pid = (await worker.receive())["hello"]
             self.workers.append(worker)
-            starting = asyncio.create_task(self._start(worker))
-            while True:
-                self._take(worker, await worker.receive())
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            if starting:
-                starting.cancel()
+            try:
+                worker.send(do="load", folder=str(self.folder))
+                if problem := (await worker.receive())["error"]:
+                    self.on_broken(problem)
+                    return
+                worker.send(do="swap")
+                worker.is_ready = True
+                self._hand_out()
+                while True:
+                    self._take(worker, await worker.receive())
+            finally:
                 self._bury(worker)
-        finally:
-            writer.close()
-
-    async def _start(self, worker: RemoteWorker) -> None:
-        try:
-            await worker.load(self.folder)
-        except NoWorkerError:
-            return
-        except ModelRejectedError as error:
-            self.on_broken(str(error))
-            return
-        worker.send(do="swap")
-        worker.ready = True
-        self._hand_out()
+                writer.close()
 
     def _take(self, worker: RemoteWorker, message: dict[str, Any]) -> None:
-        if "loaded" in message:
-            worker.has_loaded(message["loaded"], message["error"])
+        if "error" in message:
+            if worker.loading and not worker.loading.done():
+                worker.loading.set_result(message["error"])
             return
-        parts, worker.parts = worker.parts, []
-        if "failed" in message:
-            self._split(parts, message["failed"])
-        else:
-            answers, start = message["predictions"], 0
-            for part in parts:
-                size = part.end - part.start
-                if part.counts:
-                    part.job.answers[part.start : part.end] = answers[start : start + size]
-                    part.job.models.add(message["model"])
-                    part.job.left -= size
-                start += size
+        batch, answers = worker.release(), iter(message["predictions"])
+        for part in batch:
+            part.answers[part.start : part.end] = islice(answers, part.end - part.start)
+            if part.counts:
+                part.job.models.add(message["model"])
         self._hand_out()  # first, so that the worker computes while the answers are written
-        for part in parts:
-            if part.counts and not part.job.left:
-                if len(part.job.models) > 1:  # the model was swapped amid it
-                    self._again(part.job)
-                else:
-                    part.job.end()
+        for part in batch:
+            if part.counts and None not in part.answers:
+                self._finish(part.job)
 
-    def _split(self, parts: list[Part], reason: str) -> None:
-        """Retry the requests of a failed batch one by one; fail a request that was alone."""
-        jobs = {part.job for part in parts if part.counts}
-        for job in jobs:
-            if job.is_alone or len(parts) == 1:
-                self._fail(job, HTTPException(500, f"the model failed: {reason}"))
-            else:
-                job.is_alone = True
-                self._again(job)
-
-    def _again(self, job: Job) -> None:
-        self.queue.again(job)
-        self._hand_out()
+    def _finish(self, job: Job) -> None:
+        if len(job.models) > 1:  # the model was swapped amid it
+            self.queue.retry(job)
+            self._hand_out()
+        elif errors := [answer for answer in job.answers if isinstance(answer, str)]:
+            job.end.set_exception(HTTPException(500, f"the model failed: {errors[0]}"))
+        else:
+            job.end.set_result(None)
 
     def _bury(self, worker: RemoteWorker) -> None:
         """Fail the requests of a dead worker's batch; the others wait for the next worker."""
         self.workers.remove(worker)
-        worker.has_died()
-        for part in worker.parts:
+        if worker.loading and not worker.loading.done():
+            worker.loading.set_exception(rejection(503, "the worker died; retry later"))
+        for part in worker.release():
             if part.counts:
-                metrics.REJECTED.labels("worker").inc()
-                self._fail(part.job, HTTPException(503, "the worker died; retry later", RETRY))
-
-    def _fail(self, job: Job, error: HTTPException) -> None:
-        self.queue.remove(job)
-        job.end(error)
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(TICK)
-            late = time.monotonic() - self.timeout
-            sent = {part.job for w in self.workers for part in w.parts if part.counts}
-            for job in sent.union(self.queue.jobs):
-                if job.received < late:
-                    metrics.REJECTED.labels("timeout").inc()
-                    self._fail(job, HTTPException(503, "no answer in time; retry later", RETRY))
-            for worker in self.workers:
-                if worker.parts and worker.since < time.monotonic() - HANG:
-                    worker.kill()
+                error = rejection(503, "the worker died; retry later", "worker")
+                part.job.end.set_exception(error)

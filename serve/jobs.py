@@ -5,10 +5,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-
-from fastapi import HTTPException
 
 from serve import metrics
 from serve.worker import Prediction
@@ -18,27 +15,21 @@ TURN = 8_000  # cost of one request's share of a batch while others wait
 REQUESTS = 48  # of a batch: while it computes, others' answers are written and new ones come
 
 
-def _future() -> "asyncio.Future[None]":
-    return asyncio.get_running_loop().create_future()
-
-
-@dataclass(eq=False)
 class Job:
     """The texts of one request, and their answers."""
 
-    texts: list[str]
-    done: "asyncio.Future[None]" = field(default_factory=_future)
-    received: float = field(default_factory=time.monotonic)
-    attempt: int = 0
-    sent: int = 0  # texts that workers have or had
-    left: int = 0  # texts without an answer
-    answers: list[Any] = field(default_factory=list)  # [label, probability, features] of each text
-    models: set[str] = field(default_factory=set)  # versions that answered
-    is_alone: bool = False  # shares no batch, because its last batch failed
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+        self.received = time.monotonic()
+        self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.begin()
 
-    def __post_init__(self) -> None:
-        """Begin the first attempt."""
-        self.reset()
+    def begin(self) -> None:
+        """Begin an attempt; answers to the previous one do not count."""
+        self.sent = 0  # texts that workers have or had
+        # [label, probability, features] of each text, or the name of the error that it caused
+        self.answers: list[Any] = [None] * len(self.texts)
+        self.models: set[str] = set()  # versions that answered
 
     @property
     def model(self) -> str:
@@ -46,42 +37,22 @@ class Job:
         return next(iter(self.models))
 
     def predictions(self) -> list[Prediction]:
-        """Return what the model says of each text."""
+        """Return the model's answers to the texts."""
         return [Prediction(*answer) for answer in self.answers]
-
-    def reset(self) -> None:
-        """Begin another attempt; answers to the previous one do not count."""
-        self.attempt += 1
-        self.sent, self.left = 0, len(self.texts)
-        self.answers, self.models = [None] * self.left, set()
-
-    def end(self, error: HTTPException | None = None) -> None:
-        """Wake the waiting request, if it has not been cancelled."""
-        if self.done.done():
-            return
-        if error:
-            self.done.set_exception(error)
-        else:
-            self.done.set_result(None)
 
 
 class Part(NamedTuple):
     """The texts of a job that go to a worker together."""
 
     job: Job
-    attempt: int
+    answers: list[Any]  # of the job's attempt
     start: int
     end: int
 
     @property
     def counts(self) -> bool:
-        """Whether a request still waits for its answer."""
-        return self.attempt == self.job.attempt and not self.job.done.done()
-
-    @property
-    def texts(self) -> list[str]:
-        """The texts for the worker."""
-        return self.job.texts[self.start : self.end]
+        """Whether a request still waits for the answers."""
+        return self.answers is self.job.answers and not self.job.end.done()
 
 
 class Queue:
@@ -89,36 +60,33 @@ class Queue:
 
     def __init__(self) -> None:
         self.jobs: deque[Job] = deque()
-        self.texts = 0  # that wait
+        self.size = 0  # waiting texts
 
     def add(self, job: Job) -> None:
         """Append a job."""
         self.jobs.append(job)
-        self.texts += len(job.texts)
+        self.size += len(job.texts)
 
-    def again(self, job: Job) -> None:
+    def retry(self, job: Job) -> None:
         """Put a job first, for another attempt."""
         self.remove(job)
-        job.reset()
+        job.begin()
         self.jobs.appendleft(job)
-        self.texts += len(job.texts)
+        self.size += len(job.texts)
 
     def remove(self, job: Job) -> None:
-        """Take a job out, if it waits."""
+        """Remove a job, if it waits."""
         with contextlib.suppress(ValueError):
             self.jobs.remove(job)
-            self.texts -= len(job.texts) - job.sent
+            self.size -= len(job.texts) - job.sent
 
     def next_batch(self) -> Iterator[Part]:
-        """Take out the next batch for a worker."""
+        """Remove and yield the parts of the next batch for a worker."""
         room = BATCH
         for _ in range(REQUESTS):
             if not self.jobs or room <= 0:
                 return
             job = self.jobs.popleft()
-            if job.is_alone and room < BATCH:
-                self.jobs.appendleft(job)
-                return
             if not job.sent:
                 metrics.QUEUE_WAIT.observe(time.monotonic() - job.received)
             start, spent = job.sent, 0
@@ -128,9 +96,9 @@ class Queue:
                 job.sent += 1
             if job.sent < len(job.texts):
                 self.jobs.append(job)
-            self.texts -= job.sent - start
-            room = 0 if job.is_alone else room - spent
-            yield Part(job, job.attempt, start, job.sent)
+            self.size -= job.sent - start
+            room -= spent
+            yield Part(job, job.answers, start, job.sent)
 
 
 def cost(text: str) -> int:

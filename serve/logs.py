@@ -1,29 +1,128 @@
-"""Log lines as JSON, in the fields that Cloud Logging knows.
+"""Log lines, written by a thread: no request ever waits for a disk, a pipe or a terminal.
 
+The server's own lines are JSON in the fields that Cloud Logging knows,
 https://cloud.google.com/logging/docs/structured-logging
 """
 
+import contextlib
+import errno
 import functools
 import json
 import logging
+import os
+import queue
 import re
+import select
+import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from serve import metrics
-from serve.writer import Writer, write_stdout
 
+QUEUE_SIZE = 10_000  # lines, beyond which they are dropped
+PAUSE = 0.1  # seconds that lines gather: one wake-up and one write for each would cost more
 TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")  # W3C
-CLOUD_TRACE = re.compile(r"^([0-9a-f]{32})(?:/(\d{1,20}))?(?:;o=([01]))?$")
 
-Fields = dict[str, object]
+_lock = threading.Lock()  # of whole lines
 
 
-def _report(lines: int, problem: Exception | None) -> None:
+class FullError(OSError):
+    """A file or folder has reached its limit."""
+
+
+class Writer:
+    """Writes lines in the order of `put`, or drops them; nothing here blocks its caller."""
+
+    def __init__(
+        self, write: Callable[[bytes], None], report: Callable[[int, Exception | None], None]
+    ) -> None:
+        """Write with `write`; `report` gets the number of lines written, or dropped and why."""
+        self.write = write
+        self.report = report
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)  # a thread belongs to one process
+
+    def _begin(self) -> None:
+        self.lines: queue.Queue[Callable[[], bytes] | None] = queue.Queue(QUEUE_SIZE)
+        self.thread: threading.Thread | None = None
+
+    def put(self, make: Callable[[], bytes]) -> bool:
+        """Take a line, which the thread makes; return False if too many wait."""
+        if not self.thread:
+            self.thread = threading.Thread(target=self._work, name="writer", daemon=True)
+            self.thread.start()
+        try:
+            self.lines.put_nowait(make)
+        except queue.Full:
+            self.report(1, queue.Full("too many lines wait"))
+            return False
+        return True
+
+    def close(self, seconds: float) -> None:
+        """Write the waiting lines, for some seconds at most."""
+        if self.thread:
+            with contextlib.suppress(queue.Full):
+                self.lines.put(None, timeout=seconds)
+            self.thread.join(seconds)
+            self._begin()
+
+    def _work(self) -> None:
+        lines, is_open = self.lines, True
+        while is_open:
+            makers = [lines.get()]
+            if makers[0]:
+                time.sleep(PAUSE)
+            makers += [lines.get() for _ in range(lines.qsize())]
+            is_open = makers[-1] is not None
+            content = [make() for make in makers if make]
+            try:
+                self.write(b"".join(content))
+                self.report(len(content), None)
+            except (OSError, ValueError) as error:
+                self.report(len(content), error)
+
+
+def write_stdout(lines: bytes) -> None:
+    """Write lines to standard output, whole, whichever threads write."""
+    with _lock:
+        rest = memoryview(lines)
+        while rest:
+            try:
+                rest = rest[os.write(1, rest) :]
+            except BlockingIOError:  # another process has made the pipe non-blocking
+                select.select([], [1], [])
+
+
+def append(file: Path, lines: bytes, limit: int) -> None:
+    """Append lines to a file of the owner's, all or none.
+
+    Raises:
+        FullError: the file would have over `limit` bytes.
+        OSError: it cannot be written.
+
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _lock:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size + len(lines) > limit:
+                raise FullError(f"{file} has reached {limit} bytes")
+            if os.write(descriptor, lines) < len(lines):
+                os.ftruncate(descriptor, size)
+                raise OSError(errno.ENOSPC, "no space left", str(file))
+        finally:
+            os.close(descriptor)
+
+
+def _count_dropped(lines: int, problem: Exception | None) -> None:
     if problem:
         metrics.SERVER_LOG_DROPPED.inc(lines)
 
 
-stdout = Writer(write_stdout, _report)
+stdout = Writer(write_stdout, _count_dropped)
 
 
 class JsonHandler(logging.Handler):
@@ -36,7 +135,7 @@ class JsonHandler(logging.Handler):
 
 def line(record: logging.LogRecord) -> bytes:
     """Return a record as a line of JSON."""
-    fields: Fields = {
+    fields: dict[str, object] = {
         "severity": record.levelname,
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
         "message": record.getMessage(),
@@ -58,17 +157,13 @@ def configure(level: str) -> None:
         logger.setLevel(max(logging.WARNING, logging.root.level))
 
 
-def trace_fields(traceparent: str, cloud_trace: str, project: str | None) -> Fields:
-    """Return the fields that tie a line to the trace that a request's headers name."""
-    if match := TRACEPARENT.match(traceparent):
-        trace, span, is_sampled = match[1], match[2], int(match[3], 16) & 1 == 1
-    elif match := CLOUD_TRACE.match(cloud_trace):
-        trace, is_sampled = match[1], match[3] == "1"
-        span = f"{int(match[2]):016x}" if match[2] else ""
-    else:
+def trace_fields(traceparent: str, project: str | None) -> dict[str, object]:
+    """Return the fields that tie a line to the trace that a request's header names."""
+    if not (match := TRACEPARENT.match(traceparent)):
         return {}
-    fields: Fields = {
+    trace, span, flags = match.groups()
+    return {
         "logging.googleapis.com/trace": f"projects/{project}/traces/{trace}" if project else trace,
-        "logging.googleapis.com/trace_sampled": is_sampled,
+        "logging.googleapis.com/trace_sampled": int(flags, 16) & 1 == 1,
+        "logging.googleapis.com/spanId": span,
     }
-    return fields | ({"logging.googleapis.com/spanId": span} if span else {})

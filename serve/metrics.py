@@ -26,17 +26,15 @@ LOG_LINES = Counter("prediction_log_lines", "Lines of the log of predictions.")
 LOG_DROPPED = Counter("prediction_log_dropped", "Lines that it lacks.", ["reason"])
 SERVER_LOG_DROPPED = Counter("server_log_dropped", "Lines that standard output did not take.")
 
-for outcome in ("done", "rejected"):
-    SWAPS.labels(outcome)
-for reason in (
-    *("queue", "timeout", "worker", "key", "origin"),
-    *("too_large", "too_slow", "held", "encoding", "left", "idle"),
+# All labels are there from the start, so that rates are computed from 0.
+for counter, labels in (
+    (SWAPS, "done rejected"),
+    (REJECTED, "queue timeout worker key origin too_large too_slow held encoding left idle"),
+    (FEEDBACK, "right wrong"),
+    (LOG_DROPPED, "queue full disk"),
 ):
-    REJECTED.labels(reason)
-for verdict in ("right", "wrong"):
-    FEEDBACK.labels(verdict)
-for reason in ("queue", "full", "disk"):
-    LOG_DROPPED.labels(reason)
+    for label in labels.split():
+        counter.labels(label)
 
 
 # Children of a label are looked up once.

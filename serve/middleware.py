@@ -1,86 +1,55 @@
 """For every request: keys, limits, security headers, and a line in the log."""
 
 import contextlib
-import json
 import logging
 import secrets
 import time
 from contextvars import ContextVar
-from typing import NamedTuple
+from dataclasses import dataclass
 
+from fastapi import HTTPException
+from fastapi.responses import JSONResponse
+from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve import metrics
-from serve.keys import Keys
-from serve.limits import Bodies, Body, RefusedError
-from serve.logs import Fields, trace_fields
+from serve.body import BodyReader
+from serve.errors import REASON, rejection
+from serve.logs import trace_fields
+from serve.settings import Settings
 
-REASON = "disaster_tweets.reason"  # in a scope: why a request was not answered, for the log
 ANSWER_ID: ContextVar[str] = ContextVar("ANSWER_ID", default="")
 SAFE_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
-DOCS = "/docs"
 RELOAD = "/reload"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# FastAPI's page of documentation has a script in it.
+DOCS_POLICY = POLICY.replace("-src 'self';", "-src 'self' 'unsafe-inline';", 2)
 HEADERS = [
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        b"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+    (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
     (b"strict-transport-security", b"max-age=31536000"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 ]
-# FastAPI's page of documentation has a script in it.
-DOCS_HEADERS = [
-    (name, value.replace(b"-src 'self';", b"-src 'self' 'unsafe-inline';", 2))
-    for name, value in HEADERS
-]
 
 logger = logging.getLogger("serve.requests")
 
 
-class Guards(NamedTuple):
-    """Who may ask for what."""
-
-    keys: Keys  # for every method but GET; no key, no guard
-    admin_keys: Keys  # for /reload
-    guarded: frozenset[str]  # paths that need a key for GET too
-
-
+@dataclass
 class Middleware:
     """ASGI middleware around the whole application."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        guards: Guards,
-        routes: frozenset[str],
-        body_timeout: float,
-        project: str | None,
-        root_path: str,
-    ) -> None:
-        """Wrap an application.
+    app: ASGIApp
+    options: Settings
+    routes: frozenset[str]  # the paths that metrics name; all others are "other"
 
-        Args:
-            app: the application.
-            guards: the keys.
-            routes: the paths that metrics name; all others are "other".
-            body_timeout: seconds for a request's body.
-            project: the Google Cloud project that traces belong to.
-            root_path: the prefix that a proxy puts before every path; it may remove it again.
-
-        """
-        self.app = app
-        self.guards = guards
-        self.routes = routes
-        self.project = project
-        self.root_path = root_path
-        self.bodies = Bodies(body_timeout)
+    def __post_init__(self) -> None:
+        """Prepare what all requests share."""
+        self.bodies = BodyReader(self.options.body_timeout)
+        self.guarded = {self.options.predict_route, "/metrics"}  # for GET too
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -94,14 +63,15 @@ class Middleware:
         answer_id = secrets.token_hex(16)
         ANSWER_ID.set(answer_id)
         request_id = _request_id(headers) or answer_id
+        policy = DOCS_POLICY if path == "/docs" else POLICY
         added = [
-            *(DOCS_HEADERS if path == DOCS else HEADERS),
+            *HEADERS,
+            (b"content-security-policy", policy.encode()),
             (b"x-request-id", request_id.encode()),
         ]
-        body = Body(self.bodies)
         status, size = 0, 0
 
-        async def noted_send(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -113,103 +83,94 @@ class Middleware:
         # uvicorn, which has the request as it came, sends no body for HEAD
         scope = {**scope, "path": path, "method": "GET" if method == "HEAD" else method}
         try:
-            self._check_key(scope["method"], path, headers)
-            if method == "POST":
-                _check_origin(headers)
-                receive = _once(await body.read(headers, receive), receive)
-                # JSON, whatever `curl --data` and HTTP libraries call it
-                scope["headers"] = [*(headers | {b"content-type": b"application/json"}).items()]
-            await self.app(scope, receive, noted_send)
-        except RefusedError as refused:
-            scope[REASON] = refused.detail
-            await _refuse(refused.status, refused.detail, noted_send)
+            await self._answer(scope, headers, receive, send_and_note)
+        except HTTPException as error:
+            scope[REASON] = error.detail
+            await _refuse(error, scope, receive, send_and_note)
         except Exception:  # of whatever is below: no request goes without an answer
             logger.exception("unexpected", extra={"fields": {"request_id": request_id}})
             if not status:
-                await _refuse(500, "internal error", noted_send)
+                await _refuse(HTTPException(500, "internal error"), scope, receive, send_and_note)
         finally:
-            body.release()
             seconds = time.perf_counter() - began
-            route = path if path in self.routes else "other"
+            route = path if path in self.routes else "other"  # the path as it came may be anything
             metrics.requests(method, route, status).inc()
             metrics.latency(route).observe(seconds)
             if logger.isEnabledFor(logging.INFO):
                 request = {
                     "requestMethod": method,
-                    "requestUrl": route,  # the path as it came may be anything
+                    "requestUrl": route,
                     "status": status,
                     "responseSize": str(size),
                     "latency": f"{seconds:.6f}s",
                 }
-                self._log(request, request_id, headers, scope.get(REASON))
+                traceparent = headers.get(b"traceparent", b"").decode("latin-1")
+                fields = {"request_id": request_id, "httpRequest": request}
+                fields |= trace_fields(traceparent, self.options.google_cloud_project)
+                if reason := scope.get(REASON):
+                    fields["reason"] = reason
+                level = logging.INFO if status < 500 else logging.ERROR
+                if status == 503:  # on purpose: not ready, draining or too late
+                    level = logging.WARNING
+                text = "%s %s %d"
+                logger.log(level, text, method, route, status, extra={"fields": fields})
+
+    async def _answer(
+        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        self._check_key(scope["method"], scope["path"], headers)
+        if scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        _check_origin(headers)
+        async with self.bodies.read(headers, receive) as content:
+            body: Message = {"type": "http.request", "body": content, "more_body": False}
+            messages = [body]
+
+            async def receive_body() -> Message:
+                return messages.pop() if messages else await receive()
+
+            # JSON, whatever `curl --data` and HTTP libraries call it
+            scope["headers"] = [*(headers | {b"content-type": b"application/json"}).items()]
+            await self.app(scope, receive_body, send)
 
     def _path(self, path: str) -> str:
-        """Return the path of a route: without a prefix and a slash at the end."""
-        if self.root_path and path.startswith(f"{self.root_path}/"):
-            path = path.removeprefix(self.root_path)
+        """Return the path of a route: without a proxy's prefix and a slash at the end."""
+        prefix = self.options.root_path
+        if prefix and path.startswith(f"{prefix}/"):
+            path = path.removeprefix(prefix)
         return path.rstrip("/") or "/"
 
     def _check_key(self, method: str, path: str, headers: dict[bytes, bytes]) -> None:
-        keys, admin_keys, guarded = self.guards
-        if path == RELOAD and admin_keys.digests:
-            keys = admin_keys
-        if not keys.digests or (method == "GET" and path not in guarded):
+        """Check the key: that of /reload, or one for every method but GET and for some paths."""
+        keys, admin_key = self.options.api_keys, self.options.admin_key
+        if path == RELOAD and admin_key:
+            keys = (admin_key,)
+        elif method == "GET" and path not in self.guarded:
             return
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         key = headers.get(b"x-api-key") or (token.strip() if scheme.lower() == b"bearer" else b"")
-        if not keys.admit(key):
-            raise RefusedError(401, "a key is needed: X-API-Key, or Authorization: Bearer", "key")
-
-    def _log(
-        self,
-        request: dict[str, object],
-        request_id: str,
-        headers: dict[bytes, bytes],
-        reason: str | None,
-    ) -> None:
-        traceparent = headers.get(b"traceparent", b"").decode("latin-1")
-        cloud_trace = headers.get(b"x-cloud-trace-context", b"").decode("latin-1")
-        fields: Fields = {"request_id": request_id, "httpRequest": request}
-        fields |= trace_fields(traceparent, cloud_trace, self.project)
-        if reason:
-            fields["reason"] = reason
-        method, route, status = request["requestMethod"], request["requestUrl"], request["status"]
-        level = logging.INFO if int(str(status)) < 500 else logging.ERROR
-        if status == 503:  # on purpose: not ready, draining or too late
-            level = logging.WARNING
-        logger.log(level, "%s %s %d", method, route, status, extra={"fields": fields})
+        if keys and not has_key(keys, key):
+            raise rejection(401, "a key is needed: X-API-Key, or Authorization: Bearer", "key")
 
 
-def _once(content: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives the whole body, and then what the client does."""
-    messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
-
-    async def receive_body() -> Message:
-        return messages.pop() if messages else await receive()
-
-    return receive_body
+def has_key(keys: tuple[SecretStr, ...], key: bytes) -> bool:
+    """Compare with all keys, in a time that does not tell which one it was, or how much of it."""
+    return sum(secrets.compare_digest(key, k.get_secret_value().encode()) for k in keys) > 0
 
 
-async def _refuse(status: int, detail: str, send: Send) -> None:
-    body = json.dumps({"detail": detail}).encode()
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-    extra = {
-        401: (b"www-authenticate", b"Bearer"),
-        415: (b"accept-encoding", b"gzip, deflate"),
-        429: (b"retry-after", b"1"),
-    }
-    if status in extra:
-        headers.append(extra[status])
+async def _refuse(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
+    headers = {**(error.headers or {}), "Connection": "close"}  # the body may be unread
+    response = JSONResponse({"detail": error.detail}, error.status_code, headers)
     with contextlib.suppress(RuntimeError):  # the client is gone
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await response(scope, receive, send)
 
 
 def _check_origin(headers: dict[bytes, bytes]) -> None:
     # any other content type may be sent by a foreign page without asking first (CORS)
     kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if b"origin" in headers and kind != b"application/json":
-        raise RefusedError(415, "a web page sends Content-Type: application/json", "origin")
+        raise rejection(415, "a web page sends Content-Type: application/json", "origin")
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str | None:

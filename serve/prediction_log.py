@@ -9,6 +9,7 @@ import hmac
 import json
 import logging
 import math
+import os
 import queue
 import time
 import zlib
@@ -20,13 +21,14 @@ from typing import NamedTuple
 from locked.answer import Answer
 from locked.features import words
 from serve import metrics
-from serve.log_output import Folder, FullError
+from serve.logs import FullError, Writer, append, write_stdout
 from serve.settings import STDOUT, Settings
 from serve.worker import Prediction
-from serve.writer import Writer, write_stdout
 
-CLOSING = 2  # seconds for the lines that wait, at the end
-TELLING = 60  # seconds between two warnings
+FILE_SIZE, FILE_AGE = 64 * 2**20, 3600  # bytes, seconds; then another file is begun
+FOLDER_SIZE = 2**30  # bytes of all its files, until somebody collects them
+CLOSING = 2  # seconds for the waiting lines, at the end
+WARNING_PAUSE = 60  # seconds between two warnings
 DROPPED = "prediction log lines dropped"  # deploy counts the lines with this message
 
 logger = logging.getLogger(__name__)
@@ -43,6 +45,32 @@ class Entry(NamedTuple):
     seconds: float  # from the request's arrival to its answer
 
 
+class Folder:
+    """Files of a folder, each begun by one process and never appended to by another."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = self.file = path
+        self.began, self.size = -math.inf, 0  # seconds; bytes
+
+    def write(self, lines: bytes) -> None:
+        """Append lines, all or none.
+
+        Raises:
+            OSError: none is written.
+
+        """
+        is_old = time.monotonic() - self.began >= FILE_AGE
+        if is_old or self.size >= FILE_SIZE or not self.file.exists():  # somebody collected it
+            files = self.path.glob("predictions-*.jsonl")
+            if sum(file.stat().st_size for file in files if file.exists()) >= FOLDER_SIZE:
+                raise FullError(f"{self.path} has reached {FOLDER_SIZE} bytes")
+            now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+            self.file = self.path / f"predictions-{now}-{os.getpid()}.jsonl"
+            self.began, self.size = time.monotonic(), 0
+        append(self.file, lines, FOLDER_SIZE)
+        self.size += len(lines)
+
+
 class PredictionLog:
     """Takes answers from the event loop and writes some of them, or all."""
 
@@ -54,16 +82,16 @@ class PredictionLog:
         self.is_on = bool(place)
         write = write_stdout if place == STDOUT else Folder(Path(place)).write
         self.writer = Writer(write, self._report)
-        self.dropped, self.told_at = 0, -math.inf  # lines since the last warning, and its time
+        self.dropped, self.warned_at = 0, -math.inf  # lines since the last warning, and its time
 
     def note(self, entries: Iterable[Entry]) -> None:
-        """Take answers, or drop them where too many wait."""
-        for entry in entries:
+        """Take answers, or drop them if too many wait."""
+        for entry in entries if self.is_on else ():
             if self.rate >= 1 or draw(entry.id) < self.rate:
                 self.writer.put(functools.partial(self._line, entry))
 
     def close(self) -> None:
-        """Write the lines that wait, for a while."""
+        """Write the waiting lines, for a while."""
         self.writer.close(CLOSING)
         self._warn("the server ends")
 
@@ -96,20 +124,16 @@ class PredictionLog:
         if problem is None:
             metrics.LOG_LINES.inc(lines)
             return
-        reason, text = "disk", str(problem)
-        if isinstance(problem, queue.Full):
-            reason, text = "queue", "too many lines wait"
-        elif isinstance(problem, FullError):
-            reason = "full"
-        metrics.LOG_DROPPED.labels(reason).inc(lines)
+        reasons = {queue.Full: "queue", FullError: "full"}
+        metrics.LOG_DROPPED.labels(reasons.get(type(problem), "disk")).inc(lines)
         self.dropped += lines
-        if time.monotonic() - self.told_at >= TELLING:
-            self._warn(text)
+        if time.monotonic() - self.warned_at >= WARNING_PAUSE:
+            self._warn(str(problem))
 
     def _warn(self, reason: str) -> None:
         if self.dropped:
             fields = {"dropped": self.dropped, "reason": reason}
-            self.dropped, self.told_at = 0, time.monotonic()
+            self.dropped, self.warned_at = 0, time.monotonic()
             logger.warning(DROPPED, extra={"fields": fields})
 
 

@@ -1,6 +1,5 @@
 """The bodies of requests and answers, as pydantic models; FastAPI makes /docs of them."""
 
-import difflib
 from itertools import islice
 from typing import Annotated, Any
 
@@ -10,7 +9,6 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    TypeAdapter,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -23,10 +21,8 @@ from locked.labels import Label
 from locked.text import Text
 
 MAX_INSTANCES = 1_000  # tweets in one call
-# What other services and Twitter's own format call a tweet's text, or a list of them.
-OTHER_NAMES = {"body", "content", "data", "document", "documents", "full_text", "input", "inputs"}
-OTHER_NAMES |= {"message", "prompt", "q", "query", "sentence", "sentences", "texts", "title"}
-OTHER_NAMES |= {"tweet", "tweets"}
+AnswerId = Annotated[str, Field(description="The answer's own id.")]
+Version = Annotated[str, Field(description="The version of the model that answered.")]
 
 
 class Tweet(BaseModel):
@@ -40,17 +36,14 @@ class Tweet(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_misspelt(cls, fields: object) -> object:
+    def _name_other_fields(cls, fields: object) -> object:
         if isinstance(fields, dict) and "text" not in fields:
             names = [name for name in islice(fields, 20) if len(name) <= 12 and name.isascii()]
-            likely = [name for name in names if name.lower() in OTHER_NAMES]
-            likely += difflib.get_close_matches("text", names, 1)
-            likely += difflib.get_close_matches("instances", names, 1)
-            if likely:
+            if names:
                 raise PydanticCustomError(
                     "missing",
-                    'it is called {name} here: name it "text", or "instances" for many tweets',
-                    {"name": likely[0]},
+                    'name the tweet "text", or many tweets "instances"; given are {names}',
+                    {"names": ", ".join(names[:5])},
                 )
         return fields
 
@@ -70,16 +63,13 @@ class Parameters(BaseModel):
     ] = False
 
 
-def _instance(instance: object) -> object:
-    """Return the object for the forms that Vertex AI makes of a table with one column."""
-    if isinstance(instance, list) and len(instance) == 1:
+def _check_instance(
+    instance: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo
+) -> Tweet:
+    if isinstance(instance, list) and len(instance) == 1:  # as Vertex AI sends a table's column
         instance = instance[0]
-    return {"text": instance} if isinstance(instance, str) else instance
-
-
-def _or_wrong(instance: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Tweet:
     try:
-        tweet: Tweet = check(_instance(instance))
+        tweet: Tweet = check({"text": instance} if isinstance(instance, str) else instance)
     except ValidationError as error:
         parameters = info.data.get("parameters")
         if not (parameters and parameters.partial):
@@ -92,7 +82,7 @@ def _or_wrong(instance: object, check: ValidatorFunctionWrapHandler, info: Valid
 
 Instance = Annotated[
     Tweet,
-    WrapValidator(_or_wrong, json_schema_input_type=Tweet | Text | tuple[Text]),
+    WrapValidator(_check_instance, json_schema_input_type=Tweet | Text | tuple[Text]),
 ]
 
 
@@ -114,44 +104,34 @@ def _form(body: object) -> str:
 PredictRequest = Annotated[
     Annotated[Tweet, Tag("tweet")] | Annotated[Tweets, Tag("tweets")], Discriminator(_form)
 ]
-REQUEST: TypeAdapter[Tweet | Tweets] = TypeAdapter(PredictRequest)
 
 
-class Prediction(BaseModel):
-    """What the model says of one tweet."""
+class InstanceAnswer(BaseModel):
+    """The answer to one of many tweets."""
 
     label: Label
     probability: Annotated[float, Field(ge=0, le=1, description="P(disaster)")]
+    id: AnswerId
 
 
-class TweetAnswer(Prediction):
+class TweetAnswer(InstanceAnswer):
     """The answer to one tweet."""
 
-    model: Annotated[str, Field(description="The version of the model that answered.")]
-    id: Annotated[str, Field(description="The answer's own id.")]
-
-
-class InstanceAnswer(Prediction):
-    """The answer to one of many tweets."""
-
-    id: Annotated[str, Field(description="The answer's own id.")]
+    model: Version
 
 
 class InstanceProblem(BaseModel):
-    """Why one of many tweets was not answered, where `partial` asked for the others."""
+    """Why one of many tweets was not answered, if `partial` asked for the others."""
 
     error: Annotated[str, Field(description="It names the instance's index.")]
-    id: Annotated[str, Field(description="The answer's own id.")]
+    id: AnswerId
 
 
 class TweetsAnswer(BaseModel):
     """The answers to many tweets, in their order."""
 
     predictions: list[InstanceAnswer | InstanceProblem]
-    model: Annotated[str, Field(description="The version of the model that answered.")]
-
-
-PredictAnswer = TweetAnswer | TweetsAnswer
+    model: Version
 
 
 class Word(BaseModel):
@@ -167,9 +147,7 @@ class ExplainAnswer(TweetAnswer):
 
     words: list[Word]
     baseline: Annotated[float, Field(description="P(disaster) of no text at all.")]
-    together: Annotated[
-        float, Field(description="What the words do together, beyond their pushes one by one.")
-    ]
+    together: Annotated[float, Field(description="The words' joint effect beyond their pushes.")]
 
 
 class Feedback(BaseModel):
@@ -192,10 +170,10 @@ class Reload(BaseModel):
 
 
 class ReloadAnswer(BaseModel):
-    """The model in use after a reload."""
+    """The versions of the model in use and of the one before it."""
 
     model: str
-    previous: Annotated[str | None, Field(description="What `previous` would call back.")]
+    previous: str | None
 
 
 class Problem(BaseModel):

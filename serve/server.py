@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator
-from pathlib import Path
+from multiprocessing.connection import wait
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,16 +29,16 @@ from serve import logs, metrics, routes
 from serve.connections import KEEP_ALIVE, Protocol
 from serve.current_model import CurrentModel
 from serve.dispatcher import Dispatcher
-from serve.keys import Keys
-from serve.lifetime import Ending
-from serve.middleware import Guards, Middleware
+from serve.errors import answer_error, answer_invalid
+from serve.middleware import Middleware
 from serve.prediction_log import PredictionLog
 from serve.settings import Settings
-from serve.worker import DisasterAPI, become_worker
+from serve.worker import DisasterAPI
 
 DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
 CLOSING = 1  # seconds for the last lines of the log
 REVIVAL = 0.1  # seconds between two looks for dead workers
+MOST_THREADS = 8  # of a worker, unless THREADS says more: each takes memory
 UVICORN: dict[str, Any] = {
     "access_log": False,
     "log_config": None,
@@ -49,7 +49,6 @@ UVICORN: dict[str, Any] = {
     "ws": "none",
     "timeout_keep_alive": KEEP_ALIVE,
 }
-MOST_THREADS = 8  # of a worker, unless THREADS says more: each takes memory
 
 
 class Server(ls.LitServer):
@@ -60,15 +59,23 @@ class Server(ls.LitServer):
     more process between.
     """
 
-    def __init__(self, options: Settings, store: ModelStore, folder: Path) -> None:
-        """Serve the model in `folder` first, and later ones from `store`."""
+    def __init__(self, options: Settings, store: ModelStore) -> None:
+        """Serve the store's present model first, and later ones after a reload.
+
+        Raises:
+            LockedModelError: a file of the model is missing or altered.
+
+        """
         path = store.folder / "workers.sock"
         self.options = options
-        self.dispatcher = Dispatcher(path, folder, options.max_queue, options.request_timeout)
-        self.model = CurrentModel(store, self.dispatcher, options.model_poll)
+        self.dispatcher = Dispatcher(
+            path, store.fetch(), options.max_queue, options.request_timeout
+        )
+        self.model = CurrentModel(store, self.dispatcher)
         self.prediction_log = PredictionLog(options)
-        self.draining = False
-        self.ending = Ending()
+        self.is_draining = False
+        self.is_ending = False  # by a signal
+        self.is_broken = False  # the HTTP process died by itself
         super().__init__(
             DisasterAPI(path, threads(options), options.engine, self.prediction_log.is_on),
             accelerator="cpu",
@@ -77,51 +84,44 @@ class Server(ls.LitServer):
         )
         self.uvicorn_graceful_timeout = DRAIN
         self.monitor_internal = REVIVAL
-        self._set_up_app()
-
-    def _set_up_app(self) -> None:
-        app, options = self.app, self.options
+        app = self.app
         app.title = "disaster-tweets"
         app.root_path = options.root_path
         # LitServe's own routes and middleware make way, and FastAPI's docs, which need internet
         app.router.routes = [r for r in app.routes if getattr(r, "path", "") == app.openapi_url]
         app.user_middleware.clear()
-        app.add_exception_handler(RequestValidationError, routes.refuse)
-        app.add_exception_handler(HTTPException, routes.fail)
+        app.add_exception_handler(RequestValidationError, answer_invalid)
+        app.add_exception_handler(HTTPException, answer_error)
         routes.register(app, options, self.dispatcher, self.model, self.prediction_log, self.state)
-        app.add_middleware(
-            Middleware,
-            guards=Guards(
-                Keys(options.api_keys),
-                Keys([options.admin_key] if options.admin_key else []),
-                frozenset({options.predict_route, "/metrics"}),
-            ),
-            routes=frozenset(getattr(route, "path", "") for route in app.routes),
-            body_timeout=options.body_timeout,
-            project=options.google_cloud_project,
-            root_path=options.root_path,
-        )
+        paths = frozenset(getattr(route, "path", "") for route in app.routes)
+        app.add_middleware(Middleware, options=options, routes=paths)
         if options.cors_origins:
             app.add_middleware(
                 CORSMiddleware,
-                allow_origins=list(options.cors_origins),
+                allow_origins=options.cors_origins,
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
             )
 
     def state(self) -> str:
         """Return "ready", or why no request should be sent here."""
-        if self.draining:
+        if self.is_draining:
             return "draining"
         return "ready" if self.dispatcher.ready else "not ready"
 
     def _init_manager(self, num_api_servers: int) -> SimpleNamespace:
-        """Start no process that keeps queues; take an event that signal handlers may set."""
+        """Start no process that keeps queues and the event of the end."""
         logs.configure(self.options.log_level)  # after LitServe has set up its own
         self.dispatcher.listen()
-        self._shutdown_event = self.ending
+        self._shutdown_event = SimpleNamespace(is_set=lambda: self.is_ending, wait=self._wait)
         self._transport = SimpleNamespace(close=lambda send_sentinel: None)
         return SimpleNamespace(shutdown=lambda: None)
+
+    def _wait(self) -> None:
+        """Wait for a signal, whose handler must take no lock, or for the HTTP process's death."""
+        while not (self.is_ending or self.is_broken):
+            self.is_broken = bool(wait([self.http_process], 0.05))
+        self.is_ending = True
 
     def launch_inference_worker(self, lit_api: ls.LitAPI) -> list[Any]:
         """Start no worker yet: it would inherit the listening sockets, see `_start_server`."""
@@ -131,7 +131,8 @@ class Server(ls.LitServer):
         """Fork a worker: it shares memory, and need not import again what this process has."""
 
         def work() -> None:
-            become_worker()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
             inference_worker(lit_api, "cpu", worker_id, None, None, {}, CallbackRunner(), True)
 
         process = multiprocessing.get_context("fork").Process(target=work, name="inference-worker")
@@ -141,27 +142,17 @@ class Server(ls.LitServer):
     def verify_worker_status(self) -> None:
         """Do not wait: until a worker is ready, /health says that none is."""
 
-    def _start_server(
-        self,
-        port: int,
-        num_uvicorn_servers: int,
-        log_level: str,
-        sockets: list[Any],
-        uvicorn_worker_type: str,
-        **kwargs: Any,  # noqa: ANN401 - uvicorn's
-    ) -> dict[int, Any]:
+    def _start_server(self, *args: Any, **kwargs: Any) -> dict[int, Any]:  # noqa: ANN401 - LitServe's
         """Leave the listening sockets to the HTTP process, so that its closing them refuses."""
-        started: dict[int, Any] = super()._start_server(
-            port, num_uvicorn_servers, log_level, sockets, uvicorn_worker_type, **kwargs
-        )
-        for each in sockets:
-            each.close()
+        processes: dict[int, Any] = super()._start_server(*args, **kwargs)
+        for listening in args[3]:
+            listening.close()
+        numbers = range(self.options.workers)
         self.inference_workers += [
-            self.launch_single_inference_worker(self.lit_api, n)
-            for n in range(self.options.workers)
+            self.launch_single_inference_worker(self.lit_api, n) for n in numbers
         ]
-        self.ending.http_process = started[0].sentinel
-        return started
+        self.http_process = processes[0].sentinel
+        return processes
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
@@ -169,7 +160,7 @@ class Server(ls.LitServer):
         end = signal.getsignal(signal.SIGTERM)  # uvicorn's handler
 
         def drain(number: int, frame: Any) -> None:  # noqa: ANN401 - handed on
-            self.draining = True
+            self.is_draining = True
             if callable(end):
                 end(number, frame)
 
@@ -182,9 +173,9 @@ class Server(ls.LitServer):
             os._exit(1)
 
         self.dispatcher.on_broken = stop
-        metrics.QUEUED.set_function(lambda: self.dispatcher.queue.texts)
-        metrics.WORKERS.set_function(lambda: self.dispatcher.ready)
-        async with self.dispatcher.running(), self.model.polling():
+        metrics.QUEUED.set_function(lambda: self.dispatcher.queue.size)
+        metrics.WORKERS.set_function(lambda: len(self.dispatcher.ready))
+        async with self.dispatcher.running():
             yield
         await asyncio.to_thread(self.prediction_log.close)
         await asyncio.to_thread(logs.stdout.close, CLOSING)

@@ -24,8 +24,8 @@ QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019"}
 RESERVED = ("/docs", "/explain", "/feedback", "/info", "/metrics", "/openapi.json", "/reload")
 
 
-def _bare(value: Any) -> Any:  # noqa: ANN401 - whatever a variable or a file holds
-    """Take off what surrounds a value: blanks, a byte order mark, and quotes."""
+def _strip(value: Any) -> Any:  # noqa: ANN401 - whatever a variable or a file holds
+    """Remove blanks, a byte order mark and quotes around a value."""
     if not isinstance(value, str):
         return value
     bare = value.strip("\ufeff \t\r\n")
@@ -34,49 +34,41 @@ def _bare(value: Any) -> Any:  # noqa: ANN401 - whatever a variable or a file ho
     return bare
 
 
-def _list(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return [part for part in map(_bare, value.split(",")) if part]
+def _split(value: str) -> list[str]:
+    return [part for part in map(_strip, value.split(",")) if part]
 
 
-def _host(value: object) -> object:
+def _check_host(value: str) -> str:
     # Conda's compiler packages export HOST as the kind of machine that they compile for.
-    foreign = isinstance(value, str) and re.search(r"-conda-linux-gnu$|-apple-darwin[\d.]*$", value)
-    return "127.0.0.1" if foreign else value
+    is_foreign = re.search(r"-conda-linux-gnu$|-apple-darwin[\d.]*$", value)
+    return "127.0.0.1" if is_foreign else value
 
 
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _path(value: object) -> object:
-    return value.rstrip("/") if isinstance(value, str) else value
-
-
-def _key(key: SecretStr) -> SecretStr:
+def _check_key(key: SecretStr) -> SecretStr:
     # What an HTTP header can carry; a quote at one end alone is a mistake.
     if not re.fullmatch(r"(?!['\"])[!-~]{16,}(?<!['\"])", key.get_secret_value()):
         raise ValueError("a key has 16 ASCII characters or more, no blanks and no quotes around it")
     return key
 
 
-Host = Literal["127.0.0.1", "0.0.0.0", "::"]  # noqa: S104 - a container's choice
+WithoutSlash = BeforeValidator(lambda path: path.rstrip("/"))
+Host = Annotated[Literal["127.0.0.1", "0.0.0.0", "::"], BeforeValidator(_check_host)]  # noqa: S104 - a container's choice
 Port = Annotated[int, Field(ge=1024, le=65535)]
-Route = Annotated[str, BeforeValidator(_path), Field(pattern=r"^(/[\w.~:@-]+)+$")]
-Prefix = Annotated[str, BeforeValidator(_path), Field(pattern=r"^(/[\w.~-]+)*$")]
-Key = Annotated[SecretStr, AfterValidator(_key)]
-Level = Literal["debug", "info", "warning", "error"]
-Origin = Annotated[str, BeforeValidator(_path), Field(pattern=r"^https?://[^/]+$")]
+Route = Annotated[str, WithoutSlash, Field(pattern=r"^(/[\w.~:@-]+)+$")]
+Prefix = Annotated[str, WithoutSlash, Field(pattern=r"^(/[\w.~-]+)*$")]
+Key = Annotated[SecretStr, AfterValidator(_check_key)]
+Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
+Origin = Annotated[str, WithoutSlash, Field(pattern=r"^https?://[^/]+$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(gt=0)]
 
 
 class Settings(BaseSettings):
     """Each field is read from the environment variable of its name, or from Vertex AI's own."""
 
-    model_config = SettingsConfigDict(frozen=True, loc_by_alias=False)
+    model_config = SettingsConfigDict(frozen=True, loc_by_alias=False, validate_default=False)
 
-    host: Annotated[Host, BeforeValidator(_host)] = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = Field(default=8080, validation_alias=AliasChoices("AIP_HTTP_PORT", "PORT"))
     predict_route: Route = Field(
         default="/predict", validation_alias=AliasChoices("AIP_PREDICT_ROUTE", "PREDICT_ROUTE")
@@ -85,36 +77,35 @@ class Settings(BaseSettings):
         default="/health", validation_alias=AliasChoices("AIP_HEALTH_ROUTE", "HEALTH_ROUTE")
     )
     model_uri: Annotated[str, Field(min_length=1)] = "models/classifier"
-    model_poll: Annotated[float, Field(ge=0)] = 0  # seconds; 0 never looks
     workers: Annotated[int, Field(ge=1)] = 1
     threads: Annotated[int, Field(ge=0)] = 0  # of a worker; 0 takes its share of the CPUs
     engine: Name | None = None  # None is the faster one on this machine
     max_queue: Annotated[int, Field(ge=1)] = 2000  # tweets
-    request_timeout: Annotated[float, Field(gt=0)] = 10  # seconds
-    body_timeout: Annotated[float, Field(gt=0)] = 20  # seconds
+    request_timeout: Seconds = 10
+    body_timeout: Seconds = 20
     root_path: Prefix = ""  # what a proxy puts before every path
-    api_keys: Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_list)] = ()
+    api_keys: Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_split)] = ()
     admin_key: Key | None = None
-    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_list)] = ()
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = ()
     feedback_file: str = "data/feedback.jsonl"  # or "stdout"
     prediction_log: str = ""  # a folder, or "stdout"; "" writes none
     prediction_log_rate: Annotated[Share, Field(gt=0)] = 1.0  # share of the tweets
     log_text: Share = 0.0  # share of the log's lines with the text
     prediction_log_key: Key | None = None  # of the hash that tells duplicates
-    log_level: Annotated[Level, BeforeValidator(_lower)] = "info"
+    log_level: Level = "info"
     google_cloud_project: str | None = None  # for the links from logs to traces
 
     @model_validator(mode="before")
     @classmethod
-    def _take_off(cls, values: dict[str, object]) -> dict[str, object]:
-        bare = {name: _bare(value) for name, value in values.items()}
+    def _strip_all(cls, values: dict[str, object]) -> dict[str, object]:
+        values = {name: _strip(value) for name, value in values.items()}
         for name in ("api_keys", "admin_key"):  # an empty key would open what it is to guard
-            if name in bare and not _list(bare[name]):
+            if name in values and not _split(str(values[name])):
                 raise ValueError(f"{name.upper()}: is empty. Remove the variable, or give a key")
-        return {name: value for name, value in bare.items() if value != ""}  # as if it were unset
+        return {name: value for name, value in values.items() if value != ""}  # as if unset
 
     @model_validator(mode="after")
-    def _part(self) -> "Settings":
+    def _check_routes(self) -> "Settings":
         routes = [self.predict_route, self.health_route, *RESERVED]
         if len({*routes}) < len(routes):
             raise ValueError(
@@ -134,7 +125,7 @@ def load() -> Settings:
         BadSettingError: naming the environment variable that is wrong.
 
     """
-    secrets = _bare(os.environ.get(SECRETS_DIR))
+    secrets = _strip(os.environ.get(SECRETS_DIR))
     if secrets and not Path(secrets).is_dir():
         raise BadSettingError(f"{SECRETS_DIR}: {secrets} is not a folder")
     try:
@@ -147,8 +138,8 @@ def load() -> Settings:
             raise BadSettingError(first["msg"].removeprefix("Value error, ")) from error
         field = str(first["loc"][0])
         alias = Settings.model_fields[field].validation_alias
-        names = [*map(str, alias.choices)] if isinstance(alias, AliasChoices) else [field.upper()]
-        name = next((name for name in names if name in os.environ), names[-1])
+        names = alias.choices if isinstance(alias, AliasChoices) else [field.upper()]
         # A secret is not repeated, not even a wrong one.
         value = "" if field.endswith(("key", "keys")) else f" (got {first['input']!r})"
+        name = " or ".join(map(str, names))
         raise BadSettingError(f"{name}: {first['msg']}{value}") from error

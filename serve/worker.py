@@ -3,11 +3,9 @@
 import contextlib
 import json
 import os
-import signal
-import socket
-import struct
 import threading
 from collections.abc import Sequence
+from multiprocessing.connection import Client
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,24 +19,22 @@ from locked.manifest import LockedModelError
 if TYPE_CHECKING:
     from locked.classifier import Classifier
 
-LENGTH = struct.Struct("!I")  # of the JSON that follows it
-
-Features = dict[str, float | None]
+Features = dict[str, float]
 
 
 class Prediction(NamedTuple):
-    """What the model says of one text."""
+    """The model's answer to one text."""
 
     label: Label
     probability: float  # P(disaster)
-    features: Features | None  # None where nothing is logged
+    features: Features | None  # None if there is no log
 
 
 class Model(NamedTuple):
     """A classifier and the words by which its log describes texts."""
 
     classifier: "Classifier"
-    vocabulary: frozenset[int] | None  # None for a model that is older than monitoring
+    vocabulary: frozenset[int]  # empty if there is no log
 
 
 class DisasterAPI(ls.LitAPI):
@@ -54,9 +50,8 @@ class DisasterAPI(ls.LitAPI):
 
     def setup(self, device: str) -> None:
         """Connect to the HTTP process, which names the model to load."""
-        self.connection = socket.socket(socket.AF_UNIX)
         with contextlib.chdir(self.path.parent):  # its whole path may be too long
-            self.connection.connect(self.path.name)
+            self.connection = Client(self.path.name, "AF_UNIX")
 
     def load(self, folder: Path) -> Model:
         """Return the model in a folder, after a check of its golden examples."""
@@ -65,33 +60,23 @@ class DisasterAPI(ls.LitAPI):
 
         classifier = Classifier(folder, self.threads, self.engine)
         classifier.check()
-        vocabulary = None
-        if self.has_log:
-            with contextlib.suppress(LockedModelError):
-                vocabulary = frozenset(Reference.load(folder).vocabulary.tolist())
-        return Model(classifier, vocabulary)
+        words = Reference.load(folder).vocabulary.tolist() if self.has_log else ()
+        return Model(classifier, frozenset(words))
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Return the answers to a batch, in its order."""
+        from locked.features import features
+
         classifier, vocabulary = self.model
+        probabilities = classifier.probabilities(texts).tolist()
         return [
             Prediction(
                 classifier.label(probability),
                 probability,
-                describe(text, vocabulary) if self.has_log else None,
+                {**features(text, vocabulary)} if self.has_log else None,
             )
-            for text, probability in zip(
-                texts, classifier.probabilities(texts).tolist(), strict=True
-            )
+            for text, probability in zip(texts, probabilities, strict=True)
         ]
-
-
-def describe(text: str, vocabulary: frozenset[int] | None) -> Features:
-    """Return a text's features; without a vocabulary, `unknown` is None."""
-    from locked.features import features
-
-    described: Features = {**features(text, vocabulary or ())}
-    return described | {"unknown": None} if vocabulary is None else described
 
 
 class Worker(LitLoop):
@@ -99,83 +84,59 @@ class Worker(LitLoop):
 
     LitServe's own moves every request and every answer through queues in a process between, and
     waits a while for more requests. Here the HTTP process sends whole batches, one at a time; while
-    a worker computes, the next batch gathers by itself. Messages are JSON:
+    a worker computes, the next batch gathers by itself. Messages are JSON after their length:
 
-    - `{"do": "load", "folder": …}` is answered by `{"loaded": folder, "error": null or why}`;
-      the model waits beside the one in use.
+    - `{"do": "load", "folder": …}` is answered by `{"error": null or the reason}`; the model waits
+      beside the one in use.
     - `{"do": "swap"}` puts the waiting model in use, between two batches.
-    - `{"do": "forget"}` drops it.
     - `{"do": "predict", "texts": […]}` is answered by
-      `{"model": version, "predictions": [[label, probability, features or null], …]}`,
-      or by `{"failed": why}`.
+      `{"model": version, "predictions": [[label, probability, features or null], …]}`; in place of
+      an answer there may be the name of the error that its text caused.
     """
 
     def __call__(self, lit_api: ls.LitAPI, *_args: object, **_others: object) -> None:
         """Answer until the HTTP process is gone."""
         self.api = lit_api
-        self.waiting: Model | None = None
-        self.wanted: str | None = None  # the folder of the model that may wait
         self.sending = threading.Lock()
-        self.send({"hello": os.getpid()})
-        with contextlib.suppress(EOFError, OSError), lit_api.connection.makefile("rb") as incoming:
+        with contextlib.suppress(EOFError, OSError):
+            self.send({"hello": os.getpid()})
             while True:
-                (length,) = LENGTH.unpack(_read(incoming, LENGTH.size))
-                self.answer(json.loads(_read(incoming, length)))
+                self.answer(json.loads(lit_api.connection.recv_bytes()))
 
     def answer(self, message: dict[str, Any]) -> None:
         """Do what a message asks for."""
         match message["do"]:
             case "predict":
-                self.send(self.predict(message["texts"]))
+                version = self.api.model.classifier.manifest.version
+                self.send({"model": version, "predictions": self.predict(message["texts"])})
             case "load":  # while predictions go on
-                self.wanted, self.waiting = message["folder"], None
-                threading.Thread(target=self.load, args=(self.wanted,), daemon=True).start()
+                folder = Path(message["folder"])
+                threading.Thread(target=self.load, args=(folder,), daemon=True).start()
             case "swap":
                 self.api.model, self.waiting = self.waiting, None
-            case "forget":
-                self.wanted, self.waiting = None, None
 
-    def predict(self, texts: list[str]) -> dict[str, Any]:
-        """Return the message that answers a batch."""
+    def predict(self, texts: list[str]) -> list[Any]:
+        """Return the answers to a batch; if it fails, to each text by itself."""
         try:
-            version = self.api.model.classifier.manifest.version
-            return {"model": version, "predictions": self.api.predict(texts)}
-        except Exception as error:  # one batch must not end all that follow
-            return {"failed": type(error).__name__}
+            return list(self.api.predict(texts))
+        except Exception as error:  # one text must not fail the others
+            if len(texts) == 1:
+                return [type(error).__name__]
+            return [self.predict([text])[0] for text in texts]
 
-    def load(self, folder: str) -> None:
+    def load(self, folder: Path) -> None:
         """Load a model, and check its golden examples."""
         problem = None
+        self.waiting: Model | None = None
         try:
-            model = self.api.load(Path(folder))
-            if self.wanted == folder:
-                self.waiting = model
+            self.waiting = self.api.load(folder)
         except LockedModelError as error:
             problem = str(error)
         except Exception as error:  # such as memory that does not suffice
             problem = f"{folder}: {error}"
-        self.send({"loaded": folder, "error": problem})
+        self.send({"error": problem})
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a message whole, whichever thread it comes from."""
-        with self.sending, contextlib.suppress(OSError):
-            self.api.connection.sendall(frame(message))
-
-
-def frame(message: dict[str, Any]) -> bytes:
-    """Return a message as it goes over the socket."""
-    text = json.dumps(message).encode()
-    return LENGTH.pack(len(text)) + text
-
-
-def become_worker() -> None:
-    """Undo the signal handlers of the process that this one was forked from."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
-
-
-def _read(stream: Any, size: int) -> bytes:  # noqa: ANN401 - a socket's file
-    data: bytes = stream.read(size)
-    if len(data) < size:
-        raise EOFError
-    return data
+        with self.sending:
+            self.api.connection.send_bytes(json.dumps(message).encode())

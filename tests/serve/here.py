@@ -75,7 +75,7 @@ def here(classifier: Classifier, folder: Path, **values: str) -> Iterator[Here]:
     values = {"FEEDBACK_FILE": str(folder / "feedback.jsonl"), **values}
     options = configured(**values)
     store = ModelStore(options.model_uri, own)
-    server = Server(options, store, store.fetch())
+    server = Server(options, store)
     server.dispatcher.listen()
     api = Loaded(server.dispatcher.path, 1, options.engine, server.prediction_log.is_on)
     api.ready = classifier
@@ -91,7 +91,7 @@ def here(classifier: Classifier, folder: Path, **values: str) -> Iterator[Here]:
         try:
             assert wait_until(lambda: http.started or not thread.is_alive())
             threading.Thread(target=work, args=(api,), daemon=True).start()
-            assert wait_until(lambda: server.dispatcher.ready > 0)
+            assert wait_until(lambda: bool(server.dispatcher.ready))
             port = http.servers[0].sockets[0].getsockname()[1]
             yield Here(port, server, folder / "feedback.jsonl", lines)
         finally:

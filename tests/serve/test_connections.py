@@ -59,7 +59,7 @@ def test_a_connection_that_cannot_be_parsed_is_closed(server: Here) -> None:
 def test_beyond_the_limit_the_longest_silent_is_closed(
     classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Protocol, "most", 5)
+    monkeypatch.setattr(Protocol, "limit", 5)
     with here(classifier, tmp_path) as server, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(httpx.Client(base_url=server.url)) for _ in range(12)]
         for client in clients:  # each asks once, and keeps its connection

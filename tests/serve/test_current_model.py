@@ -12,7 +12,6 @@ from locked.manifest import verify
 from tests.conftest import Project
 from tests.serve.conftest import altered
 from tests.serve.here import Here, here
-from tests.serve.running import wait_until
 
 KEY = "only-for-the-tests-of-reload"
 ADMIN = {"X-API-Key": KEY}
@@ -60,8 +59,8 @@ def test_a_model_follows_and_the_one_before_comes_back(own: Here, place: Path, e
     assert own.metric(f'model_info{{version="{first}"}}') == 0
     assert reload(own, previous=True).json() == {"model": first, "previous": second}
     assert version(own) == first
-    kept = {path.name for path in own.server.model.store.folder.iterdir()}
-    assert kept >= {first, second}
+    copies = {path.name for path in own.server.model.store.folder.iterdir()}
+    assert copies >= {first, second}
 
 
 def test_a_bad_model_changes_nothing(own: Here, place: Path, confused: Path) -> None:
@@ -88,17 +87,3 @@ def test_without_its_key_nobody_reloads(own: Here, server: Here) -> None:
         assert answer.status_code == 401
         assert KEY not in answer.text
     assert httpx.post(f"{server.url}/reload", json={}, headers=ADMIN).status_code == 404
-
-
-def test_a_server_that_polls_finds_the_next_model(
-    classifier: Classifier, place: Path, eager: Path, confused: Path, tmp_path: Path
-) -> None:
-    with here(classifier, tmp_path, MODEL_URI=str(place), MODEL_POLL="0.05") as server:
-        put(confused, place)
-        assert wait_until(lambda: "golden" in server.output())
-        manifest = (eager / "manifest.json").read_bytes()
-        (place / "network.onnx").rename(place / "later")  # an upload that is not complete
-        (place / "manifest.json").write_bytes(manifest)
-        assert wait_until(lambda: "network.onnx: no such file" in server.output())
-        (place / "later").rename(place / "network.onnx")
-        assert wait_until(lambda: version(server) == verify(eager).version)

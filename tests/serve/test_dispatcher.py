@@ -1,159 +1,293 @@
-"""Requests share workers fairly; a worker that fails costs what it had, and nothing else."""
+"""Requests share workers fairly; a worker that fails costs its own batch, and nothing else."""
 
 import asyncio
+import json
+import math
+import struct
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fastapi import HTTPException
 
 from serve import dispatcher as dispatcher_module
-from serve.dispatcher import Dispatcher
-from serve.jobs import BATCH, Job
-from serve.remote_worker import ModelRejectedError, NoWorkerError
-from tests.serve.fake_worker import MANY, FakeWorker, ask, fit, play, scores
+from serve.dispatcher import Dispatcher, ModelRejectedError
+from serve.jobs import BATCH, REQUESTS, TURN, Job, cost
+from serve.worker import Prediction, Worker
+
+MANY = [float(n) for n in range(1000, 4000)]  # texts of one length
+BATCH_TEXTS, TURN_TEXTS = (math.ceil(room / cost(str(MANY[0]))) for room in (BATCH, TURN))
 
 
-def test_a_batch_that_fails_is_tried_one_by_one(tmp_path: Path) -> None:
-    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        busy = ask(dispatcher, 0)
-        await worker.texts()
-        jobs = [ask(dispatcher, 1), ask(dispatcher, 2), ask(dispatcher, 3)]
-        await asyncio.sleep(0)
-        await worker.answer(["0"])
-        await busy
-        tried = []
-        for _ in range(4):
-            tried.append(texts := await worker.texts())
-            if "2" in texts:
-                await worker.say(failed="RuntimeError")
-            else:
-                await worker.answer(texts)
-        assert tried[0] == ["1", "2", "3"]
-        assert sorted(tried[1:]) == [["1"], ["2"], ["3"]]
-        outcomes = await asyncio.gather(*jobs, return_exceptions=True)
-        assert [scores(o) for o in outcomes if isinstance(o, Job)] == [[1], [3]]
-        assert isinstance(outcomes[1], HTTPException)
-        assert outcomes[1].status_code == 500
+class FakeWorker:
+    """A worker's end of the socket, played by the test, so that it says when it answers."""
 
-    play(tmp_path, scene)
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
 
+    @classmethod
+    async def start(cls, dispatcher: Dispatcher) -> "FakeWorker":
+        worker = cls(*await asyncio.open_unix_connection(dispatcher.path))
+        await worker.say(hello=0)
+        assert await worker.hear() == {"do": "load", "folder": str(dispatcher.folder)}
+        return worker
 
-def test_a_dead_worker_takes_its_own_requests_along(tmp_path: Path) -> None:
-    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        lost = ask(dispatcher, 1)
-        await worker.texts()
-        waiting = ask(dispatcher, 2)
-        await asyncio.sleep(0)
-        assert dispatcher.ready
-        worker.writer.close()
-        with pytest.raises(HTTPException) as died:
-            await lost
-        assert died.value.status_code == 503
-        assert not dispatcher.ready
-        heir = await FakeWorker.connect(dispatcher.path)
-        await heir.answer(await heir.texts())
-        assert scores(await waiting) == [2]
-
-    play(tmp_path, scene)
-
-
-def test_what_waits_too_long_is_told(tmp_path: Path) -> None:
-    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        await worker.leave(dispatcher)
-        with pytest.raises(HTTPException) as late:
-            await dispatcher.classify(["1"])
-        assert (late.value.status_code, late.value.detail) == (
-            503,
-            "no answer in time; retry later",
-        )
-        assert dispatcher.queue.texts == 0
-
-    play(tmp_path, scene, timeout=0.2)
-
-
-def test_one_request_is_answered_by_one_model(tmp_path: Path) -> None:
-    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        large = ask(dispatcher, *MANY[: fit(BATCH) + 1])
-        texts = await worker.texts()
-        using = asyncio.create_task(dispatcher.use(tmp_path / "second"))
-        assert (await worker.hear())["do"] == "load"
-        await worker.say(loaded=str(tmp_path / "second"), error=None)
+    @classmethod
+    async def connect(cls, dispatcher: Dispatcher) -> "FakeWorker":
+        worker = await cls.start(dispatcher)
+        await worker.say(error=None)
         assert await worker.hear() == {"do": "swap"}
+        return worker
+
+    async def say(self, **message: Any) -> None:  # noqa: ANN401
+        text = json.dumps(message).encode()
+        self.writer.write(struct.pack("!i", len(text)) + text)
+        await self.writer.drain()
+
+    async def hear(self) -> dict[str, Any]:
+        (length,) = struct.unpack("!i", await self.reader.readexactly(4))
+        return dict(json.loads(await self.reader.readexactly(length)))
+
+    async def leave(self, dispatcher: Dispatcher) -> None:
+        self.writer.close()
+        while dispatcher.ready:
+            await asyncio.sleep(0)
+
+    async def texts(self) -> list[str]:
+        return list((await self.hear())["texts"])
+
+    async def answer(self, texts: list[str], model: str = "m") -> None:
+        """Score each text by the number it is; -1 fails."""
+        scores = [["disaster", float(t), None] if t != "-1" else "RuntimeError" for t in texts]
+        await self.say(predictions=scores, model=model)
+
+
+Scene = Callable[[Dispatcher, FakeWorker], Awaitable[None]]
+
+
+def scene(max_queue: int = 10_000, timeout: float = 30) -> Callable[[Scene], Callable[..., None]]:
+    """Run a test with a dispatcher and one worker that is ready."""
+
+    def decorate(play: Scene) -> Callable[..., None]:
+        async def whole(folder: Path) -> None:
+            dispatcher = Dispatcher(folder / "workers.sock", folder / "first", max_queue, timeout)
+            dispatcher.listen()
+            async with dispatcher.running():
+                await play(dispatcher, await FakeWorker.connect(dispatcher))
+
+        return lambda tmp_path: asyncio.run(asyncio.wait_for(whole(tmp_path), 30))
+
+    return decorate
+
+
+def scores(job: Job) -> list[float]:
+    return [prediction.probability for prediction in job.predictions()]
+
+
+async def ask(dispatcher: Dispatcher, *numbers: float) -> asyncio.Task[Job]:
+    """Put a request into the queue."""
+    task = asyncio.create_task(dispatcher.classify([str(n) for n in numbers]))
+    await asyncio.sleep(0)
+    return task
+
+
+async def error_of(task: Awaitable[object]) -> tuple[int, bool]:
+    """Return the status of a request that fails, and whether it may be repeated."""
+    with pytest.raises(HTTPException) as failure:
+        await task
+    return failure.value.status_code, "Retry-After" in (failure.value.headers or {})
+
+
+@scene()
+async def test_waiting_requests_share_a_batch(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+    first = await ask(dispatcher, 0.1)
+    assert await worker.texts() == ["0.1"]  # at once: no other was waiting
+    others = [await ask(dispatcher, 0.2, 0.3), await ask(dispatcher, 0.4)]
+    await worker.answer(["0.1"])
+    await worker.answer(texts := await worker.texts())
+    assert texts == ["0.2", "0.3", "0.4"]
+    assert [scores(await job) for job in (first, *others)] == [[0.1], [0.2, 0.3], [0.4]]
+    assert (await first).model == "m"
+
+
+@scene()
+async def test_a_large_request_takes_turns_with_small_ones(
+    dispatcher: Dispatcher, worker: FakeWorker
+) -> None:
+    large = await ask(dispatcher, *MANY[: 3 * BATCH_TEXTS])
+    await worker.texts()
+    small = [await ask(dispatcher, 5000 + n) for n in range(REQUESTS + 1)]
+    await worker.answer([str(n) for n in MANY[:BATCH_TEXTS]])  # as many as fit, while it is alone
+    texts = await worker.texts()
+    assert texts[TURN_TEXTS : TURN_TEXTS + REQUESTS - 1] == [
+        str(5000 + n) for n in range(REQUESTS - 1)
+    ]
+    assert len(texts) == TURN_TEXTS + REQUESTS - 1
+    assert dispatcher.queue.size == 2 * BATCH_TEXTS - TURN_TEXTS + 2
+    await worker.answer(texts)
+    rest = 2 * BATCH_TEXTS - TURN_TEXTS + 2
+    while rest:
+        await worker.answer(texts := await worker.texts())
+        rest -= len(texts)
+    assert scores(await large) == MANY[: 3 * BATCH_TEXTS]
+    assert [scores(await job) for job in small] == [[5000 + n] for n in range(REQUESTS + 1)]
+
+
+@scene()
+async def test_long_texts_fill_a_batch_sooner(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+    long = ["1" + " " * 399] * 2 * BATCH_TEXTS
+    task = asyncio.create_task(dispatcher.classify(long))
+    assert len(await worker.texts()) == math.ceil(BATCH / cost(long[0])) < BATCH_TEXTS / 5
+    task.cancel()
+    assert cost("x" * 1000) == cost("x" * 500) > cost("x" * 499)
+
+
+@scene(max_queue=10)
+async def test_the_queue_has_a_limit(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+    large = await ask(dispatcher, *range(50))  # one is answered, however large, if none waits
+    await worker.texts()
+    waiting = [await ask(dispatcher, *range(8)), await ask(dispatcher, 1, 2)]
+    assert await error_of(dispatcher.classify(["3"])) == (429, True)
+    await worker.answer([str(n) for n in range(50)])
+    await worker.answer(await worker.texts())
+    assert [len(scores(await job)) for job in (large, *waiting)] == [50, 8, 2]
+    assert dispatcher.queue.size == 0
+
+
+@scene()
+async def test_a_text_that_fails_the_model_costs_its_request(
+    dispatcher: Dispatcher, worker: FakeWorker
+) -> None:
+    busy = await ask(dispatcher, 0)
+    await worker.texts()
+    jobs = [await ask(dispatcher, 1), await ask(dispatcher, 2, -1, 3), await ask(dispatcher, 4)]
+    await worker.answer(["0"])
+    await worker.answer(await worker.texts())
+    assert await error_of(jobs[1]) == (500, False)
+    assert [scores(await job) for job in (busy, jobs[0], jobs[2])] == [[0], [1], [4]]
+
+
+def test_a_worker_finds_the_text_that_fails() -> None:
+    def predict(texts: list[str]) -> list[Prediction]:
+        return [Prediction("disaster", 1 / float(text), None) for text in texts]
+
+    worker = Worker()
+    worker.api = SimpleNamespace(predict=predict)
+    assert [p[1] for p in worker.predict(["1", "2"])] == [1, 0.5]
+    assert [p[1] for p in worker.predict(["1", "0", "2"])] == [1, "e", 0.5]  # ZeroDivisionError
+    assert worker.predict(["0"]) == ["ZeroDivisionError"]
+
+
+@scene()
+async def test_a_dead_worker_costs_its_batch(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+    lost = await ask(dispatcher, *MANY[: BATCH_TEXTS + 1])
+    await worker.texts()
+    waiting = await ask(dispatcher, 2)
+    assert dispatcher.ready
+    worker.writer.close()
+    assert await error_of(lost) == (503, True)
+    assert not dispatcher.ready
+    assert dispatcher.queue.size == 1  # without the rest of the lost one
+    next_worker = await FakeWorker.connect(dispatcher)
+    await next_worker.answer(await next_worker.texts())
+    assert scores(await waiting) == [2]
+
+
+@scene(timeout=0.1)
+async def test_no_request_waits_too_long(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+    computed, waiting = await ask(dispatcher, 1), await ask(dispatcher, 2)
+    assert await error_of(computed) == await error_of(waiting) == (503, True)
+    assert dispatcher.queue.size == 0
+    await worker.answer(await worker.texts())  # which no request waits for any more
+    dispatcher.timeout = 30
+    again = await ask(dispatcher, 3)
+    await worker.answer(await worker.texts())
+    assert scores(await again) == [3]
+
+
+@scene()
+async def test_one_request_is_answered_by_one_model(
+    dispatcher: Dispatcher, worker: FakeWorker
+) -> None:
+    large = await ask(dispatcher, *MANY[: BATCH_TEXTS + 1])
+    first = await worker.texts()
+    second = dispatcher.path.with_name("second")
+    using = asyncio.create_task(dispatcher.use(second))
+    assert await worker.hear() == {"do": "load", "folder": str(second)}
+    starting = await FakeWorker.start(dispatcher)  # with the previous model
+    killed = asyncio.Event()
+    dispatcher.workers[1].kill = killed.set  # type: ignore[method-assign]
+    await worker.say(error=None)
+    assert await worker.hear() == {"do": "swap"}
+    await using
+    assert killed.is_set()
+    starting.writer.close()
+    assert dispatcher.folder == second
+    await worker.answer(first, "first")
+    await worker.answer(await worker.texts(), "second")  # the rest: from another model
+    assert await worker.texts() == first
+    await worker.answer(first, "second")
+    await worker.answer(await worker.texts(), "second")
+    assert (await large).model == "second"
+    assert scores(await large) == MANY[: BATCH_TEXTS + 1]
+
+
+@scene()
+async def test_a_model_that_one_worker_rejects_is_used_by_none(
+    dispatcher: Dispatcher, worker: FakeWorker
+) -> None:
+    other, folder = await FakeWorker.connect(dispatcher), dispatcher.folder
+    using = asyncio.create_task(dispatcher.use(dispatcher.path.with_name("second")))
+    for each, error in ((worker, None), (other, "golden: no")):
+        assert (await each.hear())["do"] == "load"
+        await each.say(error=error)
+    with pytest.raises(ModelRejectedError, match="golden: no"):
         await using
-        await worker.answer(texts, "first")
-        await worker.answer(await worker.texts(), "second")  # the rest: from another model
-        again = await worker.texts()
-        assert again == texts
-        await worker.answer(again, "second")
-        await worker.answer(await worker.texts(), "second")
-        assert (await large).model == "second"
-        assert scores(await large) == MANY[: fit(BATCH) + 1]
-
-    play(tmp_path, scene)
+    assert dispatcher.folder == folder
+    both = [await ask(dispatcher, 1), await ask(dispatcher, 2)]
+    for each in (worker, other):
+        await each.answer(await each.texts())  # which are the next message: no swap
+    assert [scores(await job) for job in both] == [[1], [2]]
 
 
-def test_a_model_that_one_worker_rejects_is_used_by_none(tmp_path: Path) -> None:
-    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        other = await FakeWorker.connect(dispatcher.path)
-        using = asyncio.create_task(dispatcher.use(tmp_path / "second"))
-        for each, error in ((worker, None), (other, "golden: no")):
-            assert (await each.hear())["do"] == "load"
-            await each.say(loaded=str(tmp_path / "second"), error=error)
-        with pytest.raises(ModelRejectedError, match="golden: no"):
-            await using
-        for each in (worker, other):
-            assert await each.hear() == {"do": "forget"}
-        assert dispatcher.folder == tmp_path / "first"
-
-    play(tmp_path, scene)
-
-
-def test_a_worker_that_dies_says_nothing_of_the_model(tmp_path: Path) -> None:
-    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        broken: list[str] = []
-        dispatcher.on_broken = broken.append
-        unlucky = FakeWorker(*await asyncio.open_unix_connection(dispatcher.path))
-        await unlucky.say(hello=0)
-        assert (await unlucky.hear())["do"] == "load"
-        unlucky.writer.close()
-        using = asyncio.create_task(dispatcher.use(tmp_path / "second"))
-        assert (await worker.hear())["do"] == "load"
-        worker.writer.close()
-        with pytest.raises(NoWorkerError):
-            await using
-        assert dispatcher.folder == tmp_path / "first"
-        assert not broken
-
-    play(tmp_path, scene)
-
-
-def test_no_model_is_taken_untried(tmp_path: Path) -> None:
-    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        await worker.leave(dispatcher)
-        using = asyncio.create_task(dispatcher.use(tmp_path / "second"))
+@scene()
+async def test_a_worker_that_dies_says_nothing_of_the_model(
+    dispatcher: Dispatcher, worker: FakeWorker
+) -> None:
+    problems: list[str] = []
+    dispatcher.on_broken = problems.append
+    (await FakeWorker.start(dispatcher)).writer.close()
+    folder = dispatcher.folder
+    using = asyncio.create_task(dispatcher.use(dispatcher.path.with_name("second")))
+    assert (await worker.hear())["do"] == "load"
+    worker.writer.close()
+    assert await error_of(using) == (503, True)
+    assert await error_of(dispatcher.use(dispatcher.path.with_name("second"))) == (503, True)
+    assert dispatcher.folder == folder
+    assert not problems
+    await (await FakeWorker.start(dispatcher)).say(error="golden: no")
+    while not problems:
         await asyncio.sleep(0)
-        heir = await FakeWorker.connect(dispatcher.path)
-        assert await heir.hear() == {"do": "load", "folder": str(tmp_path / "second")}
-        await heir.say(loaded=str(tmp_path / "first"), error=None)  # of an attempt before
-        await heir.say(loaded=str(tmp_path / "second"), error="golden: no")
-        with pytest.raises(ModelRejectedError, match="golden: no"):
-            await using
-        assert dispatcher.folder == tmp_path / "first"
-
-    play(tmp_path, scene)
+    assert problems == ["golden: no"]
+    assert not dispatcher.ready
 
 
 def test_a_hung_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher_module, "HANG", 0.1)
-
-    async def scene(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+    @scene()
+    async def play(dispatcher: Dispatcher, worker: FakeWorker) -> None:
         killed = asyncio.Event()
         monkeypatch.setattr(dispatcher.workers[0], "kill", killed.set)
-        lost = ask(dispatcher, 1)
+        answered = await ask(dispatcher, 0)
+        await worker.answer(await worker.texts())
+        await answered
+        monkeypatch.setattr(dispatcher_module, "HANG", 0)
+        lost = await ask(dispatcher, 1)
         await worker.texts()
         await killed.wait()
         worker.writer.close()
-        with pytest.raises(HTTPException):
-            await lost
+        assert await error_of(lost) == (503, True)
 
-    play(tmp_path, scene)
+    play(tmp_path)

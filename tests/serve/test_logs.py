@@ -1,14 +1,18 @@
 """Log lines are JSON in Cloud Logging's fields, and hold no text of a user."""
 
+import errno
 import json
 import logging
+import os
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
 
 from serve import logs
-from serve.logs import trace_fields
+from serve.logs import FullError, append, trace_fields
+from tests.conftest import no_file_beyond
 from tests.serve.here import Here
 from tests.serve.running import wait_until
 
@@ -16,26 +20,20 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 @pytest.mark.parametrize(
-    ("traceparent", "cloud", "project", "expected"),
+    ("traceparent", "project", "trace", "is_sampled"),
     [
-        (f"00-{TRACE}-{SPAN}-01", "", "p", (f"projects/p/traces/{TRACE}", True, SPAN)),
-        (f"00-{TRACE}-{SPAN}-00", "", None, (TRACE, False, SPAN)),
-        ("", f"{TRACE}/255;o=1", "p", (f"projects/p/traces/{TRACE}", True, f"{255:016x}")),
-        ("", TRACE, None, (TRACE, False, None)),
-        ("nonsense", f"{TRACE}/1;o=0", None, (TRACE, False, f"{1:016x}")),
+        (f"00-{TRACE}-{SPAN}-01", "p", f"projects/p/traces/{TRACE}", True),
+        (f"00-{TRACE}-{SPAN}-00", None, TRACE, False),
     ],
 )
 def test_a_line_belongs_to_its_trace(
-    traceparent: str, cloud: str, project: str | None, expected: tuple[str, bool, str | None]
+    traceparent: str, project: str | None, trace: str, is_sampled: bool
 ) -> None:
-    fields = trace_fields(traceparent, cloud, project)
-    assert fields["logging.googleapis.com/trace"] == expected[0]
-    assert fields["logging.googleapis.com/trace_sampled"] == expected[1]
-    assert fields.get("logging.googleapis.com/spanId") == expected[2]
-
-
-def test_a_malformed_trace_is_none() -> None:
-    assert trace_fields('x"y', "../../etc", "p") == {}
+    fields = trace_fields(traceparent, project)
+    assert fields["logging.googleapis.com/trace"] == trace
+    assert fields["logging.googleapis.com/trace_sampled"] == is_sampled
+    assert fields["logging.googleapis.com/spanId"] == SPAN
+    assert trace_fields(f"x{traceparent}", project) == {}
 
 
 def test_an_error_has_its_stack_in_one_line() -> None:
@@ -46,9 +44,9 @@ def test_an_error_has_its_stack_in_one_line() -> None:
         record.exc_info = sys.exc_info()
     line = logs.line(record).decode()
     assert line.count("\n") == 1
-    said = json.loads(line)
-    assert (said["severity"], said["message"]) == ("ERROR", "it broke")
-    assert "ValueError" in said["stack_trace"]
+    fields = json.loads(line)
+    assert (fields["severity"], fields["message"]) == ("ERROR", "it broke")
+    assert "ValueError" in fields["stack_trace"]
 
 
 def test_a_request_is_one_line_without_its_text(server: Here) -> None:
@@ -90,9 +88,9 @@ def test_a_refusal_says_why(server: Here, body: dict[str, object], reason: str) 
     assert "private" not in server.output()
 
 
-@pytest.mark.parametrize("given", ["", "x" * 65, "a b", 'a"b', "{}"])
-def test_an_odd_request_id_is_replaced(server: Here, given: str) -> None:
-    answer = httpx.get(f"{server.url}/health", headers={"X-Request-ID": given})
+@pytest.mark.parametrize("name", ["", "x" * 65, "a b", 'a"b', "{}"])
+def test_an_odd_request_id_is_replaced(server: Here, name: str) -> None:
+    answer = httpx.get(f"{server.url}/health", headers={"X-Request-ID": name})
     assert len(answer.headers["X-Request-ID"]) == 32
 
 
@@ -100,3 +98,42 @@ def test_an_unknown_path_is_not_repeated(server: Here) -> None:
     assert httpx.get(f"{server.url}/my-private-path").status_code == 404
     assert "my-private-path" not in server.output()
     assert "my-private-path" not in httpx.get(f"{server.url}/metrics").text
+
+
+def test_lines_are_appended_whole_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "folder" / "lines"
+    append(file, b"1\n", 40)
+    assert file.stat().st_mode & 0o077 == 0  # it may hold what people wrote
+    with pytest.raises(FullError, match="lines has reached 40 bytes"):
+        append(file, b"x" * 39, 40)
+    with no_file_beyond(20), pytest.raises(OSError, match=f"no space left: '{file}'"):
+        append(file, b"z" * 38, 40)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", fail)
+        with pytest.raises(OSError, match="No space"):
+            append(file, b"2\n", 40)
+    append(file, b"3\n", 40)
+    assert file.read_bytes() == b"1\n3\n"
+
+
+def test_a_pipe_that_another_process_made_non_blocking_takes_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pieces: list[bytes] = []
+
+    def reluctant(_: int, rest: memoryview) -> int:
+        pieces.append(bytes(rest[:3]) if len(pieces) % 2 == 0 else b"")
+        if not pieces[-1]:
+            raise BlockingIOError
+        return len(pieces[-1])
+
+    monkeypatch.setattr("serve.logs.os.write", reluctant)
+    monkeypatch.setattr("serve.logs.select.select", lambda *_: None)
+    logs.write_stdout(b"a line\n")
+    assert b"".join(pieces) == b"a line\n"

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from locked.classifier import Classifier
-from serve.limits import MAX_BODY
+from serve.body import MAX_BODY
 from tests.conftest import HANG
 from tests.serve.here import Here, here
 
@@ -176,7 +176,7 @@ def test_malformed_bytes_harm_nothing(server: Here) -> None:
     assert not [code for code in seen if code.startswith(b"5")], seen
     assert {b"200", b"400", b"422"} <= set(seen)
     assert httpx.post(f"{server.url}/predict", json={"text": "fire"}).status_code == 200
-    assert server.server.dispatcher.queue.texts == 0
+    assert server.server.dispatcher.queue.size == 0
     assert '"stack_trace"' not in server.output()
 
 

@@ -9,13 +9,11 @@ import pytest
 
 from locked.answer import Answer
 from locked.classifier import Classifier
-from locked.manifest import MANIFEST
-from locked.reference import REFERENCE
-from serve import log_output, metrics, writer
-from serve.log_output import Folder
-from serve.prediction_log import Entry, PredictionLog
+from serve import logs, metrics, prediction_log
+from serve.logs import FullError
+from serve.prediction_log import Entry, Folder, PredictionLog
 from serve.settings import Settings
-from serve.worker import DisasterAPI, Prediction
+from serve.worker import Prediction
 from tests.conftest import HANG
 from tests.serve.here import Here, here
 from tests.serve.running import logged
@@ -99,7 +97,7 @@ def test_the_id_decides_who_is_logged(tmp_path: Path) -> None:
 
 
 def test_a_full_queue_drops_and_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(writer, "WAITING", 10)
+    monkeypatch.setattr(logs, "QUEUE_SIZE", 10)
     log, go = made(tmp_path), threading.Event()
     real = Folder(tmp_path)
 
@@ -117,56 +115,50 @@ def test_a_full_queue_drops_and_counts(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert len(logged(tmp_path)) + lost == 500
 
 
-def test_dropped_lines_are_said_at_times_with_the_reason(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (file := tmp_path / "file").touch()
-    for place, reason, problem in (
-        (tmp_path / "log", "full", "has reached 0 bytes"),
-        (file / "log", "disk", f"Not a directory: '{file}/log'"),
-    ):
-        caplog.clear()
-        monkeypatch.setattr(log_output, "FOLDER_SIZE", 0)
-        monkeypatch.setattr(writer, "TOGETHER", 1)
-        log, before = made(place), dropped(reason)
-        log.note([entry(f"{number}") for number in range(5)])
-        log.close()
-        assert dropped(reason) - before == 5
-        records = [record for record in caplog.records if "dropped" in record.getMessage()]
-        assert {record.getMessage() for record in records} == {"prediction log lines dropped"}
-        fields = [record.fields for record in records]  # type: ignore[attr-defined]
-        assert [field["dropped"] for field in fields] == [1, 4]
-        assert problem in fields[0]["reason"]
-
-
-def test_a_pipe_that_another_process_made_non_blocking_takes_all(
+@pytest.mark.parametrize(
+    ("place", "reason", "problem"),
+    [("log", "full", "has reached 0 bytes"), ("file/log", "disk", "Not a directory")],
+)
+def test_dropped_lines_have_one_warning_a_minute_with_the_reason(
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    place: str,
+    reason: str,
+    problem: str,
 ) -> None:
-    taken: list[bytes] = []
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(prediction_log, "FOLDER_SIZE", 0 if reason == "full" else 1000)
+    log, before = made(tmp_path / place), dropped(reason)
+    for number in range(5):
+        log.note([entry(f"{number}")])
+        log.writer.close(HANG)
+    log.close()
+    assert dropped(reason) - before == 5
+    assert {record.getMessage() for record in caplog.records} == {"prediction log lines dropped"}
+    fields = [record.fields for record in caplog.records]  # type: ignore[attr-defined]
+    assert [field["dropped"] for field in fields] == [1, 4]
+    assert problem in fields[0]["reason"]
 
-    def reluctant(_: int, rest: memoryview) -> int:
-        if len(taken) % 2:
-            taken.append(b"")
-            raise BlockingIOError
-        taken.append(bytes(rest[:3]))
-        return len(taken[-1])
 
-    monkeypatch.setattr("serve.writer.os.write", reluctant)
-    monkeypatch.setattr("serve.writer.select.select", lambda *_: None)
-    writer.write_stdout(b"a line\n")
-    assert b"".join(taken) == b"a line\n"
-
-
-def test_a_model_older_than_monitoring_has_no_unknown_words(
-    classifier_folder: Path, tmp_path: Path
-) -> None:
-    (classifier_folder / REFERENCE).unlink()
-    manifest = json.loads((classifier_folder / MANIFEST).read_text())
-    del manifest["files"][REFERENCE]
-    (classifier_folder / MANIFEST).write_text(json.dumps(manifest))
-    api = DisasterAPI(tmp_path / "socket", 1, None, has_log=True)
-    api.model = api.load(classifier_folder)
-    (prediction,) = api.predict(["Flood in the valley"])
-    assert prediction.features
-    assert prediction.features["unknown"] is None
-    assert prediction.features["words"] == 4
+def test_files_are_rotated_and_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(prediction_log, "FILE_SIZE", 30)
+    monkeypatch.setattr(prediction_log, "FOLDER_SIZE", 100)
+    folder = Folder(tmp_path)
+    for number in range(12):
+        folder.write(b'{"id": %d}\n' % number)
+    assert len(list(tmp_path.glob("*.jsonl"))) == 4
+    with pytest.raises(FullError):
+        folder.write(b'{"id": 12}\n')
+    for file in sorted(tmp_path.glob("*.jsonl"))[:2]:  # they are collected
+        file.unlink()
+    folder.write(b'{"id": 13}\n')
+    assert logged(tmp_path)[-1]["id"] == 13
+    (last := max(tmp_path.glob("*.jsonl"))).rename(tmp_path / "collected")
+    folder.write(b'{"id": 14}\n')
+    assert not last.exists()  # a name is never used again
+    assert logged(tmp_path)[-1]["id"] == 14
+    monkeypatch.setattr(prediction_log, "FILE_AGE", 0)
+    names = {*tmp_path.iterdir()}
+    folder.write(b'{"id": 15}\n')
+    assert len({*tmp_path.iterdir()} - names) == 1

@@ -1,18 +1,25 @@
 """What people and machines ask about the service."""
 
+import json
+from pathlib import Path
+
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from locked.classifier import Classifier
-from tests.serve.here import Here
+from serve import logs, routes
+from tests.serve.here import Here, here
+
+VERDICT = {"id": "abc", "right": False}
 
 
 def test_info_describes_the_model(server: Here, classifier: Classifier) -> None:
-    said = httpx.get(f"{server.url}/info").json()
-    assert said["model"]["version"] == classifier.manifest.version
-    assert said["model"]["threshold"] == classifier.manifest.threshold
-    assert said["model"]["metrics"]["accuracy"] == classifier.manifest.metrics["accuracy"]
-    assert said["previous"] is None
+    info = httpx.get(f"{server.url}/info").json()
+    assert info["model"]["version"] == classifier.manifest.version
+    assert info["model"]["threshold"] == classifier.manifest.threshold
+    assert info["model"]["metrics"]["accuracy"] == classifier.manifest.metrics["accuracy"]
+    assert info["previous"] is None
 
 
 def test_the_schema_has_examples_that_work(server: Here) -> None:
@@ -56,3 +63,39 @@ def test_metrics_are_well_formed_and_name_the_model(server: Here, classifier: Cl
         sample.labels for sample in families["model_info"].samples
     ]
     assert {s.labels["outcome"] for s in families["model_swaps"].samples} >= {"done", "rejected"}
+
+
+def test_a_verdict_is_recorded_without_the_tweet(server: Here) -> None:
+    before = server.metric('feedback_total{verdict="wrong"}')
+    answer = httpx.post(f"{server.url}/feedback", json=VERDICT | {"text": "private"})
+    assert answer.status_code == 202
+    line = json.loads(server.feedback.read_text().splitlines()[-1])
+    assert line.pop("time") > "2020"
+    assert line == {"message": "feedback"} | VERDICT
+    assert server.metric('feedback_total{verdict="wrong"}') == before + 1
+
+
+@pytest.mark.parametrize("change", [{"id": ""}, {"right": "maybe"}, {"id": "x" * 65}, {"id": 5}])
+def test_a_malformed_verdict_is_refused(server: Here, change: dict[str, object]) -> None:
+    answer = httpx.post(f"{server.url}/feedback", json=VERDICT | change)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"][-1] == next(iter(change))
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"), [("stdout", "standard output"), ("file", "file has reached 0 bytes")]
+)
+def test_a_verdict_that_cannot_be_recorded_is_refused(
+    classifier: Classifier,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    problem: str,
+) -> None:
+    monkeypatch.setattr(routes, "FEEDBACK_LIMIT", 0)
+    file = "stdout" if place == "stdout" else str(tmp_path / place)
+    with here(classifier, tmp_path, FEEDBACK_FILE=file) as server:
+        monkeypatch.setattr(logs.stdout, "put", lambda _: False)
+        answer = httpx.post(f"{server.url}/feedback", json=VERDICT)
+    assert answer.status_code == 503
+    assert problem in answer.json()["detail"]

@@ -71,7 +71,6 @@ def test_a_key_is_bare(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
         ("HOST", "here"),
         ("HOST", "conda-linux-gnu.example"),
         ("PREDICT_ROUTE", "predict"),
-        ("MODEL_POLL", "-1"),
         ("WORKERS", "0"),
         ("THREADS", "-1"),
         ("MAX_QUEUE", "many"),
@@ -96,9 +95,9 @@ def test_a_key_is_bare(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
 )
 def test_a_bad_one_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(BadSettingError, match=f"^{name}[: ]") as said:
+    with pytest.raises(BadSettingError, match=rf"\b{name}[: ]") as error:
         load()
-    assert "KEY" not in name or len(value) < 6 or value not in str(said.value)
+    assert "KEY" not in name or len(value) < 6 or value not in str(error.value)
 
 
 def test_secrets_may_lie_in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

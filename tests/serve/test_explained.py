@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from locked.classifier import Classifier
-from serve.explain import explain, variants
+from serve.answers import explain, variants
 from serve.worker import Prediction
 from tests.serve.here import Here
 

@@ -14,7 +14,7 @@ import pytest
 
 from locked.classifier import Classifier
 from serve import connections
-from serve.limits import MAX_BODY, MAX_HELD
+from serve.body import MAX_BODY, MAX_HELD
 from tests.conftest import HANG
 from tests.serve.here import Here, here
 from tests.serve.running import wait_until

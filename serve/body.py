@@ -1,0 +1,121 @@
+"""Reads a request's body: how much it may hold, how long it may take, and how it is encoded."""
+
+import asyncio
+import contextlib
+import json
+import zlib
+from collections.abc import AsyncIterator, Callable
+from email.message import Message
+
+from fastapi import HTTPException
+from starlette.types import Receive
+
+from serve.errors import rejection
+
+MAX_BODY = 16 * 2**20  # bytes, before and after unpacking
+MAX_HELD = 3 * MAX_BODY  # of all requests at once: a container's memory is small
+# Python has other codecs too, some of which take a time that grows with the square of the text.
+CHARSETS = ("utf", "us-ascii", "iso-8859-", "latin", "windows-", "cp", "shift_jis", "euc", "gb")
+
+
+class BodyReader:
+    """Reads the bodies of all requests under way."""
+
+    def __init__(self, seconds: float) -> None:
+        """Give each body so many seconds to arrive."""
+        self.seconds = seconds
+        self.held = 0  # bytes
+
+    @contextlib.asynccontextmanager
+    async def read(self, headers: dict[bytes, bytes], receive: Receive) -> AsyncIterator[bytes]:
+        """Yield the whole body, unpacked, in UTF-8; its memory counts until the end of the block.
+
+        Raises:
+            HTTPException: it is too large, too slow, or in an unknown encoding.
+
+        """
+        size = 0
+
+        def hold(more: int) -> None:
+            nonlocal size
+            size += more
+            self.held += more
+            if more and self.held > MAX_HELD:
+                raise rejection(429, "too many bytes are under way; retry later", "held")
+
+        length = headers.get(b"content-length", b"")
+        if length.isdigit():
+            _check_size(int(length))
+        try:
+            content = await self._receive(receive, hold)
+            packing = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
+            if packing not in ("", "identity"):
+                content = _unpack(content, packing)
+                hold(len(content))
+            yield _to_utf8(content, headers.get(b"content-type", b"").decode("latin-1"))
+        finally:
+            self.held -= size
+
+    async def _receive(self, receive: Receive, hold: Callable[[int], None]) -> bytes:
+        content, has_more = bytearray(), True
+        try:
+            async with asyncio.timeout(self.seconds):
+                while has_more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise rejection(400, "the client has left", "left")
+                    piece = message.get("body", b"")
+                    hold(len(piece))
+                    content += piece
+                    _check_size(len(content))
+                    has_more = message.get("more_body", False)
+        except TimeoutError as error:
+            detail = f"the body took over {self.seconds:g} s (BODY_TIMEOUT)"
+            raise rejection(408, detail, "too_slow") from error
+        return bytes(content)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BODY:
+        raise rejection(413, f"the body is over {MAX_BODY} bytes", "too_large")
+
+
+def _unpack(content: bytes, packing: str) -> bytes:
+    if packing not in ("gzip", "x-gzip", "deflate"):
+        raise _unknown(f"Content-Encoding {packing!r} is unknown; send gzip, deflate or none")
+    unpacked = b""
+    try:
+        while content:  # gzip files may follow each other
+            unpacker = zlib.decompressobj(47)  # zlib's header or gzip's
+            unpacked += unpacker.decompress(content, MAX_BODY + 1 - len(unpacked))
+            _check_size(len(unpacked))
+            if not unpacker.eof:
+                raise zlib.error("its end is missing")
+            content = unpacker.unused_data
+    except zlib.error as error:
+        detail = f"the body is not {packing}, as Content-Encoding says: {error}"
+        raise rejection(400, detail, "encoding") from error
+    return unpacked
+
+
+def _to_utf8(content: bytes, content_type: str) -> bytes:
+    header = Message()
+    header["content-type"] = content_type
+    charset = header.get_content_charset("") if "charset" in content_type.lower() else ""
+    if charset and not charset.startswith(CHARSETS):
+        raise _unknown(f"charset {charset!r} is unknown; send UTF-8")
+    try:
+        text = content.decode(charset or json.detect_encoding(content))
+    except LookupError as error:
+        raise _unknown(f"charset {charset!r} is unknown; send UTF-8") from error
+    except UnicodeDecodeError as error:
+        detail = (
+            f"the body is not {error.encoding}: byte {error.start} cannot be decoded. Send UTF-8, "
+            "or name the encoding in Content-Type: application/json; charset=…"
+        )
+        raise rejection(400, detail, "encoding") from error
+    return text.removeprefix("\ufeff").encode("utf-8", "surrogatepass")
+
+
+def _unknown(detail: str) -> HTTPException:
+    return rejection(415, detail, "encoding")

@@ -1,0 +1,41 @@
+"""Answers to requests that are refused, and the reason for the log."""
+
+import json
+
+from fastapi import HTTPException, Request, Response
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from serve import metrics
+
+REASON = "disaster_tweets.reason"  # in a scope: why a request was not answered, for the log
+HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    415: {"Accept-Encoding": "gzip, deflate"},
+    429: {"Retry-After": "1"},  # seconds
+    503: {"Retry-After": "1"},
+}
+
+
+def rejection(status: int, detail: str, reason: str = "") -> HTTPException:
+    """Return the error that answers a refused request; count it, if it has a `reason`."""
+    if reason:
+        metrics.REJECTED.labels(reason).inc()
+    return HTTPException(status, detail, HEADERS.get(status))
+
+
+async def answer_error(request: Request, error: StarletteHTTPException) -> Response:
+    """Answer as FastAPI does, and name the reason in the log."""
+    request.scope[REASON] = error.detail
+    return await http_exception_handler(request, error)
+
+
+def answer_invalid(request: Request, error: RequestValidationError) -> Response:
+    """Return which fields are wrong, without their content.
+
+    FastAPI's own handler repeats the content, and fails where it has NaN or a lone surrogate.
+    """
+    detail = [{key: each[key] for key in ("type", "loc", "msg")} for each in error.errors()]
+    request.scope[REASON] = ", ".join(each["type"] for each in detail[:3])
+    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
