@@ -9,13 +9,14 @@ import json
 import re
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import Response
 
 from serve import metrics
 from serve.jobs import Job
 from serve.prediction_log import Entry, PredictionLog
-from serve.schema import ExplainAnswer, Tweet, Tweets, Word, WrongTweet
+from serve.schema import Tweet, Tweets, WrongTweet
 from serve.worker import Prediction
 
 WORD = re.compile(r"\S+")
@@ -57,23 +58,19 @@ def variants(text: str, limit: int) -> list[str]:
     return [text, "", *(text[: w.start()] + text[w.end() :] for w in words)]
 
 
-def explain(
-    text: str, predictions: Sequence[Prediction], model: str, answer_id: str
-) -> ExplainAnswer:
+def explain(text: str, predictions: Sequence[Prediction]) -> dict[str, Any]:
     """Return the pushes of a text's words, from the predictions for its variants in their order."""
     whole, nothing, *without = (prediction.probability for prediction in predictions)
     words = list(WORD.finditer(text))
     pushes = [whole - probability for probability in without]
     pushes += [0.0] * (len(words) - len(without))  # the model does not read further words
-    return ExplainAnswer(
-        label=predictions[0].label,
-        probability=whole,
-        model=model,
-        id=answer_id,
-        baseline=nothing,
-        words=[
-            Word(word=w.group(), start=w.start(), push=push)
-            for w, push in zip(words, pushes, strict=True)
+    return {
+        "label": predictions[0].label,
+        "probability": whole,
+        "baseline": nothing,
+        "words": [
+            {"word": word.group(), "start": word.start(), "push": push}
+            for word, push in zip(words, pushes, strict=True)
         ],
-        together=whole - nothing - sum(pushes),
-    )
+        "together": whole - nothing - sum(pushes),
+    }

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 from email.message import Message
 
-from fastapi import HTTPException
 from starlette.types import Receive
 
 from serve.errors import rejection
@@ -82,7 +81,8 @@ def _check_size(size: int) -> None:
 
 def _unpack(content: bytes, packing: str) -> bytes:
     if packing not in ("gzip", "x-gzip", "deflate"):
-        raise _unknown(f"Content-Encoding {packing!r} is unknown; send gzip, deflate or none")
+        detail = f"Content-Encoding {packing!r} is unknown; send gzip, deflate or none"
+        raise rejection(415, detail, "encoding")
     unpacked = b""
     try:
         while content:  # gzip files may follow each other
@@ -101,13 +101,14 @@ def _unpack(content: bytes, packing: str) -> bytes:
 def _to_utf8(content: bytes, content_type: str) -> bytes:
     header = Message()
     header["content-type"] = content_type
-    charset = header.get_content_charset("") if "charset" in content_type.lower() else ""
-    if charset and not charset.startswith(CHARSETS):
-        raise _unknown(f"charset {charset!r} is unknown; send UTF-8")
+    charset = header.get_content_charset() if "charset" in content_type.lower() else None
     try:
+        if charset and not charset.startswith(CHARSETS):
+            raise LookupError
         text = content.decode(charset or json.detect_encoding(content))
     except LookupError as error:
-        raise _unknown(f"charset {charset!r} is unknown; send UTF-8") from error
+        detail = f"charset {charset!r} is unknown; send UTF-8"
+        raise rejection(415, detail, "encoding") from error
     except UnicodeDecodeError as error:
         detail = (
             f"the body is not {error.encoding}: byte {error.start} cannot be decoded. Send UTF-8, "
@@ -115,7 +116,3 @@ def _to_utf8(content: bytes, content_type: str) -> bytes:
         )
         raise rejection(400, detail, "encoding") from error
     return text.removeprefix("\ufeff").encode("utf-8", "surrogatepass")
-
-
-def _unknown(detail: str) -> HTTPException:
-    return rejection(415, detail, "encoding")

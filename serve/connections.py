@@ -1,10 +1,10 @@
 """Connections: how long and how many may be silent, and what is done with an upgrade."""
 
 import logging
+import re
 import resource
 from typing import Any
 
-import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serve import metrics
@@ -15,6 +15,7 @@ KEEP_ALIVE = 620
 HEAD_TIME = 5  # seconds for a request's head; uvicorn's own limit is for the wait between two
 LEAVE_TIME = 1  # seconds for the first request of a connection, when the server leaves
 MOST_FILES = 10_240  # that macOS allows, although its hard limit is infinity
+UPGRADE = re.compile(rb"(?<=\r\n)u(?=pgrade:)", re.IGNORECASE)
 OTHER_FILES = 64  # of the files that a process may open, those that are no connections
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,6 @@ class Protocol(HttpToolsProtocol):
         """Wait for the first request; close the longest silent connection if there are too many."""
         super().connection_made(transport)
         self._is_leaving = False
-        self._is_resuming = False
         self._timer = self.loop.call_later(HEAD_TIME, transport.close)
         self.silent[self] = None
         if len(self.connections) > self.limit:
@@ -55,59 +55,24 @@ class Protocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(seconds, self.transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """Parse; an upgrade is not offered, so the request goes on as it is (RFC 9110, 7.8)."""
-        self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._resume(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("Invalid HTTP request received.")
+        """Parse; an upgrade is not offered, so the request goes on as it is (RFC 9110, 7.8).
 
-    def _resume(self, rest: bytes) -> None:
-        """Read the rest of a request with a new parser, which has seen its head without `Upgrade`.
-
-        llhttp ends a message at such a head.
+        llhttp ends a message at a head with `Upgrade` and loses the body. No JSON has such a line.
         """
-        names = (b"content-length", b"transfer-encoding")
-        lines = [b"POST / HTTP/1.1", *(b"%s: %s" % h for h in self.headers if h[0] in names)]
-        self.parser = httptools.HttpRequestParser(self)
-        self._is_resuming = True
-        self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
-        self._is_resuming = False
-        if rest:
-            self.data_received(rest)
+        super().data_received(UPGRADE.sub(b"X", data))
 
     def on_message_begin(self) -> None:
         """Wait for the rest of a request's head."""
-        if not self._is_resuming:
-            super().on_message_begin()
-            self.silent.pop(self, None)
-            self._close_after(HEAD_TIME)
-
-    def on_url(self, url: bytes) -> None:
-        """Note the URL."""
-        if not self._is_resuming:
-            super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Note a header."""
-        if not self._is_resuming:
-            super().on_header(name, value)
+        super().on_message_begin()
+        self.silent.pop(self, None)
+        self._close_after(HEAD_TIME)
 
     def on_headers_complete(self) -> None:
         """Begin to answer."""
-        if not self._is_resuming:
-            self._timer.cancel()
-            super().on_headers_complete()
-            if self._is_leaving:
-                super().shutdown()
-
-    def on_message_complete(self) -> None:
-        """Note the end of the body, unless it is still to be read: see `_resume`."""
-        if not self.parser.should_upgrade():
-            super().on_message_complete()
+        self._timer.cancel()
+        super().on_headers_complete()
+        if self._is_leaving:
+            super().shutdown()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""

@@ -12,7 +12,6 @@ import logging
 import os
 import queue
 import re
-import select
 import threading
 import time
 from collections.abc import Callable
@@ -89,10 +88,7 @@ def write_stdout(lines: bytes) -> None:
     with _lock:
         rest = memoryview(lines)
         while rest:
-            try:
-                rest = rest[os.write(1, rest) :]
-            except BlockingIOError:  # another process has made the pipe non-blocking
-                select.select([], [1], [])
+            rest = rest[os.write(1, rest) :]
 
 
 def append(file: Path, lines: bytes, limit: int) -> None:

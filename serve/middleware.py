@@ -1,7 +1,7 @@
 """For every request: keys, limits, security headers, and a line in the log."""
 
-import contextlib
 import logging
+import re
 import secrets
 import time
 from contextvars import ContextVar
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
-from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve import metrics
@@ -19,7 +18,7 @@ from serve.logs import trace_fields
 from serve.settings import Settings
 
 ANSWER_ID: ContextVar[str] = ContextVar("ANSWER_ID", default="")
-SAFE_ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+SAFE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 RELOAD = "/reload"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -62,7 +61,9 @@ class Middleware:
         path = self._path(scope["path"])
         answer_id = secrets.token_hex(16)
         ANSWER_ID.set(answer_id)
-        request_id = _request_id(headers) or answer_id
+        request_id = headers.get(b"x-request-id", b"").decode("latin-1")
+        if not SAFE_ID.fullmatch(request_id):
+            request_id = answer_id
         policy = DOCS_POLICY if path == "/docs" else POLICY
         added = [
             *HEADERS,
@@ -84,13 +85,15 @@ class Middleware:
         scope = {**scope, "path": path, "method": "GET" if method == "HEAD" else method}
         try:
             await self._answer(scope, headers, receive, send_and_note)
-        except HTTPException as error:
+        except Exception as error:  # of whatever is below: no request goes without an answer
+            if not isinstance(error, HTTPException):
+                logger.exception("unexpected", extra={"fields": {"request_id": request_id}})
+                error = HTTPException(500, "internal error")
             scope[REASON] = error.detail
-            await _refuse(error, scope, receive, send_and_note)
-        except Exception:  # of whatever is below: no request goes without an answer
-            logger.exception("unexpected", extra={"fields": {"request_id": request_id}})
             if not status:
-                await _refuse(HTTPException(500, "internal error"), scope, receive, send_and_note)
+                headers_out = {**(error.headers or {}), "Connection": "close"}  # body unread
+                response = JSONResponse({"detail": error.detail}, error.status_code, headers_out)
+                await response(scope, receive, send_and_note)
         finally:
             seconds = time.perf_counter() - began
             route = path if path in self.routes else "other"  # the path as it came may be anything
@@ -110,10 +113,10 @@ class Middleware:
                 if reason := scope.get(REASON):
                     fields["reason"] = reason
                 level = logging.INFO if status < 500 else logging.ERROR
-                if status == 503:  # on purpose: not ready, draining or too late
+                if status == 503:  # on purpose: not ready or too late
                     level = logging.WARNING
-                text = "%s %s %d"
-                logger.log(level, text, method, route, status, extra={"fields": fields})
+                text = f"{method} {route} {status}"
+                logger.log(level, text, extra={"fields": fields})
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send
@@ -150,20 +153,10 @@ class Middleware:
             return
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         key = headers.get(b"x-api-key") or (token.strip() if scheme.lower() == b"bearer" else b"")
-        if keys and not has_key(keys, key):
+        # All are compared, so that the time does not tell which one it was.
+        matches = [secrets.compare_digest(key, k.get_secret_value().encode()) for k in keys]
+        if keys and not any(matches):
             raise rejection(401, "a key is needed: X-API-Key, or Authorization: Bearer", "key")
-
-
-def has_key(keys: tuple[SecretStr, ...], key: bytes) -> bool:
-    """Compare with all keys, in a time that does not tell which one it was, or how much of it."""
-    return sum(secrets.compare_digest(key, k.get_secret_value().encode()) for k in keys) > 0
-
-
-async def _refuse(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
-    headers = {**(error.headers or {}), "Connection": "close"}  # the body may be unread
-    response = JSONResponse({"detail": error.detail}, error.status_code, headers)
-    with contextlib.suppress(RuntimeError):  # the client is gone
-        await response(scope, receive, send)
 
 
 def _check_origin(headers: dict[bytes, bytes]) -> None:
@@ -171,9 +164,3 @@ def _check_origin(headers: dict[bytes, bytes]) -> None:
     kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if b"origin" in headers and kind != b"application/json":
         raise rejection(415, "a web page sends Content-Type: application/json", "origin")
-
-
-def _request_id(headers: dict[bytes, bytes]) -> str | None:
-    """Return the id that the client gave its request, if it can stand in a log."""
-    name = headers.get(b"x-request-id", b"").decode("latin-1")
-    return name if 0 < len(name) <= 64 and SAFE_ID.issuperset(name) else None

@@ -2,7 +2,6 @@
 
 import json
 import mimetypes
-from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -51,15 +50,15 @@ def register(
     dispatcher: Dispatcher,
     model: CurrentModel,
     log: PredictionLog,
-    state: Callable[[], str],
 ) -> None:
     """Add the routes."""
 
     @app.get(options.health_route, response_class=PlainTextResponse, responses={503: {}})
     async def health() -> Response:
-        """Tell whether requests are answered: 200, or 503 while loading or draining."""
-        text = state()
-        return PlainTextResponse(text, 200 if text == "ready" else 503)
+        """Tell whether a worker answers requests."""
+        if dispatcher.ready:
+            return PlainTextResponse("ready")
+        return PlainTextResponse("not ready", 503)
 
     @app.get("/info")
     async def info() -> dict[str, Any]:
@@ -96,7 +95,8 @@ def register(
     async def explain_tweet(tweet: Tweet) -> ExplainAnswer:
         """Return how much each word pushed the answer."""
         job = await dispatcher.classify(variants(tweet.text, model.manifest.max_length))
-        return explain(tweet.text, job.predictions(), job.model, ANSWER_ID.get())
+        pushes = explain(tweet.text, job.predictions())
+        return ExplainAnswer(model=job.model, id=ANSWER_ID.get(), **pushes)
 
     @app.post("/feedback", status_code=202)
     def feedback(verdict: Feedback) -> dict[str, str]:

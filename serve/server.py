@@ -73,7 +73,6 @@ class Server(ls.LitServer):
         )
         self.model = CurrentModel(store, self.dispatcher)
         self.prediction_log = PredictionLog(options)
-        self.is_draining = False
         self.is_ending = False  # by a signal
         self.is_broken = False  # the HTTP process died by itself
         super().__init__(
@@ -92,7 +91,7 @@ class Server(ls.LitServer):
         app.user_middleware.clear()
         app.add_exception_handler(RequestValidationError, answer_invalid)
         app.add_exception_handler(HTTPException, answer_error)
-        routes.register(app, options, self.dispatcher, self.model, self.prediction_log, self.state)
+        routes.register(app, options, self.dispatcher, self.model, self.prediction_log)
         paths = frozenset(getattr(route, "path", "") for route in app.routes)
         app.add_middleware(Middleware, options=options, routes=paths)
         if options.cors_origins:
@@ -102,12 +101,6 @@ class Server(ls.LitServer):
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
             )
-
-    def state(self) -> str:
-        """Return "ready", or why no request should be sent here."""
-        if self.is_draining:
-            return "draining"
-        return "ready" if self.dispatcher.ready else "not ready"
 
     def _init_manager(self, num_api_servers: int) -> SimpleNamespace:
         """Start no process that keeps queues and the event of the end."""
@@ -157,15 +150,7 @@ class Server(ls.LitServer):
     @contextlib.asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         """Run the dispatcher and the logs, instead of LitServe's queue of answers."""
-        end = signal.getsignal(signal.SIGTERM)  # uvicorn's handler
-
-        def drain(number: int, frame: Any) -> None:  # noqa: ANN401 - handed on
-            self.is_draining = True
-            if callable(end):
-                end(number, frame)
-
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, drain)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
 
         def stop(problem: str) -> None:

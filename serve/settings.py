@@ -14,14 +14,13 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from locked.engines import Name
 
 SECRETS_DIR = "SECRETS_DIR"  # a folder with a file for each secret, named after its variable
 STDOUT = "stdout"
 QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019"}
-RESERVED = ("/docs", "/explain", "/feedback", "/info", "/metrics", "/openapi.json", "/reload")
 
 
 def _strip(value: Any) -> Any:  # noqa: ANN401 - whatever a variable or a file holds
@@ -104,15 +103,6 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name.upper()}: is empty. Remove the variable, or give a key")
         return {name: value for name, value in values.items() if value != ""}  # as if unset
 
-    @model_validator(mode="after")
-    def _check_routes(self) -> "Settings":
-        routes = [self.predict_route, self.health_route, *RESERVED]
-        if len({*routes}) < len(routes):
-            raise ValueError(
-                "PREDICT_ROUTE and HEALTH_ROUTE differ from each other and from the other routes"
-            )
-        return self
-
 
 class BadSettingError(Exception):
     """A setting is wrong; the message names its variable."""
@@ -130,8 +120,6 @@ def load() -> Settings:
         raise BadSettingError(f"{SECRETS_DIR}: {secrets} is not a folder")
     try:
         return Settings(_secrets_dir=secrets)  # type: ignore[call-arg] # the rest is read
-    except SettingsError as error:
-        raise BadSettingError(str(error)) from error
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:

@@ -120,20 +120,3 @@ def test_lines_are_appended_whole_or_not_at_all(
             append(file, b"2\n", 40)
     append(file, b"3\n", 40)
     assert file.read_bytes() == b"1\n3\n"
-
-
-def test_a_pipe_that_another_process_made_non_blocking_takes_all(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pieces: list[bytes] = []
-
-    def reluctant(_: int, rest: memoryview) -> int:
-        pieces.append(bytes(rest[:3]) if len(pieces) % 2 == 0 else b"")
-        if not pieces[-1]:
-            raise BlockingIOError
-        return len(pieces[-1])
-
-    monkeypatch.setattr("serve.logs.os.write", reluctant)
-    monkeypatch.setattr("serve.logs.select.select", lambda *_: None)
-    logs.write_stdout(b"a line\n")
-    assert b"".join(pieces) == b"a line\n"

@@ -86,7 +86,6 @@ def test_a_key_is_bare(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
         ("ADMIN_KEY", '"a-key-that-lost-its-end'),
         ("BODY_TIMEOUT", "0"),
         ("PREDICT_ROUTE", "/{text}"),
-        ("PREDICT_ROUTE", "/health"),
         ("HEALTH_ROUTE", "/"),
         ("ROOT_PATH", "tweets/"),
         ("LOG_LEVEL", "loud"),

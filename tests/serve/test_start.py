@@ -3,8 +3,6 @@
 import inspect
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import litserve as ls
@@ -63,14 +61,6 @@ def test_feedback_that_cannot_be_kept_is_said_at_the_start(
     assert f"warning: FEEDBACK_FILE: {file} cannot be written" in capsys.readouterr().err
     with pytest.raises(BadSettingError):
         start_up.check_places(configured(PREDICTION_LOG=str(file)))
-
-
-def test_a_module_of_the_server_names_the_command() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "serve.settings"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "python -m serve" in done.stderr
 
 
 @pytest.mark.parametrize(

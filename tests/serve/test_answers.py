@@ -1,4 +1,4 @@
-"""The two forms of /predict."""
+"""The two forms of /predict, and /explain: the words' pushes explain the answer."""
 
 import concurrent.futures
 import json
@@ -7,6 +7,8 @@ import httpx
 import pytest
 
 from locked.classifier import Classifier
+from serve.answers import explain, variants
+from serve.worker import Prediction
 from tests.serve.here import Here
 
 
@@ -133,8 +135,8 @@ def test_any_content_type_is_read_as_json_unless_a_foreign_page_sends_it(server:
 def test_what_clients_have_at_hand_is_accepted(server: Here, body: dict[str, object]) -> None:
     expected = httpx.post(f"{server.url}/predict", json={"text": "fire"}).json()["probability"]
     answer = httpx.post(f"{server.url}/predict", json=body).raise_for_status().json()
-    (said,) = answer.get("predictions", [answer])
-    assert said["probability"] == pytest.approx(expected, abs=1e-6)
+    (single,) = answer.get("predictions", [answer])
+    assert single["probability"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_others_of_a_wrong_instance_are_answered_if_asked(server: Here) -> None:
@@ -144,14 +146,14 @@ def test_the_others_of_a_wrong_instance_are_answered_if_asked(server: Here) -> N
     assert [d["loc"][3] for d in refused.json()["detail"]] == [1, 2, 3]
     body["parameters"] = {"partial": True}  # type: ignore[assignment]
     answer = httpx.post(f"{server.url}/predict", json=body).raise_for_status().json()
-    said = answer["predictions"]
-    assert [p["id"].rpartition("-")[2] for p in said] == ["0", "1", "2", "3", "4"]
+    predicted = answer["predictions"]
+    assert [p["id"].rpartition("-")[2] for p in predicted] == ["0", "1", "2", "3", "4"]
     for index in (1, 2, 3):
-        assert said[index]["error"].startswith(f"instances[{index}]: ")
-    assert "txt" in said[1]["error"]
+        assert predicted[index]["error"].startswith(f"instances[{index}]: ")
+    assert "txt" in predicted[1]["error"]
     others = httpx.post(f"{server.url}/predict", json={"instances": ["fire", "flood"]}).json()
     expected = [p["probability"] for p in others["predictions"]]
-    assert [said[n]["probability"] for n in (0, 4)] == pytest.approx(expected, abs=1e-6)
+    assert [predicted[n]["probability"] for n in (0, 4)] == pytest.approx(expected, abs=1e-6)
     only = {"instances": [5], "parameters": {"partial": True}}
     answer = httpx.post(f"{server.url}/predict", json=only).raise_for_status().json()
     assert ["error" in p for p in answer["predictions"]] == [True]
@@ -159,10 +161,64 @@ def test_the_others_of_a_wrong_instance_are_answered_if_asked(server: Here) -> N
 
 def test_a_link_is_answered_as_a_body_is(server: Here) -> None:
     posted = httpx.post(f"{server.url}/predict", json={"text": "fire & flood"}).json()
-    got = httpx.get(f"{server.url}/predict", params={"text": "fire & flood"})
-    assert got.headers["Cache-Control"] == "no-store"
-    assert {**got.json(), "id": ""} == {**posted, "id": ""}
+    answer = httpx.get(f"{server.url}/predict", params={"text": "fire & flood"})
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert {**answer.json(), "id": ""} == {**posted, "id": ""}
     for params in ({}, {"text": " "}, {"text": "x" * 30_001}):
         refused = httpx.get(f"{server.url}/predict", params=params)
         assert refused.status_code == 422
         assert refused.json()["detail"][0]["loc"] == ["query", "text"]
+
+
+def predictions(*scores: float) -> list[Prediction]:
+    return [Prediction("disaster" if p >= 0.5 else "not_disaster", p, None) for p in scores]
+
+
+def test_each_word_is_left_out_once() -> None:
+    assert variants("Fire  in town", 128) == [
+        "Fire  in town",
+        "",
+        "  in town",
+        "Fire   town",
+        "Fire  in ",
+    ]
+
+
+def test_a_push_is_what_the_answer_loses_without_the_word() -> None:
+    answer = explain("Fire in town", predictions(0.9, 0.4, 0.5, 0.95, 0.8))
+    assert [(w["word"], w["start"]) for w in answer["words"]] == [
+        ("Fire", 0),
+        ("in", 5),
+        ("town", 8),
+    ]
+    pushes = [w["push"] for w in answer["words"]]
+    assert pushes == pytest.approx([0.4, -0.05, 0.1])
+    assert answer["baseline"] + sum(pushes) + answer["together"] == pytest.approx(0.9)
+
+
+def test_a_served_explanation_ends_with_what_its_model_reads(
+    server: Here, classifier: Classifier
+) -> None:
+    most = classifier.manifest.max_length
+    text = "fire " * (most + 6)
+    before = server.metric("batch_tweets_sum")
+    words = httpx.post(f"{server.url}/explain", json={"text": text}).json()["words"]
+    assert server.metric("batch_tweets_sum") - before == most + 2
+    assert len(words) == most + 6
+    assert words[-1]["push"] == 0
+
+
+def test_the_served_explanation_is_of_the_served_answer(
+    server: Here, classifier: Classifier
+) -> None:
+    text = "Wildfire 🔥 forces hundreds from their homes"
+    answer = httpx.post(f"{server.url}/explain", json={"text": text}).raise_for_status().json()
+    plain = httpx.post(f"{server.url}/predict", json={"text": text}).json()
+    assert answer["probability"] == pytest.approx(plain["probability"], abs=1e-6)
+    assert answer["label"] == plain["label"]
+    whole, nothing, *without = classifier.probabilities(variants(text, 128)).tolist()
+    assert answer["baseline"] == pytest.approx(nothing, abs=1e-6)
+    assert [w["push"] for w in answer["words"]] == pytest.approx(
+        [whole - score for score in without], abs=1e-6
+    )
+    assert [text[w["start"] :][: len(w["word"])] for w in answer["words"]] == text.split()
