@@ -71,7 +71,7 @@ class RemoteWorker:
         """Send a batch; kill the worker if it takes too long."""
         self.batch = batch
         self.limit = asyncio.get_running_loop().call_later(HANG, self.kill)
-        texts = [text for part in batch for text in part.job.texts[part.start : part.end]]
+        texts = [text for job, start, end in batch for text in job.texts[start:end]]
         metrics.BATCH.observe(len(texts))
         self.send(do="predict", texts=texts)
 
@@ -206,14 +206,13 @@ class Dispatcher:
                 worker.loading.set_result(message["error"])
             return
         batch, answers = worker.release(), iter(message["predictions"])
-        for part in batch:
-            part.answers[part.start : part.end] = islice(answers, part.end - part.start)
-            if part.counts:
-                part.job.models.add(message["model"])
+        for job, start, end in batch:
+            job.answers[start:end] = islice(answers, end - start)
+            job.models.add(message["model"])
         self._hand_out()  # first, so that the worker computes while the answers are written
-        for part in batch:
-            if part.counts and None not in part.answers:
-                self._finish(part.job)
+        for job, _, _ in batch:
+            if None not in job.answers and not job.end.done():
+                self._finish(job)
 
     def _finish(self, job: Job) -> None:
         if len(job.models) > 1:  # the model was swapped amid it
@@ -229,7 +228,7 @@ class Dispatcher:
         self.workers.remove(worker)
         if worker.loading and not worker.loading.done():
             worker.loading.set_exception(rejection(503, "the worker died; retry later"))
-        for part in worker.release():
-            if part.counts:
+        for job, _, _ in worker.release():
+            if not job.end.done():
                 error = rejection(503, "the worker died; retry later", "worker")
-                part.job.end.set_exception(error)
+                job.end.set_exception(error)

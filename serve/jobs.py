@@ -25,7 +25,7 @@ class Job:
         self.begin()
 
     def begin(self) -> None:
-        """Begin an attempt; answers to the previous one do not count."""
+        """Begin an attempt, which ends when every text has an answer."""
         self.sent = 0  # texts that workers have or had
         # [label, probability, features] of each text, or the name of the error that it caused
         self.answers: list[Any] = [None] * len(self.texts)
@@ -45,14 +45,8 @@ class Part(NamedTuple):
     """The texts of a job that go to a worker together."""
 
     job: Job
-    answers: list[Any]  # of the job's attempt
     start: int
     end: int
-
-    @property
-    def counts(self) -> bool:
-        """Whether a request still waits for the answers."""
-        return self.answers is self.job.answers and not self.job.end.done()
 
 
 class Queue:
@@ -98,7 +92,7 @@ class Queue:
                 self.jobs.append(job)
             self.size -= job.sent - start
             room -= spent
-            yield Part(job, job.answers, start, job.sent)
+            yield Part(job, start, job.sent)
 
 
 def cost(text: str) -> int:

@@ -12,12 +12,11 @@ from unittest.mock import patch
 import uvicorn
 
 from locked.classifier import Classifier
-from locked.reference import Reference
 from locked.store import ModelStore
 from serve import logs, settings
 from serve.server import UVICORN, Server
 from serve.settings import Settings
-from serve.worker import DisasterAPI, Model, Worker
+from serve.worker import DisasterAPI, Worker
 from tests.serve.running import metric, wait_until
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # the client's lines are not the server's
@@ -44,22 +43,6 @@ class Here:
         return metric(self.url, sample)
 
 
-class Loaded(DisasterAPI):
-    """A worker that has its model already: loading is tested elsewhere."""
-
-    ready: Classifier
-
-    def load(self, folder: Path) -> Model:
-        if self.ready.folder.resolve() != folder.resolve() and not _same(self.ready, folder):
-            return super().load(folder)
-        vocabulary = frozenset(Reference.load(self.ready.folder).vocabulary.tolist())
-        return Model(self.ready, vocabulary)
-
-
-def _same(classifier: Classifier, folder: Path) -> bool:
-    return folder.name == classifier.manifest.version
-
-
 def configured(**values: str) -> Settings:
     """Return the settings that these variables make, and no others."""
     others = {k: v for k, v in os.environ.items() if k not in NAMES and not k.startswith("AIP_")}
@@ -77,8 +60,8 @@ def here(classifier: Classifier, folder: Path, **values: str) -> Iterator[Here]:
     store = ModelStore(options.model_uri, own)
     server = Server(options, store)
     server.dispatcher.listen()
-    api = Loaded(server.dispatcher.path, 1, options.engine, server.prediction_log.is_on)
-    api.ready = classifier
+    has_log = server.prediction_log.is_on
+    api = DisasterAPI(server.dispatcher.path, 1, options.engine, has_log)
     http = uvicorn.Server(uvicorn.Config(server.app, port=0, lifespan="on", **UVICORN))
     handler, root = logs.JsonHandler(), logging.getLogger()
     level = root.level

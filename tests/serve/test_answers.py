@@ -188,10 +188,6 @@ def test_a_push_is_what_the_answer_loses_without_the_word() -> None:
     answer = explain("Fire in town", predictions(0.9, 0.4, 0.5, 0.95, 0.8))
     places = [(w["word"], w["start"]) for w in answer["words"]]
     assert places == [("Fire", 0), ("in", 5), ("town", 8)]
-        ("Fire", 0),
-        ("in", 5),
-        ("town", 8),
-    ]
     pushes = [w["push"] for w in answer["words"]]
     assert pushes == pytest.approx([0.4, -0.05, 0.1])
     assert answer["baseline"] + sum(pushes) + answer["together"] == pytest.approx(0.9)

@@ -19,6 +19,7 @@ from tests.conftest import HANG
 from tests.serve.here import Here, here
 
 KEYS = ("the-first-key-of-two", "the-second-key-of-two")
+KEY_HEADER = {"X-API-Key": KEYS[0]}
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,8 @@ def test_a_key_opens_what_is_guarded(guarded: Here, route: str) -> None:
     post = httpx.get if route == "/metrics" else httpx.post
     assert post(f"{guarded.url}{route}/").status_code == 401  # a slash is no way around
     assert httpx.head(f"{guarded.url}{route}").status_code in (401, 405)
+    with_slash = httpx.post(f"{guarded.url}/predict/", json={"text": "x"}, headers=KEY_HEADER)
+    assert with_slash.status_code == 200  # no redirect, which would forget https
     for key in KEYS:
         assert ask(**{"X-API-Key": key}).status_code != 401
         for scheme in ("Bearer", "bearer", "BEARER"):
@@ -59,17 +62,6 @@ def test_no_route_that_takes_something_is_open(guarded: Here) -> None:
     posts += ["/nowhere", "/explain/some-id"]  # nor one that is still to come, or has a variable
     assert {httpx.post(f"{guarded.url}{path}").status_code for path in posts} == {401}
     assert httpx.put(f"{guarded.url}/predict").status_code == 401
-
-
-def test_a_slash_at_the_end_changes_nothing(guarded: Here) -> None:
-    def ask(**headers: str) -> int:
-        return httpx.post(
-            f"{guarded.url}/predict/", json={"text": "fire"}, headers=headers
-        ).status_code
-
-    assert ask() == 401
-    assert ask(**{"X-API-Key": KEYS[0]}) == 200  # no redirect, which would forget https
-    assert httpx.get(f"{guarded.url}/health/").status_code == 200
 
 
 def test_health_and_page_need_no_key(guarded: Here) -> None:
@@ -99,8 +91,8 @@ def test_other_origins_are_let_in_by_name_only(guarded: Here, server: Here) -> N
     def allowed(url: str, origin: str) -> str | None:
         headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         answer = httpx.options(f"{url}/predict", headers=headers)
-        said: str | None = answer.headers.get("Access-Control-Allow-Origin")
-        return said
+        allowed_origin: str | None = answer.headers.get("Access-Control-Allow-Origin")
+        return allowed_origin
 
     assert allowed(guarded.url, "https://app.example") == "https://app.example"
     assert allowed(guarded.url, "https://evil.example") is None
@@ -130,58 +122,52 @@ VALID = HEAD + b'Content-Length: 16\r\n\r\n{"text": "fire"}'
 
 def malformed(rng: random.Random) -> bytes:
     """A request with something wrong in it."""
-    match rng.randrange(6):
-        case 0:
-            return rng.randbytes(rng.randrange(1, 400))
-        case 1:  # a byte changed
-            at = rng.randrange(len(VALID))
-            return VALID[:at] + rng.randbytes(1) + VALID[at + 1 :]
-        case 2:  # cut short
-            return VALID[: rng.randrange(1, len(VALID))]
-        case 3:  # bytes as the body
-            body = rng.randbytes(rng.randrange(200))
-            return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
-        case 4:  # a length that is not the body's
-            length = rng.choice([b"-1", b"1e3", b"99999999999999999999", b"0x10", b"5, 5", b""])
-            return HEAD + b"Content-Length: " + length + b"\r\n\r\n{}"
-        case _:  # chunks that are none
-            return HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + rng.randbytes(rng.randrange(60))
+    place = rng.randrange(1, len(VALID))
+    body = rng.randbytes(rng.randrange(200))
+    length = rng.choice([b"-1", b"1e3", b"99999999999999999999", b"0x10", b"5, 5", b""])
+    return rng.choice(
+        [
+            body,
+            VALID[:place],
+            VALID[:place] + rng.randbytes(1) + VALID[place + 1 :],
+            HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body,
+            HEAD + b"Content-Length: " + length + b"\r\n\r\n{}",
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body,
+        ]
+    )
 
 
-async def throw(port: int, count: int) -> Counter[bytes]:
-    """Send malformed requests on connections of their own; count the status lines."""
-    rng = random.Random(0)  # noqa: S311
-    seen: Counter[bytes] = Counter()
+async def send(port: int, requests: list[bytes]) -> Counter[bytes]:
+    """Send each request on a connection of its own; count the statuses of the answers."""
+    statuses: Counter[bytes] = Counter()
     limit = asyncio.Semaphore(128)
 
-    async def one(data: bytes) -> None:
+    async def send_one(data: bytes) -> None:
         async with limit:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError, TimeoutError):  # it may wait for more
                 writer.write(data)
-                try:
-                    said = await asyncio.wait_for(reader.read(), 0.5)
-                except TimeoutError:
-                    said = b"- waits for more"
-                seen[said.split(b" ")[1] if said else b"closed"] += 1
-                assert b"Traceback" not in said
+                answer = await asyncio.wait_for(reader.read(), 0.5)
+                statuses[answer[9:12]] += 1
+                assert b"Traceback" not in answer
             writer.close()
 
-    await asyncio.gather(*(one(malformed(rng)) for _ in range(count)))
-    return seen
+    await asyncio.gather(*map(send_one, requests))
+    return statuses
 
 
 def test_malformed_bytes_harm_nothing(server: Here) -> None:
-    seen = asyncio.run(throw(server.port, 3000))
-    assert not [code for code in seen if code.startswith(b"5")], seen
-    assert {b"200", b"400", b"422"} <= set(seen)
+    rng = random.Random(0)  # noqa: S311
+    statuses = asyncio.run(send(server.port, [malformed(rng) for _ in range(2000)]))
+    assert not [status for status in statuses if status.startswith(b"5")], statuses
+    assert {b"200", b"400", b"422"} <= set(statuses)
     assert httpx.post(f"{server.url}/predict", json={"text": "fire"}).status_code == 200
     assert server.server.dispatcher.queue.size == 0
     assert '"stack_trace"' not in server.output()
 
 
 def test_no_request_that_the_schema_suggests_breaks_it(server: Here, tmp_path: Path) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [
             str(Path(sys.executable).with_name("schemathesis")),
             "run",
@@ -199,5 +185,5 @@ def test_no_request_that_the_schema_suggests_breaks_it(server: Here, tmp_path: P
         check=False,
         timeout=HANG,
     )
-    assert done.returncode == 0, done.stdout[-6000:]
+    assert process.returncode == 0, process.stdout[-6000:]
     assert '"stack_trace"' not in server.output()
