@@ -1,6 +1,5 @@
 """Connections: how long and how many may be silent, and what is done with an upgrade."""
 
-import logging
 import re
 import resource
 from typing import Any
@@ -18,8 +17,6 @@ MOST_FILES = 10_240  # that macOS allows, although its hard limit is infinity
 UPGRADE = re.compile(rb"(?<=\r\n)u(?=pgrade:)", re.IGNORECASE)
 OTHER_FILES = 64  # of the files that a process may open, those that are no connections
 
-logger = logging.getLogger(__name__)
-
 
 def raise_file_limit() -> int:
     """Let this process open as many files as it may; return how many connections that allows."""
@@ -34,7 +31,6 @@ class Protocol(HttpToolsProtocol):
 
     limit = 2**30  # connections
     silent: dict["Protocol", None] = {}  # noqa: RUF012 # of all, the longest silent first
-    has_warned = False
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvloop's or asyncio's
         """Wait for the first request; close the longest silent connection if there are too many."""
@@ -45,10 +41,6 @@ class Protocol(HttpToolsProtocol):
         if len(self.connections) > self.limit:
             next(iter(self.silent)).transport.close()  # this one, if all others are busy
             metrics.REJECTED.labels("idle").inc()
-            if not Protocol.has_warned:
-                Protocol.has_warned = True
-                text = "over %d connections: the longest silent ones are closed (ulimit -n)"
-                logger.warning(text, self.limit)
 
     def _close_after(self, seconds: float) -> None:
         self._timer.cancel()

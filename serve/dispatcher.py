@@ -140,7 +140,7 @@ class Dispatcher:
         self._hand_out()
         try:
             async with asyncio.timeout(self.timeout):
-                await job.end
+                await job.outcome
         except TimeoutError as error:
             raise rejection(503, "no answer in time; retry later", "timeout") from error
         finally:
@@ -211,17 +211,18 @@ class Dispatcher:
             job.models.add(message["model"])
         self._hand_out()  # first, so that the worker computes while the answers are written
         for job, _, _ in batch:
-            if None not in job.answers and not job.end.done():
+            if None not in job.answers and not job.outcome.done():
                 self._finish(job)
 
     def _finish(self, job: Job) -> None:
         if len(job.models) > 1:  # the model was swapped amid it
-            self.queue.retry(job)
+            job.begin()
+            self.queue.add(job)
             self._hand_out()
         elif errors := [answer for answer in job.answers if isinstance(answer, str)]:
-            job.end.set_exception(HTTPException(500, f"the model failed: {errors[0]}"))
+            job.outcome.set_exception(HTTPException(500, f"the model failed: {errors[0]}"))
         else:
-            job.end.set_result(None)
+            job.outcome.set_result(None)
 
     def _bury(self, worker: RemoteWorker) -> None:
         """Fail the requests of a dead worker's batch; the others wait for the next worker."""
@@ -229,6 +230,6 @@ class Dispatcher:
         if worker.loading and not worker.loading.done():
             worker.loading.set_exception(rejection(503, "the worker died; retry later"))
         for job, _, _ in worker.release():
-            if not job.end.done():
+            if not job.outcome.done():
                 error = rejection(503, "the worker died; retry later", "worker")
-                job.end.set_exception(error)
+                job.outcome.set_exception(error)

@@ -21,7 +21,7 @@ class Job:
     def __init__(self, texts: list[str]) -> None:
         self.texts = texts
         self.received = time.monotonic()
-        self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.begin()
 
     def begin(self) -> None:
@@ -59,13 +59,6 @@ class Queue:
     def add(self, job: Job) -> None:
         """Append a job."""
         self.jobs.append(job)
-        self.size += len(job.texts)
-
-    def retry(self, job: Job) -> None:
-        """Put a job first, for another attempt."""
-        self.remove(job)
-        job.begin()
-        self.jobs.appendleft(job)
         self.size += len(job.texts)
 
     def remove(self, job: Job) -> None:

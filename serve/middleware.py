@@ -108,7 +108,7 @@ class Middleware:
                     "latency": f"{seconds:.6f}s",
                 }
                 traceparent = headers.get(b"traceparent", b"").decode("latin-1")
-                fields = {"request_id": request_id, "httpRequest": request}
+                fields: dict[str, object] = {"request_id": request_id, "httpRequest": request}
                 fields |= trace_fields(traceparent, self.options.google_cloud_project)
                 if reason := scope.get(REASON):
                     fields["reason"] = reason

@@ -1,6 +1,5 @@
 """The bodies of requests and answers, as pydantic models; FastAPI makes /docs of them."""
 
-from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import (
@@ -13,9 +12,7 @@ from pydantic import (
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
-    model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from locked.labels import Label
 from locked.text import Text
@@ -33,19 +30,6 @@ class Tweet(BaseModel):
     )
 
     text: Text
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_other_fields(cls, fields: object) -> object:
-        if isinstance(fields, dict) and "text" not in fields:
-            names = [name for name in islice(fields, 20) if len(name) <= 12 and name.isascii()]
-            if names:
-                raise PydanticCustomError(
-                    "missing",
-                    'name the tweet "text", or many tweets "instances"; given are {names}',
-                    {"names": ", ".join(names[:5])},
-                )
-        return fields
 
 
 class WrongTweet(Tweet):

@@ -19,7 +19,7 @@ from locked.manifest import LockedModelError
 if TYPE_CHECKING:
     from locked.classifier import Classifier
 
-Features = dict[str, float]
+Features = dict[str, float | None]
 
 
 class Prediction(NamedTuple):
@@ -97,6 +97,7 @@ class Worker(LitLoop):
     def __call__(self, lit_api: ls.LitAPI, *_args: object, **_others: object) -> None:
         """Answer until the HTTP process is gone."""
         self.api = lit_api
+        self.waiting: Model | None = None
         self.sending = threading.Lock()
         with contextlib.suppress(EOFError, OSError):
             self.send({"hello": os.getpid()})
@@ -127,7 +128,7 @@ class Worker(LitLoop):
     def load(self, folder: Path) -> None:
         """Load a model, and check its golden examples."""
         problem = None
-        self.waiting: Model | None = None
+        self.waiting = None
         try:
             self.waiting = self.api.load(folder)
         except LockedModelError as error:

@@ -137,6 +137,22 @@ async def test_a_large_request_takes_turns_with_small_ones(
 
 
 @scene()
+async def test_large_requests_take_turns(dispatcher: Dispatcher, worker: FakeWorker) -> None:
+    await ask(dispatcher, 0)
+    await worker.texts()
+    first = await ask(dispatcher, *MANY[:BATCH_TEXTS])
+    second = await ask(dispatcher, *MANY[BATCH_TEXTS : 2 * BATCH_TEXTS])
+    await worker.answer(["0"])
+    await worker.answer(texts := await worker.texts())
+    a, b, turn = MANY, MANY[BATCH_TEXTS:], TURN_TEXTS
+    turns = [*a[:turn], *b[:turn], *a[turn : 2 * turn], *b[turn : 2 * turn]]
+    assert texts == [str(n) for n in turns[: len(texts)]]
+    assert len(texts) > 3 * turn
+    await worker.answer(await worker.texts())
+    assert scores(await first) + scores(await second) == MANY[: 2 * BATCH_TEXTS]
+
+
+@scene()
 async def test_long_texts_fill_a_batch_sooner(dispatcher: Dispatcher, worker: FakeWorker) -> None:
     long = ["1" + " " * 399] * 2 * BATCH_TEXTS
     task = asyncio.create_task(dispatcher.classify(long))
@@ -183,9 +199,13 @@ def test_a_worker_finds_the_text_that_fails() -> None:
 
 @scene()
 async def test_a_dead_worker_costs_its_batch(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-    lost = await ask(dispatcher, *MANY[: BATCH_TEXTS + 1])
+    busy, cancelled = await ask(dispatcher, 0), await ask(dispatcher, 1)
+    lost = await ask(dispatcher, *MANY[: 2 * BATCH_TEXTS])
+    await worker.answer(await worker.texts())
     await worker.texts()
+    await busy
     waiting = await ask(dispatcher, 2)
+    cancelled.cancel()
     assert dispatcher.ready
     worker.writer.close()
     assert await error_of(lost) == (503, True)

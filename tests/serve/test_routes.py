@@ -1,16 +1,22 @@
 """What people and machines ask about the service."""
 
 import json
+import re
 from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from ruamel.yaml import YAML
 
 from locked.classifier import Classifier
 from serve import logs, routes
+from tests.conftest import ROOT
 from tests.serve.here import Here, here
 
+DASHBOARD = ROOT / "deploy" / "grafana" / "dashboard.json"
+RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
+FUNCTIONS = {"sum", "by", "rate", "increase", "histogram_quantile", "absent", "or"}
 VERDICT = {"id": "abc", "right": False}
 
 
@@ -99,3 +105,25 @@ def test_a_verdict_that_cannot_be_recorded_is_refused(
         answer = httpx.post(f"{server.url}/feedback", json=VERDICT)
     assert answer.status_code == 503
     assert problem in answer.json()["detail"]
+
+
+def test_dashboard_and_alerts_ask_for_metrics_and_labels_that_exist(server: Here) -> None:
+    httpx.post(f"{server.url}/predict", json={"text": "fire"}).raise_for_status()
+    served = httpx.get(f"{server.url}/metrics").text
+    samples = set(re.findall(r"^(\w+)(?:\{| )", served, re.M))
+    labels = set(re.findall(r'(\w+)="', served))
+    seen = set()
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        for target in panel["targets"]:
+            expression = re.sub(r'"[^"]*"|\[[^\]]*\]', "", target["expr"])
+            words = set(re.findall(r"[a-z_]{2,}", expression)) - FUNCTIONS
+            assert words <= samples | labels, panel["title"]
+            assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= labels, panel["title"]
+            seen |= words & samples
+    for rule in YAML(typ="safe").load(RULES)["groups"][0]["rules"]:
+        expression = re.sub(r'"[^"]*"|\[[^\]]*\]', "", rule["expr"])
+        words = set(re.findall(r"[a-z_]{2,}", expression)) - FUNCTIONS
+        assert words <= samples | labels, rule["alert"]
+    families = {re.sub("_(total|bucket|sum|count|created)$", "", name) for name in samples}
+    own = {name for name in families if not name.startswith(("python_", "process_"))}
+    assert {re.sub("_(total|bucket|sum|count)$", "", name) for name in seen} == own
