@@ -58,8 +58,9 @@ def runs(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    done = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return [int(child) for child in done.stdout.split()]
+    command = ["pgrep", "-P", str(pid)]
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return [int(child) for child in output.split()]
 
 
 def has_engine(pid: int) -> bool:
@@ -156,10 +157,10 @@ def serving(project: Project, folder: Path, **environment: str) -> Iterator[Runn
 @contextmanager
 def load(ask: Callable[[], object], threads: int) -> Iterator[None]:
     """Ask again and again, by many threads at once, until the end of the block."""
-    done = threading.Event()
+    is_over = threading.Event()
 
     def again() -> None:
-        while not done.is_set():
+        while not is_over.is_set():
             ask()
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
@@ -167,11 +168,11 @@ def load(ask: Callable[[], object], threads: int) -> Iterator[None]:
         try:
             yield
         finally:
-            done.set()
+            is_over.set()
     for future in asking:
         future.result()
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:
-    found = sorted(folder.glob("*.jsonl"))
-    return [json.loads(line) for file in found for line in file.read_text().splitlines()]
+    files = sorted(folder.glob("*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]

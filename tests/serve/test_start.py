@@ -101,5 +101,7 @@ def test_litserve_has_the_overridden_parts() -> None:
     called = " ".join(inspect.signature(inference_worker).parameters)
     assert called == f"{worker} callback_runner restart_workers"
     for name, parameters in parts.items():
-        found = " ".join(inspect.signature(getattr(ls.LitServer, name)).parameters)
-        assert found == parameters, f"LitServe {ls.__version__} has another {name}: serve/server.py"
+        actual = " ".join(inspect.signature(getattr(ls.LitServer, name)).parameters)
+        assert actual == parameters, (
+            f"LitServe {ls.__version__} has another {name}: serve/server.py"
+        )
