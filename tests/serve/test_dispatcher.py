@@ -211,9 +211,12 @@ async def test_a_dead_worker_costs_its_batch(dispatcher: Dispatcher, worker: Fak
     assert await error_of(lost) == (503, True)
     assert not dispatcher.ready
     assert dispatcher.queue.size == 1  # without the rest of the lost one
-    next_worker = await FakeWorker.connect(dispatcher)
+    next_worker = await FakeWorker.start(dispatcher)
+    later = await ask(dispatcher, 3)
+    await next_worker.say(error=None)
+    assert await next_worker.hear() == {"do": "swap"}  # before any request
     await next_worker.answer(await next_worker.texts())
-    assert scores(await waiting) == [2]
+    assert [scores(await job) for job in (waiting, later)] == [[2], [3]]
 
 
 @scene(timeout=0.1)
