@@ -43,7 +43,7 @@ class Google(ThreadingHTTPServer):
                 self.changes += 1
                 self.items[path] = body.get("policy", body)
             return self.items.get(path, POLICY)
-        if path.endswith("/o"):
+        if method == "GET" and path.startswith(f"{BUCKET}/"):  # its objects and folders
             return {"items": []}
         if method == "POST":
             path = f"{path}/{body['name']}"
