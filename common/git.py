@@ -9,9 +9,7 @@ from common.errors import InputError
 def git(*arguments: str) -> str:
     """Run git and return what it prints.
 
-    Raises:
-        InputError: git fails; with its message, in one line.
-
+    Raises InputError if git fails; with its message, in one line.
     """
     if "diff" in arguments:  # it works without a repository too, and then does not name the reason
         git("rev-parse", "--git-dir")

@@ -64,9 +64,8 @@ class Folder:
     def __init__(self, url: str) -> None:
         """Take a path or an fsspec URL, such as gs://bucket/folder; nothing is read yet.
 
-        Raises:
-            InputError: the package for this kind of URL is missing, or the login is incomplete.
-
+        Raises InputError if the package for this kind of URL is missing, or the login is
+        incomplete.
         """
         self.url = url.rstrip("/") or url
         self.system, path = LocalFileSystem(), str(Path(url).expanduser().absolute())
@@ -87,9 +86,7 @@ class Folder:
     def write(self, name: str, content: bytes) -> None:
         """Write a whole file at once: a local one replaces its predecessor, an object never does.
 
-        Raises:
-            InputError: it cannot be written, or an object with other content has this name.
-
+        Raises InputError if it cannot be written, or an object with other content has this name.
         """
         path, url = f"{self.path}/{name}", f"{self.url}/{name}"
         with reaching(url):
@@ -120,9 +117,7 @@ class Folder:
     def download(self, name: str, path: Path) -> None:
         """Copy a file to `path`.
 
-        Raises:
-            InputError: it does not exist or cannot be read.
-
+        Raises InputError if it does not exist or cannot be read.
         """
         with reaching(f"{self.url}/{name}"):
             self.system.get_file(f"{self.path}/{name}", str(path))

@@ -80,7 +80,7 @@ def fetch(version: str, folder: Path) -> None:
                 "the remote"
             )
         try:
-            verify(draft, called=version)
+            verify(draft, version)
         except LockedModelError as error:
             raise InputError(str(error)) from error
 

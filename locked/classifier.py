@@ -1,7 +1,7 @@
 """Text -> P(disaster), from a locked model, on the CPU."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from locked.cpus import cpus
-from locked.engines import ENGINES, Engine, Inputs, Name, fastest
+from locked.engines import ENGINES, Inputs, Load, Name, fastest
 from locked.labels import Label, label
 from locked.manifest import MANIFEST, NETWORK, TOKENIZER, Calibration, LockedModelError, verify
 
@@ -33,23 +33,14 @@ class Network:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        max_length: int,
-        threads: int = 0,
-        engine: Name | Callable[[Path, int], Engine] | None = None,
+        self, folder: Path, max_length: int, threads: int = 0, engine: Name | Load | None = None
     ) -> None:
-        """Load the network in `folder`.
+        """Load network.onnx and tokenizer.json in `folder`; longer texts are cut to `max_length`.
 
-        Args:
-            folder: of network.onnx and tokenizer.json.
-            max_length: tokens; the tokenizer cuts longer texts.
-            threads: CPU threads, each with inferences of its own; 0 takes one a core.
-            engine: what computes the network; None takes the faster one of this CPU.
+        Each of the CPU threads has inferences of its own; 0 takes one a core. Without an engine,
+        the faster one of this CPU computes the network.
 
-        Raises:
-            locked.manifest.LockedModelError: the engine cannot load the network.
-
+        Raises LockedModelError if the engine cannot load the network.
         """
         self.folder = folder
         self.max_length = max_length
@@ -83,30 +74,22 @@ class Network:
             by_length[min(-(-len(ids) // GRID) * GRID, self.max_length)].append(row)
         for length, rows in by_length.items():
             for start, end, size in shares(len(rows), TOKENS // length):
-                chosen = rows[start:end]
                 padded = np.full((size, length), self._pad_id, dtype=np.int64)
                 mask = np.zeros_like(padded)
                 mask[:, 0] = 1  # a row without a text needs a token to attend to
-                for i, row in enumerate(chosen):
+                for i, row in enumerate(rows[start:end]):
                     padded[i, : len(encoded[row])] = encoded[row]
                     mask[i, : len(encoded[row])] = 1
-                yield chosen, {"input_ids": padded, "attention_mask": mask}
+                yield rows[start:end], {"input_ids": padded, "attention_mask": mask}
 
 
 class Classifier(Network):
     """A locked model, ready to answer."""
 
-    def __init__(
-        self,
-        folder: Path,
-        threads: int = 0,
-        engine: Name | Callable[[Path, int], Engine] | None = None,
-    ) -> None:
+    def __init__(self, folder: Path, threads: int = 0, engine: Name | Load | None = None) -> None:
         """Verify and load the model in `folder`; the other arguments are those of Network.
 
-        Raises:
-            locked.manifest.LockedModelError: a file is missing, altered, or no network.
-
+        Raises locked.manifest.LockedModelError if a file is missing, altered, or no network.
         """
         self.manifest = verify(folder)
         super().__init__(folder, self.manifest.max_length, threads, engine)
@@ -118,9 +101,7 @@ class Classifier(Network):
     def check(self) -> None:
         """Compare the answers to the golden texts with those in the manifest.
 
-        Raises:
-            LockedModelError: an answer is not what it was when the model was locked.
-
+        Raises LockedModelError if an answer is not what it was when the model was locked.
         """
         golden, by = self.manifest.golden, self.manifest.calibration
         answers = self.uncalibrated([example.text for example in golden])

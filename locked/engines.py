@@ -1,7 +1,7 @@
-"""What computes the network: one of two engines, whichever is fast on this CPU.
+"""The two engines that compute the network in int8; each is the faster one on some CPUs.
 
-Both compute in int8, and differ a little between each other and between kinds of CPU. What the
-network should answer is defined by the ONNX standard, apart from them.
+Their answers differ a little between each other and between kinds of CPU. The definition of a
+network's answers is the ONNX standard's.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 Inputs = dict[str, npt.NDArray[np.int64]]  # input_ids, attention_mask: (rows, tokens)
 Engine = Callable[[Sequence[Inputs]], list[npt.NDArray[np.float32]]]  # P(disaster): (rows,) each
+Load = Callable[[Path, int], Engine]  # loads a network file, for so many threads
 Name = Literal["openvino", "onnxruntime"]
 
 
@@ -77,7 +78,4 @@ def onnxruntime(network: Path, threads: int) -> Engine:
     return lambda batches: list(pool.map(infer, batches))
 
 
-ENGINES: dict[Name, Callable[[Path, int], Engine]] = {
-    "openvino": openvino,
-    "onnxruntime": onnxruntime,
-}
+ENGINES: dict[Name, Load] = {"openvino": openvino, "onnxruntime": onnxruntime}

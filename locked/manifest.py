@@ -14,48 +14,48 @@ TOKENIZER = "tokenizer.json"
 NETWORK = "network.onnx"
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[^/\\]+$")]  # of a file in the model's folder
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class LockedModelError(Exception):
     """The folder is not the model of its manifest; the message names the file."""
 
 
-class BaseWeights(BaseModel):
-    """The weights that the training started from."""
+class _Part(BaseModel):
+    """A part of the manifest; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class BaseWeights(_Part):
+    """The weights that the training started from."""
 
     name: str
     revision: str | None
     sha256: Sha256
 
 
-class Calibration(BaseModel):
+class Calibration(_Part):
     """Turns a network's answer into the probability that it stands for.
 
     Platt scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599): the log-odds, times a scale,
     plus a shift.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     shift: Annotated[float, Field(allow_inf_nan=False)] = 0.0
 
 
-class Golden(BaseModel):
+class Golden(_Part):
     """A text and the model's answer to it when the model was locked."""
 
-    model_config = ConfigDict(extra="forbid")
-
     text: str
-    probability: Annotated[float, Field(ge=0, le=1)]
+    probability: Probability
 
 
-class Change(BaseModel):
+class Change(_Part):
     """A figure before and after an adaptation, each with its 95 % interval."""
-
-    model_config = ConfigDict(extra="forbid")
 
     before: float
     before_95: tuple[float, float]
@@ -64,10 +64,8 @@ class Change(BaseModel):
     difference_95: tuple[float, float]
 
 
-class Adaptation(BaseModel):
+class Adaptation(_Part):
     """How the model was adapted to an event, by labelled tweets of that event."""
-
-    model_config = ConfigDict(extra="forbid")
 
     labels: str  # the file's name
     labels_sha256: Sha256
@@ -79,19 +77,17 @@ class Adaptation(BaseModel):
     on_test: dict[str, Change]  # on the test split, which is of the old events
 
 
-class Manifest(BaseModel):
+class Manifest(_Part):
     """The content of manifest.json, which describes the model beside it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     labels: tuple[Literal["not_disaster"], Literal["disaster"]]
     calibration: Calibration
-    threshold: Annotated[float, Field(ge=0, le=1)]  # P(disaster) from which the label is disaster
+    threshold: Probability  # P(disaster) from which the label is disaster
     max_length: Annotated[int, Field(ge=1)]  # tokens
     base_model: BaseWeights
     training_data_sha256: Sha256
     metrics: dict[str, float]  # on the validation split
-    files: dict[str, Sha256]
+    files: dict[Name, Sha256]
     golden: list[Golden] = []  # texts and answers that a server compares before it answers
     adaptation: Adaptation | None = None
 
@@ -104,60 +100,53 @@ class Manifest(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def read_manifest(path: Path, called: str | None = None) -> Manifest:
-    """Return a checked manifest; errors name it by `called`, or by its path.
+def read_manifest(path: Path, name: str | None = None) -> Manifest:
+    """Return a checked manifest; errors call it `name`, or by its path.
 
-    Raises:
-        LockedModelError: it is missing or malformed.
-
+    Raises LockedModelError if it is missing or malformed.
     """
-    called = called or str(path)
+    name = name or str(path)
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        return parse_manifest(path.read_bytes(), name)
     except FileNotFoundError as error:
-        raise LockedModelError(f"{called} is missing: no locked model here") from error
+        raise LockedModelError(f"{name} is missing: no locked model here") from error
     except OSError as error:
-        raise LockedModelError(f"{called}: {error.strerror}") from error
+        raise LockedModelError(f"{name}: {error.strerror}") from error
+
+
+def parse_manifest(content: bytes, name: str) -> Manifest:
+    """Return the manifest in `content`, or raise LockedModelError with its `name`."""
+    try:
+        manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise LockedModelError(f"{called}: {where}: {first['msg']}") from error
-    for name in (TOKENIZER, NETWORK):
-        if name not in manifest.files:
-            raise LockedModelError(f"{called}: files: {name} is not listed")
-    for name in manifest.files:
-        if Path(name).name != name:
-            raise LockedModelError(f"{called}: files: {name} is not in the model's folder")
+        raise LockedModelError(f"{name}: {where}: {first['msg']}") from error
+    if missing := {TOKENIZER, NETWORK} - manifest.files.keys():
+        raise LockedModelError(f"{name}: files: {', '.join(missing)} is not listed")
     return manifest
 
 
-def verify(folder: Path, called: str | None = None) -> Manifest:
-    """Return the manifest of a locked model, having checked every file against it.
+def verify(folder: Path, name: str | None = None) -> Manifest:
+    """Return the manifest of a locked model after comparing every file with it.
 
-    Errors name the folder by `called`, or by its path.
+    Files that the manifest does not list are ignored: a volume has its own, such as lost+found.
+    Errors call the folder `name`, or by its path.
 
-    Raises:
-        LockedModelError: a file is missing or altered.
-
+    Raises LockedModelError if a file is missing or altered.
     """
-    called = called or str(folder)
-    manifest = read_manifest(folder / MANIFEST, f"{called}/{MANIFEST}")
-    try:
-        _compare(folder, manifest, called)
-    except OSError as error:
-        raise LockedModelError(
-            f"{called}/{Path(error.filename or '').name}: {error.strerror}"
-        ) from error
-    return manifest
-
-
-def _compare(folder: Path, manifest: Manifest, called: str) -> None:
-    # Other files are left alone: a volume has its own, such as lost+found.
-    if missing := sorted(name for name in manifest.files if not (folder / name).exists()):
-        raise LockedModelError(f"{called}: missing: {', '.join(missing)}")
-    for name, digest in manifest.files.items():
-        if (actual := sha256_of(folder / name)) != digest:
+    name = name or str(folder)
+    manifest = read_manifest(folder / MANIFEST, f"{name}/{MANIFEST}")
+    for file, digest in manifest.files.items():
+        try:
+            actual = sha256_of(folder / file)
+        except FileNotFoundError as error:
+            raise LockedModelError(f"{name}: missing: {file}") from error
+        except OSError as error:
+            raise LockedModelError(f"{name}/{file}: {error.strerror}") from error
+        if actual != digest:
             raise LockedModelError(
-                f"{called}/{name} has been altered: SHA-256 is {actual}, {MANIFEST} says {digest}. "
+                f"{name}/{file} has been altered: SHA-256 is {actual}, {MANIFEST} says {digest}. "
                 "In a clone, `python -m experiments.restore` brings the committed model back"
             )
+    return manifest

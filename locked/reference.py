@@ -19,15 +19,23 @@ HELD_OUT = 5_000  # tweets; with the vocabulary less than 1 MB
 LEAST = 2  # training tweets with a word, for the word to count as known
 
 
+TYPES = {  # of the arrays
+    "probabilities": np.float64,
+    "labels": np.int8,
+    "features": np.float64,
+    "vocabulary": np.uint32,
+}
+
+
 @dataclass(frozen=True)
 class Reference:
     """The training tweets' words, and the model's answers to held-out tweets."""
 
-    vocabulary: npt.NDArray[np.uint32]  # sorted hashes, see locked.features.hashed
     positive_share: float  # of the training tweets
     probabilities: npt.NDArray[np.float64]  # (held-out tweets,)
     labels: npt.NDArray[np.int8]  # likewise: 1 is a disaster
     features: npt.NDArray[np.float64]  # (held-out tweets, FEATURES)
+    vocabulary: npt.NDArray[np.uint32]  # sorted hashes, see locked.features.hashed
 
     @classmethod
     def of(
@@ -42,51 +50,43 @@ class Reference:
         counts = Counter(word for text in train for word in set(words(text)))
         common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:VOCABULARY]
         vocabulary = {hashed(word) for word, count in common if count >= LEAST}
-        described = [list(features(text, vocabulary).values()) for text in held_out[:HELD_OUT]]
-        return cls(
-            vocabulary=np.array(sorted(vocabulary), dtype=np.uint32),
-            positive_share=positive_share,
-            probabilities=probabilities[:HELD_OUT].astype(np.float64),
-            labels=labels[:HELD_OUT].astype(np.int8),
-            features=np.array(described).reshape(-1, len(FEATURES)),
-        )
+        values = {
+            "positive_share": positive_share,
+            "probabilities": probabilities[:HELD_OUT],
+            "labels": labels[:HELD_OUT],
+            "features": [[*features(text, vocabulary).values()] for text in held_out[:HELD_OUT]],
+            "vocabulary": sorted(vocabulary),
+        }
+        return cls._typed(values)
+
+    @classmethod
+    def _typed(cls, values: dict[str, Any]) -> "Reference":
+        arrays = {name: np.array(values[name], dtype=kind) for name, kind in TYPES.items()}
+        arrays["features"] = arrays["features"].reshape(-1, len(FEATURES))
+        return cls(float(values["positive_share"]), **arrays)
 
     def dumped(self) -> dict[str, Any]:
         """Return the content of reference.json."""
-        return {
-            "features_named": list(FEATURES),
-            "positive_share": self.positive_share,
-            "probabilities": self.probabilities.round(6).tolist(),
-            "labels": self.labels.tolist(),
-            "features": self.features.tolist(),
-            "vocabulary": self.vocabulary.tolist(),
-        }
+        arrays = {name: getattr(self, name) for name in TYPES}
+        arrays["probabilities"] = self.probabilities.round(6)
+        lists = {name: array.tolist() for name, array in arrays.items()}
+        return {"features_named": list(FEATURES), "positive_share": self.positive_share, **lists}
 
     @classmethod
     def load(cls, folder: Path) -> "Reference":
         """Return the reference of a locked model.
 
-        Raises:
-            LockedModelError: the model has none, or one in another format.
-
+        Raises LockedModelError if the model has none, or one in another format.
         """
         path = folder / REFERENCE
         try:
             values = json.loads(path.read_bytes())
             if values["features_named"] != list(FEATURES):
-                raise ValueError(
-                    "it describes tweets by other features than this version of the code"
-                )
-            return cls(
-                vocabulary=np.array(values["vocabulary"], dtype=np.uint32),
-                positive_share=float(values["positive_share"]),
-                probabilities=np.array(values["probabilities"], dtype=np.float64),
-                labels=np.array(values["labels"], dtype=np.int8),
-                features=np.array(values["features"], dtype=np.float64).reshape(-1, len(FEATURES)),
-            )
+                raise ValueError("it has other features of tweets than this version of the code")
+            return cls._typed(values)
         except FileNotFoundError as error:
             raise LockedModelError(
-                f"{path} is missing: the model is older than monitoring; `dvc repro` locks one "
+                f"{path} is missing: the model is older than monitoring; `dvc repro` makes one "
                 "that can be compared"
             ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.storage import Folder
-from locked.manifest import MANIFEST, LockedModelError, Manifest, read_manifest, verify
+from locked.manifest import MANIFEST, LockedModelError, Manifest, parse_manifest, verify
 
 
 class ModelStore:
@@ -24,28 +24,25 @@ class ModelStore:
     def manifest(self) -> Manifest:
         """Read the manifest at the source, and no other file.
 
-        Raises:
-            LockedModelError: it is missing, malformed or out of reach.
-
+        Raises LockedModelError if it is missing, malformed or out of reach.
         """
-        with tempfile.TemporaryDirectory(dir=self.folder) as name:
-            return self._download_manifest(Path(name))
+        return parse_manifest(self._manifest_content(), f"{self.uri}/{MANIFEST}")
 
     def fetch(self) -> Path:
         """Copy the model at the source unless its copy exists; return the copy's folder.
 
         Only the files that the manifest names are read.
 
-        Raises:
-            LockedModelError: a file is missing, altered or out of reach.
-
+        Raises LockedModelError if a file is missing, altered or out of reach.
         """
+        content = self._manifest_content()
+        manifest = parse_manifest(content, f"{self.uri}/{MANIFEST}")
+        copy = self.folder / manifest.version
+        if copy.is_dir():
+            return copy
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
             (draft := Path(name) / "draft").mkdir()
-            manifest = self._download_manifest(draft)
-            copy = self.folder / manifest.version
-            if copy.is_dir():
-                return copy
+            (draft / MANIFEST).write_bytes(content)
             try:
                 source = Folder(self.uri)  # one each time: a forked process cannot share it
                 for file in manifest.files:
@@ -65,14 +62,11 @@ class ModelStore:
         for folder in set(self.folder.iterdir()) - folders:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _download_manifest(self, folder: Path) -> Manifest:
-        name = f"{self.uri}/{MANIFEST}"
+    def _manifest_content(self) -> bytes:
         try:
             content = Folder(self.uri).read(MANIFEST)
         except InputError as error:
             raise LockedModelError(str(error)) from error
         if content is None:
-            raise LockedModelError(f"{name} is missing: no locked model here")
-        path = folder / MANIFEST
-        path.write_bytes(content)
-        return read_manifest(path, name)
+            raise LockedModelError(f"{self.uri}/{MANIFEST} is missing: no locked model here")
+        return content

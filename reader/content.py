@@ -22,10 +22,7 @@ WEB_PAGE = f"a web page, not a table; if a spreadsheet program opens it, {SHEET}
 UNPACK = "unpack it, and name the table inside"
 SIGNS = {  # first bytes, in lower case, of files that are not tables
     b"\xd0\xcf\x11\xe0": f"an old Excel workbook, or one with a password; {SHEET}",
-    b"\x09\x08\x10\0": f"an old Excel workbook; {SHEET}",
     b"<?xml": f"XML, no table; if a spreadsheet program wrote it, {SHEET}",
-    b"bplist00": "a shortcut of a Mac; download what it leads to, as CSV",
-    b"[internetshortcut]": "a shortcut to a web page; open it and download the table as CSV",
     b"<!doctype": WEB_PAGE,
     b"<html": WEB_PAGE,
     b"<table": WEB_PAGE,
@@ -75,9 +72,8 @@ class Content:
 def unpacked(raw: BinaryIO, name: str) -> Iterator[tuple[BinaryIO, str]]:
     """Yield a file's bytes without their compression, and the compression's name or "none".
 
-    Raises:
-        InputError: it is no table by its first bytes, or a zip of several files or with a password.
-
+    Raises InputError if it is no table by its first bytes, or a zip of several files or with a
+    password.
     """
     head = raw.read(HEAD)
     raw.seek(0)
@@ -133,8 +129,7 @@ def encoding_of(opened: Open, name: str, form: Format) -> tuple[str, str]:
     Returns:
         Python's name of it, and a remark where it is not certain.
 
-    Raises:
-        InputError: a few lines are not UTF-8, or the encoding that is set does not exist.
+    Raises InputError if a few lines are not UTF-8, or the encoding that is set does not exist.
 
     """
     setting = f"{form.prefix}encoding"

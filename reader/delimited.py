@@ -31,9 +31,7 @@ class Delimited(TextTable):
     def __init__(self, opened: Open, name: str, form: Format, encoding: str) -> None:
         """Detect the form.
 
-        Raises:
-            InputError: there is no header, or its quotes are out of place.
-
+        Raises InputError if there is no header, or its quotes are out of place.
         """
         self.opened, self.form, self.encoding, self.declared = opened, form, encoding, ""
         with self._lines() as lines:

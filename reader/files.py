@@ -30,8 +30,7 @@ def find(source: str | Sequence[str], pattern: str = "*") -> list[str]:
         pattern: which files of a folder; `**/*.csv` looks into subfolders too. Subfolders named as
             Hive's partitions, such as target=0, are always searched.
 
-    Raises:
-        InputError: there is no such file, or its name is not UTF-8.
+    Raises InputError if there is no such file, or its name is not UTF-8.
 
     """
     if not isinstance(source, str):
@@ -117,9 +116,7 @@ def _is_data(file: str, source: str) -> bool:
 def local(file: str) -> Iterator[Path]:
     """Yield a path at which `file` can be read repeatedly: a copy of a URL or of a pipe.
 
-    Raises:
-        InputError: the file does not exist or cannot be read.
-
+    Raises InputError if the file does not exist or cannot be read.
     """
     if "://" not in file:
         path = Path(file)
@@ -150,9 +147,7 @@ def _pipe_content(pipe: str) -> "tempfile._TemporaryFileWrapper[bytes]":
 def size(file: str) -> int:
     """Return how many bytes a file has, 0 where its file system does not say.
 
-    Raises:
-        InputError: the file does not exist.
-
+    Raises InputError if the file does not exist.
     """
     with reaching(file):
         system, path = fsspec.core.url_to_fs(file)

@@ -8,10 +8,8 @@ from itertools import chain
 
 from common.errors import NoTableError
 from reader.format import Format, fold
-from reader.table import Open, Refuse, Row, TextTable
-from reader.whole import PATHS
+from reader.table import PATHS, Open, Refuse, Row, TextTable
 
-MOST_KEYS = 10_000
 MOST_CHARACTERS = 2**27  # of documents of several lines, which have to fit in memory
 ARCHIVE = re.compile(r"window\.YTD\.\w+\.part\d+\s*=\s*")  # the archive that X gives its users
 ROWS = ("data", "statuses", "tweet")  # keys of a page under which its tweets are
@@ -22,28 +20,16 @@ class JsonTable(TextTable):
     """JSON objects; the columns are the keys of all of them."""
 
     def __init__(self, opened: Open, name: str, form: Format, encoding: str) -> None:
-        """Collect the keys.
-
-        Raises:
-            InputError: there is no object, or more than MOST_KEYS keys.
-
-        """
+        """Collect the keys; raise InputError if no object is a tweet."""
         self.opened, self.name, self.encoding, self.form = opened, name, encoding, form
         self.format = "JSON lines"
         keys, paths = dict[str, None](), dict[str, None]()
         for _, tweet in self._objects(lambda _number, _reason: None):
             keys |= dict.fromkeys(tweet)
-            if len(keys) > MOST_KEYS:
-                raise NoTableError(f"{name}: more than {MOST_KEYS} different keys are no columns")
             paths |= dict.fromkeys(p for p in PATHS if "." in p and _field(tweet, p) is not None)
         if not keys:
             raise NoTableError(f"{name}: no JSON object in it is a tweet")
         super().__init__(name, [*keys], {"format": self.format}, form)
-        if "doc_id" in keys and not self.texts:
-            raise NoTableError(
-                f"{name}: this is a shortcut to a Google document; in Google Sheets: File, "
-                "Download, CSV"
-            )
         self.whole = [*dict.fromkeys([*self.whole, *paths])]
 
     def rows(self, columns: Sequence[str], refuse: Refuse | None) -> Iterator[Row]:
@@ -53,8 +39,8 @@ class JsonTable(TextTable):
                 fields = [_as_text(_field(tweet, column)) for column in columns]
                 "".join(field for field in fields if field).encode()
             except (UnicodeEncodeError, RecursionError) as error:
-                half = isinstance(error, UnicodeEncodeError)
-                reason = "half a character (a lone surrogate)" if half else "nested too deep"
+                is_half = isinstance(error, UnicodeEncodeError)
+                reason = "half a character (a lone surrogate)" if is_half else "nested too deep"
                 self.refused(refuse, number, reason)
                 continue
             for name in self.texts:

@@ -20,8 +20,7 @@ def opened(file: str, form: Format | None = None) -> Iterator[Table]:
         file: a path or an fsspec URL; gz, zst, bz2 and a zip of one file are unpacked.
         form: what the caller knows of the file.
 
-    Raises:
-        InputError: the file is missing, empty, damaged or no table.
+    Raises InputError if the file is missing, empty, damaged or no table.
 
     """
     form = form or Format()

@@ -9,8 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reader.format import Format
-from reader.table import Chunk, Refuse, Table, as_input, numbered
-from reader.whole import PATHS
+from reader.table import PATHS, Chunk, Refuse, Table, as_input, numbered
 
 
 class Parquet(Table):

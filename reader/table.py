@@ -2,6 +2,7 @@
 
 import csv
 import lzma
+import re
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -17,7 +18,6 @@ import pyarrow
 
 from common.errors import InputError, NoTableError
 from reader.format import Format, fold
-from reader.whole import PATHS, with_whole_texts
 
 CHUNK_ROWS = 50_000
 CHUNK_CHARACTERS = 2**26
@@ -25,17 +25,18 @@ SHOWN = 30  # columns named in an error
 Open = Callable[[], AbstractContextManager[BinaryIO]]  # opens the bytes at their beginning
 Row = tuple[int, Sequence[str | None]]  # its number, counted from 1 below the header; its fields
 Refuse = Callable[[int, str], None]  # takes the number of a row that cannot be read, and the reason
-LIBRARY_ERRORS = (  # raised for broken files
-    OSError,
-    EOFError,
-    ValueError,
-    NotImplementedError,
-    csv.Error,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    zlib.error,
-    pyarrow.ArrowException,
+PACKED_ERRORS = (EOFError, NotImplementedError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
+# Raised for broken files.
+LIBRARY_ERRORS = (OSError, ValueError, csv.Error, pyarrow.ArrowException, *PACKED_ERRORS)
+PATHS = (  # at which an API of Twitter or X has the whole text of a tweet, beside the cut one
+    "full_text",
+    "extended_tweet.full_text",
+    "note_tweet.text",
+    "retweeted_status.full_text",
+    "retweeted_status.extended_tweet.full_text",
 )
+CUT = re.compile(r"\s*(…|\.\.\.)(\s*https?://\S+)?\s*$")  # how a cut text ends
+RETWEET = re.compile(r"RT @\w+: ")
 
 
 class EmptyFileError(NoTableError):
@@ -83,7 +84,7 @@ class Table(ABC):
         for chunk in self._chunks(needed, refuse, most or CHUNK_ROWS):
             table = chunk.table
             for text in texts:
-                table = with_whole_texts(table, text, self.whole)
+                table = _with_whole_texts(table, text, self.whole)
             for name, value in self.constants.items():
                 table = table.append_column(name, pyarrow.array([value] * len(table)))
             yield Chunk(chunk.numbers, table.select([*columns]))
@@ -92,29 +93,27 @@ class Table(ABC):
     def _chunks(self, columns: list[str], refuse: Refuse | None, most: int) -> Iterator[Chunk]:
         """Yield the rows with these columns of the file."""
 
-    def column(self, wanted: str, setting: str | None = None) -> str:
+    def column(self, name: str, setting: str | None = None) -> str:
         """Return the column's name as the file has it.
 
-        Raises:
-            InputError: the file has no such column, or several.
-
+        Raises InputError if the file has no such column, or several.
         """
-        if name := self.optional(wanted):
-            return name
+        if column := self.optional(name):
+            return column
         names = ", ".join(self.columns[:SHOWN]) + (", …" if len(self.columns) > SHOWN else "")
         advice = f". If another one is meant, set {setting}" if setting else ""
         raise NoTableError(
-            f"{self.name}: the header lacks the column {wanted}; it has: {names}{advice}"
+            f"{self.name}: the header lacks the column {name}; it has: {names}{advice}"
         )
 
-    def optional(self, wanted: str) -> str | None:
+    def optional(self, name: str) -> str | None:
         """Return the column's name as the file has it, None if it has none."""
-        names = [name for name in self.columns if fold(name) == fold(wanted)]
-        if wanted in names and f"{wanted} (2)" not in self.columns:
-            return wanted
-        if len(names) > 1 or wanted in names:
-            raise InputError(f"{self.name}: several columns are called {wanted}")
-        return names[0] if names else None
+        matches = [column for column in self.columns if fold(column) == fold(name)]
+        if name in matches and f"{name} (2)" not in self.columns:
+            return name
+        if len(matches) > 1 or name in matches:
+            raise InputError(f"{self.name}: several columns are called {name}")
+        return matches[0] if matches else None
 
     def refused(self, refuse: Refuse | None, number: int, reason: str) -> None:
         """Hand a row to `refuse`, or raise an InputError if that is None."""
@@ -146,6 +145,30 @@ def _chunk(rows: list[Row], columns: list[str]) -> Chunk:
     numbers, fields = zip(*rows, strict=True)
     arrays = [pyarrow.array(column, pyarrow.string()) for column in zip(*fields, strict=True)]
     return Chunk(np.array(numbers, dtype=np.int64), pyarrow.table(arrays, names=columns))
+
+
+def _with_whole_texts(table: pyarrow.Table, text: str, paths: Sequence[str]) -> pyarrow.Table:
+    """Return the table with each cut or missing text replaced by the whole one in these columns."""
+    if not paths or not pyarrow.types.is_string(table.schema.field(text).type):
+        return table
+    candidates = zip(*(table[path].to_pylist() for path in paths), strict=True)
+    texts = map(_whole, table[text].to_pylist(), candidates)
+    index = table.schema.get_field_index(text)
+    return table.set_column(index, text, pyarrow.array(texts, pyarrow.string()))
+
+
+def _whole(text: str | None, candidates: tuple[object, ...]) -> str | None:
+    texts = [candidate for candidate in candidates if candidate and isinstance(candidate, str)]
+    if not text or text.isspace():
+        return texts[0] if texts else text
+    start = CUT.sub("", text)
+    mark = match.group() if (match := RETWEET.match(start)) else ""
+    for whole in texts if start != text else ():
+        if whole.startswith(start):
+            return whole
+        if whole.startswith(start.removeprefix(mark)):  # the original has no RT @user
+            return mark + whole
+    return text
 
 
 def is_text(kind: pyarrow.DataType) -> bool:

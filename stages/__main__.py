@@ -1,28 +1,24 @@
-"""`python -m stages NAME`: the one way to run a stage, with arithmetic as params.yaml has it."""
+"""`python -m stages NAME` runs a stage with the arithmetic that params.yaml sets."""
 
 import importlib
 import sys
 
 from common.errors import run
-from stages.shared import exact
+from stages.shared import arithmetic
 
 NAMES = ("prepare", "distill", "train", "export", "lock", "evaluate")
 
 
-def run_stage(name: str) -> None:
-    """Run a stage; end the process with a plain message where its input is wrong."""
-
-    def stage() -> None:
-        params = importlib.import_module("stages.params").load()
-        if params.compute.exact:
-            exact.hold()  # before a library that computes is loaded
-        importlib.import_module(f"stages.{name}.stage").main(params)
-
-    run(stage)
+def run_stage() -> None:
+    """Run the stage that the command line names."""
+    params = importlib.import_module("stages.params").load()
+    if params.compute.exact:
+        arithmetic.restrict()  # before a library that computes is loaded
+    importlib.import_module(f"stages.{sys.argv[1]}.stage").main(params)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in NAMES:
         print(f"usage: python -m stages {{{','.join(NAMES)}}}", file=sys.stderr)
         sys.exit(2)
-    run_stage(sys.argv[1])
+    run(run_stage)

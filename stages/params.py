@@ -1,39 +1,174 @@
-"""The schema of params.yaml: every param with its type and bounds.
+"""The schema of params.yaml: each param's type and bounds.
 
-An unknown key or a wrong type is an error that names the key (`train.lr: ...`). The section
-of a stage lies in that stage's folder; the sections here decide no output.
+An unknown key or a wrong type is an error that names the key (`train.lr: ...`). No stage depends on
+this file: the values are params of the stages in dvc.yaml.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from common.errors import InputError
-from stages.distill.params import Distill
-from stages.evaluate.params import Evaluate
-from stages.export.params import Export
-from stages.lock.params import Lock
-from stages.prepare.params import Prepare
-from stages.shared.params import Compute, Model, Positive, Section
-from stages.train.params import Train
+from reader.format import Quotes, fold
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Positive = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(min_length=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+def _as_in_table(value: object) -> object:
+    """Return a number or a truth value of YAML as the text that a table has for it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+Value = Annotated[str, BeforeValidator(_as_in_table)]  # of a column, in which 1 and true are texts
+Values = Annotated[list[Value], Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A strict, immutable mapping: a string is no number, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Compute(Section):
+    """How numbers are computed on a CPU, in every stage."""
+
+    exact: bool
+    threads: Positive
+
+
+class Prepare(Section):
+    """Where the tweets come from, what their columns mean, and how they are split."""
+
+    source: Name
+    files: Name
+    train_only: Name | None
+    text: Name
+    label: Name
+    id: Name
+    disaster: Values
+    not_disaster: Values
+    drop_others: bool
+    encoding: Name | None
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None
+    quotes: Quotes | None
+    group: Name | None
+    held_out: list[Value]
+    time: Name | None
+    time_format: Annotated[str, Field(pattern="%")] | None
+    seed: Seed
+    validation: Share
+    test: Share
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation + test must be below 1, to leave rows to train on")
+        if both := {*map(fold, self.disaster)} & {*map(fold, self.not_disaster)}:
+            raise ValueError(f"disaster and not_disaster both have {', '.join(sorted(both))}")
+        if self.group and self.time:
+            raise ValueError("group and time exclude each other; set one of them to null")
+        if self.time_format and not self.time:
+            raise ValueError("time_format is of the column time, which is null")
+        if self.held_out and not self.group:
+            raise ValueError("held_out names groups, but group is null")
+        return self
+
+
+class Pins(Section):
+    """The SHA-256 that each file of the base model must have."""
+
+    weights: Sha256 | None = None
+    config: Sha256 | None = None
+    tokenizer: Sha256 | None = None
+
+
+class Model(Section):
+    """The base model: a folder, or a hub name at a pinned revision."""
+
+    name: Name
+    revision: str | None = None
+    sha256: Pins | None = None
+    max_length: Annotated[int, Field(ge=8, le=512, multiple_of=8)]  # whole steps of padding
+
+
+class Distill(Section):
+    """How far the training targets follow other models instead of the labels."""
+
+    weight: BelowOne
+    folds: Annotated[int, Field(ge=2)]
+    seed: Seed
+
+
+class Train(Section):
+    """The fine-tuning recipe."""
+
+    seed: Seed
+    layers: Positive | None
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    epochs: Positive
+    patience: Positive
+    batch_size: Positive
+    lr: Share
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    freeze_embeddings: bool
+    dropout: BelowOne
+    warmup: BelowOne
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+
+
+class Runtime(Section):
+    """How a training is started, saved and watched; none of it is part of the result."""
+
+    launch: Name
+    checkpoint_steps: Positive
+    wandb: str | None
+
+
+class Export(Section):
+    """How the network is quantised."""
+
+    seed: Seed
+    calibration_rows: Positive
+
+
+class Lock(Section):
+    """What the locked model is adapted to."""
+
+    labels: Annotated[str, Field(pattern=r"^[^/\\]+\.csv$")] | None
+
+
+class Minimum(Section):
+    """The least a model must reach on the test split to pass."""
+
+    accuracy: Fraction
+    f1: Fraction
+    roc_auc: Fraction
+
+
+class Evaluate(Section):
+    """How the locked model is judged."""
+
+    seed: Seed
+    bootstrap: Annotated[int, Field(ge=100)]
+    minimum: Minimum
 
 
 class Promote(Section):
     """When a model may replace another."""
 
-    margin: Annotated[float, Field(ge=0, lt=1)]
-
-
-class Runtime(Section):
-    """How a training run is started, saved and watched; none of it is part of the result."""
-
-    launch: Annotated[str, Field(min_length=1)]
-    checkpoint_steps: Positive
-    wandb: str | None
-    profile: bool
+    margin: BelowOne
 
 
 class Params(Section):
@@ -54,9 +189,7 @@ class Params(Section):
 def load(path: Path = Path("params.yaml")) -> Params:
     """Read and check a params file, as YAML 1.2 (where `2e-5` is a number).
 
-    Raises:
-        InputError: the file is missing, is no YAML, or a key is missing, unknown or ill-typed.
-
+    Raises InputError if the file is missing, is no YAML, or a key is missing, unknown or ill-typed.
     """
     try:
         values = YAML(typ="safe", pure=True).load(path)
@@ -67,22 +200,20 @@ def load(path: Path = Path("params.yaml")) -> Params:
     return parse(values, path)
 
 
-def parse(values: object, path: Path) -> Params:
-    """Check what a params file holds.
+def parse(values: Any, path: Path) -> Params:  # noqa: ANN401 - checked here
+    """Check the content of a params file.
 
-    Raises:
-        InputError: a key is missing, unknown or ill-typed.
-
+    Raises InputError if a key is missing, unknown or ill-typed.
     """
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected sections ({', '.join(Params.model_fields)})")
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        problems = [
-            f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})"
-            if e["type"] != "missing"
-            else f"{path}: {'.'.join(map(str, e['loc']))}: this key is missing"
-            for e in error.errors()
-        ]
+        problems = []
+        for problem in error.errors():
+            is_missing = problem["type"] == "missing"
+            text = "this key is missing" if is_missing else problem["msg"]
+            got = "" if is_missing else f" (got {problem['input']!r})"
+            problems.append(f"{path}: {'.'.join(map(str, problem['loc']))}: {text}{got}")
         raise InputError("\n".join(problems)) from error

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.shared import exact
+from stages.shared import arithmetic
 
 # As a stage's process is, before anything that computes is loaded.
-os.environ.update(exact.HELD | exact.PATIENT)
+os.environ.update(arithmetic.ENVIRONMENT)
 
 import pandas as pd
 import pytest

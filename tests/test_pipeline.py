@@ -62,9 +62,9 @@ def test_a_changed_param_reruns_its_stages(
     ("module", "expected"),
     [
         ("locked/text.py", STAGES),
-        ("stages/shared/exact.py", STAGES),
-        ("stages/train/learner.py", ["train"]),
-        ("stages/evaluate/model_card.py", ["evaluate"]),
+        ("stages/shared/arithmetic.py", STAGES),
+        ("stages/train/trainer.py", ["train"]),
+        ("stages/evaluate/robustness.py", ["evaluate"]),
         ("stages/params.py", []),  # types; the values are params of the stages
         ("common/progress.py", []),
         ("serve/routes.py", []),

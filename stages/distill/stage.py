@@ -1,9 +1,8 @@
-"""Labels of the training tweets -> softer targets, where other models doubt a label.
+"""Labels of the training tweets -> softer targets, if other models doubt a label.
 
-Labels of tweets are noisy, and a network of millions of weights learns the noise too. Two shallow
-models of another kind say what they would expect of each tweet, having learnt from the others
-alone; the network then learns from labels and expectations together. That is distillation
-(Hinton et al. 2015, https://arxiv.org/abs/1503.02531) from models fitted out of fold.
+Labels of tweets are noisy, and a network memorises wrong labels. Two shallow models of another kind
+predict each tweet after they were fitted to the other folds; the network then learns the mean of
+label and prediction: distillation (Hinton et al. 2015, https://arxiv.org/abs/1503.02531).
 """
 
 from pathlib import Path
@@ -25,10 +24,9 @@ from transformers.utils import logging
 from common.atomic import new_file
 from common.errors import InputError
 from common.progress import Progress
-from stages.shared import base_model, exact, tokenizer
-from stages.shared.batches import Tweets, collate
-from stages.shared.outputs import PREPARED, TARGETS
-from stages.shared.tweets import read_tweets
+from stages.shared import arithmetic, base_model
+from stages.shared.batches import Tweets
+from stages.shared.outputs import PREPARED, TARGETS, read_tweets
 
 if TYPE_CHECKING:
     from stages.params import Params
@@ -38,18 +36,12 @@ LANDMARKS = 1000  # of the kernel map: enough for some ten thousand tweets
 
 
 def distill(data: Path, output: Path, p: "Params") -> dict[str, float]:
-    """Write the target of each training tweet; return how good the teachers are out of fold.
+    """Write the target of each training tweet; return the teachers' quality out of fold.
 
-    Args:
-        data: folder with train.parquet.
-        output: Parquet file to make, with `id` and `target` from 0 to 1, in the order of the rows.
-        p: all params; `compute`, `model` and `distill` are read.
-
-    Raises:
-        InputError: there are too few tweets of a class for `distill.folds`.
-
+    `data` is the folder of train.parquet; `output` gets `id` and `target` (from 0 to 1), in the
+    order of the rows. Raises InputError if a class has too few tweets for `distill.folds`.
     """
-    exact.use_threads(p.compute)
+    arithmetic.use_threads(p.compute)
     tweets = read_tweets(data / "train.parquet")
     truth = tweets["target"].to_numpy(np.float64)
     targets, quality = truth, {}
@@ -61,13 +53,8 @@ def distill(data: Path, output: Path, p: "Params") -> dict[str, float]:
                 f"{p.distill.folds} folds; set distill.weight: 0.0 to learn from labels alone"
             )
         vectors, texts = embed(tweets, p), tweets["text"].to_numpy()
-        expected = np.mean(
-            [
-                _out_of_fold("meaning", _kernel_model(len(truth)), vectors, truth, p),
-                _out_of_fold("wording", _word_model(), texts, truth, p),
-            ],
-            axis=0,
-        )
+        by_meaning = _out_of_fold(_kernel_model(len(truth)), vectors, truth, p)
+        expected = np.mean([by_meaning, _out_of_fold(_word_model(), texts, truth, p)], axis=0)
         quality = {
             "accuracy": float(((expected >= 0.5) == truth).mean()),
             "log_loss": float(log_loss(truth, expected)),
@@ -83,52 +70,42 @@ def embed(tweets: pd.DataFrame, p: "Params") -> npt.NDArray[np.float32]:
     """Return the base model's mean token vector of each tweet, of length 1: (rows, units)."""
     logging.disable_progress_bar()
     base = base_model.locate(p.model)
-    tokens = tokenizer.build(base, p.model.max_length)
-    pad_id = dict(tokens.padding or {})["pad_id"]
-    tokens.no_padding()
-    rows = Tweets(tweets, tokens, "distill")
+    rows = Tweets(tweets, base_model.tokenizer(base, p.model.max_length), "distill")
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    # The fused attention has kernels of its own, which are not exact.
     model = AutoModel.from_pretrained(
-        base,
-        dtype=torch.float32,
-        local_files_only=True,
-        attn_implementation="eager",  # the fused one computes on its own, out of `exact`'s reach
+        base, dtype=torch.float32, local_files_only=True, attn_implementation="eager"
     )
     model = model.eval().to(device)
     vectors = np.zeros((len(rows), model.config.hidden_size), np.float32)
     order = rows.lengths.argsort(kind="stable")
     with Progress(desc="distill: embedding", total=len(rows), unit=" tweets") as progress:
         for start in range(0, len(order), BATCH):
-            here = order[start : start + BATCH]
-            batch = collate([rows[i] for i in here], pad_id)
+            chosen = order[start : start + BATCH]
+            batch = rows.batch(chosen)
             mask = batch["attention_mask"].to(device)
             states = model(batch["input_ids"].to(device), mask).last_hidden_state
             sums = (states * mask.unsqueeze(-1)).sum(1)
-            vectors[here] = torch.nn.functional.normalize(sums, dim=1).cpu().numpy()
-            progress.update(len(here))
+            vectors[chosen] = torch.nn.functional.normalize(sums, dim=1).cpu().numpy()
+            progress.update(len(chosen))
     return vectors
 
 
 def _out_of_fold(
-    name: str,
-    model: Pipeline,
-    features: npt.NDArray[np.generic],
-    truth: npt.NDArray[np.float64],
-    p: "Params",
+    model: Pipeline, features: npt.NDArray[np.generic], truth: npt.NDArray[np.float64], p: "Params"
 ) -> npt.NDArray[np.float64]:
     """Return P(disaster) of each row by a model fitted to the other folds."""
     folds = StratifiedKFold(p.distill.folds, shuffle=True, random_state=p.distill.seed)
     scores = np.zeros(len(truth))
-    with Progress(desc=f"distill: {name}", total=p.distill.folds, unit=" folds") as progress:
-        for seen, unseen in folds.split(features, truth):
-            model.fit(features[seen], truth[seen])
-            scores[unseen] = model.predict_proba(features[unseen])[:, 1]
-            progress.update()
+    rounds = folds.split(features, truth)
+    for others, fold in Progress(rounds, "distill: fitting", p.distill.folds, unit=" folds"):
+        model.fit(features[others], truth[others])
+        scores[fold] = model.predict_proba(features[fold])[:, 1]
     return scores
 
 
 def _kernel_model(rows: int) -> Pipeline:
-    """Judge by meaning: a Gaussian kernel on embeddings (Nyström map), logistic regression."""
+    """Judge by meaning: a Gaussian kernel on vectors (Nyström map), logistic regression."""
     landmarks = min(LANDMARKS, rows // 2)
     return make_pipeline(
         Nystroem(gamma=2.0, n_components=landmarks, random_state=0),
@@ -150,7 +127,5 @@ def _word_model() -> Pipeline:
 def main(p: "Params") -> None:
     """Run the stage as params.yaml has it."""
     quality = distill(PREPARED, TARGETS, p)
-    summary = ", ".join(f"{name} {value:.4f}" for name, value in quality.items())
-    print(
-        f"teachers out of fold: {summary}" if summary else "no teachers: the labels are the targets"
-    )
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in quality.items())
+    print(f"teachers out of fold: {figures or 'none, the labels are the targets'}")

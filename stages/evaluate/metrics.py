@@ -1,4 +1,4 @@
-"""Figures of merit of a binary classifier, with bootstrap intervals."""
+"""Metrics of a binary classifier, with bootstrap intervals."""
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,7 @@ def calibration_bins(scores: Scores) -> npt.NDArray[np.intp]:
 
 
 def reliability(truth: Truth, scores: Scores) -> pd.DataFrame:
-    """Return mean probability and share of disasters, a row for each bin that holds tweets."""
+    """Return mean probability and share of disasters, a row for each bin that has tweets."""
     table = pd.DataFrame({"bin": calibration_bins(scores), "predicted": scores, "observed": truth})
     bins = table.groupby("bin")
     return bins.mean().assign(tweets=bins.size()).reset_index()
@@ -67,10 +67,5 @@ def intervals(
         rows = chance.integers(0, len(truth), len(truth))
         if 0 < truth[rows].sum() < len(rows):
             drawn.append(compute(truth[rows], scores[rows], threshold))
-    return {
-        name: (
-            float(np.percentile([figures[name] for figures in drawn], 2.5)),
-            float(np.percentile([figures[name] for figures in drawn], 97.5)),
-        )
-        for name in drawn[0]
-    }
+    bounds = {name: np.percentile([d[name] for d in drawn], [2.5, 97.5]) for name in drawn[0]}
+    return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}

@@ -1,4 +1,4 @@
-"""Answers should stay when a tweet changes in ways that do not matter, and move when they do.
+"""Tests whether answers stay when a tweet's wording changes, and change when its meaning does.
 
 Invariance and directional tests after CheckList (Ribeiro et al. 2020,
 https://aclanthology.org/2020.acl-main.442/), on tweets of the test split.
@@ -38,14 +38,14 @@ def typos(share: float) -> Change:
     return change
 
 
-def apart(text: str, _: Chance) -> str:
+def hashtags_as_words(text: str, _: Chance) -> str:
     """#ForestFire -> Forest Fire."""
-    split = r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=\d)|_"
-    return re.sub(r"#(\w+)", lambda tag: re.sub(split, " ", tag[1]), text)
+    border = r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=\d)|_"
+    return re.sub(r"#(\w+)", lambda tag: re.sub(border, " ", tag[1]), text)
 
 
 def other_digits(text: str, chance: Chance) -> str:
-    """Give every number another one of the same length; links stay."""
+    """Replace every number by another one of the same length; links stay."""
     return re.sub(
         rf"{URL}|\d", lambda m: m[0] if len(m[0]) > 1 else str(chance.integers(1, 10)), text
     )
@@ -60,13 +60,13 @@ INVARIANT: dict[str, Change] = {
     "mentions dropped": lambda text, _: re.sub(MENTION, "", text),
     "a link at the end": lambda text, _: f"{text} https://t.co/a1B2c3",
     "links dropped": lambda text, _: re.sub(URL, "", text),
-    "hashtags as words": apart,
+    "hashtags as words": hashtags_as_words,
     "hashtags dropped": lambda text, _: re.sub(r"#\w+", "", text),
     "an emoji at the end": lambda text, _: f"{text} \N{FACE WITH OPEN MOUTH}",
     "characters as HTML entities": lambda text, _: html.escape(text),
     "other numbers": other_digits,
 }
-# Of tweets that are called disasters: the words put before them should make that less likely.
+# Of tweets that are labelled disasters: these words in front should make that less likely.
 LOWER: dict[str, Change] = {
     "a denial": lambda text, _: f"This did not happen, it is a hoax: {text}",
     "a drill": lambda text, _: f"Only a drill, no real emergency: {text}",
@@ -76,53 +76,46 @@ LOWER: dict[str, Change] = {
 
 
 def robustness(model: Classifier, texts: pd.Series, before: Scores) -> pd.DataFrame:
-    """Ask the model about changed tweets.
+    """Return how the model answers changed tweets, a row for each test.
 
     Args:
         model: the locked model.
-        texts: tweets; of each test, the first TWEETS that it changes are asked about.
+        texts: tweets; each test takes the first TWEETS that it changes.
         before: P(disaster) of each of them.
 
     Returns:
-        A row for each test: `test` (the answer should "stay", or P(disaster) "fall"), `change`,
-        `tweets`, `share` of them with another label ("stay") or a lower P ("fall") and its 95 %
-        Wilson interval in `low` and `high`, and the mean `difference` of P.
+        `test` (the answer should "stay", or P(disaster) "fall"), `change`, `tweets`, the `share`
+        of them with another label ("stay") or a lower P ("fall") with its 95 % Wilson interval in
+        `low` and `high`, and the mean `difference` of P.
 
     """
-    disasters = before >= model.manifest.threshold
-    tests = [("stay", name, change, np.ones_like(disasters)) for name, change in INVARIANT.items()]
-    tests += [("fall", name, change, disasters) for name, change in LOWER.items()]
-    asked: list[str] = []
-    rows_of: list[list[int]] = []
-    for _, _, change, chosen in tests:
-        chance = np.random.default_rng(SEED)
-        rows: list[int] = []
-        changed: list[str] = []
-        for row, text in enumerate(texts):
-            if len(rows) < TWEETS and chosen[row] and (other := change(text, chance)) != text:
-                rows.append(row)
-                changed.append(other)
-        asked += changed
-        rows_of.append(rows)
-    answers = model.probabilities(asked)
-    results, start = [], 0
-    for (test, name, _, _), rows in zip(tests, rows_of, strict=True):
-        after, was = answers[start : start + len(rows)], before[rows]
-        start += len(rows)
-        if not rows:
-            continue
-        flipped = (after >= model.manifest.threshold) != (was >= model.manifest.threshold)
-        count = int((flipped if test == "stay" else after < was).sum())
-        low, high = wilson(count, len(rows))
+    threshold = model.manifest.threshold
+    tests = []
+    for test, changes in (("stay", INVARIANT), ("fall", LOWER)):
+        for name, change in changes.items():
+            chance, changed = np.random.default_rng(SEED), dict[int, str]()
+            for row, text in enumerate(texts):
+                is_candidate = test == "stay" or before[row] >= threshold
+                if len(changed) < TWEETS and is_candidate and (c := change(text, chance)) != text:
+                    changed[row] = c
+            if changed:
+                tests.append((test, name, changed))
+    answers = iter(model.probabilities([text for *_, each in tests for text in each.values()]))
+    results = []
+    for test, name, changed in tests:
+        first, after = before[[*changed]], np.array([next(answers) for _ in changed])
+        is_flipped = (after >= threshold) != (first >= threshold)
+        count = int((is_flipped if test == "stay" else after < first).sum())
+        low, high = wilson(count, len(changed))
         results.append(
             {
                 "test": test,
                 "change": name,
-                "tweets": len(rows),
-                "share": count / len(rows),
+                "tweets": len(changed),
+                "share": count / len(changed),
                 "low": low,
                 "high": high,
-                "difference": float((after - was).mean()),
+                "difference": float((after - first).mean()),
             }
         )
     return pd.DataFrame(results)

@@ -8,7 +8,7 @@ classifier at no further cost.
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from locked.classifier import Network
 from locked.manifest import NETWORK
 from stages.shared import onnx_reference
-from stages.shared.params import Compute
+
+if TYPE_CHECKING:
+    from stages.params import Compute
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def last_layer(model: ModelProto) -> LastLayer:
     return LastLayer(vector, weight, float(bias[1]) - float(bias[0]))
 
 
-def vector_network(folder: Path, max_length: int, compute: Compute) -> Network:
+def vector_network(folder: Path, max_length: int, compute: "Compute") -> Network:
     """Load a network that gives P(disaster) and then the vector of each text: (rows, 1 + units)."""
     with tempfile.TemporaryDirectory() as draft:
         path = Path(draft) / NETWORK
@@ -63,53 +65,55 @@ def vector_network(folder: Path, max_length: int, compute: Compute) -> Network:
 
 def with_vectors(model: ModelProto) -> ModelProto:
     """Return the network with one more output, the vectors, in columns: (rows, 1 + units)."""
-    changed = _copy(model)
     answer = model.graph.output[0].name
-    axis = numpy_helper.from_array(np.array([1], np.int64), "second_axis")
-    changed.graph.initializer.append(axis)
-    changed.graph.node.extend(
-        [
-            helper.make_node("Unsqueeze", [answer, axis.name], ["answer_column"]),
-            helper.make_node(
-                "Concat", ["answer_column", last_layer(model).vector], ["both"], axis=1
-            ),
-        ]
-    )
-    _set_output(changed, "both", ["rows", "columns"])
-    return changed
+    nodes = [
+        helper.make_node("Unsqueeze", [answer, "second_axis"], ["answer_column"]),
+        helper.make_node("Concat", ["answer_column", last_layer(model).vector], ["both"], axis=1),
+    ]
+    return _with_nodes(model, [*model.graph.node], nodes, {}, "both", ["rows", "columns"])
 
 
 def with_last_layer(model: ModelProto, layer: LastLayer) -> ModelProto:
     """Return the network with another last layer, in fp32, whose output is P(disaster)."""
-    changed = _copy(model)
     answer = model.graph.output[0].name
-    needed, nodes = {layer.vector}, []
+    needed, kept_nodes = {layer.vector}, list[NodeProto]()
     for node in reversed(model.graph.node):
         if needed & set(node.output):
             needed |= set(node.input)
-            nodes.append(node)
-    tensors: dict[str, npt.NDArray[Any]] = {
+            kept_nodes.insert(0, node)
+    nodes = [
+        helper.make_node("MatMul", [layer.vector, "adapted.weight"], ["adapted.product"]),
+        helper.make_node("Add", ["adapted.product", "adapted.bias"], ["adapted.log_odds"]),
+        helper.make_node("Sigmoid", ["adapted.log_odds"], ["adapted.column"]),
+        helper.make_node("Squeeze", ["adapted.column", "second_axis"], [answer]),
+    ]
+    tensors = {
         "adapted.weight": layer.weight.astype(np.float32)[:, None],
         "adapted.bias": np.array([layer.bias], np.float32),
-        "second_axis": np.array([1], np.int64),
     }
-    del changed.graph.node[:], changed.graph.value_info[:]
-    changed.graph.node.extend(reversed(nodes))
-    changed.graph.node.extend(
-        [
-            helper.make_node("MatMul", [layer.vector, "adapted.weight"], ["adapted.product"]),
-            helper.make_node("Add", ["adapted.product", "adapted.bias"], ["adapted.log_odds"]),
-            helper.make_node("Sigmoid", ["adapted.log_odds"], ["adapted.column"]),
-            helper.make_node("Squeeze", ["adapted.column", "second_axis"], [answer]),
-        ]
-    )
-    constants = [tensor for tensor in model.graph.initializer if tensor.name in needed]
-    del changed.graph.initializer[:]
-    changed.graph.initializer.extend(constants)
-    changed.graph.initializer.extend(
-        numpy_helper.from_array(values, name) for name, values in tensors.items()
-    )
-    _set_output(changed, answer, ["rows"])
+    return _with_nodes(model, kept_nodes, nodes, tensors, answer, ["rows"])
+
+
+def _with_nodes(
+    model: ModelProto,
+    kept_nodes: list[NodeProto],
+    nodes: list[NodeProto],
+    tensors: dict[str, npt.NDArray[Any]],
+    output: str,
+    shape: list[str],
+) -> ModelProto:
+    """Return some nodes of a network, followed by new ones that give another output."""
+    changed = ModelProto()
+    changed.CopyFrom(model)
+    graph = changed.graph
+    for field in (graph.node, graph.value_info, graph.initializer, graph.output):
+        del field[:]
+    graph.node.extend([*kept_nodes, *nodes])
+    names = {name for node in kept_nodes for name in node.input}
+    graph.initializer.extend(t for t in model.graph.initializer if t.name in names)
+    tensors = {**tensors, "second_axis": np.array([1], np.int64)}
+    graph.initializer.extend(numpy_helper.from_array(t, name) for name, t in tensors.items())
+    graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, shape))
     return changed
 
 
@@ -119,14 +123,3 @@ def _producers(model: ModelProto) -> dict[str, NodeProto]:
 
 def _constants(model: ModelProto) -> dict[str, npt.NDArray[Any]]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-
-
-def _copy(model: ModelProto) -> ModelProto:
-    changed = ModelProto()
-    changed.CopyFrom(model)
-    return changed
-
-
-def _set_output(model: ModelProto, name: str, shape: list[str]) -> None:
-    del model.graph.output[:]
-    model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))

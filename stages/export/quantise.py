@@ -4,14 +4,15 @@ Static quantisation after training: the input of each linear layer becomes 8 bit
 its weights 7 bits with a scale for each output, its word vectors 8 bits with a scale each. What
 the integers mean is written into the network as ONNX's QuantizeLinear and DequantizeLinear.
 
-- The scales are a function of the training tweets alone, by a forward pass in fp32; whatever
-  computes the network later, a text's answer does not depend on its neighbours.
-- Seven bits, so that the sum of two products fits into 16, in which CPUs without VNNI add them:
-  with eight they would clip, and answer otherwise (Intel: vpmaddubsw saturates).
-- A few inputs of a layer are many times larger than the others, and one scale for all is too coarse
-  then. They are divided by what their weights are multiplied by (SmoothQuant, Xiao et al. 2022,
-  https://arxiv.org/abs/2211.10438); from which size on is searched layer by layer, for the least
-  error of its output (as AWQ searches, Lin et al. 2023, https://arxiv.org/abs/2306.00978).
+- The scales come from the training tweets alone, by a forward pass in fp32, so a text's answer
+  does not depend on the other texts of its batch.
+- Weights have 7 bits, because CPUs without VNNI add two products in 16 bits, and with 8 bits the
+  sum would saturate (Intel: vpmaddubsw).
+- A few inputs of a layer are many times larger than the others, so that one scale for all would be
+  too coarse. They are divided by a factor, and their weights multiplied by it (SmoothQuant, Xiao et
+  al. 2022, https://arxiv.org/abs/2211.10438). The size from which inputs are divided is searched
+  layer by layer, for the least error of its output (as in AWQ, Lin et al. 2023,
+  https://arxiv.org/abs/2306.00978).
 """
 
 from collections import defaultdict
@@ -36,8 +37,8 @@ operators = torch.ops.quantized_decomposed
 
 
 @dataclass
-class Seen:
-    """The range of an input of linear layers on the calibration texts."""
+class Range:
+    """The range of the units that enter linear layers, on the calibration texts."""
 
     low: torch.Tensor  # least of each unit: (units,)
     high: torch.Tensor  # largest
@@ -112,8 +113,8 @@ def quantise(model: PreTrainedModel, texts: Sequence[Ids]) -> None:
     """
     groups = _watch(model, texts)
     with Progress(desc="export: quantising", total=len(groups), unit=" inputs") as progress:
-        for seen, layers in groups:
-            scale = _best_scale(seen, [layer.weight for layer in layers.values()])
+        for inputs, layers in groups:
+            scale = _best_scale(inputs, [layer.weight for layer in layers.values()])
             for name, layer in layers.items():
                 model.set_submodule(name, QuantisedLinear(layer, scale))
             progress.update()
@@ -122,7 +123,7 @@ def quantise(model: PreTrainedModel, texts: Sequence[Ids]) -> None:
 
 def _watch(
     model: PreTrainedModel, texts: Sequence[Ids]
-) -> list[tuple[Seen, dict[str, torch.nn.Linear]]]:
+) -> list[tuple[Range, dict[str, torch.nn.Linear]]]:
     """Return the inputs of the linear layers; layers with the same input share an entry."""
     layers = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
     inputs_of: dict[str, torch.Tensor] = {}  # the input of each layer, for the text at hand
@@ -134,7 +135,7 @@ def _watch(
         layer.register_forward_pre_hook(lambda _, inputs, name=name: note(name, inputs))
         for name, layer in layers.items()
     ]
-    seen: dict[tuple[str, ...], Seen] = {}
+    ranges: dict[tuple[str, ...], Range] = {}
     for ids, mask in Progress(texts, desc="export: calibrating", unit=" texts"):
         inputs_of.clear()
         model(input_ids=ids, attention_mask=mask)
@@ -143,31 +144,31 @@ def _watch(
             same[id(tensor)].append(name)
         for names in same.values():
             x = inputs_of[names[0]].flatten(0, -2)
-            entry = seen.setdefault(tuple(names), Seen(x.amin(0), x.amax(0)))
+            entry = ranges.setdefault(tuple(names), Range(x.amin(0), x.amax(0)))
             entry.low = torch.minimum(entry.low, x.amin(0))
             entry.high = torch.maximum(entry.high, x.amax(0))
             entry.rows.append(x[::STRIDE].clone())
     for hook in hooks:
         hook.remove()
-    return [(entry, {name: layers[name] for name in names}) for names, entry in seen.items()]
+    return [(entry, {name: layers[name] for name in names}) for names, entry in ranges.items()]
 
 
-def _best_scale(seen: Seen, weights: list[torch.Tensor]) -> Scale:
+def _best_scale(inputs: Range, weights: list[torch.Tensor]) -> Scale:
     """Return the scale that changes the layers' outputs least."""
-    rows = torch.cat(seen.rows)
-    largest = torch.maximum(-seen.low, seen.high)
+    rows = torch.cat(inputs.rows)
+    largest = torch.maximum(-inputs.low, inputs.high)
     exact = [rows @ weight.T for weight in weights]
     scales, errors = [], []
     for cap in CAPS:
         factor = (torch.quantile(largest, cap) / largest.clamp(min=TINY)).clamp(TINY, 1)
-        low = min(0.0, float((seen.low * factor).min()))
-        high = max(0.0, float((seen.high * factor).max()))
+        low = min(0.0, float((inputs.low * factor).min()))
+        high = max(0.0, float((inputs.high * factor).max()))
         step = max((high - low) / INPUT_TOP, TINY)
         scale = Scale(factor, step, round(-low / step))
         x, error = scale.apply(rows), 0.0
-        for weight, wanted in zip(weights, exact, strict=True):
+        for weight, expected in zip(weights, exact, strict=True):
             small, step_of = _quantised(weight / factor, WEIGHT_TOP)
-            error += float((x @ (small * step_of).T - wanted).square().mean())
+            error += float((x @ (small * step_of).T - expected).square().mean())
         scales.append(scale)
         errors.append(error)
     return scales[errors.index(min(errors))]

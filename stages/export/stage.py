@@ -19,10 +19,8 @@ from common.progress import Progress
 from locked.manifest import NETWORK, TOKENIZER
 from stages.export.last_layer import vector_network
 from stages.export.quantise import Ids, quantise
-from stages.shared import exact
-from stages.shared.outputs import CHECKPOINT, PARITY, PREPARED, write_json
-from stages.shared.outputs import NETWORK as NETWORK_FOLDER
-from stages.shared.tweets import read_tweets
+from stages.shared import arithmetic, outputs
+from stages.shared.outputs import read_tweets
 
 if TYPE_CHECKING:
     from stages.params import Params
@@ -48,29 +46,19 @@ class Probability(torch.nn.Module):
 def export(checkpoint: Path, data: Path, output: Path, p: "Params") -> dict[str, Any]:
     """Quantise a checkpoint; return how its answers differ from those in fp32.
 
-    The network is written as ONNX, which several engines read. Its answers are those of the
-    standard's own evaluator (stages/shared/onnx_reference.py).
-
-    Args:
-        checkpoint: folder that the training made.
-        data: folder of {train,validation,test}.parquet.
-        output: folder to make, with the network, its tokenizer, and {validation,test}.npy: for each
-            tweet of a split, P(disaster) and the vector that the last layer multiplies.
-        p: all params; `compute`, `model` and `export` are read.
-
+    Makes the folder `output` with the network (ONNX), its tokenizer, and {validation,test}.npy: of
+    each tweet of a split in `data`, P(disaster) and the vector that the last layer multiplies.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    exact.use_threads(p.compute)
+    arithmetic.use_threads(p.compute)
     train = read_tweets(data / "train.parquet")
     validation = read_tweets(data / "validation.parquet")
     sample = train.sample(min(p.export.calibration_rows, len(train)), random_state=p.export.seed)
     tokens = Tokenizer.from_file(str(checkpoint / TOKENIZER))
+    # The fused attention has kernels of its own, which are not exact.
     network = AutoModelForSequenceClassification.from_pretrained(
-        checkpoint,
-        dtype=torch.float32,
-        local_files_only=True,
-        attn_implementation="eager",  # the fused one computes on its own, out of `exact`'s reach
+        checkpoint, dtype=torch.float32, local_files_only=True, attn_implementation="eager"
     ).eval()
     model = Probability(network)
     in_fp32 = _scores(model, tokens, validation["text"])
@@ -79,14 +67,14 @@ def export(checkpoint: Path, data: Path, output: Path, p: "Params") -> dict[str,
         shutil.copyfile(checkpoint / TOKENIZER, folder / TOKENIZER)
         write_network(model, folder / NETWORK)
         vectors = vector_network(folder, p.model.max_length, p.compute)
-        in_int8 = vectors.uncalibrated(validation["text"].tolist())
-        np.save(folder / "validation.npy", in_int8)
-        # The test split's answers are for the reference and for `evaluate`: they choose nothing.
+        answers = vectors.uncalibrated(validation["text"].tolist())
+        np.save(folder / "validation.npy", answers)
+        # The answers to the test split choose nothing: they are for the reference and `evaluate`.
         test = read_tweets(data / "test.parquet")
         np.save(folder / "test.npy", vectors.uncalibrated(test["text"].tolist()))
-    truth = validation["target"].to_numpy()
-    accuracies = [float(((scores >= 0.5) == truth).mean()) for scores in (in_fp32, in_int8[:, 0])]
-    differences = np.abs(in_int8[:, 0] - in_fp32)
+    in_int8, truth = answers[:, 0], validation["target"].to_numpy()
+    accuracies = [float(((scores >= 0.5) == truth).mean()) for scores in (in_fp32, in_int8)]
+    differences = np.abs(in_int8 - in_fp32)
     return {
         "rows": len(truth),
         "accuracy_fp32": accuracies[0],
@@ -111,13 +99,9 @@ def write_network(model: Probability, path: Path) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # that torchvision is not there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, about itself
+        shapes = dict.fromkeys(INPUTS, dynamic)
         program = torch.onnx.export(
-            model,
-            (),
-            kwargs=example,
-            dynamic_shapes=dict.fromkeys(INPUTS, dynamic),
-            opset_version=OPSET,
-            verbose=False,
+            model, (), kwargs=example, dynamic_shapes=shapes, opset_version=OPSET, verbose=False
         )
     network = program.model  # type: ignore[union-attr] # None without `dynamo`
     for node in network.graph.all_nodes():
@@ -128,11 +112,9 @@ def write_network(model: Probability, path: Path) -> None:
 
 @torch.no_grad()
 def _scores(model: Probability, tokens: Tokenizer, texts: pd.Series) -> npt.NDArray[np.float32]:
-    """P(disaster) of each text by the checkpoint itself, in fp32."""
-    scores = []
-    for start in Progress(
-        range(0, len(texts), FP32_BATCH), desc="export: in fp32", unit=" batches"
-    ):
+    """Return P(disaster) of each text by the checkpoint itself, in fp32."""
+    scores, starts = [], range(0, len(texts), FP32_BATCH)
+    for start in Progress(starts, desc="export: in fp32", unit=" batches"):
         ids, mask = _ids(tokens, texts[start : start + FP32_BATCH].tolist())
         scores.append(model(input_ids=ids, attention_mask=mask).numpy())
     return np.concatenate(scores)
@@ -140,4 +122,5 @@ def _scores(model: Probability, tokens: Tokenizer, texts: pd.Series) -> npt.NDAr
 
 def main(p: "Params") -> None:
     """Run the stage as params.yaml has it."""
-    write_json(PARITY, export(CHECKPOINT, PREPARED, NETWORK_FOLDER, p))
+    parity = export(outputs.CHECKPOINT, outputs.PREPARED, outputs.NETWORK, p)
+    outputs.write_json(outputs.PARITY, parity)

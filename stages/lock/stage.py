@@ -31,8 +31,8 @@ from stages.export.last_layer import LastLayer, last_layer, vector_network, with
 from stages.lock.adapt import ADAPTED_THRESHOLD, Choice, Tweets, answers, choose, compare
 from stages.lock.calibration import DIGITS, SCALES, choose_threshold, fit
 from stages.lock.labels import read_labels
-from stages.shared import base_model, exact, onnx_reference, outputs
-from stages.shared.tweets import read_tweets
+from stages.shared import arithmetic, base_model, onnx_reference, outputs
+from stages.shared.outputs import read_tweets
 
 if TYPE_CHECKING:
     from stages.params import Params
@@ -68,7 +68,7 @@ def lock(
         InputError: the labels cannot be used, or the network is of other data.
 
     """
-    exact.use_threads(p.compute)
+    arithmetic.use_threads(p.compute)
     train = read_tweets(data / "train.parquet")
     validation, test = (read_tweets(data / f"{split}.parquet") for split in ("validation", "test"))
     stored = [np.load(network / f"{split}.npy") for split in ("validation", "test")]

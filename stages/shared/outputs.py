@@ -1,10 +1,14 @@
-"""The paths of the stages' outputs, from the repository's root, as in dvc.yaml."""
+"""The paths of the stages' outputs, as in dvc.yaml; reads and writes them."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow
+
 from common.atomic import new_file
+from common.errors import InputError
 
 PREPARED = Path("data/prepared")  # {train,validation,test}.parquet, report.json
 TARGETS = Path("data/targets.parquet")  # what to learn of each training tweet: id, target
@@ -27,3 +31,20 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON 
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     with new_file(path) as draft:
         draft.write_text(text + "\n", encoding="utf-8")
+
+
+def read_tweets(path: Path) -> pd.DataFrame:
+    """Return the rows of a Parquet file that another stage wrote.
+
+    Raises InputError if the file is damaged or empty, as after a power cut.
+    """
+    reason = "it has no rows"
+    try:
+        if len(rows := pd.read_parquet(path)):
+            return rows
+    except pyarrow.ArrowException as error:
+        reason = str(error)
+    raise InputError(
+        f"{path}: cannot be used: {reason}. `python -m experiments.restore` removes damaged files, "
+        "from DVC's cache too; then repeat `dvc repro`"
+    )

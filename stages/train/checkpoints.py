@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -17,16 +16,15 @@ import torch
 from common.hashing import sha256_of
 
 KEPT = 2
-ABANDONED = 14 * 24 * 3600  # seconds after which another run's checkpoints are removed
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 
 class Checkpoints:
-    """The checkpoints of one run, in a folder of its own that only the very same run reads.
+    """The checkpoints of one run, in a folder of its own that only a run with equal inputs reads.
 
     A checkpoint is one file that appears whole; its name has its SHA-256, which shows a torn file.
     The folder is named after everything that decides the result: `inputs`, the content of `files`,
-    this project's loaded modules, and the versions of the libraries.
+    the loaded modules of this project, and the versions of the libraries.
     """
 
     def __init__(self, parent: Path, inputs: dict[str, Any], files: list[Path]) -> None:
@@ -40,7 +38,7 @@ class Checkpoints:
         self.folder = parent / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def save(self, step: int, state: dict[str, Any]) -> bool:
-        """Write a checkpoint and remove all but the newest ones; say so where that fails."""
+        """Write a checkpoint and remove all but the newest ones; print why if that fails."""
         draft = self.folder / f".{os.getpid()}.tmp"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -52,49 +50,46 @@ class Checkpoints:
             with suppress(OSError):
                 draft.unlink()
             reason = error if isinstance(error, OSError) else "is the disk full?"
-            _say(f"the checkpoint of step {step} could not be written ({reason}); training goes on")
+            _print(f"the checkpoint of step {step} could not be written ({reason}); continuing")
             return False
         for old in self._newest_first()[KEPT:]:
             old.unlink(missing_ok=True)
         return True
 
     def load(self) -> dict[str, Any] | None:
-        """Return the newest sound checkpoint, or None where there is none."""
+        """Return the newest sound checkpoint, or None if there is none."""
         for path in self._newest_first():
-            step, digest = int(path.stem.split("-")[0]), path.stem.split("-")[1]
-            if sha256_of(path) != digest:
-                _say(f"{path} is torn and not used")
-                with suppress(OSError):
-                    path.unlink()  # it would count among the newest
-                continue
-            _say(f"going on from the checkpoint of step {step} in {self.folder}")
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            return state
+            step, digest = path.stem.split("-")
+            if sha256_of(path) == digest:
+                _print(f"resuming from the checkpoint of step {int(step)} in {self.folder}")
+                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+                return state
+            _print(f"{path} is torn and not used")
+            with suppress(OSError):
+                path.unlink()  # it would count among the newest
         return None
 
     def clear(self) -> None:
-        """Remove this run's checkpoints, and those that other runs abandoned weeks ago."""
-        drafts = self.folder.glob(".*.tmp")  # of a process killed as it wrote
-        for path in [*drafts, *self.folder.parent.glob("*/?????????-*.pt")]:
-            with suppress(OSError):  # another run removes it too, or it is not ours to remove
-                if path.parent == self.folder or time.time() - path.stat().st_mtime > ABANDONED:
-                    path.unlink(missing_ok=True)
-                    path.parent.rmdir()
+        """Remove the checkpoints of this run."""
+        with suppress(OSError):  # the folder does not exist, or holds other files
+            for path in [*self._newest_first(), *self.folder.glob(".*.tmp")]:
+                path.unlink()
+            self.folder.rmdir()
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("*.pt"), reverse=True)
 
 
 @contextmanager
-def noted_signals() -> Iterator[list[int]]:
-    """Yield a list that SIGTERM and SIGINT are noted in, instead of ending the process at once."""
-    noted: list[int] = []
+def recorded_signals() -> Iterator[list[int]]:
+    """Yield a list to which SIGTERM and SIGINT are added, instead of ending the process at once."""
+    received: list[int] = []
     before = {
-        number: signal.signal(number, lambda received, _frame: noted.append(received))
+        number: signal.signal(number, lambda number, _frame: received.append(number))
         for number in (signal.SIGTERM, signal.SIGINT)
     }
     try:
-        yield noted
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -111,5 +106,5 @@ def _own_modules() -> dict[str, Path]:
     }
 
 
-def _say(message: str) -> None:
+def _print(message: str) -> None:
     print(f"train: {message}", file=sys.stderr, flush=True)

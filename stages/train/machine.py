@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -27,9 +28,8 @@ def machine(seconds: float) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Name the CPU."""
-    with suppress(OSError):  # on Linux alone
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):  # not on arm64
-                return line.partition(": ")[2]
+    """Return the name of the CPU."""
+    with suppress(OSError):  # only Linux has the file; on arm64 it names no model
+        if match := re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()):
+            return match[1]
     return platform.processor() or platform.machine()

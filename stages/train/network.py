@@ -1,6 +1,9 @@
-"""The network before its training: the base model's body under a new head."""
+"""The network before its training, and its optimizer."""
 
+import re
+from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
@@ -10,17 +13,19 @@ from transformers.utils import logging
 from common.errors import InputError
 from locked.labels import LABELS
 from stages.shared.base_model import WEIGHTS
-from stages.train.params import Train
+
+if TYPE_CHECKING:
+    from stages.params import Train
+
+LAYER = re.compile(r"\blayers?\.(\d+)\.")  # in the name of a weight
 
 
-def network(base: Path, recipe: Train) -> PreTrainedModel:
-    """Load the base model from a folder.
+def network(base: Path, recipe: "Train") -> PreTrainedModel:
+    """Return the base model in a folder, with a new head for the two labels.
 
-    Raises:
-        InputError: its weights are damaged, or are not those of its config.json.
-
+    Raises InputError if its weights are damaged, or are not those of its config.json.
     """
-    logging.set_verbosity_error()  # the new classifier head is meant to be missing in the base
+    logging.set_verbosity_error()  # that the base model lacks the head is expected
     logging.disable_progress_bar()
     config = AutoConfig.from_pretrained(
         base, id2label=dict(enumerate(LABELS)), local_files_only=True
@@ -46,16 +51,37 @@ def network(base: Path, recipe: Train) -> PreTrainedModel:
         )
     except SafetensorError as error:
         raise InputError(f"{base / WEIGHTS} is damaged: {error}") from error
-    lacking = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
-    body = sorted(
-        name
-        for name in lacking
-        if name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in name
-    )
-    if body:
+    body = f"{model.base_model_prefix}."
+    wrong = {*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])}
+    if wrong := {name for name in wrong if name.startswith(body) and ".pooler." not in name}:
         raise InputError(
-            f"{base / WEIGHTS} lacks {len(body)} of the weights that config.json speaks of, or has "
-            f"them in another size: {body[0]}, ..."
+            f"{base / WEIGHTS} lacks {len(wrong)} of the weights that config.json describes, or "
+            f"has them in another size: {min(wrong)}, ..."
         )
     model.get_input_embeddings().requires_grad_(not recipe.freeze_embeddings)
     return model
+
+
+def adamw(model: PreTrainedModel, recipe: "Train") -> torch.optim.Optimizer:
+    """Return AdamW with slower lower layers, as in ULMFiT (https://arxiv.org/abs/1801.06146).
+
+    Biases and normalisation weights are not decayed.
+    """
+    named = [(name, w) for name, w in model.named_parameters() if w.requires_grad]
+    layers = {name: int(match[1]) for name, _ in named if (match := LAYER.search(name))}
+    top = max(layers.values(), default=-1) + 2
+    groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = defaultdict(list)
+    for name, weight in named:
+        height = layers[name] + 1 if name in layers else 0 if "embedding" in name else top
+        groups[top - height, weight.ndim > 1].append(weight)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": weights,
+                "lr": recipe.lr * recipe.layer_decay**below_top,
+                "weight_decay": recipe.weight_decay if is_decayed else 0.0,
+            }
+            for (below_top, is_decayed), weights in sorted(groups.items(), key=lambda i: i[0])
+        ],
+        fused=True,
+    )

@@ -35,7 +35,8 @@ from stages.evaluate.metrics import Truth, calibration_error, wilson
 from stages.export.last_layer import last_layer, vector_network
 from stages.lock.adapt import ADAPTED_THRESHOLD, Floats, Step, Tweets, answers, choose
 from stages.lock.stage import tweets_of
-from stages.prepare.source import write_rows
+from stages.prepare.duplicates import find_duplicates
+from stages.prepare.source import read_rows
 from stages.prepare.splits import SPLITS
 from stages.shared.outputs import CLASSIFIER, PREPARED
 from stages.shared.outputs import NETWORK as NETWORK_FOLDER
@@ -68,11 +69,11 @@ def crisislex(folder: Path, rows: int) -> tuple[pd.DataFrame, pd.Series]:
     named = {"source": str(folder), "text": "tweet", "label": "label", "id": "tweet id"}
     values = {"disaster": ["on-topic"], "not_disaster": ["off-topic"], "group": "file"}
     p = params.load().prepare.model_copy(update=named | values)
-    with tempfile.TemporaryDirectory() as place:
-        source = write_rows(p, Path(place) / "staged")
-        tweets = pd.read_parquet(Path(place) / "staged")
-    tweets["event"] = [Path(name).stem for name in source.split_by.to_pylist()]
-    alone = tweets[~pd.Series(source.duplicates.near).duplicated(keep="first")]
+    source = read_rows(p).table
+    tweets = source.drop_columns(["split_by", "train_only"]).to_pandas()
+    tweets["event"] = [Path(name).stem for name in source["split_by"].to_pylist()]
+    near = find_duplicates(source["text"], p.seed).near
+    alone = tweets[~pd.Series(near).duplicated(keep="first")]
     tweets = alone.groupby("event").sample(rows, random_state=FOLD_SEED).reset_index(drop=True)
     return tweets.drop(columns="event"), tweets["event"]
 

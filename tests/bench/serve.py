@@ -38,9 +38,9 @@ from common.progress import Progress
 from locked import engines
 from locked.classifier import Classifier
 from locked.cpus import cpus
-from stages.shared import exact
+from stages.params import Compute
+from stages.shared import arithmetic
 from stages.shared.onnx_reference import evaluator
-from stages.shared.params import Compute
 from stages.train.machine import processor
 from tests.serve.running import free_port
 
@@ -188,7 +188,7 @@ def main() -> None:
     if not shutil.which("wrk"):
         raise SystemExit("error: wrk is needed: apt-get install wrk")
     texts = pd.read_csv(options.source)["text"].sample(1024, random_state=0).tolist()
-    exact.use_threads(Compute(exact=False, threads=1))  # the reference has threads of its own
+    arithmetic.use_threads(Compute(exact=False, threads=1))  # the reference has its own
     truth = Classifier(MODEL, engine=evaluator).probabilities(texts)
     names: list[Any] = sorted(engines.ENGINES, key=lambda name: name != engines.fastest())
     classifiers = {name: Classifier(MODEL, engine=engines.ENGINES[name]) for name in names}

@@ -35,8 +35,8 @@ from common.progress import Progress
 from stages import params
 from stages.params import Params
 from stages.prepare.stage import prepare
-from stages.shared import base_model, tokenizer
-from stages.shared.batches import Tweets, collate
+from stages.shared import base_model
+from stages.shared.batches import Tweets
 from stages.train.machine import processor
 
 OLD_LENGTH = 128  # tokens
@@ -49,8 +49,7 @@ def usual(data: Path, p: Params, batch_size: int, grid: int) -> tuple[float, flo
     """
     set_seed(p.train.seed)
     base = base_model.locate(p.model)
-    tokens = tokenizer.build(base, p.model.max_length)
-    tokens.no_padding()
+    tokens = base_model.tokenizer(base, p.model.max_length)
     tweets = Tweets(pd.read_parquet(data / "train.parquet"), tokens, "train")
     model = AutoModelForSequenceClassification.from_pretrained(base, dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
@@ -61,7 +60,7 @@ def usual(data: Path, p: Params, batch_size: int, grid: int) -> tuple[float, flo
     with Progress(desc=f"batches of {batch_size}", total=len(tweets) * p.train.epochs) as progress:
         for _ in range(p.train.epochs):
             for rows in torch.split(torch.randperm(len(tweets)), batch_size):
-                batch = collate([tweets[i] for i in rows.tolist()], 0, grid)
+                batch = tweets.batch(rows.numpy(), grid)
                 targets = batch.pop("targets").long()
                 model(**batch, labels=targets).loss.backward()
                 optimizer.step()
@@ -89,7 +88,6 @@ def stage(data: Path, folder: Path, p: Params, exact: bool) -> tuple[float, floa
     rates = pd.read_csv(folder / "models/speed/plots/metrics/tweets_per_second.tsv", sep="\t")
     model = AutoModelForSequenceClassification.from_pretrained(folder / "models/checkpoint")
     tokens = Tokenizer.from_file(str(folder / "models/checkpoint/tokenizer.json"))
-    tokens.no_padding()
     return statistics.harmonic_mean(rates["tweets_per_second"]), accuracy(model, tokens, data)
 
 
@@ -100,7 +98,7 @@ def accuracy(model: torch.nn.Module, tokens: Tokenizer, data: Path) -> float:
     tweets = Tweets(pd.read_parquet(data / "test.parquet"), tokens, "test")
     right = 0
     for rows in torch.split(torch.from_numpy(tweets.lengths.argsort()), 64):
-        batch = collate([tweets[i] for i in rows.tolist()], 0)
+        batch = tweets.batch(rows.numpy())
         labels = model(batch["input_ids"], batch["attention_mask"]).logits.argmax(1)
         right += int((labels == batch["targets"]).sum())
     return right / len(tweets)

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from common.hashing import sha256_of
+from stages.params import Model
 from stages.shared.base_model import FILES, locate
-from stages.shared.params import Model
 from tests.conftest import ROOT
 
 

@@ -56,7 +56,7 @@ def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
 def test_a_body_without_all_its_weights_is_refused(
     pipeline: Project, base_model: Path, tmp_path: Path
 ) -> None:
-    from stages.train.learner import Learner
+    from stages.train.trainer import Trainer
 
     config = AutoConfig.from_pretrained(base_model, num_hidden_layers=3)
     AutoModel.from_pretrained(base_model).save_pretrained(tmp_path / "base")
@@ -64,4 +64,4 @@ def test_a_body_without_all_its_weights_is_refused(
     p = params.load(pipeline.folder / "params.yaml")
     recipe = p.train.model_copy(update={"precision": "fp32"})
     with pytest.raises(InputError, match=r"lacks 16 of the weights .*layer\.2\."):
-        Learner(tmp_path / "base", 10, recipe, p.compute)
+        Trainer(tmp_path / "base", 10, recipe, p.compute)

@@ -12,8 +12,14 @@ from common.errors import InputError
 from locked.classifier import TOLERANCE, Classifier
 from stages import params
 from stages.evaluate.metrics import calibration_error, compute
-from stages.evaluate.model_card import model_card
-from stages.evaluate.stage import MISTAKES, baseline_scores, evaluate, slice_metrics, worst_mistakes
+from stages.evaluate.stage import (
+    MISTAKES,
+    baseline_scores,
+    evaluate,
+    model_card,
+    slice_metrics,
+    worst_mistakes,
+)
 from tests.conftest import Project
 
 
@@ -180,9 +186,9 @@ def test_the_model_card_shows_the_figures_and_an_adaptation(
         "on_test": {},
     }
     adapted = manifest.model_validate(manifest.model_dump() | {"adaptation": adaptation})
-    empty = pd.DataFrame({"test": []})
+    names = ("plots/uncalibrated", "plots/calibrated", "slices", "robustness")
     p = params.load(pipeline.folder / "params.yaml")
-    card = model_card(adapted, report, empty, (empty, empty), empty, p)
+    card = model_card(adapted, report, dict.fromkeys(names, pd.DataFrame({"test": []})), p)
     row = "| log loss | 0.500 | 0.400 to 0.600 | 0.750 | 0.700 to 0.800 | +0.100 to +0.300 |"
     for words in ("`storm.csv` (40 labelled", "**calibration**", "0.875", row, "event's labels"):
         assert words in card

@@ -8,8 +8,8 @@ import pytest
 
 from locked.classifier import Network, log_odds
 from stages.export.last_layer import LastLayer, last_layer, vector_network, with_last_layer
+from stages.params import Compute
 from stages.shared.onnx_reference import evaluator
-from stages.shared.params import Compute
 from tests.conftest import Project
 
 TEXTS = ["Flood in the valley", "this album is fire", "!", "crash " * 90]

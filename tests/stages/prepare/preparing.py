@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from stages import params
-from stages.prepare.params import Prepare
+from stages.params import Prepare
 from stages.prepare.splits import SPLITS
 from stages.prepare.stage import prepare
 from tests.conftest import ROOT

@@ -6,16 +6,14 @@ import numpy as np
 import pyarrow
 import pytest
 
-from stages.prepare.duplicates import Collector, Duplicates
+from stages.prepare.duplicates import Duplicates, find_duplicates
 
 WORDS = [f"word{i}" for i in range(2000)]
 
 
 def duplicates(*texts: str, seed: int = 1, chunk: int = 10_000) -> Duplicates:
-    collector = Collector(seed)
-    for start in range(0, len(texts), chunk):
-        collector.add(pyarrow.array(texts[start : start + chunk]))
-    return collector.duplicates()
+    parts = [texts[start : start + chunk] for start in range(0, len(texts), chunk)]
+    return find_duplicates(pyarrow.chunked_array(parts), seed)
 
 
 def tweets(count: int, words: int = 15, seed: int = 1) -> list[list[str]]:

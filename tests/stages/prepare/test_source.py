@@ -57,16 +57,6 @@ def test_bad_input_is_named_and_writes_nothing(tmp_path: Path, case: str) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
-def test_a_long_post_is_read_and_reported(tmp_path: Path) -> None:
-    source = write(tmp_path / "in.csv", [*rows(300), f"301,,,{'flood ' * 4000},1\n"])
-    report = prepare(settings(source), tmp_path / "out")
-    assert report["files"][0]["texts_above_1000_characters"] == 1
-    assert report["rows"]["kept"] == 301
-    write(source, rows(300))
-    report = prepare(settings(source), tmp_path / "out")
-    assert "texts_above_1000_characters" not in report["files"][0]
-
-
 def test_columns_and_labels_of_another_name(tmp_path: Path) -> None:
     (tmp_path / "in.tsv").write_text(CLASSES)
     with pytest.raises(InputError, match=r"row 4: class is 'unsure', .* 'unsure' \(100\)"):

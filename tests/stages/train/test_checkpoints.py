@@ -1,9 +1,7 @@
 """Checkpoints: whole or absent, the newest sound one taken, and only by the very same run."""
 
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 import torch
 
 from stages.train import checkpoints
-from stages.train.checkpoints import ABANDONED, KEPT, Checkpoints
+from stages.train.checkpoints import KEPT, Checkpoints
 from tests.conftest import no_file_beyond
 
 
@@ -119,26 +117,15 @@ def test_the_loaded_modules_of_the_project_count() -> None:
     assert all(name.startswith(("stages/", "locked/", "reader/")) for name in modules)
 
 
-def test_clearing_takes_what_was_abandoned_and_nothing_else(
+def test_clearing_takes_the_checkpoints_of_this_run_alone(
     store: Checkpoints, tmp_path: Path, data: Path
 ) -> None:
     other = Checkpoints(tmp_path / "place", {"lr": 2e-5}, [data])
-    abandoned = Checkpoints(tmp_path / "place", {"lr": 3e-5}, [data])
-    for run in (store, other, abandoned):
+    for run in (store, other):
         run.save(1, state(1))
-    stuck = tmp_path / "place/stuck/000000001-x.pt"
-    stuck.mkdir(parents=True)  # a folder: what may not be removed as a file
-    long_ago = time.time() - ABANDONED - 60
-    for path in (stuck, *abandoned.folder.iterdir()):
-        os.utime(path, (long_ago, long_ago))
-    (tmp_path / "place" / "notes").mkdir()
-    (store.folder / ".1.tmp").write_bytes(b"half a checkpoint")
-    gone = tmp_path / "place/gone/000000001-x.pt"
-    gone.parent.mkdir()
-    gone.symlink_to("nowhere")  # as where another run removes it just now
+    (store.folder / ".1.tmp").write_bytes(b"half a checkpoint")  # of a process that was killed
     store.clear()
-    left = sorted(path.name for path in (tmp_path / "place").iterdir())
-    assert left == sorted([other.folder.name, "gone", "notes", "stuck"])
+    assert [*(tmp_path / "place").iterdir()] == [other.folder]
     assert other.load() is not None
 
 
@@ -147,13 +134,13 @@ def test_signals_are_noted_and_put_back() -> None:
     # hold the wide registers that OpenVINO has switched on by now, so a signal here would crash.
     program = """
 import signal
-from stages.train.checkpoints import noted_signals
+from stages.train.checkpoints import recorded_signals
 before = signal.getsignal(signal.SIGTERM)
-with noted_signals() as noted:
-    assert noted == []
+with recorded_signals() as received:
+    assert received == []
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGINT)
-    assert noted == [signal.SIGTERM, signal.SIGINT]
+    assert received == [signal.SIGTERM, signal.SIGINT]
 assert signal.getsignal(signal.SIGTERM) == before
 """
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -111,21 +111,6 @@ def test_a_divergence_says_the_step_and_leaves_no_checkpoint(
     assert not (tmp_path / "model").exists()
 
 
-def test_a_profile_is_a_chrome_trace(
-    pipeline: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (apart := tmp_path / "apart").mkdir()
-    monkeypatch.chdir(apart)  # as in `dvc exp run --temp`
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
-    monkeypatch.setenv("DVC_EXP_NAME", "slower")
-    p = quick(pipeline, epochs=1)
-    profiled = p.runtime.model_copy(update={"profile": True})
-    run(pipeline, Path("models"), p.model_copy(update={"runtime": profiled}))
-    trace = json.loads((tmp_path / "root/models/profile/slower.json").read_text())
-    names = {event.get("name") for event in trace["traceEvents"]}
-    assert {"aten::addmm", "Optimizer.step#AdamW.step"} <= names
-
-
 @pytest.mark.parametrize("spoil", ["order", "rows"])
 def test_targets_of_other_tweets_are_refused(pipeline: Project, tmp_path: Path, spoil: str) -> None:
     targets = pd.read_parquet(pipeline.folder / "data/targets.parquet")
@@ -183,16 +168,16 @@ def test_a_killed_run_ends_with_the_very_bytes_of_a_whole_one(
     steps = len(curve(pipeline.folder / "models/training", "train/loss"))
     first = Killed(project, steps // 4, signal.SIGKILL)
     assert first.status == -signal.SIGKILL
-    assert "going on" not in first.said
+    assert "resuming" not in first.said
 
     asked = Killed(project, steps // 2, signal.SIGTERM)
     assert asked.status == 128 + signal.SIGTERM
-    assert "going on from the checkpoint of step" in asked.said
+    assert "resuming from the checkpoint of step" in asked.said
     saved = next(line for line in asked.said.splitlines() if line.startswith("train: SIGTERM"))
     step = int(saved.split("step ")[1].split(":")[0])
 
     last = Killed(project, 3 * steps // 4, signal.SIGKILL)
-    assert f"going on from the checkpoint of step {step} in" in last.said
+    assert f"resuming from the checkpoint of step {step} in" in last.said
     project.run("python", "-m", "stages", "train")
     assert outputs(project.folder / "models") == whole
     assert not any((project.folder / "models/checkpoints").iterdir())

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from common.errors import InputError
-from stages.shared import exact
-from stages.shared.params import Compute
+from stages.params import Compute
+from stages.shared import arithmetic
 from tests.conftest import ROOT
 
 COMPUTE = Compute(exact=True, threads=2)
@@ -20,12 +20,12 @@ KNOWN = "eb41e0eaa7dbb2f86802e8e7046bb2c4a3eb766a96451f205291771113279039"
 # As a stage computes: products, functions of torch and NumPy, and a gradient.
 SUMS = """
 import hashlib, sys
-from stages.shared import exact
+from stages.shared import arithmetic
 if "held" in sys.argv:
-    exact.hold()
+    arithmetic.restrict()
 import numpy as np, torch
-from stages.shared.params import Compute
-exact.use_threads(Compute(exact="held" in sys.argv, threads=2))
+from stages.params import Compute
+arithmetic.use_threads(Compute(exact="held" in sys.argv, threads=2))
 torch.manual_seed(0)
 x = torch.randn(300, 500, requires_grad=True)
 w = torch.randn(500, 700)
@@ -38,7 +38,7 @@ print(hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest())
 
 
 def sums(*arguments: str, **environment: str) -> str:
-    bare = {k: v for k, v in os.environ.items() if k not in exact.HELD}
+    bare = {k: v for k, v in os.environ.items() if k not in arithmetic.ENVIRONMENT}
     done = subprocess.run(
         [sys.executable, "-c", SUMS, *arguments],
         cwd=ROOT,
@@ -60,19 +60,19 @@ def test_the_sums_are_those_of_every_other_cpu() -> None:
 
 def test_it_cannot_be_had_once_libraries_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    exact.hold()  # as it was: nothing to do
+    arithmetic.restrict()  # as it was: nothing to do
     monkeypatch.delenv("MKL_CBWR", raising=False)
     with pytest.raises(RuntimeError, match="too late"):
-        exact.hold()
+        arithmetic.restrict()
 
 
 def test_other_kinds_of_machine_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "arm64")
-    for name in exact.HELD:
+    for name in arithmetic.ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
-    exact.hold()
-    exact.use_threads(COMPUTE)
-    assert not exact.HELD.keys() & os.environ.keys()
+    arithmetic.restrict()
+    arithmetic.use_threads(COMPUTE)
+    assert not arithmetic.ENVIRONMENT.keys() & os.environ.keys()
 
 
 @pytest.mark.parametrize(("told", "has"), [("AVX512", True), ("DEFAULT", True), ("AVX2", False)])
@@ -81,12 +81,12 @@ def test_a_cpu_that_cannot_is_told(monkeypatch: pytest.MonkeyPatch, told: str, h
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: told)
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx2": has})
     with pytest.raises(InputError, match=r"compute.exact: needs a CPU with AVX2"):
-        exact.use_threads(COMPUTE)
+        arithmetic.use_threads(COMPUTE)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 64, 501])
 def test_products_are_products(rows: int) -> None:
-    exact.use_threads(COMPUTE)
+    arithmetic.use_threads(COMPUTE)
     chance = np.random.default_rng(rows)
     a, b, c = (chance.integers(-9, 9, shape) for shape in ((rows, 40), (40, 90), (90,)))
     x, y, z = (torch.tensor(part, dtype=torch.float32) for part in (a, b, c))
@@ -105,17 +105,17 @@ def test_products_are_products(rows: int) -> None:
 def test_handing_out_rows_changes_no_more_than_the_last_digits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    exact.use_threads(COMPUTE)
+    arithmetic.use_threads(COMPUTE)
     torch.manual_seed(0)
     a, b = torch.randn(333, 384), torch.randn(384, 200)
     shared, again = a @ b, a @ b
     assert torch.equal(shared, again)
-    monkeypatch.setattr(exact, "SMALL", 1e12)
+    monkeypatch.setattr(arithmetic, "SMALL", 1e12)
     torch.testing.assert_close(a @ b, shared, rtol=0, atol=1e-4)
 
 
 def test_a_gradient_goes_through() -> None:
-    exact.use_threads(COMPUTE)
+    arithmetic.use_threads(COMPUTE)
     layer = torch.nn.Linear(5, 3, dtype=torch.float64)
     x = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(layer, (x,))

@@ -1,10 +1,11 @@
-"""A model that learns one batch at a time, on CPUs or GPUs."""
+"""Trains a model one batch at a time, on CPUs or GPUs."""
 
 import gc
 import os
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # exact sums on a GPU
 
@@ -12,85 +13,77 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
-from accelerate.utils import find_executable_batch_size, gather_object, set_seed
+from accelerate.utils import (
+    find_executable_batch_size,
+    gather_object,
+    send_to_device,
+    set_seed,
+)
 from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
+from transformers import get_linear_schedule_with_warmup
 
 from common.errors import InputError
 from locked.labels import LABELS
-from stages.shared import exact
+from stages.shared import arithmetic
 from stages.shared.base_model import configuration
-from stages.shared.batches import Batch, Tweets, collate
-from stages.shared.params import Compute
-from stages.train.network import network
-from stages.train.optimizer import adamw, linear_schedule
-from stages.train.params import Train
-from stages.train.precision import precision
+from stages.shared.batches import Batch, Tweets
+from stages.train.network import adamw, network
+
+if TYPE_CHECKING:
+    from stages.params import Compute, Train
 
 
-class Learnt(NamedTuple):
-    """What a step came to, over all processes."""
+class Step(NamedTuple):
+    """The figures of one step, over all processes."""
 
     loss: float  # mean over the rows
     gradient_norm: float  # before clipping
     learning_rate: float  # of the top layer
     rows: int
-    leaving: bool  # whether any process wants to end
+    is_stopping: bool  # whether any process has been told to stop
 
 
-class Learner:
+class Trainer:
     """The model with its optimizer and schedule, shared out over all processes by Accelerate.
 
-    A batch is that of all processes together: each takes its share, in parts where it is too
-    large for the memory. Every tweet weighs 1 / `batch_size` in the gradient, so that neither the
-    number of processes nor that of the parts changes what is learnt.
+    A batch is that of all processes together. Each process takes its share, in parts if the share
+    is too large for its memory. Every tweet weighs 1 / `batch_size` in the gradient, so the
+    number of processes and of parts does not change the result, except for rounding.
     """
 
-    def __init__(self, base: Path, steps: int, recipe: Train, compute: Compute) -> None:
-        exact.use_threads(compute)
+    def __init__(self, base: Path, steps: int, recipe: "Train", compute: "Compute") -> None:
+        arithmetic.use_threads(compute)
         set_seed(recipe.seed, deterministic=True)
-        # Only shows up reads of memory that was never written, at a tenth of the time.
+        # It would take ten times as long, and only shows reads of memory that was never written.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # untyped
         self.accelerator = Accelerator(
             mixed_precision=precision(recipe.precision, compute.exact, configuration(base)),
             # Without this, each of several processes on CPUs would train alone, and a Mac would
-            # take its GPU, where sums are not repeatable.
+            # take its GPU, whose sums are not repeatable.
             cpu=not torch.cuda.is_available(),
         )
         self.recipe = recipe
         self.part = recipe.batch_size  # rows that go through the model at once
         model = network(base, recipe)
         optimizer = adamw(model, recipe)
-        self.schedule = linear_schedule(optimizer, recipe, steps)
+        warmup = int(recipe.warmup * steps)
+        self.schedule = get_linear_schedule_with_warmup(optimizer, warmup, steps)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         torch.manual_seed(recipe.seed + self.accelerator.process_index)  # each its own dropout
 
-    @property
-    def is_main(self) -> bool:
-        """Whether this is the process that writes."""
-        return bool(self.accelerator.is_main_process)
-
-    def hardware(self) -> dict[str, Any]:
-        """Return what the result follows from beside data, code and params."""
-        return {
-            "device": self.accelerator.device.type,
-            "precision": self.accelerator.mixed_precision,
-            "processes": self.accelerator.num_processes,
-        }
-
-    def share(self, batch: npt.NDArray[np.int64]) -> list[int]:
-        """Return this process's share of a batch's indices."""
+    def share(self, batch: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return this process's share of the indices of a batch."""
         processes = self.accelerator.num_processes
         if len(batch) < processes:
             raise InputError(
                 f"train.batch_size: a batch of {len(batch)} cannot be shared by {processes} "
-                f"processes"
+                "processes"
             )
-        indices: list[int] = batch[self.accelerator.process_index :: processes].tolist()
-        return indices
+        return batch[self.accelerator.process_index :: processes]
 
-    def step(self, batch: Batch, leaving: bool) -> Learnt:
-        """Learn from a batch, of which this is the process's share."""
+    def step(self, batch: Batch, is_stopping: bool) -> Step:
+        """Learn from this process's share of a batch."""
         self.model.train()
         rate = float(self.schedule.get_last_lr()[0])
         loss = self._backward(batch)
@@ -99,21 +92,19 @@ class Learner:
         if not self.accelerator.optimizer_step_was_skipped:  # as after an overflow in fp16
             self.schedule.step()
         self.optimizer.zero_grad()
-        sums = torch.stack([loss, *loss.new_tensor([len(batch["targets"]), leaving])])
-        total, rows, leaves = self.accelerator.reduce(sums).tolist()
-        return Learnt(total / rows, float(norm), rate, int(rows), leaves > 0)
+        sums = torch.stack([loss, *loss.new_tensor([len(batch["targets"]), is_stopping])])
+        total, rows, stopping = self.accelerator.reduce(sums).tolist()
+        return Step(total / rows, float(norm), rate, int(rows), stopping > 0)
 
     def _backward(self, batch: Batch) -> torch.Tensor:
         """Add the gradient of a batch, part by part; return the sum of its losses."""
-        parts = [
-            {name: values[start : start + self.part] for name, values in batch.items()}
-            for start in range(0, len(batch["targets"]), self.part)
-        ]
+        rows = len(batch["targets"])
         scale = self.accelerator.num_processes / self.recipe.batch_size  # DDP takes the mean
         total = torch.zeros((), device=self.accelerator.device)
-        for part in parts:
-            last = part is parts[-1]
-            with nullcontext() if last else self.accelerator.no_sync(self.model):
+        for start in range(0, rows, self.part):
+            part = {name: values[start : start + self.part] for name, values in batch.items()}
+            is_last = start + self.part >= rows
+            with nullcontext() if is_last else self.accelerator.no_sync(self.model):
                 loss = self._losses(part).sum()
                 self.accelerator.backward(loss * scale)
             total += loss.detach()
@@ -126,60 +117,53 @@ class Learner:
         )
 
     def _logits(self, batch: Batch) -> torch.Tensor:
-        device = self.accelerator.device
-        logits: torch.Tensor = self.model(
-            input_ids=batch["input_ids"].to(device),
-            attention_mask=batch["attention_mask"].to(device),
-        ).logits
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+        logits: torch.Tensor = self.model(**send_to_device(inputs, self.accelerator.device)).logits
         return logits.float()
 
     def fit_into_memory(self, batch: Batch) -> None:
-        """Halve the parts of a batch until this one, the longest, can be learnt from.
+        """Halve the parts of a batch until this one, the longest, fits.
 
         All processes take the smallest part that any of them needs.
 
-        Raises:
-            InputError: not even one row fits.
-
+        Raises InputError if not even one row fits.
         """
         self.model.train()
-        random = _random_state()
-        # As large as what the optimizer will hold, and is not there yet.
+        random, rows = _random_state(), len(batch["targets"])
+        # As large as the optimizer's state, which does not exist yet.
         weights = [w for w in self.model.parameters() if w.requires_grad]
         ballast = [torch.empty_like(w) for w in weights for _ in range(2)]
 
         def halve() -> int:
-            self.part //= 2
-            if self.part == 0:
+            if self.part == 1:
                 raise InputError("not even one tweet at a time fits into memory with this model")
-            return self.part
+            return self.part // 2
 
-        def attempt(rows: int) -> None:
+        def attempt(part: int) -> None:
             self.optimizer.zero_grad()
-            self.part = rows
+            self.part = part
             with self.accelerator.no_sync(self.model):
-                self._backward({name: values[:rows] for name, values in batch.items()})
+                self._backward({name: values[:part] for name, values in batch.items()})
 
-        find_executable_batch_size(attempt, len(batch["targets"]), halve)()
+        find_executable_batch_size(attempt, rows, halve)()
         del ballast
         self.optimizer.zero_grad()
-        if self.part == len(batch["targets"]):  # all of it, and others' shares may be larger
+        if self.part == rows:  # other shares may have more rows
             self.part = self.recipe.batch_size
         self.part = min(gather_object([self.part]))
         _set_random_state(random)
 
     @torch.no_grad()
-    def validate(self, tweets: Tweets, pad_id: int) -> dict[str, float]:
+    def validate(self, tweets: Tweets) -> dict[str, float]:
         """Return the loss and accuracy over tweets, which all processes share out."""
         self.model.eval()
         scores = torch.zeros(len(tweets), len(LABELS), device=self.accelerator.device)
-        mine = self.share(tweets.lengths.argsort(kind="stable"))
-        tried = -(-self.recipe.batch_size // self.accelerator.num_processes)
-        size = min(self.part, tried)  # rows that are known to fit into memory
-        for start in range(0, len(mine), size):
-            rows = mine[start : start + size]
-            batch = collate([tweets[row] for row in rows], pad_id)
-            scores[rows] = self._logits(batch)
+        own = self.share(tweets.lengths.argsort(kind="stable"))
+        share = -(-self.recipe.batch_size // self.accelerator.num_processes)
+        size = min(self.part, share)  # rows that are known to fit into memory
+        for start in range(0, len(own), size):
+            rows = own[start : start + size]
+            scores[rows] = self._logits(tweets.batch(rows))
         scores = self.accelerator.reduce(scores)
         truth = torch.from_numpy(tweets.targets).to(scores.device, torch.long)
         return {
@@ -196,11 +180,11 @@ class Learner:
         """Write the model with the given weights, as transformers reads it."""
         try:
             self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=weights)
-        except SafetensorError as error:  # as where the disk is full
+        except SafetensorError as error:  # as on a full disk
             raise InputError(f"the weights could not be written: {error}") from error
 
     def end(self) -> None:
-        """Wait for the other processes and let go of them; no other method may be called then."""
+        """Wait for the other processes and leave their group; call no other method after it."""
         self.accelerator.wait_for_everyone()
         # The model must go before the group of processes: as the last to hold that, its destructor
         # may wait for ever (https://github.com/pytorch/pytorch/issues/56297).
@@ -210,7 +194,7 @@ class Learner:
         self.accelerator.end_training()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next steps follow from; every process must call it."""
+        """Return all that decides the next steps; every process must call it."""
         scaler = self.accelerator.scaler
         return {
             "model": self.accelerator.unwrap_model(self.model).state_dict(),
@@ -222,7 +206,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was taken."""
+        """Return to the state that `state_dict` returned."""
         self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -230,6 +214,29 @@ class Learner:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         _set_random_state(state["random"][self.accelerator.process_index])
         self.part = state["part"]
+
+
+def precision(param: str, exact: bool, config: Mapping[str, Any]) -> str:
+    """Return Accelerate's name of the precision: for `auto`, the fastest that is allowed here.
+
+    Raises InputError if this machine cannot train in the precision of `param`.
+    """
+    if param == "auto":
+        if torch.cuda.is_available():
+            # DeBERTa's attention overflows in fp16.
+            half = "fp32" if "deberta" in config.get("model_type", "") else "fp16"
+            param = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else half
+        else:
+            capabilities = torch.cpu.get_capabilities()
+            is_fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+            param = "bf16" if is_fast and not exact else "fp32"
+    elif param == "fp16" and not torch.cuda.is_available():
+        raise InputError("train.precision: fp16 needs a GPU; on a CPU take bf16 or fp32")
+    elif param == "bf16" and exact and not torch.cuda.is_available():
+        raise InputError(
+            "train.precision: bf16 differs between kinds of CPU; take fp32, or compute.exact: false"
+        )
+    return "no" if param == "fp32" else param
 
 
 def _random_state() -> dict[str, Any]:

@@ -1,6 +1,5 @@
-"""Learning curves: the same files whether resumed or not, and Weights & Biases beside them."""
+"""Figures by step: the same files whether resumed or not, and Weights & Biases beside them."""
 
-import json
 import os
 import struct
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 
 from stages import params
 from stages.params import Params
-from stages.train.curves import Curves, _group
+from stages.train.training_log import SPEED, TrainingLog
 from tests.conftest import HANG, NOWHERE, ROOT, Project
 
 
@@ -26,34 +25,32 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
-def log(curves: Curves, steps: range) -> None:
+def log(to: TrainingLog, steps: range) -> None:
     for step in steps:
-        curves.log(step, {"train/loss": 1 / step, "train/learning_rate": step * 1e-5})
-        curves.log_speed(step, 100.0 + step)
+        figures = {"train/loss": 1 / step, "train/learning_rate": step * 1e-5, SPEED: 100.0 + step}
+        to.log(step, figures)
         if step % 3 == 0:
-            curves.log(step, {"validation/loss": 2 / step})
+            to.log(step, {"validation/loss": 2 / step})
 
 
 def test_a_resumed_run_leaves_the_same_files(p: Params, tmp_path: Path) -> None:
-    with Curves(tmp_path / "whole/training", p) as whole:
+    with TrainingLog(tmp_path / "whole/training", p) as whole:
         log(whole, range(1, 9))
-        whole.summarise({"best_loss": 0.5})
-    with Curves(tmp_path / "first/training", p) as first:
+        whole.summarise({"best_loss": 0.5}, "0" * 64)
+    with TrainingLog(tmp_path / "first/training", p) as first:
         log(first, range(1, 6))
         state = first.state()
-    with Curves(tmp_path / "second/training", p, state=state) as second:
+    with TrainingLog(tmp_path / "second/training", p, state=state) as second:
         log(second, range(6, 9))
-        second.summarise({"best_loss": 0.5})
+        second.summarise({"best_loss": 0.5}, "0" * 64)
     assert files(tmp_path / "second") == files(tmp_path / "whole")
     assert "training/plots/metrics/validation/loss.tsv" in files(tmp_path / "whole")
     assert "speed/plots/metrics/tweets_per_second.tsv" in files(tmp_path / "whole")
 
 
 def test_of_several_processes_one_writes(p: Params, tmp_path: Path) -> None:
-    with Curves(tmp_path / "training", p, on=False) as curves:
-        log(curves, range(1, 4))
-        curves.summarise({"best_loss": 0.5})
-        assert curves.state() is None
+    with TrainingLog(tmp_path / "training", p, is_on=False) as off:
+        log(off, range(1, 4))
     assert files(tmp_path) == {}
 
 
@@ -62,19 +59,17 @@ import sys
 import time
 from pathlib import Path
 from stages import params
-from stages.train.curves import Curves
+from stages.train.training_log import SPEED, TrainingLog
 
 p = params.load(Path(sys.argv[1]))
 p = p.model_copy(update={"runtime": p.runtime.model_copy(update={"wandb": "tweets"})})
 state = None
 for steps in (range(1, 4), range(4, 6)):
-    with Curves(Path("models/training"), p, state=state) as curves:
+    with TrainingLog(Path("models/training"), p, state=state) as log:
         for step in steps:
-            curves.log(step, {"train/loss": 1 / step})
-            curves.log_speed(step, 100.0)
-        curves.summarise({"best_loss": 0.25})
-        state = curves.state()
-        curves.refer(Path(sys.argv[2]))
+            log.log(step, {"train/loss": 1 / step, SPEED: 100.0})
+        log.summarise({"best_loss": 0.25}, "f" * 64)
+        state = log.state()
     time.sleep(1.1)  # W&B names a part by its second
 print(state["wandb"])
 """
@@ -105,10 +100,9 @@ def test_wandb_has_the_curves_offline_under_one_id(
 ) -> None:
     (tmp_path / "elsewhere/models").mkdir(parents=True)
     (tmp_path / "models").mkdir()
-    model = pipeline.folder / "models/checkpoint"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(pipeline.folder / "params.yaml"), str(model)],
+        [sys.executable, "-c", SCRIPT, str(pipeline.folder / "params.yaml")],
         cwd=tmp_path / "elsewhere",  # as `dvc exp run --temp` has it
         env=environment
         | {
@@ -150,24 +144,8 @@ def test_wandb_has_the_curves_offline_under_one_id(
     assert '"lr"' in config["train"]
     started = [r.run for path in runs for r in records(path) if r.HasField("run")]
     assert {(run.display_name, run.job_type) for run in started} == {("slower", "train")}
-    assert len({run.run_group for run in started}) == 1
-    assert started[0].run_group
     stats = [r for path in runs for r in records(path) if r.HasField("stats")]
     assert stats, "figures of the machine"
-    (locked,) = [
-        out["md5"]
-        for out in pipeline.lock()["stages"]["train"]["outs"]
-        if out["path"] == "models/checkpoint"
-    ]
-    artifacts = [r.artifact for path in runs for r in records(path) if r.HasField("artifact")]
-    assert [a.name for a in artifacts] == ["checkpoint", "checkpoint"]
-    assert json.loads(artifacts[0].metadata)["md5"] == locked
-    entries = [(e.path, e.ref, e.local_path) for e in artifacts[0].manifest.contents]
-    assert entries == [("checkpoint", f"dvc:{locked}", "")], "a reference, no copy"
-
-
-def test_runs_that_differ_in_seeds_are_one_group(p: Params) -> None:
-    other = p.model_copy(update={"train": p.train.model_copy(update={"seed": 7})})
-    assert _group(p) == _group(other)
-    other = p.model_copy(update={"train": p.train.model_copy(update={"lr": 1e-5})})
-    assert _group(p) != _group(other)
+    updates = [r.summary.update for path in runs for r in records(path) if r.HasField("summary")]
+    summaries = {item.key: item.value_json for update in updates for item in update}
+    assert summaries["weights_sha256"] == f'"{"f" * 64}"'
