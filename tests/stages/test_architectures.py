@@ -1,25 +1,18 @@
 """Base models of other architectures, from their weights to an answer of each engine."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate.state import AcceleratorState
 from transformers import AutoConfig, AutoModel
 
 from common.errors import InputError
-from stages import params
+from stages.params import Params
 from stages.shared.base_model import configuration, locate, positions
 from tests.conftest import Project
 from tests.stages.architectures import check_architecture, make, pinned
 
-
-@pytest.fixture(autouse=True)
-def fresh_accelerator() -> Iterator[None]:
-    """Accelerate keeps its state for the life of a process; each test has its own."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+pytestmark = pytest.mark.usefixtures("fresh_accelerator")
 
 
 @pytest.mark.parametrize("name", ["albert", "deberta-v3", "ModernBERT"])  # the others: nightly
@@ -27,9 +20,8 @@ def test_an_architecture_comes_to_an_answer(name: str, pipeline: Project, tmp_pa
     check_architecture(name, pipeline, tmp_path)
 
 
-def test_more_tokens_than_positions_are_refused_at_once(pipeline: Project, tmp_path: Path) -> None:
+def test_more_tokens_than_positions_are_refused_at_once(p: Params, tmp_path: Path) -> None:
     base = make(tmp_path / "base", "bertweet", ["some words"] * 9)
-    p = params.load(pipeline.folder / "params.yaml")
     assert locate(pinned(p, base, 128).model) == base
     with pytest.raises(InputError, match=r"max_length: 136, but .* has 128 positions; take 128 or"):
         locate(pinned(p, base, 136).model)
@@ -54,14 +46,13 @@ def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
 
 
 def test_a_body_without_all_its_weights_is_refused(
-    pipeline: Project, base_model: Path, tmp_path: Path
+    p: Params, base_model: Path, tmp_path: Path
 ) -> None:
     from stages.train.trainer import Trainer
 
     config = AutoConfig.from_pretrained(base_model, num_hidden_layers=3)
     AutoModel.from_pretrained(base_model).save_pretrained(tmp_path / "base")
     config.save_pretrained(tmp_path / "base")
-    p = params.load(pipeline.folder / "params.yaml")
     recipe = p.train.model_copy(update={"precision": "fp32"})
     with pytest.raises(InputError, match=r"lacks 16 of the weights .*layer\.2\."):
         Trainer(tmp_path / "base", 10, recipe, p.compute)

@@ -7,15 +7,9 @@ import pandas as pd
 import pytest
 
 from common.errors import InputError
-from stages import params
 from stages.distill.stage import distill, embed
 from stages.params import Params
 from tests.conftest import Project
-
-
-@pytest.fixture
-def p(pipeline: Project) -> Params:
-    return params.load(pipeline.folder / "params.yaml")
 
 
 def weighted(p: Params, weight: float) -> Params:

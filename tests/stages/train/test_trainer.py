@@ -3,7 +3,6 @@
 import os
 import shutil
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,7 @@ from accelerate.state import AcceleratorState
 from tokenizers import Tokenizer
 
 from common.errors import InputError
-from stages import params
-from stages.params import Compute, Train
+from stages.params import Compute, Params, Train
 from stages.shared.base_model import WEIGHTS
 from stages.shared.batches import Batch, Tweets
 from stages.train.trainer import Trainer, precision
@@ -24,17 +22,11 @@ from tests.conftest import Project, no_file_beyond
 ROWS = 16
 COMPUTE = Compute(exact=True, threads=2)
 
-
-@pytest.fixture(autouse=True)
-def fresh_accelerator() -> Iterator[None]:
-    """Accelerate keeps its state for the life of a process; each test has its own."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+pytestmark = pytest.mark.usefixtures("fresh_accelerator")
 
 
 @pytest.fixture
-def recipe(pipeline: Project) -> Train:
-    p = params.load(pipeline.folder / "params.yaml")
+def recipe(p: Params) -> Train:
     return p.train.model_copy(update={"precision": "fp32", "batch_size": ROWS})
 
 
