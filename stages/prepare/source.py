@@ -22,7 +22,6 @@ from stages.prepare.times import ADVICE, milliseconds
 if TYPE_CHECKING:
     from stages.params import Prepare
 
-MAX_SHOWN = 5  # wrong rows named in one error
 MAX_VALUES = 15  # labels named in one error
 SCHEMA = pyarrow.schema(
     [("id", "string"), ("text", "string"), ("keyword", "string"), ("target", "int8")]
@@ -103,7 +102,7 @@ class _Columns:
                 "add it to one of them, or drop such rows by prepare.drop_others: true. "
                 f"Values here: {_list(Counter(label.to_pylist()))}"
             )
-            self._check(chunk, other, label, reason, most=1)
+            self._check(chunk, other, label, reason)
         blank = np.asarray(pc.equal(pc.utf8_trim_whitespace(text), ""))
         self._check(chunk, blank & ~other, text, "text is blank (got %r)")
         long = np.asarray(pc.greater(pc.utf8_length(text), MAX_TEXT))
@@ -158,21 +157,12 @@ class _Columns:
                 chunk = Chunk(chunk.numbers, whole)
         return pc.utf8_trim(self._strings(chunk, name), " '")
 
-    def _check(
-        self, chunk: Chunk, wrong: Mask, values: pyarrow.Array, reason: str, most: int = MAX_SHOWN
-    ) -> None:
-        """Raise an error that names the first wrong rows, each value at the %r in `reason`."""
-        indexes = np.flatnonzero(wrong)
-        if not len(indexes):
-            return
-        lines = [
-            f"{self.table.name}: data row {chunk.numbers[i]}: "
-            + reason.replace("%r", repr(values[int(i)].as_py()[:40]), 1)
-            for i in indexes[:most]
-        ]
-        if len(indexes) > most:
-            lines.append(f"... and {len(indexes) - most} more in the same part of the file")
-        raise InputError("\n".join(lines))
+    def _check(self, chunk: Chunk, wrong: Mask, values: pyarrow.Array, reason: str) -> None:
+        """Raise an error that names the first wrong row, with its value at the %r in `reason`."""
+        if wrong.any():
+            first = int(wrong.argmax())
+            reason = reason.replace("%r", repr(values[first].as_py()[:40]), 1)
+            raise InputError(f"{self.table.name}: data row {chunk.numbers[first]}: {reason}")
 
 
 def _list(counts: Counter[str]) -> str:

@@ -73,21 +73,22 @@ def _split(
     p: "Prepare", table: pyarrow.Table, duplicates: Duplicates
 ) -> tuple[Split, dict[str, Any]]:
     """Return (rows,) index into SPLITS, and the report's entry about it."""
-    split_by, about = table["split_by"].to_pandas(), dict[str, Any]()
+    split_by = table["split_by"].to_pandas()
     if p.time:
         split = by_time(split_by.to_numpy(), p.validation, p.test)
-        for number, name in enumerate(SPLITS):
-            if (own := split == number).any():
-                times = pd.to_datetime(split_by[own].agg(["min", "max"]), unit="ms", utc=True)
-                about[name] = [time.isoformat() for time in times]
+        times = pd.to_datetime(split_by, unit="ms", utc=True).groupby(split).agg(["min", "max"])
+        about = {
+            name: [time.isoformat() for time in times.loc[number]]
+            for number, name in enumerate(SPLITS)
+            if number in times.index
+        }
         return split, {"by": "time", "column": p.time, **about}
     if p.group:
         groups = split_by.astype(str)
         split = by_group(groups, duplicates, p.seed, p.held_out, p.validation, p.test)
-        for number, name in enumerate(SPLITS):
-            names = sorted(groups[split == number].unique())
-            about[name] = names if len(names) <= MAX_SHOWN else f"{len(names)} groups"
-        return split, {"by": "group", "column": p.group, **about}
+        names_of = [sorted(groups[split == number].unique()) for number in range(len(SPLITS))]
+        shown = [names if len(names) <= MAX_SHOWN else f"{len(names)} groups" for names in names_of]
+        return split, {"by": "group", "column": p.group, **dict(zip(SPLITS, shown, strict=True))}
     # Rows that only train must not influence how the others are split.
     is_train_only = table["train_only"].to_numpy()
     hashes = np.where(is_train_only, np.iinfo(np.uint64).max, duplicates.hashes)

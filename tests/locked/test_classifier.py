@@ -4,16 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 
-from locked.classifier import Classifier
+from locked.classifier import ROWS, TOKENS, Classifier, Network, log_odds, shares
+from locked.engines import Inputs
 from locked.manifest import LockedModelError
 from tests.conftest import CORPUS, ROOT, Project
 
@@ -68,6 +71,43 @@ def test_the_answers_follow_the_checkpoint(
             for text in texts
         ]
     assert np.abs(classifier.uncalibrated(texts) - exact).mean() < 0.02
+
+
+def test_inferences_have_few_shapes(pipeline: Project, texts: list[str], tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(pipeline.folder / "models/network/tokenizer.json"))
+    tokenizer.enable_truncation(40)  # no multiple of GRID
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    shapes = set()
+
+    def run(batches: Sequence[Inputs]) -> list[npt.NDArray[np.float32]]:
+        for batch in batches:
+            assert batch["attention_mask"][:, 0].all()  # of rows without a text too
+            shapes.add(batch["input_ids"].shape)
+        return [np.zeros(len(batch["input_ids"]), np.float32) for batch in batches]
+
+    Network(tmp_path, 40, 1, lambda *_: run).uncalibrated(texts)
+    assert {tokens for _, tokens in shapes} == {16, 32, 40}
+    assert {rows for rows, _ in shapes} == {*ROWS}
+    assert all(rows * tokens <= TOKENS for rows, tokens in shapes)
+
+
+@pytest.mark.parametrize(
+    ("rows", "most", "expected"),
+    [
+        (12, 32, [(0, 12, 16)]),
+        (11, 32, [(0, 4, 4), (4, 8, 4), (8, 11, 4)]),
+        (18, 32, [(0, 16, 16), (16, 17, 1), (17, 18, 1)]),
+        (4, 3, [(0, 1, 1), (1, 2, 1), (2, 3, 1), (3, 4, 1)]),
+    ],
+)
+def test_little_of_an_inference_is_empty(
+    rows: int, most: int, expected: list[tuple[int, int, int]]
+) -> None:
+    assert list(shares(rows, most)) == expected
+
+
+def test_log_odds_are_finite() -> None:
+    assert np.isfinite(log_odds(np.array([0.0, 1.0]))).all()
 
 
 def test_nothing_asked_is_nothing_answered(classifier: Classifier) -> None:

@@ -134,11 +134,9 @@ def test_rows_have_their_numbers_in_the_file(
         assert table.repeated_headers == [4]
 
 
-def test_the_text_names_the_separator(tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text("id;text;what, if, any, at all\n1;fire;no\n")
+@pytest.mark.parametrize(
+    "content", ["id;text;what, if, any, at all\n1;fire;no\n", "sep=:\nid:text:x\n1:fire:no\n"]
+)
+def test_the_text_or_the_first_line_names_the_separator(tmp_path: Path, content: str) -> None:
+    (tmp_path / "in.csv").write_text(content)
     assert read(tmp_path / "in.csv")[1] == [("1", "fire", "no")]
-
-
-def test_a_declared_separator_may_be_unusual(tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text("sep=:\nid:text\n1:fire\n")
-    assert read(tmp_path / "in.csv")[1] == [("1", "fire")]

@@ -33,17 +33,11 @@ def report(pipeline: Project) -> dict[str, Any]:
     return dict(json.loads((pipeline.folder / "models/report.json").read_text()))
 
 
-@pytest.fixture(scope="module")
-def probabilities(pipeline: Project) -> pd.Series:
-    return pd.read_csv(pipeline.folder / "models/evaluation/predictions.csv")["probability"]
-
-
 def test_the_report_is_of_the_stored_answers(
-    pipeline: Project,
-    test_split: pd.DataFrame,
-    report: dict[str, Any],
-    probabilities: pd.Series,
+    pipeline: Project, test_split: pd.DataFrame, report: dict[str, Any]
 ) -> None:
+    predictions = pd.read_csv(pipeline.folder / "models/evaluation/predictions.csv")
+    probabilities = predictions["probability"]
     classifier = Classifier(pipeline.folder / "models/classifier")
     served = classifier.probabilities(test_split["text"].tolist())
     by = classifier.manifest.calibration.scale
@@ -168,23 +162,11 @@ def test_the_model_card_shows_the_figures_and_an_adaptation(
     assert card.startswith(f"# Model card: disaster-tweets {manifest.version}\n")
     assert "chosen on the validation split" in card
     assert "## Adapted to an event" not in card
-    change = {
-        "before": 0.5,
-        "before_95": (0.4, 0.6),
-        "after": 0.75,
-        "after_95": (0.7, 0.8),
-        "difference_95": (0.1, 0.3),
-    }
-    adaptation = {
-        "labels": "storm.csv",
-        "labels_sha256": "0" * 64,
-        "tweets": 40,
-        "step": "calibration",
-        "reason": "it is the best",
-        "auc": 0.875,
-        "on_labels": {"log_loss": change},
-        "on_test": {},
-    }
+    spans = {"before_95": (0.4, 0.6), "after_95": (0.7, 0.8), "difference_95": (0.1, 0.3)}
+    change = {"before": 0.5, "after": 0.75, **spans}
+    labels = {"labels": "storm.csv", "labels_sha256": "0" * 64, "tweets": 40, "auc": 0.875}
+    step = {"step": "calibration", "reason": "it is the best"}
+    adaptation = {**labels, **step, "on_labels": {"log_loss": change}, "on_test": {}}
     adapted = manifest.model_validate(manifest.model_dump() | {"adaptation": adaptation})
     names = ("plots/uncalibrated", "plots/calibrated", "slices", "robustness")
     p = params.load(pipeline.folder / "params.yaml")

@@ -55,11 +55,13 @@ def test_the_lowest_layers_are_kept(base: Path, recipe: Train) -> None:
     assert all(".layer.1." in name for name in left_out)
     assert lower.keys() < whole.keys()
     assert all(torch.equal(lower[name], whole[name]) for name in lower if "classifier" not in name)
-
-
-def test_more_layers_than_there_are_is_named(base: Path, recipe: Train) -> None:
     with pytest.raises(InputError, match=r"train.layers: 3, but the base model has 2"):
         Trainer(base, 10, recipe.model_copy(update={"layers": 3}), COMPUTE)
+
+
+@pytest.fixture
+def trainer(base: Path, recipe: Train) -> Trainer:
+    return Trainer(base, 10, recipe, COMPUTE)
 
 
 def gradient(trainer: Trainer, batch: Batch) -> torch.Tensor:
@@ -75,18 +77,16 @@ def test_damaged_weights_are_named(base: Path, recipe: Train, tmp_path: Path) ->
         Trainer(damaged, 10, recipe, COMPUTE)
 
 
-def test_a_full_disk_is_said_of_the_weights(base: Path, recipe: Train, tmp_path: Path) -> None:
-    trainer = Trainer(base, 10, recipe, COMPUTE)
+def test_a_full_disk_is_named(trainer: Trainer, tmp_path: Path) -> None:
     weights = trainer.weights()
     with no_file_beyond(2000), pytest.raises(InputError, match="weights could not be written"):
         trainer.save_pretrained(tmp_path, weights)
 
 
 def test_the_model_goes_before_the_group_of_processes(
-    base: Path, recipe: Train, batch: Batch, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the last to hold the group, DistributedDataParallel may wait for ever."""
-    trainer = Trainer(base, 10, recipe, COMPUTE)
     trainer.step(batch, is_stopping=False)
     model, left = weakref.ref(trainer.model), []
     monkeypatch.setattr(trainer.accelerator, "end_training", lambda: left.append(model()))
@@ -94,8 +94,7 @@ def test_the_model_goes_before_the_group_of_processes(
     assert left == [None]
 
 
-def test_parts_add_up_to_the_gradient_of_the_batch(base: Path, recipe: Train, batch: Batch) -> None:
-    trainer = Trainer(base, 10, recipe, COMPUTE)
+def test_parts_add_up_to_the_gradient_of_the_batch(trainer: Trainer, batch: Batch) -> None:
     trainer.model.eval()  # no dropout, whose chance differs by part
     whole = gradient(trainer, batch)
     for part in (8, 5, 1):
@@ -105,9 +104,8 @@ def test_parts_add_up_to_the_gradient_of_the_batch(base: Path, recipe: Train, ba
 
 
 def test_a_batch_too_large_for_the_memory_is_taken_in_parts(
-    base: Path, recipe: Train, batch: Batch, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = Trainer(base, 10, recipe, COMPUTE)
     logits = trainer._logits
 
     def on_a_small_device(batch: Batch) -> torch.Tensor:
@@ -126,17 +124,15 @@ def test_a_batch_too_large_for_the_memory_is_taken_in_parts(
     assert not step.is_stopping
 
 
-def test_a_batch_that_fits_leaves_others_whole(base: Path, recipe: Train, batch: Batch) -> None:
+def test_a_batch_that_fits_leaves_others_whole(trainer: Trainer, batch: Batch) -> None:
     """The last batch of an epoch, or one machine's share of it, may be smaller than the rest."""
-    trainer = Trainer(base, 10, recipe, COMPUTE)
     trainer.fit_into_memory({key: rows[: ROWS // 2] for key, rows in batch.items()})
     assert trainer.part == ROWS
 
 
 def test_a_batch_that_never_fits_is_an_error(
-    base: Path, recipe: Train, batch: Batch, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = Trainer(base, 10, recipe, COMPUTE)
     monkeypatch.setattr(trainer, "_logits", lambda batch: torch.empty(2**50))
     with pytest.raises(InputError, match=r"not even one tweet .* fits into memory"):
         trainer.fit_into_memory(batch)
@@ -159,10 +155,7 @@ def test_a_restored_learner_learns_the_same(
     assert expected[0].loss != expected[1].loss
 
 
-def test_validation_is_over_all_rows_without_chance(
-    base: Path, recipe: Train, tweets: Tweets
-) -> None:
-    trainer = Trainer(base, 10, recipe, COMPUTE)
+def test_validation_is_over_all_rows_without_chance(trainer: Trainer, tweets: Tweets) -> None:
     metrics = trainer.validate(tweets)
     assert metrics == trainer.validate(tweets)
     trainer.part = 7
@@ -178,9 +171,8 @@ def test_validation_is_over_all_rows_without_chance(
 
 
 def test_a_batch_smaller_than_the_processes_is_refused(
-    base: Path, recipe: Train, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = Trainer(base, 10, recipe, COMPUTE)
     assert trainer.share(np.arange(3)).tolist() == [0, 1, 2]
     monkeypatch.setattr(type(trainer.accelerator), "num_processes", 4)
     assert trainer.share(np.arange(9)).tolist() == [0, 4, 8]
@@ -223,8 +215,7 @@ def test_dropout_is_that_of_the_recipe(base: Path, recipe: Train, dropout: float
     assert found == {dropout}
 
 
-def test_soft_targets_pull_between_the_labels(base: Path, recipe: Train, batch: Batch) -> None:
-    trainer = Trainer(base, 10, recipe, COMPUTE)
+def test_soft_targets_pull_between_the_labels(trainer: Trainer, batch: Batch) -> None:
     trainer.model.eval()
     losses = {
         target: trainer._losses(batch | {"targets": torch.full((ROWS,), target)})
