@@ -15,12 +15,12 @@ def cpus() -> int:
 
     More threads than that would wait for each other, until the next period gives time again.
     """
-    known = hasattr(os, "sched_getaffinity")  # not on a Mac
-    seen = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    has_affinity = hasattr(os, "sched_getaffinity")  # not on a Mac
+    visible = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     for names in QUOTAS:
         with contextlib.suppress(OSError, ValueError):  # another version, or no limit
             text = " ".join((CGROUP / name).read_text() for name in names)
             quota, period = map(int, text.split())
             if quota > 0:
-                return min(seen, math.ceil(quota / period))
-    return seen
+                return min(visible, math.ceil(quota / period))
+    return visible

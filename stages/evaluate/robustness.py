@@ -78,16 +78,9 @@ LOWER: dict[str, Change] = {
 def robustness(model: Classifier, texts: pd.Series, before: Scores) -> pd.DataFrame:
     """Return how the model answers changed tweets, a row for each test.
 
-    Args:
-        model: the locked model.
-        texts: tweets; each test takes the first TWEETS that it changes.
-        before: P(disaster) of each of them.
-
-    Returns:
-        `test` (the answer should "stay", or P(disaster) "fall"), `change`, `tweets`, the `share`
-        of them with another label ("stay") or a lower P ("fall") with its 95 % Wilson interval in
-        `low` and `high`, and the mean `difference` of P.
-
+    Each test takes the first TWEETS texts that it changes; `before` has P(disaster) of all texts.
+    `share` is of tweets with another label, if the answer should "stay", or with a lower P, if it
+    should "fall"; `low` and `high` are its 95 % Wilson interval, `difference` the mean change of P.
     """
     threshold = model.manifest.threshold
     tests = []

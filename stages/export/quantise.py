@@ -104,12 +104,9 @@ class QuantisedEmbedding(torch.nn.Module):
 
 @torch.no_grad()
 def quantise(model: PreTrainedModel, texts: Sequence[Ids]) -> None:
-    """Replace a model's linear layers and word vectors by quantised ones.
+    """Replace the linear layers and word vectors of a model, in fp32 on the CPU, by quantised ones.
 
-    Args:
-        model: in fp32, on the CPU; it is changed.
-        texts: what the ranges are taken from.
-
+    The ranges of their inputs are measured on `texts`.
     """
     groups = _watch(model, texts)
     with Progress(desc="export: quantising", total=len(groups), unit=" inputs") as progress:

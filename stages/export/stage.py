@@ -93,7 +93,7 @@ def _ids(tokens: Tokenizer, texts: list[str]) -> Ids:
 
 
 def write_network(model: Probability, path: Path) -> None:
-    """Write the model as ONNX: the same bytes for the same model, wherever that is done."""
+    """Write the model as ONNX: the same bytes for the same model on every machine."""
     example = {name: torch.ones(2, 16, dtype=torch.long) for name in INPUTS}
     dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # that torchvision is not there

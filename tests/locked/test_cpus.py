@@ -32,11 +32,11 @@ def test_a_containers_limit_counts(
     assert cpus() == expected
 
 
-@pytest.mark.parametrize(("seen", "expected"), [(10, 10), (None, 1)])
+@pytest.mark.parametrize(("count", "expected"), [(10, 10), (None, 1)])
 def test_a_platform_without_affinities_and_limits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: int | None, expected: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int | None, expected: int
 ) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: seen)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
     monkeypatch.setattr("locked.cpus.CGROUP", tmp_path / "none")
     assert cpus() == expected

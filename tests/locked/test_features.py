@@ -12,19 +12,19 @@ def test_all_features_are_there_in_their_order() -> None:
 
 
 def test_a_tweet_is_described() -> None:
-    found = features("FLOOD at gate #seven https://t.example/a @you é", KNOWN)
-    assert found["characters"] == 47
-    assert found["words"] == 5
-    assert (found["link"], found["mention"], found["hashtag"]) == (1, 1, 1)
-    assert found["capitals"] == pytest.approx(5 / 34, abs=1e-4)
-    assert found["non_ascii"] == pytest.approx(1 / 47, abs=1e-4)
-    assert found["unknown"] == pytest.approx(2 / 5)
+    described = features("FLOOD at gate #seven https://t.example/a @you é", KNOWN)
+    assert described["characters"] == 47
+    assert described["words"] == 5
+    assert (described["link"], described["mention"], described["hashtag"]) == (1, 1, 1)
+    assert described["capitals"] == pytest.approx(5 / 34, abs=1e-4)
+    assert described["non_ascii"] == pytest.approx(1 / 47, abs=1e-4)
+    assert described["unknown"] == pytest.approx(2 / 5)
 
 
 @pytest.mark.parametrize("text", ["a@b.example", "C# is fun", "mail me"])
 def test_what_only_looks_like_it_is_none(text: str) -> None:
-    found = features(text, KNOWN)
-    assert (found["link"], found["mention"], found["hashtag"]) == (0, 0, 0)
+    described = features(text, KNOWN)
+    assert (described["link"], described["mention"], described["hashtag"]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("text", ["!", "\ud800", "https://t.example/a"])

@@ -16,29 +16,31 @@ from tests.conftest import Project
 
 def test_the_locked_model_has_one_of_the_test_split(pipeline: Project) -> None:
     folder = pipeline.folder / "models/classifier"
-    found = Reference.load(folder)
+    reference = Reference.load(folder)
     test = pd.read_parquet(pipeline.folder / "data/prepared/test.parquet")
     train = pd.read_parquet(pipeline.folder / "data/prepared/train.parquet")
-    assert found.labels.tolist() == test["target"].tolist()
+    assert reference.labels.tolist() == test["target"].tolist()
     calibration = verify(folder).calibration
     answers = calibrate(np.load(pipeline.folder / "models/answers.npy"), calibration)
-    assert found.probabilities == pytest.approx(answers, abs=1e-6)
-    assert found.positive_share == pytest.approx(train["target"].mean())
-    assert found.features.shape == (len(test), len(FEATURES))
-    assert hashed("the") in found.vocabulary
+    assert reference.probabilities == pytest.approx(answers, abs=1e-6)
+    assert reference.positive_share == pytest.approx(train["target"].mean())
+    assert reference.features.shape == (len(test), len(FEATURES))
+    assert hashed("the") in reference.vocabulary
     assert (folder / REFERENCE).stat().st_size < 1e6
 
 
 def test_rare_words_are_not_known() -> None:
-    found = Reference.of(["flood at gate", "flood here"], 0.5, ["x"], np.ones(1), np.ones(1, int))
-    assert found.vocabulary.tolist() == [hashed("flood")]
+    reference = Reference.of(
+        ["flood at gate", "flood here"], 0.5, ["x"], np.ones(1), np.ones(1, int)
+    )
+    assert reference.vocabulary.tolist() == [hashed("flood")]
 
 
 def test_no_text_is_in_it(pipeline: Project) -> None:
-    held = json.loads((pipeline.folder / "models/classifier" / REFERENCE).read_text())
-    held.pop("features_named")
-    assert not [value for value in held.values() if isinstance(value, str)]
-    listed = [item for value in held.values() if isinstance(value, list) for item in value]
+    content = json.loads((pipeline.folder / "models/classifier" / REFERENCE).read_text())
+    content.pop("features_named")
+    assert not [value for value in content.values() if isinstance(value, str)]
+    listed = [item for value in content.values() if isinstance(value, list) for item in value]
     assert not [item for item in listed if isinstance(item, str)]
 
 

@@ -83,8 +83,10 @@ def test_names_are_matched_without_case_space_and_quotes(tmp_path: Path) -> None
             None,
         ]
         assert next(iter(table.chunks(["Text"]))).table.to_pylist() == [{"Text": "fire"}]
-        said = "in.csv: the header lacks the column label; it has: 'id', Text, target;;. "
-        with pytest.raises(InputError, match=re.escape(said) + "If another .* set prepare.label"):
+        message = "in.csv: the header lacks the column label; it has: 'id', Text, target;;. "
+        with pytest.raises(
+            InputError, match=re.escape(message) + "If another .* set prepare.label"
+        ):
             table.column("label", "prepare.label")
 
 

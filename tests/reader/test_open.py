@@ -123,10 +123,10 @@ def test_whole_texts_and_the_columns_of_folders(tmp_path: Path, kind: str) -> No
         table.to_pandas().to_csv(file, index=False)
     else:
         pq.write_table(table, file)
-    with opened(str(file)) as found:
-        assert found.about["whole_texts"] == "extended_tweet.full_text"
-        assert found.columns == [*table.column_names, "target"]
-        (chunk,) = found.chunks(["target", "text"])
+    with opened(str(file)) as opened_table:
+        assert opened_table.about["whole_texts"] == "extended_tweet.full_text"
+        assert opened_table.columns == [*table.column_names, "target"]
+        (chunk,) = opened_table.chunks(["target", "text"])
         assert chunk.table.to_pylist() == [
             {"target": "1", "text": "Buses leave from the stadium"},
             {"target": "1", "text": "So…"},

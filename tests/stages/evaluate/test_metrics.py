@@ -16,8 +16,8 @@ def test_figures_at_a_threshold() -> None:
     assert figures["recall"] == pytest.approx(3 / 4)
     assert figures["f1"] == pytest.approx(3 / 4)
     assert figures["roc_auc"] == pytest.approx(15 / 16)  # pairs in the right order
-    said = np.where(TRUTH == 1, SCORES, 1 - SCORES)
-    assert figures["log_loss"] == pytest.approx(-np.log(said).mean(), abs=1e-6)
+    of_truth = np.where(TRUTH == 1, SCORES, 1 - SCORES)
+    assert figures["log_loss"] == pytest.approx(-np.log(of_truth).mean(), abs=1e-6)
     assert compute(TRUTH, SCORES, 0.35)["recall"] == 1
 
 

@@ -27,7 +27,7 @@ class Words:
         return np.array([0.9 if self.word in text else 0.1 for text in texts])
 
 
-def asked(word: str, texts: list[str]) -> pd.DataFrame:
+def robustness_of(word: str, texts: list[str]) -> pd.DataFrame:
     model = cast("Classifier", Words(word))
     before = model.probabilities(texts)
     return robustness(model, pd.Series(texts), before).set_index("change")
@@ -59,23 +59,23 @@ def test_typos_swap_their_share_of_the_letters() -> None:
 
 
 def test_flips_are_counted() -> None:
-    found = asked("fire", ["a fire", "a FIRE", "no", "nothing"])
-    assert found.loc["upper case", "share"] == pytest.approx(0.25)  # one of four
-    assert found.loc["a mention in front", "share"] == 0
+    table = robustness_of("fire", ["a fire", "a FIRE", "no", "nothing"])
+    assert table.loc["upper case", "share"] == pytest.approx(0.25)  # one of four
+    assert table.loc["a mention in front", "share"] == 0
 
 
 def test_a_fall_is_counted_of_disasters_alone() -> None:
-    found = asked("flood", ["a flood", "the flood", "nothing"])
-    falls = found[found["test"] == "fall"]
+    table = robustness_of("flood", ["a flood", "the flood", "nothing"])
+    falls = table[table["test"] == "fall"]
     assert set(falls.index) == set(LOWER)
     assert set(falls["tweets"]) == {2}
     assert set(falls["share"]) == {0.0}
 
 
 def test_a_test_without_tweets_is_left_out_and_none_has_more_than_its_share() -> None:
-    found = asked("flood", ["plain"] * (TWEETS + 50))
-    assert "hashtags dropped" not in found.index
-    assert found.loc["upper case", "tweets"] == TWEETS
+    table = robustness_of("flood", ["plain"] * (TWEETS + 50))
+    assert "hashtags dropped" not in table.index
+    assert table.loc["upper case", "tweets"] == TWEETS
 
 
 def test_report_and_card_have_it(pipeline: Project) -> None:

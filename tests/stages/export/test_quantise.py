@@ -86,7 +86,7 @@ def test_outliers_do_not_coarsen_the_rest(
         dense.weight[:, 3] /= 200
     plain = copy.deepcopy(dense)
     inputs: list[torch.Tensor] = []
-    dense.register_forward_pre_hook(lambda _, given: inputs.append(given[0].flatten(0, -2)))
+    dense.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0].flatten(0, -2)))
     logits(model, texts)
     rows = torch.cat(inputs)
     quantise(model, texts)

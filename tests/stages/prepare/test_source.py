@@ -24,8 +24,8 @@ def test_only_text_and_target_are_required(tmp_path: Path) -> None:
 def test_words_that_pandas_takes_for_blanks_are_kept(tmp_path: Path) -> None:
     lines = ["NA,forest%20fire,,null,1\n", "901,Sinking ,,NaN,0\n"]
     table = pd.concat(run(write(tmp_path / "in.csv", rows(300) + lines), tmp_path / "out").values())
-    kept = table[table["text"].isin(["null", "NaN"])].sort_values("text")
-    assert kept["keyword"].tolist() == ["sinking", "forest fire"]
+    tweets = table[table["text"].isin(["null", "NaN"])].sort_values("text")
+    assert tweets["keyword"].tolist() == ["sinking", "forest fire"]
     assert "NA" in set(table["id"])
 
 
@@ -64,9 +64,9 @@ def test_columns_and_labels_of_another_name(tmp_path: Path) -> None:
     report = prepare(p, tmp_path / "out")
     assert report["other_labels"] == {"unsure": 100}
     assert (report["rows"]["read"], report["rows"]["kept"]) == (400, 300)
-    kept = pd.concat(pd.read_parquet(file) for file in (tmp_path / "out").glob("*.parquet"))
-    assert kept["target"].sum() == 200
-    assert str(10**18 + 4) in set(kept["id"])
+    tweets = pd.concat(pd.read_parquet(file) for file in (tmp_path / "out").glob("*.parquet"))
+    assert tweets["target"].sum() == 200
+    assert str(10**18 + 4) in set(tweets["id"])
     none = {"disaster": ["x"], "not_disaster": ["y"]}
     with pytest.raises(InputError, match=r"drop_others leaves no row; labels: 'rescue' \(100\)"):
         run(tmp_path / "in.tsv", tmp_path / "out", **NAMED | none, drop_others=True)
@@ -77,8 +77,8 @@ def test_labels_are_matched_without_case(tmp_path: Path) -> None:
     lines = [f"thing {i} says {i * 7919},{labels[i % 3]}\n" for i in range(300)]
     source = write(tmp_path / "in.csv", lines, "text,target\n")
     named = {"disaster": ["stra\u00dfe"], "not_disaster": ["NO"]}
-    kept = pd.concat(run(source, tmp_path / "out", **named).values())
-    assert kept["target"].sum() == 200
+    tweets = pd.concat(run(source, tmp_path / "out", **named).values())
+    assert tweets["target"].sum() == 200
 
 
 @pytest.mark.parametrize("texts", [[1, 2], [["a"], ["b"]], [{"a": 1}, {"a": 2}]])
@@ -105,9 +105,9 @@ def test_a_folder_per_label(tmp_path: Path) -> None:
         (tmp_path / f"in/target={target}").mkdir(parents=True)
         lines = [f"{i},thing {i} says {i * 7919}\n" for i in range(target, 300, 2)]
         write(tmp_path / f"in/target={target}/part.csv", lines, "id,text\n")
-    kept = pd.concat(run(tmp_path / "in", tmp_path / "out").values())
-    assert (kept["id"].astype(int) % 2 == kept["target"]).all()
-    assert len(kept) == 300
+    tweets = pd.concat(run(tmp_path / "in", tmp_path / "out").values())
+    assert (tweets["id"].astype(int) % 2 == tweets["target"]).all()
+    assert len(tweets) == 300
 
 
 def test_ids_that_lost_their_digits_are_named(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_ids_that_lost_their_digits_are_named(tmp_path: Path) -> None:
 def test_short_ids_and_labels_may_be_floats(tmp_path: Path) -> None:
     lines = [(float(i) if i else None, f"thing {i} says {i * 7919}", i % 2 > 0) for i in range(300)]
     pd.DataFrame(lines, columns=["id", "text", "target"]).to_parquet(tmp_path / "in.parquet")
-    kept = pd.concat(run(tmp_path / "in.parquet", tmp_path / "out").values())
-    assert {"", "1", "299"} <= set(kept["id"])
+    tweets = pd.concat(run(tmp_path / "in.parquet", tmp_path / "out").values())
+    assert {"", "1", "299"} <= set(tweets["id"])
 
 
 def test_a_time_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_rows_at_the_border_stay_in_the_later_split() -> None:
 def test_a_near_duplicate_in_an_earlier_split_leaks() -> None:
     split = np.array([0, 2, 1, 2, 2], dtype=np.int8)
     near = np.array([5, 5, 3, 3, 1])
-    kept = np.ones(5, bool)
-    assert leaking(split, near, kept).tolist() == [False, True, False, True, False]
-    kept[0] = False  # now the other one is in one split alone
-    assert leaking(split, near, kept).tolist() == [False, False, False, True, False]
+    keep = np.ones(5, bool)
+    assert leaking(split, near, keep).tolist() == [False, True, False, True, False]
+    keep[0] = False  # now the other one is in one split alone
+    assert leaking(split, near, keep).tolist() == [False, False, False, True, False]

@@ -52,10 +52,10 @@ def test_duplicates_become_one_and_conflicts_are_decided(tmp_path: Path) -> None
     ]
     report = prepare(settings(write(tmp_path / "in.csv", rows(300) + lines)), tmp_path / "out")
     files = (tmp_path / "out").glob("*.parquet")
-    kept = pd.concat(pd.read_parquet(file) for file in files).set_index("id")
-    assert kept.loc["901", "target"] == 1
-    assert not {"900", "902", "903", "904"} & set(kept.index)
-    assert {"905", "906"} <= set(kept.index)
+    tweets = pd.concat(pd.read_parquet(file) for file in files).set_index("id")
+    assert tweets.loc["901", "target"] == 1
+    assert not {"900", "902", "903", "904"} & set(tweets.index)
+    assert {"905", "906"} <= set(tweets.index)
     assert report["rows"] == {
         "read": 307,
         "kept": 303,
@@ -105,7 +105,7 @@ def test_the_command_ends_with_a_line_and_a_status(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     write(tmp_path / "data" / "tweets.csv", ["1,,,a,maybe\n"])
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "stages", "prepare"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -113,9 +113,9 @@ def test_the_command_ends_with_a_line_and_a_status(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 1
-    assert "error: data/tweets.csv: data row 1: target is 'maybe', which neither" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert process.returncode == 1
+    assert "error: data/tweets.csv: data row 1: target is 'maybe', which neither" in process.stderr
+    assert "Traceback" not in process.stderr
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["tweets.csv"]
 
 

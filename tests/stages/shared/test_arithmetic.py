@@ -39,7 +39,7 @@ print(hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest())
 
 def sums(*arguments: str, **environment: str) -> str:
     bare = {k: v for k, v in os.environ.items() if k not in arithmetic.ENVIRONMENT}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", SUMS, *arguments],
         cwd=ROOT,
         env=bare | environment,
@@ -47,7 +47,7 @@ def sums(*arguments: str, **environment: str) -> str:
         text=True,
         check=True,
     )
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 @pytest.mark.slow
@@ -75,10 +75,14 @@ def test_other_kinds_of_machine_are_left_as_they_are(monkeypatch: pytest.MonkeyP
     assert not arithmetic.ENVIRONMENT.keys() & os.environ.keys()
 
 
-@pytest.mark.parametrize(("told", "has"), [("AVX512", True), ("DEFAULT", True), ("AVX2", False)])
-def test_a_cpu_that_cannot_is_told(monkeypatch: pytest.MonkeyPatch, told: str, has: bool) -> None:
+@pytest.mark.parametrize(
+    ("capability", "has"), [("AVX512", True), ("DEFAULT", True), ("AVX2", False)]
+)
+def test_a_cpu_without_avx2_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capability: str, has: bool
+) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: told)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx2": has})
     with pytest.raises(InputError, match=r"compute.exact: needs a CPU with AVX2"):
         arithmetic.use_threads(COMPUTE)

@@ -39,11 +39,11 @@ def test_another_file_than_the_pinned_is_refused(folder: Path, pinned: Model, pa
     assert locate(pinned) == folder
     with (folder / FILES[part]).open("a") as file:
         file.write(" ")
-    found = sha256_of(folder / FILES[part])
+    actual = sha256_of(folder / FILES[part])
     with pytest.raises(InputError) as error:
         locate(pinned)
     (line,) = str(error.value).splitlines()
-    assert line.startswith(f"model.sha256.{part}: {folder / FILES[part]} has SHA-256 {found}; ")
+    assert line.startswith(f"model.sha256.{part}: {folder / FILES[part]} has SHA-256 {actual}; ")
 
 
 def test_a_folder_without_pins_is_told_them(folder: Path, pinned: Model) -> None:

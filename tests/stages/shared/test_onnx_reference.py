@@ -14,16 +14,16 @@ from tests.conftest import Project
 def test_gelu_is_torchs(approximate: str) -> None:
     x = np.linspace(-5, 5, 101, dtype=np.float32)
     expected = torch.nn.functional.gelu(torch.from_numpy(x), approximate=approximate)
-    (said,) = onnx_reference.Gelu._run(None, x, approximate)  # type: ignore[arg-type]
-    np.testing.assert_allclose(said, expected, atol=1e-6)
-    assert said.dtype == np.float32
+    (output,) = onnx_reference.Gelu._run(None, x, approximate)  # type: ignore[arg-type]
+    np.testing.assert_allclose(output, expected, atol=1e-6)
+    assert output.dtype == np.float32
 
 
 def test_elements_are_gathered_from_many_rows() -> None:
     data = np.arange(300).reshape(100, 3)
     indices = np.tile([[2, 0]], (100, 1))
-    (said,) = onnx_reference.GatherElements._run(None, data, indices, 1)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(said, data[:, [2, 0]])
+    (output,) = onnx_reference.GatherElements._run(None, data, indices, 1)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(output, data[:, [2, 0]])
 
 
 def test_threads_change_no_bit_and_neighbours_no_answer(pipeline: Project) -> None:

@@ -1,4 +1,4 @@
-"""Fine-tuning: what is kept, what is logged, what stops it, and what it goes on from."""
+"""Fine-tuning: its outputs and log, what stops it, and how it resumes."""
 
 import json
 import os
@@ -139,7 +139,7 @@ class Killed:
                 break
             time.sleep(0.005)
         os.kill(process.pid, number)
-        self.said = process.communicate(timeout=HANG)[0]
+        self.output = process.communicate(timeout=HANG)[0]
         self.status = process.returncode
 
 
@@ -161,16 +161,16 @@ def test_a_killed_run_ends_with_the_very_bytes_of_a_whole_one(
     steps = len(curve(pipeline.folder / "models/training", "train/loss"))
     first = Killed(project, steps // 4, signal.SIGKILL)
     assert first.status == -signal.SIGKILL
-    assert "resuming" not in first.said
+    assert "resuming" not in first.output
 
-    asked = Killed(project, steps // 2, signal.SIGTERM)
-    assert asked.status == 128 + signal.SIGTERM
-    assert "resuming from the checkpoint of step" in asked.said
-    saved = next(line for line in asked.said.splitlines() if line.startswith("train: SIGTERM"))
+    stopped = Killed(project, steps // 2, signal.SIGTERM)
+    assert stopped.status == 128 + signal.SIGTERM
+    assert "resuming from the checkpoint of step" in stopped.output
+    saved = next(line for line in stopped.output.splitlines() if line.startswith("train: SIGTERM"))
     step = int(saved.split("step ")[1].split(":")[0])
 
     last = Killed(project, 3 * steps // 4, signal.SIGKILL)
-    assert f"resuming from the checkpoint of step {step} in" in last.said
+    assert f"resuming from the checkpoint of step {step} in" in last.output
     project.run("python", "-m", "stages", "train")
     assert outputs(project.folder / "models") == whole
     assert not any((project.folder / "models/checkpoints").iterdir())
@@ -189,7 +189,7 @@ def test_two_processes_learn_what_one_does(project: Project) -> None:
     project.run("python", "-m", "stages", "train")
     alone = losses(project)
     launch = "accelerate launch --config_file deploy/accelerate/two-cpus.yaml -m stages train"
-    said = project.run(*launch.split())
-    assert said.stdout.count("epoch 1: validation loss") == 1, "one of them reports"
+    output = project.run(*launch.split())
+    assert output.stdout.count("epoch 1: validation loss") == 1, "one of them reports"
     assert losses(project) != alone
     assert losses(project) == pytest.approx(alone, abs=1e-5)

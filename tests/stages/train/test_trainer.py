@@ -211,8 +211,8 @@ def test_frozen_word_vectors_stay(base: Path, recipe: Train, batch: Batch) -> No
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_dropout_is_that_of_the_recipe(base: Path, recipe: Train, dropout: float) -> None:
     trainer = Trainer(base, 10, recipe.model_copy(update={"dropout": dropout}), COMPUTE)
-    found = {m.p for m in trainer.model.modules() if isinstance(m, torch.nn.Dropout)}
-    assert found == {dropout}
+    rates_of_dropout = {m.p for m in trainer.model.modules() if isinstance(m, torch.nn.Dropout)}
+    assert rates_of_dropout == {dropout}
 
 
 def test_soft_targets_pull_between_the_labels(trainer: Trainer, batch: Batch) -> None:
