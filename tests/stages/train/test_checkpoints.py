@@ -26,11 +26,8 @@ def store(tmp_path: Path, data: Path) -> Checkpoints:
 
 
 def state(number: int) -> dict[str, Any]:
-    return {
-        "number": number,
-        "weights": torch.full((1000,), float(number)),
-        "rows": [(1, {"a": 2.0})],
-    }
+    rows = [(1, {"a": 2.0})]
+    return {"number": number, "weights": torch.full((1000,), float(number)), "rows": rows}
 
 
 def test_the_newest_comes_back_and_old_ones_go(store: Checkpoints) -> None:
@@ -91,17 +88,18 @@ def test_another_input_file_code_or_library_is_another_run(
     store: Checkpoints, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.save(1, state(1))
-    same = Checkpoints(tmp_path / "place", {"lr": 1e-5}, [data])
-    assert (same.load() or {})["number"] == 1
-    assert Checkpoints(tmp_path / "place", {"lr": 2e-5}, [data]).load() is None
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "version", lambda name: "0")
-        assert Checkpoints(tmp_path / "place", {"lr": 1e-5}, [data]).load() is None
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "_own_modules", lambda: {"stages/x.py": data})
-        assert Checkpoints(tmp_path / "place", {"lr": 1e-5}, [data]).load() is None
+
+    def resumed(rate: float = 1e-5) -> bool:
+        return Checkpoints(tmp_path / "place", {"lr": rate}, [data]).load() is not None
+
+    assert resumed()
+    assert not resumed(2e-5)
+    for name, value in (("version", lambda _: "0"), ("_own_modules", lambda: {"stages/x": data})):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints, name, value)
+            assert not resumed()
     data.write_bytes(b"other tweets")
-    assert Checkpoints(tmp_path / "place", {"lr": 1e-5}, [data]).load() is None
+    assert not resumed()
 
 
 def test_the_loaded_modules_of_the_project_count() -> None:
