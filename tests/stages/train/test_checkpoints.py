@@ -104,7 +104,7 @@ def test_another_input_file_code_or_library_is_another_run(
 
 def test_the_loaded_modules_of_the_project_count() -> None:
     modules = checkpoints._own_modules()
-    assert {"stages/train/checkpoints.py", "locked/labels.py"} <= modules.keys()
+    assert {"stages/train/checkpoints.py", "locked/text.py"} <= modules.keys()
     assert all(name.startswith(("stages/", "locked/", "reader/")) for name in modules)
 
 
