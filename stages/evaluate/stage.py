@@ -85,7 +85,7 @@ def evaluate(
     fpr, tpr, _ = roc_curve(truth, scores)
     precision, recall, _ = precision_recall_curve(truth, scores)
     names = np.array(LABELS)
-    tables = {
+    tables: dict[str, Any] = {
         "plots/confusion": {"actual": names[truth], "predicted": names[predicted]},
         "plots/roc": {"false_positive_rate": fpr, "true_positive_rate": tpr},
         "plots/precision_recall": {"recall": recall, "precision": precision},
