@@ -12,7 +12,6 @@ The exit status is 0 if the verdict is ok or tweets are too few for one, 3 if so
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
@@ -20,11 +19,12 @@ from common.atomic import new_file
 from common.errors import InputError, run
 from monitor import harvest, report, review
 from monitor.labels import read_feedback, read_reviewed
-from monitor.logs import Lines
+from monitor.log import Log, read
 from monitor.page import page
-from monitor.window import Log, read
+from monitor.records import Lines
+from monitor.verdict import STATUS
 
-COMMANDS = ("report", "review", "harvest")
+OUTPUTS = {"report": "monitor-report", "review": "sample.csv", "harvest": "harvest.csv"}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -32,37 +32,24 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m monitor", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in COMMANDS:
-        one = commands.add_parser(name, description=__doc__)
-        one.formatter_class = argparse.RawDescriptionHelpFormatter
-        one.add_argument("logs", nargs="+", help="files or folders with logs of predictions")
-        one.add_argument("--since", type=_day, help="first day, in UTC (2026-11-20)")
-        one.add_argument(
-            "--until", type=_day, help="last day; else the log's last seven, or all to harvest"
-        )
-        one.add_argument(
-            "--model",
-            nargs="+",
-            type=Path,
-            default=[Path("models/classifier")],
-            help="folder of a locked model whose answers are judged, or several",
-        )
-        if name != "review":
-            one.add_argument(
-                "--feedback", nargs="+", default=[], help="files or folders with readers' verdicts"
-            )
-            one.add_argument("--reviewed", nargs="+", default=[], help="samples with labels")
-            one.add_argument("--prepared", type=Path, default=Path("data/prepared"))
-        default = {"report": "monitor-report", "review": "sample.csv", "harvest": "harvest.csv"}
-        one.add_argument("--output", type=Path, default=Path(default[name]))
+    for name, output in OUTPUTS.items():
+        command = commands.add_parser(name)
+        add = command.add_argument
+        add("logs", nargs="+", help="files or folders with logs of predictions")
+        add("--since", type=_day, help="first day, in UTC (2026-11-20)")
+        add("--until", type=_day, help="last day; else the log's last seven, or all to harvest")
+        models = {"nargs": "+", "type": Path, "default": [Path("models/classifier")]}
+        add("--model", **models, help="folders of locked models whose answers are judged")  # type: ignore[arg-type] # as typeshed has it
+        add("--output", type=Path, default=Path(output))
         if name == "review":
-            one.add_argument("--n", type=_positive, default=100, help="tweets to draw")
-            one.add_argument(
-                "--near-threshold",
-                action="store_true",
-                help="draw doubtful answers more often; `drawn` holds each probability",
-            )
-    if not arguments or arguments[0] not in (*COMMANDS, "-h", "--help"):
+            add("--n", type=_positive, default=100, help="tweets to draw")
+            near = "draw doubtful answers more often; `drawn` holds each probability"
+            add("--near-threshold", action="store_true", help=near)
+        else:
+            add("--feedback", nargs="+", default=[], help="files or folders of readers' verdicts")
+            add("--reviewed", nargs="+", default=[], help="samples with labels")
+            add("--prepared", type=Path, default=Path("data/prepared"))
+    if not arguments or arguments[0] not in (*OUTPUTS, "-h", "--help"):
         arguments = ["report", *arguments]
     return parser.parse_args(arguments)
 
@@ -71,28 +58,26 @@ def write_report(chosen: argparse.Namespace) -> int:
     """Write report.json and report.html; return the exit status."""
     models = [report.load(folder) for folder in chosen.model]
     logs, lines = read(chosen.logs, chosen.since, chosen.until)
-    judged, reviewed = Lines(), read_reviewed(chosen.reviewed, logs)
-    verdicts = read_feedback(chosen.feedback, judged)
-    made = report.build(logs, lines, models, verdicts, judged, reviewed, chosen.prepared)
+    verdict_lines, reviewed = Lines(), read_reviewed(chosen.reviewed, logs)
+    verdicts = read_feedback(chosen.feedback, verdict_lines)
+    content = report.build(logs, lines, models, verdicts, verdict_lines, reviewed, chosen.prepared)
+    top = report.top(content)
     chosen.output.mkdir(parents=True, exist_ok=True)
     with new_file(chosen.output / "report.json") as draft:
-        draft.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     with new_file(chosen.output / "report.html") as draft:
-        draft.write_text(page(made), encoding="utf-8")
-    verdict = report.top(made)["verdict"]
-    print(f"{verdict['word']}: {verdict['reason']} {verdict['advice']}")
+        draft.write_text(page(content, top), encoding="utf-8")
+    print("{word}: {reason} {advice}".format(**top["verdict"]))
     for name in ("labels", "volunteered"):
-        counts = report.top(made)[name]
-        if counts["unknown"]:
-            print(f"{name}: {counts['unknown']} of {counts['given']} match no answer of these days")
+        if unknown := top[name]["unknown"]:
+            print(f"{name}: {unknown} of {top[name]['given']} match no answer of these days")
     print(chosen.output / "report.html")
-    return report.status(made)
+    return STATUS[top["verdict"]["word"]]
 
 
 def write_sample(chosen: argparse.Namespace) -> int:
     """Write a sample to be labelled."""
-    log = _log(chosen)
-    number = review.draw(log, chosen.n, chosen.output, chosen.near_threshold)
+    number = review.draw(_log(chosen), chosen.n, chosen.output, chosen.near_threshold)
     print(f"{chosen.output}: {number} tweets; fill in `label` (1 reports a disaster, 0 does not)")
     print(f"{review.page_of(chosen.output)}: or label them in this page, a key a tweet")
     return 0
@@ -107,8 +92,8 @@ def write_harvest(chosen: argparse.Namespace) -> int:
     verdicts = read_feedback(chosen.feedback, Lines())
     reviewed = read_reviewed(chosen.reviewed, {log.model: log})
     counts = harvest.harvest(log, verdicts, reviewed, chosen.prepared, chosen.output)
-    print(f"{chosen.output}:", *(f"{name}={value}" for name, value in asdict(counts).items()))
-    if counts.to_review:
+    print(f"{chosen.output}:", *(f"{name}={value}" for name, value in counts.items()))
+    if counts["to_review"]:
         print(f"{harvest.to_review(chosen.output)}: readers' tweets, to be labelled first")
     return 0
 
@@ -138,8 +123,8 @@ def _positive(text: str) -> int:
 def main() -> None:
     """Run the command."""
     chosen = parse(sys.argv[1:])
-    does = {"report": write_report, "review": write_sample, "harvest": write_harvest}
-    sys.exit(does[chosen.command](chosen))
+    commands = {"report": write_report, "review": write_sample, "harvest": write_harvest}
+    sys.exit(commands[chosen.command](chosen))
 
 
 if __name__ == "__main__":

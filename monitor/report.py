@@ -4,28 +4,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow.parquet as pq
 
 from common.errors import InputError
+from locked.features import FEATURES
 from locked.labels import LABELS
 from locked.manifest import MANIFEST, LockedModelError, read_manifest
 from locked.reference import Reference
 from monitor import drift
 from monitor.labels import FEEDBACK, Labelled, join_feedback, join_reviewed
-from monitor.logs import Lines
+from monitor.log import Log, Rows
 from monitor.quality import Answers, Figure, Labels, estimate, post_stratified
-from monitor.verdict import STATUS, decide
-from monitor.window import Log, Rows
+from monitor.records import Lines
+from monitor.verdict import decide
 
-HOURS = 14 * 24  # drawn at most; days where there are more
+HOURS = pd.Timedelta(days=14)  # a longer log is drawn in days
 BINS = 20  # of the probabilities
+TEXTS = 20_000  # in which words are counted, at most
 QUANTILES = {"median": 0.5, "p95": 0.95, "p99": 0.99}  # of the time that an answer took
-KNOWN = "train.parquet"  # of the prepared data: what words are compared with
 
 Report = dict[str, Any]
 
@@ -39,12 +39,6 @@ class Model:
     threshold: float
     reference: Reference
     adapted_to: str | None = None  # SHA-256 of the file of labels that it was fitted to
-
-    @property
-    def accuracy(self) -> float:
-        """On the reference's held-out tweets."""
-        answered = self.reference.probabilities >= self.threshold
-        return float((answered == self.reference.labels).mean())
 
 
 def load(folder: Path) -> Model:
@@ -84,25 +78,21 @@ def build(
             f"the log is of model {', '.join(logs)}, and {models[0].folder} is "
             f"{models[0].version}: name its folder with --model"
         )
-    latest = sorted(logs, key=lambda version: logs[version].times.max(), reverse=True)
-    texts = _texts(prepared / KNOWN)
+    latest = sorted(logs.values(), key=lambda log: log.table["time"].max(), reverse=True)
+    path = prepared / "train.parquet"  # the texts that live ones are compared with, if it is here
+    texts = pd.read_parquet(path, columns=["text"])["text"].tolist() if path.exists() else []
     return {
         "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "lines": asdict(lines),
         "verdict_lines": asdict(verdict_lines),
-        "in_use": next(version for version in latest if version in by_version),
+        "in_use": next(log.model for log in latest if log.model in by_version),
         "versions": [
-            {"version": version}
-            | _traffic(logs[version])
-            | _judged(logs[version], by_version.get(version), feedback, reviewed, texts)
-            for version in latest
+            {"version": log.model}
+            | _traffic(log)
+            | _judged(log, by_version.get(log.model), feedback, reviewed, texts)
+            for log in latest
         ],
     }
-
-
-def status(report: Report) -> int:
-    """Return the exit status of the verdict on the model in use."""
-    return STATUS[top(report)["verdict"]["word"]]
 
 
 def top(report: Report) -> Report:
@@ -110,43 +100,29 @@ def top(report: Report) -> Report:
     return next(one for one in report["versions"] if one["version"] == report["in_use"])
 
 
-def _texts(path: Path) -> list[str]:
-    """Return the texts that the model learnt from, or none where they are not at hand."""
-    return pq.read_table(path, columns=["text"])["text"].to_pylist() if path.exists() else []
-
-
 def _traffic(log: Log) -> Report:
     """Describe what was asked, whatever the answers are worth."""
-    unit: Literal["h", "D"] = "h" if np.ptp(log.times) <= np.timedelta64(HOURS, "h") else "D"
-    step = np.timedelta64(1, unit)
-    first = log.times.min().astype(f"datetime64[{unit}]").astype(log.times.dtype)
-    edges = first + step * np.arange((log.times.max() - first) // step + 2)
-    stands_for = 1 / log.rates  # tweets, logged or not
-    all_of, called = (
-        np.histogram(log.times.view(np.int64), edges.view(np.int64), weights=weights)[0]
-        for weights in (stands_for, stands_for * log.disaster)
-    )
-    hours = [
-        {"time": f"{start.astype('datetime64[s]')}Z", "whose": label, "tweets": round(float(one))}
-        for label, counts in zip(LABELS, (all_of - called, called), strict=True)
-        for start, one in zip(edges, counts, strict=False)
-        if one
-    ]
-    took = log.took[np.isfinite(log.took)]
-    hashed = log.tweets[log.tweets != 0]
-    counts = np.unique_counts(hashed).counts
+    times = log.table["time"]
+    is_short = times.max() - times.min() <= HOURS
+    numbers = 1 / log.table["rate"].astype(np.float64)  # of tweets that each stands for
+    keys = [times.dt.floor("h" if is_short else "D").rename("time"), log.table["disaster"]]
+    hours = numbers.rename("tweets").groupby(keys).sum().round().astype(int).reset_index()
+    hours["whose"] = np.where(hours.pop("disaster"), LABELS[1], LABELS[0])
+    hours["time"] = hours["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    took = log.table["ms"].dropna()
+    counts = log.table["tweet"][log.table["tweet"] != 0].value_counts()
     return {
-        "first": str(log.times.min().astype("datetime64[s]")),
-        "last": str(log.times.max().astype("datetime64[s]")),
+        "first": f"{times.min():%Y-%m-%dT%H:%M:%S}",
+        "last": f"{times.max():%Y-%m-%dT%H:%M:%S}",
         "predictions": len(log),
-        "asked": round(float(all_of.sum())),
-        "disasters": float(called.sum() / all_of.sum()),
-        "most_repeated": int(counts.max()) if len(hashed) else None,
-        "took": dict(zip(QUANTILES, np.quantile(took, [*QUANTILES.values()]).tolist(), strict=True))
+        "asked": round(float(numbers.sum())),
+        "disasters": float(numbers[log.disaster].sum() / numbers.sum()),
+        "most_repeated": int(counts.max()) if len(counts) else None,
+        "took": {name: float(took.quantile(q)) for name, q in QUANTILES.items()}
         if len(took)
         else None,
-        "unit": "hour" if unit == "h" else "day",
-        "hours": hours,
+        "unit": "hour" if is_short else "day",
+        "hours": hours.to_dict("records"),
         "texts": len(log.texts),
     }
 
@@ -161,7 +137,7 @@ def _judged(
     """Judge what one model answered; without its reference there is no verdict."""
     once = log.once()
     if model:
-        reviewed = reviewed[reviewed["file_sha256"] != model.adapted_to]
+        reviewed = reviewed[reviewed["sha256"] != model.adapted_to]
     answers = Answers(log.probabilities[once], log.disaster[once])
     sample = join_reviewed(log, reviewed[reviewed["drawn"] != FEEDBACK])
     volunteered = join_feedback(log, feedback)
@@ -177,23 +153,26 @@ def _judged(
     }
     if model is None:
         return judged
-    reference, some = model.reference, drift.some(once, drift.LIVE)
+    reference, rows = model.reference, drift.sample(once, drift.LIVE)
     held_out = reference.features.astype(np.float32)  # as the log is read: equal stays equal
     scores = reference.probabilities.astype(np.float32)
-    features = log.features[some]
-    effects = drift.effects(held_out, features, scores, log.probabilities[some])
-    by_words, words = drift.told_by_words(training_texts, log.texts)
-    known = {"words": by_words} if by_words else {}
-    verdict = decide(model.accuracy, figures["accuracy"], len(labels.rows), effects, known, words)
+    is_right = (reference.probabilities >= model.threshold) == reference.labels
+    accuracy = float(is_right.mean())
+    features = log.table[[*FEATURES]].to_numpy()[rows]
+    effects = drift.effects(held_out, features, scores, log.probabilities[rows])
+    texts = drift.sample(log.texts.to_numpy(), TEXTS).tolist()
+    wording, words = drift.compare_words(training_texts, texts)
+    moves = effects | ({"their words": wording} if wording else {})
+    verdict = decide(accuracy, figures["accuracy"], len(labels.rows), moves, words)
     return judged | {
         "verdict": asdict(verdict),
         "reference": {
             "tweets": len(reference.labels),
-            "accuracy": model.accuracy,
+            "accuracy": accuracy,
             "prevalence": float(np.mean(reference.labels)),
         },
-        "effects": {name: asdict(e) | {"moved": e.moved} for name, e in effects.items()},
-        "told": {name: asdict(one) | {"drifted": one.drifted} for name, one in known.items()},
+        "effects": {name: asdict(effect) for name, effect in effects.items()},
+        "wording": asdict(wording) if wording else None,
         "words": [asdict(word) for word in words],
         "probabilities": [
             *_histogram("live", answers.probabilities),
@@ -204,21 +183,15 @@ def _judged(
 
 def _labels(log: Log, once: Rows, labelled: Labelled) -> Labels:
     """Return labels of tweets by their place among the different tweets, the last of each."""
-    tweets = np.where(log.tweets == 0, np.arange(len(log), dtype=np.uint64), log.tweets)
-    places = pd.Index(tweets[once]).get_indexer(pd.Index(tweets[labelled.rows]))
+    places = pd.Index(log.tweets[once]).get_indexer(pd.Index(log.tweets[labelled.rows]))
     last = ~pd.Series(places).duplicated(keep="last").to_numpy()
     return Labels(places[last], labelled.targets[last], labelled.weights[last])
 
 
 def _counts(labelled: Labelled, answers: Answers, labels: Labels) -> Report:
     is_right = answers.disaster[labels.rows] == (labels.targets == 1)
-    return {
-        "tweets": len(labels.rows),
-        "right": int(is_right.sum()),
-        "given": labelled.given,
-        "unknown": labelled.unknown,
-        "contradicting": labelled.contradicting,
-    }
+    counts = {name: getattr(labelled, name) for name in ("given", "unknown", "contradicting")}
+    return {"tweets": len(labels.rows), "right": int(is_right.sum())} | counts
 
 
 def _histogram(whose: str, values: npt.NDArray[np.floating]) -> list[Report]:

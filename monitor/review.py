@@ -1,10 +1,10 @@
 """A sample for people to label, who do not see what the model answered: a CSV, and a page."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 from scipy.special import expit
 
 from common.atomic import new_file
@@ -13,13 +13,12 @@ from common.hashing import sha256_of
 from common.page import render
 from locked.classifier import log_odds
 from locked.unseen import SCALE_SPREAD, SHIFT_SPREAD
+from monitor.log import Log, Rows
 from monitor.quality import REACH_OF_ONE_LABEL, REACH_UNLABELLED
-from monitor.window import Log, Rows
 
 SEED = 0
-HEADER = ("id", "text", "label", "drawn")
+HEADER = ["id", "text", "label", "drawn"]
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # the characters that begin a spreadsheet's formula
-STEPS = 60  # of bisection
 
 
 def draw(log: Log, number: int, output: Path, near_threshold: bool = False) -> int:
@@ -53,31 +52,24 @@ def doubt(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
 def inclusion(sizes: npt.NDArray[np.float64], number: int) -> npt.NDArray[np.float64]:
     """Return probabilities in proportion to `sizes`, 1 at most, whose sum is `number`."""
-    low, high = 0.0, number / float(sizes.min())
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        is_low = np.minimum(1, middle * sizes).sum() < number
-        low, high = (middle, high) if is_low else (low, middle)
-    return np.asarray(np.minimum(1, high * sizes))
+    if number == len(sizes):
+        return np.ones(number)
+    most = 1.001 * number / sizes.min()
+    factor = brentq(lambda by: np.minimum(1, by * sizes).sum() - number, 0, most, xtol=1e-12)
+    return np.asarray(np.minimum(1, factor * sizes))
 
 
 def write(log: Log, chosen: Rows, drawn: list[str], output: Path) -> int:
     """Write predictions as a file to be labelled, and a page that labels them beside it."""
     if output.exists():
         raise InputError(f"{output} exists and may hold labels: name another with --output")
-    lines = log.lines(chosen)
-    texts = lines["text"].fillna("").astype(str).tolist()
-    ids = lines["id"].tolist()
+    lines = log.table.loc[chosen, ["id", "text"]].fillna("").assign(drawn=drawn)
+    tweets = lines.to_dict("records")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(output) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(HEADER)
-        for name, text, one in zip(ids, texts, drawn, strict=True):
-            table.writerow([name, f"'{text}" if text.startswith(FORMULA) else text, "", one])
-    tweets = [
-        {"id": name, "text": text, "drawn": one}
-        for name, text, one in zip(ids, texts, drawn, strict=True)
-    ]
+    marks = lines["text"].str.startswith(FORMULA).map({True: "'", False: ""})
+    table = lines.assign(text=marks + lines["text"], label="")
+    with new_file(output) as draft:
+        table[HEADER].to_csv(draft, index=False, lineterminator="\r\n")
     with new_file(page_of(output)) as draft:
         page = render(
             Path(__file__).with_name("label.html.jinja"),

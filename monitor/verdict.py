@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from monitor.drift import Effect, Told, Word
+import numpy as np
+
+from monitor.drift import Effect, Word
 from monitor.quality import Figure, reach
 
 MARGIN = 0.01  # of accuracy: the least loss that is worth an alarm
 TOLERATED = 0.05  # of accuracy: `ok` excludes a larger loss
-ENOUGH = 200  # labels that mostly decide
 
 Name = Literal["ok", "look", "act", "unknown"]
 STATUS: dict[Name, int] = {"ok": 0, "unknown": 0, "look": 3, "act": 4}  # 1 and 2: no report
@@ -29,7 +30,6 @@ def decide(
     accuracy: Figure,
     labels: int,
     effects: Mapping[str, Effect],
-    told: Mapping[str, Told],
     words: Sequence[Word],
 ) -> Verdict:
     """Return the verdict on a model.
@@ -40,8 +40,7 @@ def decide(
         reference: accuracy on the held-out tweets of its training.
         accuracy: of its live answers.
         labels: how many reviewed tweets that estimate rests on.
-        effects: drift of each feature.
-        told: how well features, and words, tell live tweets from known ones.
+        effects: drift of each feature, and of the tweets' words.
         words: those that live tweets have more of.
 
     """
@@ -50,21 +49,23 @@ def decide(
         f"Accuracy is {accuracy.low:.3f} to {accuracy.high:.3f} ({by}; held-out tweets of the "
         f"training: {reference:.3f})"
     )
-    differ = _differences(effects, told, words)
+    moved = [name for name, effect in effects.items() if effect.moved]
+    named = f" ({', '.join(word.word for word in words[:5])})" if words else ""
+    drift = f" Live tweets differ in {', '.join(moved)}{named}." if moved else ""
     if accuracy.low >= reference - TOLERATED:
-        also = f" {differ} The model copes." if differ else ""
+        also = f"{drift} The model copes." if drift else ""
         return Verdict("ok", f"{estimate}: no loss of over {TOLERATED}.{also}", "Nothing to do.")
     is_lower = accuracy.high < reference - MARGIN
     if labels and is_lower:
         return Verdict(
             "act",
-            f"{estimate}: lower by more than {MARGIN}. {differ}".strip(),
+            f"{estimate}: lower by more than {MARGIN}.{drift}",
             "Adapt the model to these tweets by the labels (docs/event.md), train again, or go "
             "back to the previous model.",
         )
-    advice = "Label a random sample (python -m monitor review)" + narrowing(labels)
-    word: Name = "look" if differ or is_lower else "unknown"
-    return Verdict(word, f"{estimate}: {doubt(labels)} {differ}".strip(), advice)
+    advice = f"Label a random sample (python -m monitor review): {narrowing(accuracy, labels)}"
+    word: Name = "look" if drift or is_lower else "unknown"
+    return Verdict(word, f"{estimate}: {doubt(labels)}{drift}", advice)
 
 
 def doubt(labels: int) -> str:
@@ -77,21 +78,12 @@ def doubt(labels: int) -> str:
     )
 
 
-def narrowing(labels: int) -> str:
-    """Say how many labels narrow the interval to what: the end of a sentence."""
-    steps = [number for number in (50, 100, ENOUGH, 500, 1000) if number > labels][:2]
-    if not steps:
-        return "."
-    reaches = (f"{number} labels narrow it to ± {reach(number):.2f}" for number in steps)
-    return f": {', '.join(reaches)}."
-
-
-def _differences(
-    effects: Mapping[str, Effect], told: Mapping[str, Told], words: Sequence[Word]
-) -> str:
-    """Say in what live tweets differ from known ones; "" where they do not."""
-    moved = [name for name, effect in effects.items() if effect.moved]
-    drifted = [name for name, one in told.items() if one.drifted]
-    named = f" ({', '.join(word.word for word in words[:5])})" if "words" in drifted else ""
-    differences = [*moved, *(f"their {name}" for name in drifted)]
-    return f"Live tweets differ in {', '.join(differences)}{named}." if differences else ""
+def narrowing(accuracy: Figure, labels: int) -> str:
+    """Say how much more labels would narrow the interval of accuracy."""
+    if not labels:
+        return f"50 labels narrow it to ± {reach(50):.2f}, 100 labels to ± {reach(100):.2f}."
+    half = (accuracy.high - accuracy.low) / 2
+    return (
+        f"{labels} labels give ± {half:.3f}, {2 * labels} would give about "
+        f"± {half / np.sqrt(2):.3f}."
+    )

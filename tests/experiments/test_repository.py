@@ -1,17 +1,13 @@
 """In whatever state a repository is, a command works or ends with one line."""
 
 import json
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from common.errors import run
-from tests.conftest import ROOT, Project
+from tests.conftest import Project
 from tests.experiments.conftest import Call, commit
 
 
@@ -157,17 +153,3 @@ def test_a_bug_of_ours_keeps_its_traceback() -> None:
 
     with pytest.raises(json.JSONDecodeError):
         run(bug)
-
-
-@pytest.mark.parametrize("name", ["experiments", "experiments.space", "experiments.promot"])
-def test_a_name_that_is_no_command_is_answered_with_those_that_are(name: str) -> None:
-    process = subprocess.run(
-        [sys.executable, "-m", name], cwd=ROOT, text=True, capture_output=True, check=False
-    )
-    assert (process.returncode, process.stdout) == (2, "")
-    commands = re.findall(r"\w+", process.stderr.partition("one of")[2])
-    modules = (ROOT / "experiments").glob("*.py")
-    assert commands == sorted(
-        path.stem for path in modules if "\n    run(main)\n" in path.read_text()
-    )
-    assert os.linesep.join(process.stderr.splitlines()[1:]) == ""

@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import InputError
 from locked.classifier import Classifier
-from monitor.window import read
+from monitor.log import read
 from tests.conftest import ROOT, Project
 
 TEXTS = ["Flood in the valley", "cake", "", "FLOOD in the valley!", "storm https://t.example/1"]
@@ -36,16 +36,16 @@ def test_answers_are_predictions(pipeline: Project, tmp_path: Path, kind: str) -
     expected = classifier.probabilities(asked)
     assert log.probabilities == pytest.approx(expected, abs=1e-5)
     assert log.disaster.tolist() == [classifier.label(p) == "disaster" for p in expected]
-    assert log.features[:, 0].tolist() == [len(text) for text in asked]
+    assert log.table["characters"].tolist() == [len(text) for text in asked]
     assert log.once().tolist() == [0, 1, 3]  # the first and the third have the same words
-    assert log.texts == asked
+    assert log.texts.tolist() == asked
 
 
 def test_without_texts_there_are_no_features(pipeline: Project, tmp_path: Path) -> None:
     logs, _ = read([score(pipeline, tmp_path, "--keep", "id")])
     (log,) = logs.values()
     assert len(log.once()) == 4
-    assert log.texts == []
+    assert log.texts.empty
 
 
 def test_a_foreign_run_is_named(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from locked.features import FEATURES
-from monitor.drift import NEGLIGIBLE, effect, effects, told_by_words
+from monitor.drift import NEGLIGIBLE, compare_words, effect, effects
 from tests.conftest import CORPUS
 from tests.monitor.conftest import Tweets, reference, tweets
 
@@ -22,9 +22,10 @@ def test_an_effect_is_cliffs_delta_ties_and_all() -> None:
     chance = np.random.default_rng(0)
     one, other = (chance.integers(*at).astype(float) for at in ((0, 9, 300), (2, 11, 700)))
     truth = np.repeat([0, 1], [300, 700])
-    found = effect(one, other)
-    assert found.delta == pytest.approx(2 * roc_auc_score(truth, np.concatenate([one, other])) - 1)
-    assert (found.reference, found.live) == (np.median(one), np.median(other))
+    result = effect(one, other)
+    auc = roc_auc_score(truth, np.concatenate([one, other]))
+    assert result.delta == pytest.approx(2 * auc - 1)
+    assert (result.reference, result.live) == (np.median(one), np.median(other))
 
 
 def test_the_interval_holds_the_true_effect() -> None:
@@ -32,8 +33,8 @@ def test_the_interval_holds_the_true_effect() -> None:
     true = 0.5204998778  # of normals one deviation apart: 2 Phi(1 / sqrt 2) - 1
     held = 0
     for _ in range(1000):
-        found = effect(chance.standard_normal(200), 1 + chance.standard_normal(500))
-        held += found.low <= true <= found.high
+        result = effect(chance.standard_normal(200), 1 + chance.standard_normal(500))
+        held += result.low <= true <= result.high
     assert 920 <= held <= 970
 
 
@@ -59,8 +60,8 @@ def test_too_few_tweets_see_large_effects_alone() -> None:
         HELD_OUT.features, tweets(1, 300).features, HELD_OUT.probabilities, HELD_OUT.probabilities
     )["characters"].least
     shift = 1 - np.sqrt(1 - least)  # of a uniform value, for an effect of this size
-    found = ["characters" in moved(tweets(seed, 300, longer=shift)) for seed in range(100, 160)]
-    assert 0.6 <= np.mean(found) <= 0.97
+    moves = ["characters" in moved(tweets(seed, 300, longer=shift)) for seed in range(100, 160)]
+    assert 0.6 <= np.mean(moves) <= 0.97
 
 
 def test_features_that_are_not_logged_are_not_compared() -> None:
@@ -72,23 +73,23 @@ def test_features_that_are_not_logged_are_not_compared() -> None:
 
 
 def test_no_overlap_at_all_is_an_effect_of_one() -> None:
-    found = effect(np.zeros(100), np.ones(100))
-    assert (found.delta, found.high, found.moved) == (1, 1, True)
-    assert 0.9 < found.low < 1
+    result = effect(np.zeros(100), np.ones(100))
+    assert (result.delta, result.high, result.moved) == (1, 1, True)
+    assert 0.9 < result.low < 1
 
 
 def test_words_are_named_where_they_tell() -> None:
     texts = pd.read_csv(CORPUS)["text"].astype(str)
     known, other = texts[0:1200:2].tolist(), texts[1:1200:2].tolist()
-    told, words = told_by_words(known, [f"@someone {text} https://t.example/z" for text in other])
-    assert told
-    assert not told.drifted  # links and mentions are no words
+    shown = [f"@someone {text} https://t.example/z" for text in other]
+    wording, words = compare_words(known, shown)
+    assert wording
+    assert not wording.moved  # links and mentions are no words
     assert words == []
     live = [f"{text} zorgblatt" if i % 2 else text for i, text in enumerate(other)]
-    told, words = told_by_words(known, live)
-    assert told
-    assert told.drifted
+    wording, words = compare_words(known, live)
+    assert wording
+    assert wording.moved
     assert words[0].word == "zorgblatt"
     assert (round(words[0].live, 2), words[0].known) == (0.5, 0)
-    assert told_by_words(known, live[:20]) == (None, [])
-    assert told_by_words([], live) == (None, [])
+    assert compare_words(known, live[:20]) == compare_words([], live) == (None, [])

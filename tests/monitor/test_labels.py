@@ -19,8 +19,8 @@ from monitor.labels import (
     read_feedback,
     read_reviewed,
 )
-from monitor.logs import Lines
-from monitor.window import Log, read
+from monitor.log import Log, read
+from monitor.records import Lines
 from tests.monitor.conftest import Line, lines_of, tweets, verdict, write
 
 GIVEN = tweets(0, 50)
@@ -241,11 +241,10 @@ def test_a_verdict_is_on_the_logs_answer(tmp_path: Path, log: Log, lines: list[L
         verdict(lines[5], right=True, label=OTHER[lines[5]["label"]]),
         verdict(lines[6], right=True, id="nobody"),
     ]
-    found = feedback(log, tmp_path, verdicts)
-    assert found.rows.tolist() == [3, 4]
-    assert found.right(log).tolist() == [True, False]
-    assert found.targets.tolist() == [int(GIVEN.disaster[3]), int(not GIVEN.disaster[4])]
-    assert (found.given, found.unknown, found.contradicting) == (4, 1, 1)
+    labelled = feedback(log, tmp_path, verdicts)
+    assert labelled.rows.tolist() == [3, 4]
+    assert labelled.targets.tolist() == [int(GIVEN.disaster[3]), int(not GIVEN.disaster[4])]
+    assert (labelled.given, labelled.unknown, labelled.contradicting) == (4, 1, 1)
 
 
 def test_the_last_verdict_on_a_tweet_counts(tmp_path: Path, lines: list[Line]) -> None:
@@ -255,10 +254,10 @@ def test_the_last_verdict_on_a_tweet_counts(tmp_path: Path, lines: list[Line]) -
     first = [
         verdict(lines[3], right=right, time=time) for right, time in ((1 > 0, late), (1 < 0, early))
     ]
-    assert feedback(log, tmp_path, first).right(log).tolist() == [True]
+    assert feedback(log, tmp_path, first).targets.tolist() == [int(log.disaster[3])]
     again = verdict(lines[7], right=False, time="2025-11-22T00:00:00Z")
-    found = feedback(log, tmp_path, [*first, again])
-    assert (found.rows.tolist(), found.right(log).tolist()) == ([7], [False])
+    labelled = feedback(log, tmp_path, [*first, again])
+    assert (labelled.rows.tolist(), labelled.targets.tolist()) == ([7], [1 - log.disaster[7]])
 
 
 def test_verdicts_among_other_lines(tmp_path: Path, lines: list[Line]) -> None:
@@ -279,7 +278,7 @@ def test_verdicts_among_other_lines(tmp_path: Path, lines: list[Line]) -> None:
     assert table["id"].tolist() == [lines[0]["id"], "other"]
     assert table["right"].tolist() == [True, True]
     assert (counts.read, counts.others, counts.broken) == (5, 1, 2)
-    assert "f.jsonl:4: `time` is ahead of the clock" in counts.named[0]
+    assert "f.jsonl:4: `time`: Value error, missing, or ahead of the clock" in counts.named[0]
     with pytest.raises(InputError, match=r"3 of 3 verdict lines cannot be read"):
         read_feedback([str(write(path, [given | {"right": "?"}] * 3))], Lines())
     assert read_feedback([], Lines()).equals(pd.DataFrame(columns=["id", "time", "right", "label"]))

@@ -49,6 +49,8 @@ def test_a_week_like_the_weeks_before(place: Place) -> None:
     assert one["estimated"]["accuracy"]["high"] >= given.accuracy
     assert one["estimated"]["accuracy"]["value"] is None
     assert sum(hour["tweets"] for hour in one["hours"]) == 900
+    disasters = [hour["tweets"] for hour in one["hours"] if hour["whose"] == "disaster"]
+    assert sum(disasters) == given.disaster.sum()
     assert one["hours"][0]["time"] == "2025-11-20T06:00:00Z"
     assert one["texts"] == 0
 

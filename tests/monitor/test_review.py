@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page
 
 from common.errors import InputError
 from monitor.labels import read_reviewed
+from monitor.log import read
 from monitor.review import doubt, inclusion
-from monitor.window import read
 from tests.monitor.conftest import Place, command, tweets, write
 
 TEXTS = ["=1+1", "@someone look", 'plain, "quoted"\n<b>and</b> a line', *["tweet"] * 297]
@@ -114,7 +114,7 @@ def saved(page: Page, place: Place) -> pd.DataFrame:
     download.value.save_as(path)
     logs, _ = read([str(place.logs)])
     table = read_reviewed([str(path)], logs)
-    return table.assign(id=logs[place.version].ids.take(table["row"].tolist()).to_pylist())
+    return table.assign(id=logs[place.version].table["id"][table["row"]].to_numpy())
 
 
 def test_the_page_takes_a_key_a_tweet(page: Page, logged: Place) -> None:

@@ -2,21 +2,22 @@
 
 import pytest
 
-from monitor.drift import Effect, Told, Word
+from monitor.drift import Effect, Word
 from monitor.quality import Figure
 from monitor.verdict import STATUS, Verdict, decide
 
 ACCURACY = 0.94
-MOVED = Effect(0.4, 0.3, 0.5, 0.2, 1.0, 2.0)
-STILL = Effect(0.1, 0.0, 0.2, 0.2, 1.0, 2.0)
+MOVED = Effect(0.4, 0.3, 0.5, True, 0.2, 1.0, 2.0)
+STILL = Effect(0.1, 0.0, 0.2, False, 0.2, 1.0, 2.0)
+WORDS = [Word("zorg", 0.5, 0.0)]
 
 
 def verdict(
-    low: float, high: float, labels: int, *, effect: Effect = STILL, auc: float = 0.5
+    low: float, high: float, labels: int, *, effect: Effect = STILL, wording: Effect = STILL
 ) -> Verdict:
-    told = {"words": Told(auc, auc - 0.02, auc + 0.02, 0.64)}
+    effects = {"links": effect, "their words": wording}
     accuracy = Figure((low + high) / 2 if labels else float("nan"), low, high)
-    return decide(ACCURACY, accuracy, labels, {"links": effect}, told, [Word("zorg", 0.5, 0.0)])
+    return decide(ACCURACY, accuracy, labels, effects, WORDS if wording.moved else [])
 
 
 @pytest.mark.parametrize(
@@ -41,14 +42,15 @@ def test_the_word(low: float, high: float, labels: int, differs: bool, word: str
 
 
 def test_words_that_tell_tweets_apart_are_named() -> None:
-    result = verdict(0.6, 0.97, 0, auc=0.9)
+    result = verdict(0.6, 0.97, 0, wording=MOVED)
     assert result.word == "look"
     assert "Live tweets differ in their words (zorg)." in result.reason
 
 
 def test_advice_says_how_many_labels_narrow_the_interval() -> None:
-    assert "50 labels narrow it to ± 0.06, 100 labels" in verdict(0.6, 0.97, 0).advice
-    assert "200 labels narrow it to ± 0.03, 500 labels" in verdict(0.85, 0.95, 100).advice
+    assert "50 labels narrow it to ± 0.06, 100 labels to ± 0.04" in verdict(0.6, 0.97, 0).advice
+    advice = verdict(0.86, 0.94, 800).advice  # of the labels there are, not of a table
+    assert "800 labels give ± 0.040, 1600 would give about ± 0.028" in advice
     assert "because nobody can know without labels" in verdict(0.6, 0.97, 0).reason
 
 

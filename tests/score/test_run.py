@@ -15,7 +15,7 @@ from common.storage import Folder
 from reader.format import Format
 from score.blocks import Settings
 from score.run import begin, summarise
-from tests.conftest import HANG, ROOT, no_file_beyond
+from tests.conftest import HANG, no_file_beyond
 from tests.gcs import Cloud
 from tests.score.conftest import Score, answers, blocks, refused, start
 from tests.serve.running import wait_until
@@ -196,11 +196,3 @@ def test_a_wrong_call_is_explained(score: Score, archive: Path, tmp_path: Path, 
     assert done.returncode == 1
     assert re.search(f"^error: .*{message}", done.stderr, re.M), done.stderr
     assert not (tmp_path / "out/answers").exists()
-
-
-@pytest.mark.parametrize("module", ["run", "blocks", "beam"])
-def test_a_module_that_is_no_command_names_the_command(module: str) -> None:
-    line = [sys.executable, "-m", f"score.{module}"]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "python -m score" in done.stderr

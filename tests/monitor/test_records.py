@@ -5,13 +5,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from common.errors import InputError
 from locked.answer import Answer
-from monitor.logs import LINE, Lines
-from monitor.window import Log, read
+from locked.features import FEATURES
+from monitor.log import Log, read
+from monitor.records import Lines, Prediction
 from tests.gcs import Cloud
 from tests.monitor.conftest import Line, lines_of, tweets, write
 
@@ -31,18 +31,19 @@ def without(line: Line, *names: str) -> Line:
 
 
 def test_the_fields_are_those_of_an_answer() -> None:
-    assert set(LINE.names) == set(Answer._fields)
+    assert set(Prediction.__annotations__) == set(Answer._fields)
 
 
 def test_a_line_is_read_as_it_was_written(tmp_path: Path) -> None:
     lines = [line | {"text": f"tweet {i}"} for i, line in enumerate(LINES)]
     log, counts = of(write(tmp_path / "one.jsonl", lines))
     assert (len(log), counts.read, counts.broken) == (20, 20, 0)
-    assert log.times[1] == np.datetime64("2025-11-20T06:10:00")
+    assert str(log.table["time"][1]) == "2025-11-20 06:10:00+00:00"
     assert log.probabilities == pytest.approx([line["probability"] for line in lines], abs=1e-6)
     assert log.disaster.tolist() == [line["label"] == "disaster" for line in lines]
-    assert log.features[3] == pytest.approx(list(lines[3]["features"].values()), abs=1e-6)
-    assert log.texts == [f"tweet {i}" for i in range(20)]
+    row = log.table[[*FEATURES]].to_numpy()[3]
+    assert row == pytest.approx(list(lines[3]["features"].values()), abs=1e-6)
+    assert log.texts.tolist() == [f"tweet {i}" for i in range(20)]
     assert log.rows(["r-7", "r-0", "nobody", "r-7"]).tolist() == [7, 0, -1, 7]
 
 
@@ -98,8 +99,8 @@ def test_a_collectors_log(tmp_path: Path, collector: str) -> None:
     assert (len(log), counts.broken, counts.others) == (20, 0, 0)
     assert log.rows([line["id"] for line in LINES]).tolist() == [*range(20)]
     assert log.probabilities == pytest.approx([line["probability"] for line in LINES], abs=1e-6)
-    assert str(log.times[0]).startswith("2025-11-20T06:00:00")
-    assert np.isfinite(log.features).all()
+    assert str(log.table["time"][0]).startswith("2025-11-20 06:00:00")
+    assert log.table[[*FEATURES]].notna().all(axis=None)
 
 
 def test_what_powershell_writes(tmp_path: Path) -> None:
@@ -125,26 +126,26 @@ def test_a_bucket(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket.blob("logs/2026/b.jsonl.gz").upload_from_string(gzip.compress(second.encode()))
     log, counts = of("gs://logged/logs")
     assert len(log) == 10
-    assert counts.named[0].startswith("gs://logged/logs/a.jsonl:6: not JSON")
+    assert counts.named[0].startswith("gs://logged/logs/a.jsonl:6: Invalid JSON")
     with pytest.raises(InputError, match="gs://logged/nothing: no such file or bucket"):
         read(["gs://logged/nothing"])
 
 
 BROKEN = {
-    "{": "not JSON",
-    '{"a": 1} {"b": 2}': "not JSON",
-    SOUND[0][:-9]: "not JSON",
-    f"server-1 | {SOUND[0][:-9]}": "not JSON",
-    json.dumps(LINES[0] | {"probability": 1.5}): "`probability` is not within 0 and 1",
-    json.dumps(LINES[0] | {"probability": "high"}): "probability",
-    json.dumps(LINES[0] | {"label": "fire"}): "`label` is not one of not_disaster, disaster",
-    json.dumps(LINES[0] | {"time": "yesterday"}): "no `time`",
-    json.dumps(LINES[0] | {"time": "2200-01-01T00:00:00Z"}): "`time` is ahead of the clock",
-    json.dumps(LINES[0] | {"schema": 2}): "`schema` is not 1",
-    json.dumps(without(LINES[0], "schema")): "no `schema` beside `probability`",
-    json.dumps(without(LINES[0], "id")): "no `id`",
-    json.dumps({"log": json.dumps(without(LINES[0], "time"))}): "no `time`",
-    json.dumps(LINES[0] | {"text": "XX"}).replace("XX", "\udcff"): "UTF-8",
+    "{": "Invalid JSON",
+    '{"a": 1} {"b": 2}': "Invalid JSON",
+    SOUND[0][:-9]: "Invalid JSON",
+    f"server-1 | {SOUND[0][:-9]}": "Invalid JSON",
+    json.dumps(LINES[0] | {"probability": 1.5}): "`probability`: Input should be less",
+    json.dumps(LINES[0] | {"probability": "high"}): "`probability`",
+    json.dumps(LINES[0] | {"label": "fire"}): "`label`",
+    json.dumps(LINES[0] | {"time": "yesterday"}): "`time`: ",
+    json.dumps(LINES[0] | {"time": "2200-01-01T00:00:00Z"}): "ahead of the clock",
+    json.dumps(LINES[0] | {"schema": 2}): "`schema`",
+    json.dumps(without(LINES[0], "schema")): "`schema`: Field required",
+    json.dumps(without(LINES[0], "id")): "`id`: Field required",
+    json.dumps({"log": json.dumps(without(LINES[0], "time"))}): "`time`: ",
+    json.dumps(LINES[0] | {"text": "XX"}).replace("XX", "\udcff"): "unicode",
 }
 
 
@@ -161,11 +162,11 @@ def test_a_broken_line_is_named_with_the_reason(tmp_path: Path, line: str, reaso
 
 def test_a_log_of_which_most_is_broken_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a.log", [*LINES[:9], *[without(line, "time") for line in LINES[9:]]])
-    with pytest.raises(InputError, match=r"11 of 20 prediction .*a.log:10: no `time`.*keep_time"):
+    with pytest.raises(InputError, match=r"11 of 20 prediction .*a.log:10: `time`: .*keep_time"):
         read([str(path)])
     path.write_text(json.dumps(LINES)[:-200])
     log, counts = of(path)
-    assert (len(log), counts.named[0].startswith(f"{path}:20: not JSON")) == (19, True)
+    assert (len(log), counts.named[0].startswith(f"{path}:20: Invalid JSON")) == (19, True)
 
 
 @pytest.mark.parametrize(

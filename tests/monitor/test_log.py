@@ -3,12 +3,11 @@
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from common.errors import InputError
-from monitor import window
-from monitor.window import Log, read
+from locked.features import FEATURES
+from monitor.log import Log, read
 from tests.monitor.conftest import lines_of, tweets, write
 
 TEXTS = [f"tweet {i}" for i in range(2000)]
@@ -17,7 +16,7 @@ TEXTS = [f"tweet {i}" for i in range(2000)]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Two weeks in many blocks, a tweet every ten minutes."""
-    monkeypatch.setattr("monitor.logs.BLOCK", 50_000)
+    monkeypatch.setattr("monitor.records.BLOCK", 50_000)
     lines = lines_of(tweets(0, 2000), "v1", texts=TEXTS)
     for line in lines[:100]:
         line["hash"] = lines[0]["hash"]
@@ -36,8 +35,8 @@ def all_of(folder: str) -> Log:
 def test_the_last_week(folder: str) -> None:
     logs, lines = read([folder])
     assert logs.keys() == {"v1"}  # the other is of the week before
-    assert logs["v1"].times.min() == np.datetime64("2025-11-28T00:00")
-    assert logs["v1"].times.max() == np.datetime64("2025-12-04T03:10")
+    times = logs["v1"].table["time"]
+    assert f"{times.min():%m-%d %H:%M}, {times.max():%m-%d %H:%M}" == "11-28 00:00, 12-04 03:10"
     assert len(logs["v1"]) == 884
     assert lines.read == 2000
 
@@ -46,7 +45,7 @@ def test_days_that_are_named(folder: str) -> None:
     day = date(2025, 11, 27)
     logs, _ = read([folder], day, day)
     assert [len(log) for log in logs.values()] == [94, 50]
-    assert logs["v1"].times.min() == np.datetime64("2025-11-27T00:00")
+    assert f"{logs['v1'].table['time'].min():%m-%d %H:%M}" == "11-27 00:00"
     whole, _ = read([folder], date(2025, 11, 1))
     assert [len(log) for log in whole.values()] == [1950, 50]
     with pytest.raises(InputError, match="has them from 2025-11-20 to 2025-12-04"):
@@ -59,8 +58,10 @@ def test_columns_stay_together(folder: str) -> None:
     log, given = all_of(folder), tweets(0, 2000)
     rows = log.rows([f"r-{i}" for i in (3, 999, 1001, 1999)])
     assert log.probabilities[rows] == pytest.approx(given.probabilities[[3, 999, 1001, 1999]])
-    assert log.features[rows] == pytest.approx(given.features[[3, 999, 1001, 1999]])
-    assert (np.diff(log.times) > np.timedelta64(0)).all()
+    features = log.table.loc[rows, [*FEATURES]].to_numpy()
+    assert features == pytest.approx(given.features[[3, 999, 1001, 1999]])
+    assert log.table["time"].is_monotonic_increasing
+    assert log.texts[rows].tolist() == [f"tweet {i}" for i in (3, 999, 1001, 1999)]
 
 
 def test_a_tweet_counts_once(folder: str) -> None:
@@ -73,7 +74,7 @@ def test_one_request_id_for_many_answers(folder: str) -> None:
     log = all_of(folder)
     assert log.rows(["twice", "r-5", "r-1000"]).tolist() == [-1, 5, -1]
     assert log.rows([]).tolist() == []
-    own = [name for name in log.ids.to_pylist() if name.startswith("twice~")]
+    own = [name for name in log.table["id"] if name.startswith("twice~")]
     assert len(set(own)) == 2
     assert (log.rows(own) >= 0).all()
     last_day = read([folder], date(2025, 12, 3))[0]["v1"]  # other days, the same ids
@@ -87,16 +88,3 @@ def test_a_line_that_was_delivered_twice_counts_once(folder: str) -> None:
     assert lines.double == 2000
     assert [len(log) for log in logs.values()] == [len(log) for log in before.values()]
     assert logs["v1"].rows(["r-5"]).tolist() == [5]
-
-
-def test_lines_by_row(folder: str) -> None:
-    lines = all_of(folder).lines(np.array([7, 3]))
-    assert lines["id"].tolist() == ["r-7", "r-3"]
-    assert lines["text"].tolist() == ["tweet 7", "tweet 3"]
-    assert str(lines["time"][3]) == "2025-11-20 06:30:00+00:00"
-
-
-def test_a_sample_of_texts(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "TEXTS", 50)
-    log = all_of(folder)
-    assert len(set(log.texts)) == 50 < len(log)

@@ -1,0 +1,146 @@
+"""The predictions of some days, a log for each model version, in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from common.errors import InputError
+from locked.features import FEATURES
+from locked.labels import LABELS
+from monitor.records import PREDICTION, Lines, Prediction, read_records
+from reader.canonical import canonical_texts
+
+DAYS = 7  # the log's last ones, unless others are asked for
+DAY = pd.Timedelta(days=1)
+KEY = ["id", "time", "probability"]  # a line with equal ones was delivered twice
+
+Rows = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Log:
+    """The predictions of one model version in some days.
+
+    The table has a row for each: id (unique), text (missing where it is not logged), time (UTC),
+    model, probability, disaster (the label answered), rate (the share of the tweets that is
+    logged), tweet (a hash of its words, 0 where there is none), ms (until the answer), FEATURES.
+    """
+
+    model: str
+    table: pd.DataFrame
+
+    def __len__(self) -> int:
+        """Count the predictions."""
+        return len(self.table)
+
+    @cached_property
+    def probabilities(self) -> npt.NDArray[np.float32]:
+        """P(disaster): (rows,)."""
+        return self.table["probability"].to_numpy()
+
+    @cached_property
+    def disaster(self) -> npt.NDArray[np.bool_]:
+        """Whether the answer was `disaster`: (rows,)."""
+        return self.table["disaster"].to_numpy()
+
+    @cached_property
+    def tweets(self) -> npt.NDArray[np.uint64]:
+        """A number that equal tweets share, (rows,); its own for a tweet that has no hash."""
+        hashes = self.table["tweet"].to_numpy()
+        return np.where(hashes == 0, np.arange(len(self), dtype=np.uint64), hashes)
+
+    @cached_property
+    def texts(self) -> "pd.Series[str]":
+        """The texts that are logged, by row."""
+        return self.table["text"].dropna()
+
+    @cached_property
+    def canonical(self) -> "pd.Series[str]":
+        """The canonical texts of those that are logged, by row."""
+        return pd.Series(canonical_texts(self.texts), self.texts.index, dtype="str")
+
+    def rows(self, ids: Sequence[str]) -> Rows:
+        """Return the row of each id, (ids,); -1 where no prediction has it."""
+        return np.asarray(pd.Index(self.table["id"]).get_indexer(pd.array(ids, dtype="str")))
+
+    def once(self) -> Rows:
+        """Return the first row of each tweet: a reference holds none twice either."""
+        return np.flatnonzero(~pd.Series(self.tweets).duplicated())
+
+
+def read(
+    places: list[str], since: date | None = None, until: date | None = None
+) -> tuple[dict[str, Log], Lines]:
+    """Read the predictions of some days in UTC, both included: by default the log's last DAYS.
+
+    A line that was delivered twice counts once.
+
+    Returns:
+        the log of each model version.
+
+    Raises:
+        InputError: there is no prediction, most are broken, or a file cannot be read.
+
+    """
+    if since and until and since > until:
+        raise InputError(f"--since {since} is later than --until {until}")
+    lines, tables = Lines(), list[pd.DataFrame]()
+    first, last = pd.Timestamp.max.tz_localize("UTC"), pd.Timestamp.min.tz_localize("UTC")
+    for records in filter(None, read_records(places, PREDICTION, lines)):
+        table = _table(records)
+        first, last = min(first, table["time"].min()), max(last, table["time"].max())
+        end = (pd.Timestamp(until, tz="UTC") if until else last.floor("D")) + DAY
+        start = pd.Timestamp(since, tz="UTC") if since else end - DAYS * DAY
+        # the older blocks too, as the period moves on
+        tables = [part for part in [*tables, table] if part["time"].max() >= start]
+    lines.check(places, PREDICTION)
+    tables = [part[(part["time"] >= start) & (part["time"] < end)] for part in tables]
+    if not sum(map(len, tables)):
+        raise InputError(
+            f"no prediction of these days: the log has them from {first:%Y-%m-%d} to "
+            f"{last:%Y-%m-%d}"
+        )
+    table = pd.concat(tables, ignore_index=True)
+    double = table.duplicated(["model", *KEY])
+    lines.double += int(double.sum())
+    models = table[~double].groupby("model", sort=False, observed=True)
+    return {str(model): Log(str(model), _with_own_ids(part)) for model, part in models}, lines
+
+
+def _table(records: Sequence[Prediction]) -> pd.DataFrame:
+    """Return predictions as columns that take little memory."""
+    columns = ["id", "text", "time", "model", "probability", "label", "rate", "hash", "ms"]
+    table = pd.DataFrame.from_records(records, columns=columns)
+    for name in ("id", "text", "model"):
+        table[name] = table[name].astype("str")
+    table["time"] = table["time"].dt.as_unit("ms")
+    table["disaster"] = table.pop("label") == LABELS[1]
+    table["rate"] = table["rate"].astype(np.float32).where(lambda rate: (rate > 0) & (rate <= 1), 1)
+    table["tweet"] = hashes(table.pop("hash"))
+    numbers = {"probability": np.float32, "ms": np.float32}
+    features: list[Any] = [record.get("features") or {} for record in records]
+    return pd.concat(
+        [table.astype(numbers), pd.DataFrame(features, columns=[*FEATURES], dtype=np.float32)],
+        axis=1,
+    )
+
+
+def hashes(values: "pd.Series[Any]") -> npt.NDArray[np.uint64]:
+    """Hash strings, (n,): equal ones alike, and missing ones to 0."""
+    hashed = pd.util.hash_array(values.astype(object).fillna("").to_numpy(), categorize=False)
+    return np.where(values.isna(), np.uint64(0), hashed)
+
+
+def _with_own_ids(table: pd.DataFrame) -> pd.DataFrame:
+    """Give each prediction an id of its own, where a client sent one id many times."""
+    table = table.reset_index(drop=True)
+    repeated = table["id"].duplicated(keep=False)
+    marks = pd.util.hash_pandas_object(table.loc[repeated, KEY], index=False)
+    table.loc[repeated, "id"] += pd.array([f"~{mark:016x}" for mark in marks], dtype="str")
+    return table

@@ -1,0 +1,40 @@
+"""A module is a command, or names the commands of its package."""
+
+import subprocess
+import sys
+
+import pytest
+
+from experiments import COMMANDS
+from tests.conftest import ROOT
+
+EXPERIMENTS = ", ".join(f"python -m experiments.{name}" for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("module", "status", "words"),
+    [
+        ("deploy", 0, "create the resources that are missing"),
+        ("deploy.release.smoke", 0, "whatever http_proxy and no_proxy are"),
+        ("monitor", 0, "python -m monitor review LOGS"),
+        ("monitor.review", 2, "no command; the commands are: python -m monitor\n"),
+        ("score", 0, "python -m score tweets.parquet out/"),
+        ("score.beam", 2, "no command; the commands are: python -m score\n"),
+        ("experiments", 2, EXPERIMENTS),
+        ("experiments.space", 2, EXPERIMENTS),
+        ("experiments.promot", 2, EXPERIMENTS),
+        *((f"experiments.{name}", 0, f"python -m experiments.{name}") for name in COMMANDS),
+    ],
+)
+def test_a_module_is_a_command_or_says_that_it_is_none(
+    module: str, status: int, words: str
+) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == status
+    assert words in process.stdout + process.stderr
