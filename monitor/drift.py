@@ -92,9 +92,11 @@ def effects(
     """Compare each feature, (m, features) and (n, features), and the score; {} without any."""
     columns = {name: (reference[:, i], live[:, i]) for i, name in enumerate(FEATURES)}
     columns["score"] = (reference_scores, live_scores)
-    logged = {name: (ours, now[np.isfinite(now)]) for name, (ours, now) in columns.items()}
+    logged = {name: (before, now[np.isfinite(now)]) for name, (before, now) in columns.items()}
     return {
-        name: effect(ours, now, len(columns)) for name, (ours, now) in logged.items() if len(now)
+        name: effect(before, now, len(columns))
+        for name, (before, now) in logged.items()
+        if len(now)
     }
 
 

@@ -166,7 +166,7 @@ def read_records(places: list[str], kind: Kind, lines: Lines) -> Iterator[list[A
     total = sum(map(size, files))
     with Progress(desc=f"monitor: {kind.name}s", total=total, unit="B", unit_scale=True) as bar:
         for file in files:
-            number, done = 1, bar.n
+            number, read_before = 1, bar.n
             with (
                 as_input(file),
                 fsspec.open(file, "rb") as raw,
@@ -178,7 +178,7 @@ def read_records(places: list[str], kind: Kind, lines: Lines) -> Iterator[list[A
                         row for n, line in entries for row in _parsed(line, file, n, kind, lines)
                     ]
                     number += len(block)
-                    bar.update(done + raw.tell() - bar.n)
+                    bar.update(read_before + raw.tell() - bar.n)
 
 
 def _blocks(content: BinaryIO) -> Iterator[list[bytes]]:

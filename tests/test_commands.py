@@ -15,7 +15,7 @@ EXPERIMENTS = ", ".join(f"python -m experiments.{name}" for name in COMMANDS)
     ("module", "status", "words"),
     [
         ("deploy", 0, "create the resources that are missing"),
-        ("deploy.release.smoke", 0, "whatever http_proxy and no_proxy are"),
+        ("deploy.release.smoke", 0, "--model MODEL"),
         ("monitor", 0, "python -m monitor review LOGS"),
         ("monitor.review", 2, "no command; the commands are: python -m monitor\n"),
         ("score", 0, "python -m score tweets.parquet out/"),
