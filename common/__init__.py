@@ -1,1 +1,5 @@
 """Helpers for all packages; no result of the pipeline depends on them."""
+
+from common.commands import check_command
+
+check_command("common")

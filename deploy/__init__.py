@@ -4,3 +4,16 @@ setup: the resources and roles (resources.yaml, roles.yaml); release: images, an
 Cloud Run or Vertex AI; train: on a VM or Vertex AI; score.py: Dataflow; watch.py: the daily report;
 doctor.py: the bucket. google.py holds the names and the region, and calls gcloud.
 """
+
+from common.commands import check_command
+
+check_command(
+    "deploy",
+    "deploy",
+    "deploy.doctor",
+    "deploy.release.check_model",
+    "deploy.release.smoke",
+    "deploy.score",
+    "deploy.train.job",
+    "deploy.watch",
+)

@@ -1,12 +1,17 @@
 """Connections: how long and how many may be silent, and what is done with an upgrade."""
 
+import logging
+import math
 import re
 import resource
+import time
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serve import metrics
+
+logger = logging.getLogger(__name__)
 
 # Seconds between two requests: longer than the proxies in front keep their connections (Google's
 # 600), which would else send into a connection that is just being closed, and answer 502.
@@ -15,6 +20,7 @@ HEAD_TIME = 5  # seconds for a request's head; uvicorn's own limit is for the wa
 LEAVE_TIME = 1  # seconds for the first request of a connection, when the server leaves
 MOST_FILES = 10_240  # that macOS allows, although its hard limit is infinity
 UPGRADE = re.compile(rb"(?<=\r\n)u(?=pgrade:)", re.IGNORECASE)
+WARNING_PERIOD = 60  # seconds between two warnings of too many connections
 OTHER_FILES = 64  # of the files that a process may open, those that are no connections
 
 
@@ -30,6 +36,7 @@ class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, with limits, and without its loss of bodies after `Upgrade`."""
 
     limit = 2**30  # connections
+    warned_at = -math.inf
     silent: dict["Protocol", None] = {}  # noqa: RUF012 # of all, the longest silent first
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvloop's or asyncio's
@@ -41,6 +48,10 @@ class Protocol(HttpToolsProtocol):
         if len(self.connections) > self.limit:
             next(iter(self.silent)).transport.close()  # this one, if all others are busy
             metrics.REJECTED.labels("idle").inc()
+            if (now := time.monotonic()) > Protocol.warned_at + WARNING_PERIOD:
+                Protocol.warned_at = now
+                text = "over %d connections: the longest silent ones are closed (ulimit -n)"
+                logger.warning(text, self.limit)
 
     def _close_after(self, seconds: float) -> None:
         self._timer.cancel()

@@ -1,5 +1,7 @@
 """The bodies of requests and answers, as pydantic models; FastAPI makes /docs of them."""
 
+import difflib
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import (
@@ -12,12 +14,17 @@ from pydantic import (
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from locked.labels import Label
 from locked.text import Text
 
 MAX_INSTANCES = 1_000  # tweets in one call
+# What other services and Twitter's own format call a tweet's text, or a list of them.
+OTHER_NAMES = {"body", "content", "data", "documents", "full_text", "input", "inputs", "instance"}
+OTHER_NAMES |= {"message", "prompt", "query", "sentences", "texts", "title", "tweet", "tweets"}
 AnswerId = Annotated[str, Field(description="The answer's own id.")]
 Version = Annotated[str, Field(description="The version of the model that answered.")]
 
@@ -30,6 +37,20 @@ class Tweet(BaseModel):
     )
 
     text: Text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_wrong_key(cls, fields: object) -> object:
+        if isinstance(fields, dict) and "text" not in fields:
+            short = [name for name in islice(fields, 20) if len(name) <= 12 and name.isascii()]
+            names = [name for name in short if name.lower() in OTHER_NAMES]
+            if names := names or difflib.get_close_matches("text", short, 1):
+                raise PydanticCustomError(
+                    "missing",
+                    'it is called {name} here: name it "text", or "instances" for many tweets',
+                    {"name": names[0]},
+                )
+        return fields
 
 
 class WrongTweet(Tweet):

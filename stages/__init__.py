@@ -1,1 +1,5 @@
 """The pipeline's stages: prepare, distill, train, export, lock, evaluate."""
+
+from common.commands import check_command
+
+check_command("stages", "stages")

@@ -64,7 +64,6 @@ def test_the_answer_is_the_same_under_load(
         (b'{"text": "   "}', "text"),
         (b'{"text": 5}', "text"),
         (b'{"txt": "fire"}', "text"),
-        (b'{"full_text": "fire"}', '"text"'),
         (b'{"te\\ud800t": "fire"}', "body"),
         (b'{"instances": [["fire", "flood"]]}', "instances"),
         (b'{"instances": []}', "instances"),
@@ -83,6 +82,9 @@ def test_the_answer_is_the_same_under_load(
         (b'{"text": NaN}', "text"),
         (b'{"text": 1e999}', "text"),
         (b"[" * 100_000, "body"),
+        (b'{"full_text": "fire"}', 'full_text here: name it \\"text\\"'),
+        (b'{"inputs": ["fire"]}', 'or \\"instances\\"'),
+        (b'{"txt": "fire"}', "txt here"),
     ],
 )
 def test_a_clients_mistake_is_refused_by_field(server: Here, body: bytes, field: str) -> None:

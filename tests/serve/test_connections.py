@@ -13,6 +13,7 @@ from serve import connections
 from serve.connections import OTHER_FILES, Protocol
 from tests.conftest import HANG
 from tests.serve.here import Here, here
+from tests.serve.running import wait_until
 
 BODY = b'{"text": "Bridge down"}'
 LENGTH = b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
@@ -65,6 +66,7 @@ def test_beyond_the_limit_the_longest_silent_is_closed(
             assert client.get("/health").status_code == 200
         assert server.metric('rejected_total{reason="idle"}') > 0
         assert clients[0].get("/health").status_code == 200  # anew
+        assert wait_until(lambda: "over 5 connections: the longest silent" in server.output())
 
 
 def test_the_limit_of_files_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
