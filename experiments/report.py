@@ -64,6 +64,7 @@ def summary(base: str | None) -> list[str]:
         lines += [f"Not committed: {changed}.", ""]
     verdict = "passes" if report["passed"] else "**does not pass**"
     lines += [f"The model {verdict} the minimums of params.yaml, on {report['rows']} test tweets."]
+    lines += [report.get("unseen_event", "")]  # an older report has none
     with Repo(config=NO_REMOTE) as repo:
         if base is None:
             return [*lines, *_markdown(metrics_table(repo.metrics.show(), precision=4))]

@@ -24,9 +24,10 @@ from transformers.utils import logging
 from common.atomic import new_file
 from common.errors import InputError
 from common.progress import Progress
+from stages.distill import groups
 from stages.shared import arithmetic, base_model
 from stages.shared.batches import Tweets
-from stages.shared.outputs import PREPARED, TARGETS, read_tweets
+from stages.shared.outputs import GROUPS, PREPARED, TARGETS, read_tweets
 
 if TYPE_CHECKING:
     from stages.params import Params
@@ -63,6 +64,22 @@ def distill(data: Path, output: Path, p: "Params") -> dict[str, float]:
     with new_file(output) as file:
         pd.DataFrame({"id": tweets["id"], "target": targets}).to_parquet(file, index=False)
     return quality
+
+
+def answer_groups(data: Path, output: Path, p: "Params") -> pd.DataFrame:
+    """Write and return a teacher's answers to known and unseen groups (see `groups`).
+
+    `data` is the folder of {train,validation}.parquet. Without groups the table has no rows.
+    """
+    arithmetic.use_threads(p.compute)
+    splits = [read_tweets(data / f"{split}.parquet") for split in ("train", "validation")]
+    table = pd.DataFrame({"target": [], "probability": [], "judged": []})
+    if folds := groups.folds_of(splits[0], p.distill.folds):
+        train, validation = (embed(tweets, p) for tweets in splits)
+        table = groups.answers(*splits, (train, validation), folds, _kernel_model)
+    with new_file(output) as file:
+        table.to_parquet(file, index=False)
+    return table
 
 
 @torch.no_grad()
@@ -127,5 +144,6 @@ def _word_model() -> Pipeline:
 def main(p: "Params") -> None:
     """Run the stage as params.yaml has it."""
     quality = distill(PREPARED, TARGETS, p)
+    answer_groups(PREPARED, GROUPS, p)
     figures = ", ".join(f"{name} {value:.4f}" for name, value in quality.items())
     print(f"teachers out of fold: {figures or 'none, the labels are the targets'}")

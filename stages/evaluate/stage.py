@@ -68,12 +68,14 @@ def evaluate(
     judged = judge(truth, scores, threshold, p)
     bare = judge(truth, uncalibrated, 0.5, p)
     adaptation = model.manifest.adaptation
+    prepared = json.loads((data / "report.json").read_text())
     report = {
         "passed": all(judged["test"][name] >= least for name, least in p.evaluate.minimum),
+        "unseen_event": unseen_event(judged["test"], prepared["split"]),
         "threshold": threshold,
         "rows": len(test),
         "validation": model.manifest.metrics,
-        "data": json.loads((data / "report.json").read_text()),
+        "data": prepared,
         **judged,
         "baseline": compute(truth, baseline, 0.5),
         "uncalibrated": {
@@ -115,6 +117,25 @@ def judge(truth: Truth, scores: Scores, threshold: float, p: "Params") -> dict[s
     }
 
 
+def unseen_event(figures: dict[str, float], split: dict[str, Any]) -> str:
+    """Return what the model is worth on an event that it has not seen, in one or two sentences.
+
+    `figures` are those on the test split; `split` is how prepare split the data, from its report.
+    """
+    if split["by"] == "group":
+        return (
+            f"On groups ({split['column']}) that it has not seen it is right in "
+            f"{figures['accuracy']:.1%} of tweets, with a calibration error of "
+            f"{figures['calibration_error']:.3f}: the test split has no other groups."
+        )
+    low, high = (1 / (1 + np.exp(-shift)) for shift in (-SHIFT_SPREAD, SHIFT_SPREAD))
+    return (
+        "On an event that it has not seen its probabilities do not hold: in two thirds of events a "
+        f"probability of 0.5 means something from {low:.2f} to {high:.2f}. Adapt it by 10 or more "
+        "labelled tweets of the event (docs/event.md)."
+    )
+
+
 def model_card(
     manifest: Manifest, report: dict[str, Any], frames: dict[str, pd.DataFrame], p: "Params"
 ) -> str:
@@ -132,7 +153,7 @@ def model_card(
         most=robustness.TWEETS,
         scale_spread=SCALE_SPREAD,
         shift_spread=SHIFT_SPREAD,
-        unseen=[1 / (1 + np.exp(-shift)) for shift in (-SHIFT_SPREAD, SHIFT_SPREAD)],
+        by_group=report["data"]["split"]["by"] == "group",
         p=p,
     )
 

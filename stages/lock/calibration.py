@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.optimize import minimize
 
 from locked.classifier import log_odds
@@ -28,6 +29,28 @@ def fit(truth: Truth, scores: Scores) -> Calibration:
     optimum = minimize(loss, x0=(1.0, 0.0), bounds=bounds, method="L-BFGS-B")
     scale, shift = (round(float(value), DIGITS) for value in optimum.x)
     return Calibration(scale=scale, shift=shift)
+
+
+def for_unseen_groups(calibration: Calibration, answers: pd.DataFrame) -> Calibration:
+    """Return the calibration of a network for groups that it has not learnt.
+
+    A teacher needs another scale and shift for unseen groups than for the validation split. The
+    network's are changed by the same factor and difference.
+
+    Args:
+        calibration: the network's, fitted on the validation split.
+        answers: the teacher's, as the stage `distill` writes them (data/groups.parquet).
+
+    """
+    validation, unseen = (
+        fit(part["target"].to_numpy(), part["probability"].to_numpy())
+        for part in (answers[answers["judged"] == by] for by in ("validation", "unseen"))
+    )
+    factor = unseen.scale / validation.scale
+    return Calibration(
+        scale=round(factor * calibration.scale, DIGITS),
+        shift=round(factor * (calibration.shift - validation.shift) + unseen.shift, DIGITS),
+    )
 
 
 def choose_threshold(probabilities: Scores, truth: Truth) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import onnx
+import pandas as pd
 
 from common.atomic import new_folder
 from common.errors import InputError
@@ -29,7 +30,13 @@ from locked.reference import HELD_OUT, REFERENCE, Reference
 from stages.evaluate.metrics import compute
 from stages.export.last_layer import LastLayer, last_layer, vector_network, with_last_layer
 from stages.lock.adapt import ADAPTED_THRESHOLD, Choice, Tweets, answers, choose, compare
-from stages.lock.calibration import DIGITS, SCALES, choose_threshold, fit
+from stages.lock.calibration import (
+    DIGITS,
+    SCALES,
+    choose_threshold,
+    fit,
+    for_unseen_groups,
+)
 from stages.lock.labels import read_labels
 from stages.shared import arithmetic, base_model, onnx_reference, outputs
 from stages.shared.outputs import read_tweets
@@ -50,16 +57,18 @@ GOLDEN = (  # texts whose answers a server compares before it trusts the model
 
 
 def lock(
-    network: Path, data: Path, labels: Path | None, output: Path, p: "Params"
+    network: Path, data: Path, groups: Path, labels: Path | None, output: Path, p: "Params"
 ) -> npt.NDArray[np.float32]:
     """Make the locked model; return its uncalibrated answers to the test split: (rows,).
 
-    Calibration and threshold are chosen on the validation split. Where there are labels of an
+    Calibration and threshold are chosen on the validation split. Where the data has groups, such as
+    events, the calibration is then changed to that of unseen groups. Where there are labels of an
     event, the model is then adapted to that event.
 
     Args:
         network: folder that `export` made.
         data: folder of {train,validation,test}.parquet.
+        groups: a teacher's answers to known and unseen groups, by the stage `distill`.
         labels: CSV of an event's labelled tweets, or None.
         output: folder of the locked model to make; it appears only when complete.
         p: all params; `compute` and `model` are read.
@@ -79,6 +88,8 @@ def lock(
     truth = validation["target"].to_numpy()
     calibration = fit(truth, scores)
     threshold = choose_threshold(calibrate(scores, calibration), truth)
+    if len(answers_to_groups := pd.read_parquet(groups)):
+        calibration, threshold = for_unseen_groups(calibration, answers_to_groups), 0.5
     model = onnx.load(network / NETWORK)
     adaptation = None
     if labels:
@@ -202,7 +213,7 @@ def report_lines(adaptation: Adaptation) -> list[str]:
 def main(p: "Params") -> None:
     """Run the stage as params.yaml has it."""
     labels = outputs.LABELS / p.lock.labels if p.lock.labels else None
-    scores = lock(outputs.NETWORK, outputs.PREPARED, labels, outputs.CLASSIFIER, p)
+    scores = lock(outputs.NETWORK, outputs.PREPARED, outputs.GROUPS, labels, outputs.CLASSIFIER, p)
     np.save(outputs.ANSWERS, scores)
     manifest = read_manifest(outputs.CLASSIFIER / MANIFEST)
     if manifest.adaptation:

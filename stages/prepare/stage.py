@@ -61,9 +61,12 @@ def prepare(p: "Prepare", output: Path) -> dict[str, Any]:
         "splits": {name: _size(targets[rows]) for name, rows in rows_of.items()},
     }
     _check_usable(p.source, report)
+    columns = SCHEMA.names
+    if p.group:
+        table, columns = table.append_column("group", table["split_by"]), [*columns, "group"]
     with new_folder(output) as folder:
         for name, rows in rows_of.items():
-            part = table.filter(pyarrow.array(rows)).select(SCHEMA.names)
+            part = table.filter(pyarrow.array(rows)).select(columns)
             pq.write_table(part, folder / f"{name}.parquet")
         write_json(folder / "report.json", report)
     return report

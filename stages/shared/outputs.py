@@ -12,6 +12,7 @@ from common.errors import InputError
 
 PREPARED = Path("data/prepared")  # {train,validation,test}.parquet, report.json
 TARGETS = Path("data/targets.parquet")  # what to learn of each training tweet: id, target
+GROUPS = Path("data/groups.parquet")  # a teacher's answers to known and unseen groups
 CHECKPOINT = Path("models/checkpoint")  # torch weights in safetensors, config.json, tokenizer.json
 HISTORY = Path("models/training")  # learning curves, by DVCLive; speed/, profile/ beside it
 MACHINE = Path("models/speed/machine.json")  # where the training ran, and for how long

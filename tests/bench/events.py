@@ -1,47 +1,55 @@
 """Accuracy on an event that the model has never seen, before and after an adaptation to it.
 
-    python -m tests.bench.events --adapt FOLDER [--labels N ...] [--draws N] [--rows N]
-    python -m tests.bench.events [--jobs N] [--folds N] [--crisislex FOLDER [--rows N]]
+    python -m tests.bench.events FOLDER [--learn N] [--labels N ...] [--draws N] [--rows N]
+    python -m tests.bench.events [--jobs N] [--folds N]
 
-FOLDER has a CSV for each event of CrisisLexT6 (https://crisislex.org/data-collections.html).
+FOLDER has a CSV for each event of CrisisLexT6 (https://crisislex.org/data-collections.html). The
+model of models/network and models/classifier, or with --learn a model of N tweets of each of the
+other events, is adapted to each event by labels drawn at random, as `lock` does it, and judged on
+the event's other tweets. A learnt model is calibrated in two ways: on tweets of the events that it
+has learnt, and for groups that it has not. What is learnt is kept in --results.
 
-With --adapt, the model of models/network and models/classifier is adapted to each event by labels
-drawn at random, as `lock` does it, and judged on the event's other tweets; nothing is trained.
-
-Else each event is judged once by a model that learnt from all tweets but those of this event, and
-once by cross-validation. The events are those of FOLDER, or the kinds of event that the keywords of
-the shipped corpus tell. The stages make these models, `compute.exact` being false; TF-IDF with
+Without FOLDER, each kind of event that the keywords of the shipped corpus tell is judged once by a
+model that learnt from all tweets but those of this kind, and once by cross-validation; TF-IDF with
 logistic regression is the baseline.
+
+The stages make these models, `compute.exact` being false.
 """
 
 import argparse
 import multiprocessing
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pandas as pd
 from sklearn.metrics import log_loss, roc_auc_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from common.progress import Progress
 from locked.manifest import MANIFEST, NETWORK, read_manifest
 from stages import params
+from stages.distill.stage import answer_groups, distill
 from stages.evaluate.metrics import Truth, calibration_error, wilson
 from stages.export.last_layer import last_layer, vector_network
+from stages.export.stage import export
 from stages.lock.adapt import ADAPTED_THRESHOLD, Floats, Step, Tweets, answers, choose
-from stages.lock.stage import tweets_of
+from stages.lock.stage import lock, tweets_of
+from stages.params import Params
 from stages.prepare.duplicates import find_duplicates
 from stages.prepare.source import read_rows
 from stages.prepare.splits import SPLITS
 from stages.shared.outputs import CLASSIFIER, PREPARED
 from stages.shared.outputs import NETWORK as NETWORK_FOLDER
 from stages.train.machine import processor
-from tests.bench.recipe import FOLD_SEED, Answers, answer, varied
+from stages.train.stage import train
+from tests.bench.recipe import FOLD_SEED, VALIDATION, Answers, answer, varied
 
 NOTHING = np.zeros(0)
 KINDS = {  # what its keywords hold
@@ -100,63 +108,118 @@ def table(
             )
 
 
-Figures = list[float]  # accuracy, log loss, calibration error
+Figures = list[float]  # accuracy, log loss, calibration error, AUC
+Columns = npt.NDArray[np.float32]  # of `vector_network`
+Places = tuple[Path, Path]  # the folders of a network and of the locked model
 
 
 def figures(truth: Truth, scores: Floats, threshold: float) -> Figures:
-    """Return the three figures of some answers."""
-    accuracy = float(((scores >= threshold) == truth).mean())
-    return [accuracy, float(log_loss(truth, scores)), calibration_error(truth, scores)]
+    """Return the figures of some answers."""
+    return [
+        float(((scores >= threshold) == truth).mean()),
+        float(log_loss(truth, scores)),
+        calibration_error(truth, scores),
+        float(roc_auc_score(truth, scores)),
+    ]
 
 
-def adapted(
-    tweets: Tweets, truth: Truth, number: int, seed: int, threshold: float
-) -> tuple[Step, Figures]:
-    """Return the step that labels choose, and its figures on the other tweets of the event."""
-    order = np.random.default_rng([seed, number]).permutation(len(truth))
-    labelled, others = order[:number], order[number:]
-    choice = choose(tweets.rows(labelled), truth[labelled], np.ones(number), threshold)
-    scores = answers(choice.step, choice.change, tweets.rows(others))
-    at = threshold if choice.step == "none" else ADAPTED_THRESHOLD
-    return choice.step, figures(truth[others], scores, at)
+class Judged(NamedTuple):
+    """An event as a model that has not learnt it sees it."""
+
+    event: str
+    calibrated: str  # for which tweets
+    tweets: Tweets
+    truth: Truth
+    threshold: float
+
+    @classmethod
+    def by(cls, event: str, way: str, columns: Columns, truth: Truth, places: Places) -> "Judged":
+        """Return the event as the locked model in a folder sees it."""
+        network, classifier = places
+        manifest = read_manifest(classifier / MANIFEST)
+        layer = last_layer(onnx.load(network / NETWORK))
+        tweets = tweets_of(columns, layer, manifest.calibration)
+        return cls(event, way, tweets, truth, manifest.threshold)
 
 
-def adapt_table(folder: Path, rows: int, numbers: list[int], draws: int) -> Iterator[str]:
-    """Yield a line for each event and number of labels, and the means over events."""
-    p = params.load()
-    manifest = read_manifest(CLASSIFIER / MANIFEST)
-    tweets, event = crisislex(folder, rows)
-    compute = p.compute.model_copy(update={"exact": False})
-    network = vector_network(NETWORK_FOLDER, manifest.max_length, compute)
-    columns = network.uncalibrated(tweets["text"].tolist())
-    layer = last_layer(onnx.load(NETWORK_FOLDER / NETWORK))
-    seen = tweets_of(columns, layer, manifest.calibration)
-    truth = tweets["target"].to_numpy()
-    yield f"{'event':28}{'labels':>7}{'accuracy':>10}{'log loss':>10}{'calibration':>13}  steps"
-    means: dict[int, list[Figures]] = {}
+def shipped(tweets: pd.DataFrame, event: pd.Series, p: Params) -> Iterator[Judged]:
+    """Yield each event as the locked model sees it."""
+    network = vector_network(NETWORK_FOLDER, p.model.max_length, p.compute)
     for name in event.unique():
-        places = np.flatnonzero(event == name)
-        own, own_truth = seen.rows(places), truth[places]
+        own = tweets[event == name]
+        columns = network.uncalibrated(own["text"].tolist())
+        truth, places = own["target"].to_numpy(), (NETWORK_FOLDER, CLASSIFIER)
+        yield Judged.by(name, "shipped", columns, truth, places)
+
+
+def learnt(
+    tweets: pd.DataFrame, event: pd.Series, number: int, p: Params, results: Path
+) -> Iterator[Judged]:
+    """Yield each event as a model sees it that learnt so many tweets of each of the others."""
+    is_learnt = tweets.groupby(event).cumcount() < number
+    for name in event.unique():
+        work = results / name
+        own = tweets[(event == name) & ~is_learnt]
+        if not (work / "network").exists():
+            work.mkdir(parents=True, exist_ok=True)
+            seen = tweets.assign(group=event)[(event != name) & is_learnt]
+            kept, held_out = train_test_split(
+                seen, test_size=VALIDATION, stratify=seen["target"], random_state=FOLD_SEED
+            )
+            for split, part in zip(SPLITS, (kept, held_out, own), strict=True):
+                part.to_parquet(work / f"{split}.parquet", index=False)
+            distill(work, work / "targets.parquet", p)
+            answer_groups(work, work / "groups.parquet", p)
+            train(work, work / "targets.parquet", work / "model", work / "h", work / "c", p)
+            export(work / "model", work, work / "network", p)
+        pd.read_parquet(work / "groups.parquet").head(0).to_parquet(work / "none.parquet")
+        for way, groups in (("known events", "none"), ("unseen events", "groups")):
+            lock(work / "network", work, work / f"{groups}.parquet", None, work / way, p)
+            columns = np.load(work / "network" / "test.npy")
+            places = work / "network", work / way
+            yield Judged.by(name, way, columns, own["target"].to_numpy(), places)
+
+
+def adapted(own: Judged, number: int, seed: int) -> tuple[Step, Figures]:
+    """Return the step that labels choose, and its figures on the other tweets of the event."""
+    order = np.random.default_rng([seed, number]).permutation(len(own.truth))
+    labelled, others = order[:number], order[number:]
+    truth, weights = own.truth[labelled], np.ones(number)
+    choice = choose(own.tweets.rows(labelled), truth, weights, own.threshold)
+    scores = answers(choice.step, choice.change, own.tweets.rows(others))
+    at = own.threshold if choice.step == "none" else ADAPTED_THRESHOLD
+    return choice.step, figures(own.truth[others], scores, at)
+
+
+def adapt_table(events: Iterable[Judged], numbers: list[int], draws: int) -> Iterator[str]:
+    """Yield a line for each event and number of labels, and the means over events."""
+    yield (
+        f"{'event':28}{'calibrated for':16}{'labels':>7}{'accuracy':>10}{'log loss':>10}"
+        f"{'calibration':>13}{'AUC':>7}  steps"
+    )
+    means: dict[tuple[str, int], list[Figures]] = {}
+    for own in events:
         for number in (0, *numbers):
             steps: Counter[Step] = Counter()
             drawn = []
             if number == 0:
-                drawn = [figures(own_truth, answers("none", NOTHING, own), manifest.threshold)]
+                scores = answers("none", NOTHING, own.tweets)
+                drawn = [figures(own.truth, scores, own.threshold)]
             for seed in range(draws if number else 0):
-                step, of_draw = adapted(own, own_truth, number, seed, manifest.threshold)
+                step, of_draw = adapted(own, number, seed)
                 steps[step] += 1
                 drawn.append(of_draw)
             mean = np.mean(drawn, axis=0).tolist()
-            means.setdefault(number, []).append(mean)
-            yield line(name, number, mean) + f"  {dict(steps)}"
-    for number, of_events in means.items():
-        yield line("mean", number, np.mean(of_events, axis=0).tolist())
+            means.setdefault((own.calibrated, number), []).append(mean)
+            yield line(own.event, own.calibrated, number, mean) + f"  {dict(steps)}"
+    for (way, number), of_events in means.items():
+        yield line("mean", way, number, np.mean(of_events, axis=0).tolist())
 
 
-def line(name: str, number: int, values: Figures) -> str:
+def line(name: str, way: str, number: int, values: Figures) -> str:
     """Return a line of the table of adaptations."""
-    accuracy, loss, gap = values
-    return f"{name:28}{number:7}{accuracy:10.3f}{loss:10.3f}{gap:13.3f}"
+    accuracy, loss, gap, auc = values
+    return f"{name:28}{way:16}{number:7}{accuracy:10.3f}{loss:10.3f}{gap:13.3f}{auc:7.3f}"
 
 
 def main() -> None:
@@ -164,24 +227,26 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("--jobs", type=int, default=1, help="models learnt at a time")
     arguments.add_argument("--folds", type=int, default=5)
-    arguments.add_argument("--crisislex", type=Path, metavar="FOLDER")
-    arguments.add_argument("--adapt", type=Path, metavar="FOLDER")
+    arguments.add_argument("events", nargs="?", type=Path, metavar="FOLDER")
+    arguments.add_argument("--learn", type=int, help="tweets of each other event; none: shipped")
+    arguments.add_argument("--results", type=Path, default=Path("models/events"))
     arguments.add_argument("--labels", type=int, nargs="+", default=[20, 50, 100, 200])
-    arguments.add_argument("--draws", type=int, default=10, help="of each number of labels")
+    arguments.add_argument("--draws", type=int, default=30, help="of each number of labels")
     arguments.add_argument("--rows", type=int, default=1000, help="of each of its events")
     chosen = arguments.parse_args()
-    if chosen.adapt:
+    p = varied(params.load(), "recipe", params.load().train.seed, chosen.jobs)
+    if chosen.events:
         print(f"on {processor()}")
-        for text in adapt_table(chosen.adapt, chosen.rows, chosen.labels, chosen.draws):
+        tweets, event = crisislex(chosen.events, chosen.rows + (chosen.learn or 0))
+        events = shipped(tweets, event, p)
+        if chosen.learn:
+            events = learnt(tweets, event, chosen.learn, p, chosen.results)
+        for text in adapt_table(events, chosen.labels, chosen.draws):
             print(text, flush=True)
         return
-    p = varied(params.load(), "recipe", params.load().train.seed, chosen.jobs)
-    if chosen.crisislex:
-        tweets, kind = crisislex(chosen.crisislex, chosen.rows)
-    else:
-        tweets = pd.concat([pd.read_parquet(PREPARED / f"{split}.parquet") for split in SPLITS])
-        tweets = tweets.sort_values("text").reset_index(drop=True)
-        kind = kinds(tweets)
+    tweets = pd.concat([pd.read_parquet(PREPARED / f"{split}.parquet") for split in SPLITS])
+    tweets = tweets.sort_values("text").reset_index(drop=True)
+    kind = kinds(tweets)
     names = [name for name in kind.unique() if name]
     held_out = [np.flatnonzero(kind == name).tolist() for name in names]
     folds = StratifiedKFold(chosen.folds, shuffle=True, random_state=FOLD_SEED)

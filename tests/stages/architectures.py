@@ -18,7 +18,7 @@ from common.hashing import sha256_of
 from locked.classifier import TOLERANCE, Classifier, log_odds
 from locked.engines import ENGINES
 from stages import params
-from stages.distill.stage import distill
+from stages.distill.stage import answer_groups, distill
 from stages.export.last_layer import last_layer
 from stages.export.stage import export
 from stages.lock.stage import lock
@@ -139,7 +139,8 @@ def check_architecture(name: str, pipeline: Project, tmp_path: Path) -> None:
     distill(data, tmp_path / "targets.parquet", p)
     train(data, tmp_path / "targets.parquet", tmp_path / "model", tmp_path / "h", tmp_path / "c", p)
     parity = export(tmp_path / "model", data, tmp_path / "network", p)
-    lock(tmp_path / "network", data, None, tmp_path / "classifier", p)
+    answer_groups(data, tmp_path / "groups.parquet", p)
+    lock(tmp_path / "network", data, tmp_path / "groups.parquet", None, tmp_path / "classifier", p)
     columns = np.load(tmp_path / "network/test.npy").astype(float)
     layer = last_layer(onnx.load(tmp_path / "network/network.onnx"))
     product = columns[:, 1:] @ layer.weight + layer.bias

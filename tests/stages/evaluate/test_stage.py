@@ -18,6 +18,7 @@ from stages.evaluate.stage import (
     evaluate,
     model_card,
     slice_metrics,
+    unseen_event,
     worst_mistakes,
 )
 from tests.conftest import Project
@@ -137,6 +138,17 @@ def test_a_minimum_not_reached_is_not_passed(pipeline: Project, tmp_path: Path) 
     card = (tmp_path / "out/model_card.md").read_text()
     assert "**does not reach** the minimums" in card
     assert "roc_auc 1.0." in card
+
+
+def test_the_second_line_is_of_an_unseen_event(pipeline: Project, report: dict[str, Any]) -> None:
+    card = (pipeline.folder / "models/evaluation/model_card.md").read_text()
+    line = card.splitlines()[3]
+    assert line == report["unseen_event"]
+    assert "its probabilities do not hold" in line
+    assert "0.5 means something from 0.18 to 0.82" in line
+    by_group = unseen_event(report["test"], {"by": "group", "column": "file"})
+    right = f"right in {report['test']['accuracy']:.1%}"
+    assert f"On groups (file) that it has not seen it is {right}" in by_group
 
 
 def test_an_altered_model_is_not_judged(

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import onnx
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from common.hashing import sha256_of
 from locked.classifier import TOLERANCE, Classifier
@@ -28,6 +29,7 @@ from stages.lock.adapt import (
 from stages.lock.stage import lock, report_lines
 from stages.params import Params
 from stages.shared.onnx_reference import evaluator
+from stages.shared.outputs import CLASSIFIER, GROUPS, NETWORK, PREPARED
 from tests.conftest import Project
 
 
@@ -63,8 +65,8 @@ def locked(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stages.lock.stage.choose", choose)
-        folder = pipeline.folder
-        scores = lock(folder / "models/network", folder / "data/prepared", labels, output, p)
+        made = (pipeline.folder / path for path in (NETWORK, PREPARED, GROUPS))
+        scores = lock(*made, labels, output, p)
     return Classifier(output, 2, evaluator), scores
 
 
@@ -85,6 +87,24 @@ def test_golden_and_stored_answers_define_the_model(pipeline: Project) -> None:
     test = pd.read_parquet(pipeline.folder / "data/prepared/test.parquet")
     stored = np.load(pipeline.folder / "models/answers.npy")
     assert stored == pytest.approx(model.uncalibrated(test["text"].tolist()), abs=1e-6)
+
+
+def test_groups_make_the_calibration_that_of_unseen_groups(
+    pipeline: Project, p: Params, tmp_path: Path
+) -> None:
+    odds = np.random.default_rng(0).normal(0, 2, 2000)
+    truth = np.random.default_rng(1).random(2000) < expit(odds)
+    table = pd.DataFrame({"target": truth.astype(np.int8), "probability": expit(odds)})
+    missed = table.assign(probability=expit(odds - 1), judged="unseen")
+    pd.concat([table.assign(judged="validation"), missed]).to_parquet(tmp_path / "groups.parquet")
+    made = [pipeline.folder / path for path in (NETWORK, PREPARED)]
+    lock(*made, tmp_path / "groups.parquet", None, tmp_path / "out", p)
+    before, after = verify(pipeline.folder / CLASSIFIER), verify(tmp_path / "out")
+    by = after.calibration.scale / before.calibration.scale
+    assert by == pytest.approx(1, abs=0.01)
+    assert after.calibration.shift == pytest.approx(before.calibration.shift + 1, abs=0.05)
+    assert after.threshold == 0.5
+    assert after.version != before.version
 
 
 @pytest.mark.parametrize("step", STEPS[1:])

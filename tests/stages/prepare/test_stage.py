@@ -117,6 +117,7 @@ def test_events_are_kept_apart(tmp_path: Path) -> None:
     assert report["split"]["test"] == ["event 3"]
     test = pd.read_parquet(tmp_path / "out/test.parquet")
     assert {int(number) % 5 for number in test["id"]} == {(10**18 + 3) % 5}
+    assert set(test["group"]) == {"event 3"}
 
 
 def test_files_are_groups_by_their_path(tmp_path: Path) -> None:
