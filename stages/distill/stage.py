@@ -72,11 +72,13 @@ def answer_groups(data: Path, output: Path, p: "Params") -> pd.DataFrame:
     `data` is the folder of {train,validation}.parquet. Without groups the table has no rows.
     """
     arithmetic.use_threads(p.compute)
-    splits = [read_tweets(data / f"{split}.parquet") for split in ("train", "validation")]
+    train, validation = (
+        read_tweets(data / f"{split}.parquet") for split in ("train", "validation")
+    )
     table = pd.DataFrame({"target": [], "probability": [], "judged": []})
-    if folds := groups.folds_of(splits[0], p.distill.folds):
-        train, validation = (embed(tweets, p) for tweets in splits)
-        table = groups.answers(*splits, (train, validation), folds, _kernel_model)
+    if folds := groups.folds_of(train, p.distill.folds):
+        vectors = embed(train, p), embed(validation, p)
+        table = groups.answers(train, validation, vectors, folds, _kernel_model)
     with new_file(output) as file:
         table.to_parquet(file, index=False)
     return table

@@ -65,8 +65,8 @@ def locked(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stages.lock.stage.choose", choose)
-        made = (pipeline.folder / path for path in (NETWORK, PREPARED, GROUPS))
-        scores = lock(*made, labels, output, p)
+        network, data, groups = (pipeline.folder / path for path in (NETWORK, PREPARED, GROUPS))
+        scores = lock(network, data, groups, labels, output, p)
     return Classifier(output, 2, evaluator), scores
 
 
@@ -97,8 +97,8 @@ def test_groups_make_the_calibration_that_of_unseen_groups(
     table = pd.DataFrame({"target": truth.astype(np.int8), "probability": expit(odds)})
     missed = table.assign(probability=expit(odds - 1), judged="unseen")
     pd.concat([table.assign(judged="validation"), missed]).to_parquet(tmp_path / "groups.parquet")
-    made = [pipeline.folder / path for path in (NETWORK, PREPARED)]
-    lock(*made, tmp_path / "groups.parquet", None, tmp_path / "out", p)
+    network, data = (pipeline.folder / path for path in (NETWORK, PREPARED))
+    lock(network, data, tmp_path / "groups.parquet", None, tmp_path / "out", p)
     before, after = verify(pipeline.folder / CLASSIFIER), verify(tmp_path / "out")
     by = after.calibration.scale / before.calibration.scale
     assert by == pytest.approx(1, abs=0.01)
