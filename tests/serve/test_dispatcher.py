@@ -1,8 +1,10 @@
 """Requests share workers fairly; a worker that fails costs its own batch, and nothing else."""
 
 import asyncio
+import contextlib
 import json
 import math
+import socket
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -30,7 +32,10 @@ class FakeWorker:
 
     @classmethod
     async def start(cls, dispatcher: Dispatcher) -> "FakeWorker":
-        worker = cls(*await asyncio.open_unix_connection(dispatcher.path))
+        connection = socket.socket(socket.AF_UNIX)
+        with contextlib.chdir(dispatcher.path.parent):  # a socket's whole path may be too long
+            connection.connect(dispatcher.path.name)
+        worker = cls(*await asyncio.open_unix_connection(sock=connection))
         await worker.say(hello=0)
         assert await worker.hear() == {"do": "load", "folder": str(dispatcher.folder)}
         return worker
