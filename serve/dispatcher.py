@@ -19,7 +19,7 @@ from serve.errors import rejection
 from serve.jobs import Job, Part, Queue
 
 LENGTH = struct.Struct("!i")  # of a message, as in multiprocessing.connection
-HANG = 10  # seconds for a batch, which takes under one
+BATCH_TIMEOUT = 10  # seconds for a batch, which takes under one
 
 
 class ModelRejectedError(Exception):
@@ -70,13 +70,13 @@ class RemoteWorker:
     def compute(self, batch: list[Part]) -> None:
         """Send a batch; kill the worker if it takes too long."""
         self.batch = batch
-        self.limit = asyncio.get_running_loop().call_later(HANG, self.kill)
+        self.limit = asyncio.get_running_loop().call_later(BATCH_TIMEOUT, self.kill)
         texts = [text for job, start, end in batch for text in job.texts[start:end]]
         metrics.BATCH.observe(len(texts))
         self.send(do="predict", texts=texts)
 
     def release(self) -> list[Part]:
-        """Return the batch that is over."""
+        """Return the batch, which is over, and stop its clock."""
         if self.limit:
             self.limit.cancel()
         batch, self.batch = self.batch, []
@@ -89,7 +89,7 @@ class RemoteWorker:
 
 
 class Dispatcher:
-    """Distributes texts over the workers, and answers for those that die.
+    """Distributes texts over the workers, and answers the requests of those that die.
 
     No batch waits to be filled: a free worker gets the queued texts at once.
     """
@@ -102,7 +102,7 @@ class Dispatcher:
         self.timeout = timeout
         self.queue = Queue()
         self.workers: list[RemoteWorker] = []
-        self.on_broken: Callable[[str], None] = lambda _: None  # the model in use is rejected
+        self.on_rejected: Callable[[str], None] = lambda _: None  # the model in use is rejected
 
     @property
     def ready(self) -> list[RemoteWorker]:
@@ -189,18 +189,18 @@ class Dispatcher:
             try:
                 worker.send(do="load", folder=str(self.folder))
                 if problem := (await worker.receive())["error"]:
-                    self.on_broken(problem)
+                    self.on_rejected(problem)
                     return
                 worker.send(do="swap")
                 worker.is_ready = True
                 self._hand_out()
                 while True:
-                    self._take(worker, await worker.receive())
+                    self._receive(worker, await worker.receive())
             finally:
-                self._bury(worker)
+                self._remove(worker)
                 writer.close()
 
-    def _take(self, worker: RemoteWorker, message: dict[str, Any]) -> None:
+    def _receive(self, worker: RemoteWorker, message: dict[str, Any]) -> None:
         if "error" in message:
             if worker.loading and not worker.loading.done():
                 worker.loading.set_result(message["error"])
@@ -224,7 +224,7 @@ class Dispatcher:
         else:
             job.outcome.set_result(None)
 
-    def _bury(self, worker: RemoteWorker) -> None:
+    def _remove(self, worker: RemoteWorker) -> None:
         """Fail the requests of a dead worker's batch; the others wait for the next worker."""
         self.workers.remove(worker)
         if worker.loading and not worker.loading.done():

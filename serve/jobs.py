@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from serve import metrics
 from serve.worker import Prediction
 
-BATCH = 32_000  # cost of a batch; more gains little, and the requests after it wait longer
-TURN = 8_000  # cost of one request's share of a batch while others wait
-REQUESTS = 48  # of a batch: while it computes, others' answers are written and new ones come
+BATCH_COST = 32_000  # more gains little, and the requests after the batch wait longer
+TURN_COST = 8_000  # of one request's share of a batch while others wait
+BATCH_REQUESTS = 48  # while it is computed, other answers are written and new requests come
 
 
 class Job:
@@ -69,15 +69,15 @@ class Queue:
 
     def next_batch(self) -> Iterator[Part]:
         """Remove and yield the parts of the next batch for a worker."""
-        room = BATCH
-        for _ in range(REQUESTS):
+        room = BATCH_COST
+        for _ in range(BATCH_REQUESTS):
             if not self.jobs or room <= 0:
                 return
             job = self.jobs.popleft()
             if not job.sent:
                 metrics.QUEUE_WAIT.observe(time.monotonic() - job.received)
             start, spent = job.sent, 0
-            share = min(room, TURN if self.jobs else BATCH)
+            share = min(room, TURN_COST if self.jobs else BATCH_COST)
             while job.sent < len(job.texts) and spent < share:
                 spent += cost(job.texts[job.sent])
                 job.sent += 1

@@ -27,8 +27,8 @@ from serve.worker import Prediction
 
 FILE_SIZE, FILE_AGE = 64 * 2**20, 3600  # bytes, seconds; then another file is begun
 FOLDER_SIZE = 2**30  # bytes of all its files, until somebody collects them
-CLOSING = 2  # seconds for the waiting lines, at the end
-WARNING_PAUSE = 60  # seconds between two warnings
+CLOSE_TIME = 2  # seconds for the waiting lines, at the end
+WARNING_PERIOD = 60  # seconds between two warnings
 DROPPED = "prediction log lines dropped"  # deploy counts the lines with this message
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class PredictionLog:
 
     def close(self) -> None:
         """Write the waiting lines, for a while."""
-        self.writer.close(CLOSING)
+        self.writer.close(CLOSE_TIME)
         self._warn("the server ends")
 
     def _line(self, entry: Entry) -> bytes:
@@ -127,7 +127,7 @@ class PredictionLog:
         reasons = {queue.Full: "queue", FullError: "full"}
         metrics.LOG_DROPPED.labels(reasons.get(type(problem), "disk")).inc(lines)
         self.dropped += lines
-        if time.monotonic() - self.warned_at >= WARNING_PAUSE:
+        if time.monotonic() - self.warned_at >= WARNING_PERIOD:
             self._warn(str(problem))
 
     def _warn(self, reason: str) -> None:

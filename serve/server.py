@@ -35,10 +35,10 @@ from serve.prediction_log import PredictionLog
 from serve.settings import Settings
 from serve.worker import DisasterAPI
 
-DRAIN = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
-CLOSING = 1  # seconds for the last lines of the log
-REVIVAL = 0.1  # seconds between two looks for dead workers
-MOST_THREADS = 8  # of a worker, unless THREADS says more: each takes memory
+DRAIN_TIME = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
+CLOSE_TIME = 1  # seconds for the last lines of the log
+RESTART_PERIOD = 0.1  # seconds between two searches for dead workers
+MAX_THREADS = 8  # of a worker, unless THREADS says more: each takes memory
 UVICORN: dict[str, Any] = {
     "access_log": False,
     "log_config": None,
@@ -55,8 +55,8 @@ class Server(ls.LitServer):
     """A LitServer whose workers are forked, and fed by the HTTP process itself.
 
     The one HTTP process knows each worker's batch, so a worker's death costs that batch alone, and
-    limits, metrics and the model in use are in one place. LitServe's own way is by queues, in one
-    more process between.
+    limits, metrics and the model in use are in one place. LitServe itself moves requests through
+    queues, which one more process keeps.
     """
 
     def __init__(self, options: Settings, store: ModelStore) -> None:
@@ -81,12 +81,12 @@ class Server(ls.LitServer):
             workers_per_device=options.workers,
             restart_workers=True,
         )
-        self.uvicorn_graceful_timeout = DRAIN
-        self.monitor_internal = REVIVAL
+        self.uvicorn_graceful_timeout = DRAIN_TIME
+        self.monitor_internal = RESTART_PERIOD
         app = self.app
         app.title = "disaster-tweets"
         app.root_path = options.root_path
-        # LitServe's own routes and middleware make way, and FastAPI's docs, which need internet
+        # Remove LitServe's routes and middleware, and FastAPI's docs, which need internet
         app.router.routes = [r for r in app.routes if getattr(r, "path", "") == app.openapi_url]
         app.user_middleware.clear()
         app.add_exception_handler(RequestValidationError, answer_invalid)
@@ -103,7 +103,7 @@ class Server(ls.LitServer):
             )
 
     def _init_manager(self, num_api_servers: int) -> SimpleNamespace:
-        """Start no process that keeps queues and the event of the end."""
+        """Start no manager process: there are no queues, and the end is an attribute here."""
         logs.configure(self.options.log_level)  # after LitServe has set up its own
         self.dispatcher.listen()
         self._shutdown_event = SimpleNamespace(is_set=lambda: self.is_ending, wait=self._wait)
@@ -136,7 +136,7 @@ class Server(ls.LitServer):
         """Do not wait: until a worker is ready, /health says that none is."""
 
     def _start_server(self, *args: Any, **kwargs: Any) -> dict[int, Any]:  # noqa: ANN401 - LitServe's
-        """Leave the listening sockets to the HTTP process, so that its closing them refuses."""
+        """Close the listening sockets here, so that the HTTP process has the last ones to close."""
         processes: dict[int, Any] = super()._start_server(*args, **kwargs)
         for listening in args[3]:
             listening.close()
@@ -157,15 +157,15 @@ class Server(ls.LitServer):
             print(f"error: {self.model.store.named(problem)}", file=sys.stderr, flush=True)
             os._exit(1)
 
-        self.dispatcher.on_broken = stop
+        self.dispatcher.on_rejected = stop
         metrics.QUEUED.set_function(lambda: self.dispatcher.queue.size)
         metrics.WORKERS.set_function(lambda: len(self.dispatcher.ready))
         async with self.dispatcher.running():
             yield
         await asyncio.to_thread(self.prediction_log.close)
-        await asyncio.to_thread(logs.stdout.close, CLOSING)
+        await asyncio.to_thread(logs.stdout.close, CLOSE_TIME)
 
 
 def threads(options: Settings) -> int:
     """Return how many threads a worker has."""
-    return options.threads or min(max(1, cpus() // options.workers), MOST_THREADS)
+    return options.threads or min(max(1, cpus() // options.workers), MAX_THREADS)

@@ -82,9 +82,9 @@ class DisasterAPI(ls.LitAPI):
 class Worker(LitLoop):
     """LitServe's loop in an inference worker.
 
-    LitServe's own moves every request and every answer through queues in a process between, and
-    waits a while for more requests. Here the HTTP process sends whole batches, one at a time; while
-    a worker computes, the next batch gathers by itself. Messages are JSON after their length:
+    LitServe's own loop moves every request and answer through the queues of another process, and
+    waits for more requests to fill a batch. Here the HTTP process sends whole batches, one at a
+    time; while a worker computes, the next batch gathers. A message is its length, then JSON:
 
     - `{"do": "load", "folder": …}` is answered by `{"error": null or the reason}`; the model waits
       beside the one in use.

@@ -37,6 +37,12 @@ def altered(folder: Path, place: Path, **fields: object) -> Path:
     return place
 
 
+def put(model: Path, place: Path) -> None:
+    """Put a model in the place of another."""
+    shutil.rmtree(place)
+    shutil.copytree(model, place)
+
+
 @pytest.fixture
 def eager(pipeline: Project, tmp_path: Path) -> Path:
     """A sound model that calls everything a disaster."""

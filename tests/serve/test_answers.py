@@ -63,7 +63,6 @@ def test_the_answer_is_the_same_under_load(
         (b'{"text": ""}', "text"),
         (b'{"text": "   "}', "text"),
         (b'{"text": 5}', "text"),
-        (b'{"txt": "fire"}', "text"),
         (b'{"te\\ud800t": "fire"}', "body"),
         (b'{"instances": [["fire", "flood"]]}', "instances"),
         (b'{"instances": []}', "instances"),
@@ -162,20 +161,12 @@ def predictions(*scores: float) -> list[Prediction]:
     return [Prediction("disaster" if p >= 0.5 else "not_disaster", p, None) for p in scores]
 
 
-def test_each_word_is_left_out_once() -> None:
-    assert variants("Fire  in town", 128) == [
-        "Fire  in town",
-        "",
-        "  in town",
-        "Fire   town",
-        "Fire  in ",
-    ]
-
-
 def test_a_push_is_what_the_answer_loses_without_the_word() -> None:
-    answer = explain("Fire in town", predictions(0.9, 0.4, 0.5, 0.95, 0.8))
+    text = "Fire  in town"
+    assert variants(text, 128) == [text, "", "  in town", "Fire   town", "Fire  in "]
+    answer = explain(text, predictions(0.9, 0.4, 0.5, 0.95, 0.8))
     places = [(w["word"], w["start"]) for w in answer["words"]]
-    assert places == [("Fire", 0), ("in", 5), ("town", 8)]
+    assert places == [("Fire", 0), ("in", 6), ("town", 9)]
     pushes = [w["push"] for w in answer["words"]]
     assert pushes == pytest.approx([0.4, -0.05, 0.1])
     assert answer["baseline"] + sum(pushes) + answer["together"] == pytest.approx(0.9)

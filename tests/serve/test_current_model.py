@@ -10,7 +10,7 @@ import pytest
 from locked.classifier import Classifier
 from locked.manifest import verify
 from tests.conftest import Project
-from tests.serve.conftest import altered
+from tests.serve.conftest import altered, put
 from tests.serve.here import Here, here
 
 KEY = "only-for-the-tests-of-reload"
@@ -27,11 +27,6 @@ def place(pipeline: Project, tmp_path: Path) -> Path:
 def own(classifier: Classifier, place: Path, tmp_path: Path) -> Iterator[Here]:
     with here(classifier, tmp_path, MODEL_URI=str(place), ADMIN_KEY=KEY) as server:
         yield server
-
-
-def put(model: Path, place: Path) -> None:
-    shutil.rmtree(place)
-    shutil.copytree(model, place)
 
 
 def reload(server: Here, **body: bool) -> httpx.Response:

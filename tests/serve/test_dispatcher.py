@@ -16,11 +16,11 @@ from fastapi import HTTPException
 
 from serve import dispatcher as dispatcher_module
 from serve.dispatcher import Dispatcher, ModelRejectedError
-from serve.jobs import BATCH, REQUESTS, TURN, Job, cost
+from serve.jobs import BATCH_COST, BATCH_REQUESTS, TURN_COST, Job, cost
 from serve.worker import Prediction, Worker
 
 MANY = [float(n) for n in range(1000, 4000)]  # texts of one length
-BATCH_TEXTS, TURN_TEXTS = (math.ceil(room / cost(str(MANY[0]))) for room in (BATCH, TURN))
+BATCH_TEXTS, TURN_TEXTS = (math.ceil(room / cost(str(MANY[0]))) for room in (BATCH_COST, TURN_COST))
 
 
 class FakeWorker:
@@ -124,13 +124,13 @@ async def test_a_large_request_takes_turns_with_small_ones(
 ) -> None:
     large = await ask(dispatcher, *MANY[: 3 * BATCH_TEXTS])
     await worker.texts()
-    small = [await ask(dispatcher, 5000 + n) for n in range(REQUESTS + 1)]
+    small = [await ask(dispatcher, 5000 + n) for n in range(BATCH_REQUESTS + 1)]
     await worker.answer([str(n) for n in MANY[:BATCH_TEXTS]])  # as many as fit, while it is alone
     texts = await worker.texts()
-    assert texts[TURN_TEXTS : TURN_TEXTS + REQUESTS - 1] == [
-        str(5000 + n) for n in range(REQUESTS - 1)
+    assert texts[TURN_TEXTS : TURN_TEXTS + BATCH_REQUESTS - 1] == [
+        str(5000 + n) for n in range(BATCH_REQUESTS - 1)
     ]
-    assert len(texts) == TURN_TEXTS + REQUESTS - 1
+    assert len(texts) == TURN_TEXTS + BATCH_REQUESTS - 1
     assert dispatcher.queue.size == 2 * BATCH_TEXTS - TURN_TEXTS + 2
     await worker.answer(texts)
     rest = 2 * BATCH_TEXTS - TURN_TEXTS + 2
@@ -138,7 +138,7 @@ async def test_a_large_request_takes_turns_with_small_ones(
         await worker.answer(texts := await worker.texts())
         rest -= len(texts)
     assert scores(await large) == MANY[: 3 * BATCH_TEXTS]
-    assert [scores(await job) for job in small] == [[5000 + n] for n in range(REQUESTS + 1)]
+    assert [scores(await job) for job in small] == [[5000 + n] for n in range(BATCH_REQUESTS + 1)]
 
 
 @scene()
@@ -161,7 +161,7 @@ async def test_large_requests_take_turns(dispatcher: Dispatcher, worker: FakeWor
 async def test_long_texts_fill_a_batch_sooner(dispatcher: Dispatcher, worker: FakeWorker) -> None:
     long = ["1" + " " * 399] * 2 * BATCH_TEXTS
     task = asyncio.create_task(dispatcher.classify(long))
-    assert len(await worker.texts()) == math.ceil(BATCH / cost(long[0])) < BATCH_TEXTS / 5
+    assert len(await worker.texts()) == math.ceil(BATCH_COST / cost(long[0])) < BATCH_TEXTS / 5
     task.cancel()
     assert cost("x" * 1000) == cost("x" * 500) > cost("x" * 499)
 
@@ -286,7 +286,7 @@ async def test_a_worker_that_dies_says_nothing_of_the_model(
     dispatcher: Dispatcher, worker: FakeWorker
 ) -> None:
     problems: list[str] = []
-    dispatcher.on_broken = problems.append
+    dispatcher.on_rejected = problems.append
     (await FakeWorker.start(dispatcher)).writer.close()
     folder = dispatcher.folder
     using = asyncio.create_task(dispatcher.use(dispatcher.path.with_name("second")))
@@ -306,12 +306,14 @@ async def test_a_worker_that_dies_says_nothing_of_the_model(
 def test_a_hung_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @scene()
     async def play(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-        killed = asyncio.Event()
-        monkeypatch.setattr(dispatcher.workers[0], "kill", killed.set)
+        killed, remote = asyncio.Event(), dispatcher.workers[0]
+        monkeypatch.setattr(remote, "kill", killed.set)
         answered = await ask(dispatcher, 0)
         await worker.answer(await worker.texts())
         await answered
-        monkeypatch.setattr(dispatcher_module, "HANG", 0)
+        assert remote.limit
+        assert remote.limit.cancelled()
+        monkeypatch.setattr(dispatcher_module, "BATCH_TIMEOUT", 0)
         lost = await ask(dispatcher, 1)
         await worker.texts()
         await killed.wait()

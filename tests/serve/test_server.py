@@ -17,8 +17,9 @@ import httpx
 import pytest
 
 from locked.manifest import verify
-from serve.jobs import BATCH, cost
+from serve.jobs import BATCH_COST, cost
 from tests.conftest import HANG, Project
+from tests.serve.conftest import put
 from tests.serve.running import (
     LEAVE,
     children,
@@ -45,17 +46,12 @@ def stopped(processes: list[int]) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def put(model: Path, place: Path) -> None:
-    shutil.rmtree(place)
-    shutil.copytree(model, place)
-
-
 def test_under_load_workers_die_and_models_change(
     pipeline: Project, classifier_folder: Path, eager: Path, confused: Path, tmp_path: Path
 ) -> None:
     """Of 24 requests under way, a worker has at most 10: those of its batch, whole."""
     body = {"instances": [{"text": "fire in canada"}] * 50}
-    assert 10 * 50 * cost("fire in canada") == BATCH
+    assert 10 * 50 * cost("fire in canada") == BATCH_COST
     first, second = verify(classifier_folder).version, verify(eager).version
     settings = {"MODEL_URI": str(classifier_folder), "ADMIN_KEY": KEY, "LOG_LEVEL": "error"}
     with (

@@ -14,14 +14,6 @@ def test_vertex_names_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load().port == 9002
 
 
-def test_lists_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("API_KEYS", f"{'a' * 16}, {'b' * 16}")
-    monkeypatch.setenv("CORS_ORIGINS", "https://a.example,https://b.example")
-    keys = [key.get_secret_value() for key in load().api_keys]
-    assert keys == ["a" * 16, "b" * 16]
-    assert load().cors_origins == ("https://a.example", "https://b.example")
-
-
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
