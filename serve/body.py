@@ -99,9 +99,11 @@ def _unpack(content: bytes, packing: str) -> bytes:
 
 
 def _to_utf8(content: bytes, content_type: str) -> bytes:
-    header = Message()
-    header["content-type"] = content_type
-    charset = header.get_content_charset() if "charset" in content_type.lower() else None
+    charset = None
+    if "charset" in content_type.lower():
+        header = Message()
+        header["content-type"] = content_type
+        charset = header.get_content_charset()
     try:
         if charset and not charset.startswith(CHARSETS):
             raise LookupError
