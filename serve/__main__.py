@@ -1,5 +1,6 @@
 """`python -m serve`: the one way to start the server."""
 
+import argparse
 import functools
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -16,32 +18,38 @@ from locked.manifest import LockedModelError
 from locked.store import ModelStore
 from serve import logs, settings
 from serve.connections import Protocol, raise_file_limit
-from serve.server import CLOSING, UVICORN, Server
+from serve.server import CLOSE_TIME, UVICORN, Server
 
 FORKS = "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Verify the model, then serve it until SIGTERM or SIGINT."""
+    names = ", ".join(name.upper() for name in settings.Settings.model_fields)
+    argparse.ArgumentParser(
+        prog="python -m serve",
+        description="Serve the locked model over HTTP, until Ctrl-C or SIGTERM.",
+        epilog=f"Settings are environment variables, which docs/serve.md describes: {names}.",
+    ).parse_args(arguments)
     _let_fork()
     try:
-        own = tempfile.TemporaryDirectory(prefix="disaster-tweets-")
+        folder = tempfile.TemporaryDirectory(prefix="disaster-tweets-")
     except OSError as error:
         sys.exit(f"error: no folder for the copy of the model: {error}. Set TMPDIR to one")
-    with own as name:
+    with folder as name:
         _serve(Path(name))
 
 
-def _serve(own: Path) -> None:
+def _serve(folder: Path) -> None:
     main_process = os.getpid()
     try:
         options = settings.load()
         check_places(options)
-        server = Server(options, ModelStore(options.model_uri, own))
+        server = Server(options, ModelStore(options.model_uri, folder))
     except (settings.BadSettingError, LockedModelError) as error:
         sys.exit(f"error: {error}")
     Protocol.limit = raise_file_limit()
-    os.register_at_fork(after_in_child=functools.partial(_leave_with_parent, own))
+    os.register_at_fork(after_in_child=functools.partial(_leave_with_parent, folder))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, functools.partial(_end, server, main_process))
     version = server.model.manifest.version
@@ -53,7 +61,7 @@ def _serve(own: Path) -> None:
         generate_client_file=False,
         **UVICORN,
     )
-    logs.stdout.close(CLOSING)
+    logs.stdout.close(CLOSE_TIME)
     if server.is_broken:
         sys.exit(1)
 
@@ -108,13 +116,13 @@ def _end(server: Server, main_process: int, _signal: int, _frame: FrameType | No
     server.is_ending = True
 
 
-def _leave_with_parent(own: Path) -> None:
-    """End this process within a second of its parent, even of a killed one; remove `own`."""
+def _leave_with_parent(folder: Path) -> None:
+    """End this process within a second of its parent, even of a killed one; remove `folder`."""
 
     def watch(parent: int) -> None:
         while os.getppid() == parent:
             time.sleep(1)
-        shutil.rmtree(own, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()

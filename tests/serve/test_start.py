@@ -21,7 +21,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, **values: str) -> str:
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(Server, "run", lambda *_, **__: pytest.fail("it started"))
     with pytest.raises(SystemExit) as end:
-        start_up.main()
+        start_up.main([])
     return str(end.value)
 
 
@@ -51,6 +51,18 @@ def test_a_start_that_cannot_succeed_ends_with_one_line(
 
     monkeypatch.setattr("tempfile.TemporaryDirectory", no_folder)
     assert ended(monkeypatch).endswith("Set TMPDIR to one")
+
+
+def test_help_names_the_settings_and_no_argument_is_taken(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        start_up.main(["--help"])
+    usage = capsys.readouterr().out
+    assert all(name.upper() in usage for name in Settings.model_fields)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        start_up.main(["models/other"])
+    assert "unrecognized arguments: models/other" in capsys.readouterr().err
 
 
 def test_feedback_that_cannot_be_kept_is_said_at_the_start(
