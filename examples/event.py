@@ -191,7 +191,8 @@ def unfold(folder: Path) -> str:
         )
 
         start = time.monotonic()
-        lock(outputs.NETWORK, outputs.PREPARED, labelled, adapted, params.load())
+        paths = (outputs.NETWORK, outputs.PREPARED, outputs.GROUPS, labelled, adapted)
+        lock(*paths, params.load())
         adaptation = read_manifest(adapted / MANIFEST).adaptation
         with server.under_load():
             with new_folder(folder / "model") as model:
