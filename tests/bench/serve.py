@@ -3,7 +3,7 @@
     python -m tests.bench.serve [SOURCE] [--rounds N] [--seconds S]
 
 - ours: `python -m serve`.
-- logging: the same with a log of predictions.
+- logging: the same with a prediction log.
 - replaced: FastAPI and transformers, fp32, padded to 128 tokens, one tweet at a time.
 - by hand: FastAPI that batches in its own process, with this project's engine.
 

@@ -120,7 +120,7 @@ def test_a_verdict_is_given_by_keyboard_alone(page: Page, server: Here) -> None:
     expect(page.get_by_text("Noted, thank you.")).to_be_visible()
     line = json.loads(server.feedback.read_text().splitlines()[-1])
     assert line["right"] is False
-    assert line["id"].endswith("-0")  # the answer's own id, which the log of predictions has
+    assert line["id"].endswith("-0")  # the answer's own id, which the prediction log has
 
 
 CONTRAST = """e => {
