@@ -23,7 +23,7 @@ from common.errors import InputError, run
 from common.git import changed_files, git, unshallow
 from experiments.compare import Difference, difference
 from experiments.fetch import ARTIFACT, fetch, resolve, versions
-from experiments.repository import check_readable, command_line, named, stale_stages
+from experiments.repository import check_readable, command_line, shorten, stale_stages
 from locked.classifier import Classifier
 from locked.manifest import LockedModelError
 from reader.canonical import canonical_texts
@@ -71,7 +71,7 @@ def _check_sound() -> None:
     untracked = ("ls-files", "--others", "--exclude-standard", "--")  # missing in a clone
     parts = ("dvc.lock", "dvc.yaml", "params.yaml", "models", "locked", "reader", "stages")
     if changed := changed_files() + git(*untracked, *parts).splitlines():
-        raise InputError(f"not committed yet: {named(changed)}; commit, then promote")
+        raise InputError(f"not committed yet: {shorten(changed)}; commit, then promote")
     if stale := stale_stages(missing=True):
         raise InputError(
             f"dvc.lock does not describe this workspace ({'; '.join(stale)}). Run `dvc repro` and "

@@ -23,7 +23,7 @@ from common.errors import InputError, run
 from common.git import changed_files, git, unshallow
 from common.page import render
 from experiments.compare import Difference, difference
-from experiments.repository import Run, check_readable, command_line, flat, named, stale_stages
+from experiments.repository import Run, check_readable, command_line, flatten, shorten, stale_stages
 from stages import params
 from stages.shared.outputs import EVALUATION, MACHINE, REPORT
 
@@ -60,7 +60,7 @@ def summary(base: str | None) -> list[str]:
         lines += ["> [!WARNING]", "> **dvc.lock is stale**: these metrics are of an earlier state."]
         lines += ["> Run `dvc repro` and commit dvc.lock with its outputs.", ">"]
         lines += [f"> - `{line}`" for line in stale] + [""]
-    if changed := named(changed_files()):
+    if changed := shorten(changed_files()):
         lines += [f"Not committed: {changed}.", ""]
     verdict = "passes" if report["passed"] else "**does not pass**"
     lines += [f"The model {verdict} the minimums of params.yaml, on {report['rows']} test tweets."]
@@ -104,8 +104,8 @@ def page(base: str | None) -> str:
     mistakes = this.table(EVALUATION / "mistakes.csv").fillna("")
     details = [
         *("## Worst mistakes", *table(list(mistakes.columns), mistakes.values.tolist())),
-        *("## Data", *table(["", ""], flat(this.json(REPORT)["data"]))),
-        *("## Params", *table(["Param", "Value"], flat(this.yaml("params.yaml")))),
+        *("## Data", *table(["", ""], flatten(this.json(REPORT)["data"]))),
+        *("## Params", *table(["Param", "Value"], flatten(this.yaml("params.yaml")))),
         *("## Model card", card, "## Provenance"),
         *table(
             ["Output", "DVC hash (MD5)", "Bytes"],

@@ -1,4 +1,4 @@
-"""What git and DVC know of the pipeline, and the beginning of every command here."""
+"""The pipeline's state by git and DVC, and the command line of each command here."""
 
 import argparse
 import io
@@ -32,10 +32,10 @@ def check_readable() -> None:
     """Raise InputError where DVC and GTO cannot read the repository: partial, or half merged."""
     check_complete()
     if unmerged := git("diff", "--name-only", "--diff-filter=U", "--relative").splitlines():
-        raise InputError(f"{named(unmerged)}: a merge is not finished; {MERGE}")
+        raise InputError(f"{shorten(unmerged)}: a merge is not finished; {MERGE}")
 
 
-def named(files: list[str]) -> str:
+def shorten(files: list[str]) -> str:
     """Name at most three files, and say how many more there are."""
     more = f" and {len(files) - 3} more" if len(files) > 3 else ""
     return ", ".join(files[:3]) + more
@@ -103,10 +103,10 @@ class Run:
         return InputError(f"{where}: {' '.join(str(error).split())}")
 
 
-def flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each value of nested mappings with its dotted key."""
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from flat(value, f"{above}{key}.")
+            yield from flatten(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value

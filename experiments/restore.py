@@ -20,7 +20,7 @@ from dvc.repo import Repo
 
 from common.errors import InputError, run
 from common.git import git
-from experiments.repository import Run, command_line, named
+from experiments.repository import Run, command_line, shorten
 
 
 def restore() -> None:
@@ -44,7 +44,7 @@ def restore() -> None:
             repo.checkout(force=True)
         except CheckoutError as error:
             raise InputError(
-                f"not in DVC's cache: {named(sorted(error.target_infos))}. `dvc pull` fetches it "
+                f"not in DVC's cache: {shorten(sorted(error.target_infos))}. `dvc pull` fetches it "
                 "from a remote, `dvc repro` makes it again"
             ) from error
 
@@ -110,7 +110,7 @@ def _md5(path: Path) -> str:
 
 
 def main() -> None:
-    """Restore, and say so."""
+    """Restore, and print the result."""
     command_line("restore", __doc__).parse_args()
     restore()
     print("params.yaml, dvc.lock and all outputs are those of the last commit")

@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from common.errors import InputError
-from experiments.repository import flat
+from experiments.repository import flatten
 from stages import params
 from stages.params import Params
 
@@ -29,7 +29,7 @@ def read_space(overrides: list[str], p: Params) -> Space:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
         raise InputError(f"{' '.join(overrides)}: {error}") from error
-    present = dict(flat(p.model_dump()))
+    present = dict(flatten(p.model_dump()))
     space: dict[str, Distribution] = {}
     for override in parsed:
         key = override.get_key_element()

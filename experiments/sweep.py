@@ -26,7 +26,7 @@ from optuna.trial import TrialState
 from common.errors import InputError, run
 from common.git import changed_files, git
 from common.progress import Progress
-from experiments.repository import Run, check_readable, command_line, flat, named
+from experiments.repository import Run, check_readable, command_line, flatten, shorten
 from experiments.space import Space, read_space
 from stages import params
 from stages.shared.outputs import METRICS
@@ -43,20 +43,20 @@ def namespace() -> str:
     return f"refs/exps/{head[:2]}/{head[2:]}/"
 
 
-def finished(name: str, keys: Iterable[str]) -> Iterator[tuple[str, dict[str, Any], float]]:
+def read_trials(name: str, keys: Iterable[str]) -> Iterator[tuple[str, dict[str, Any], float]]:
     """Yield a sweep's finished experiments on the last commit: name, values of `keys`, loss.
 
     Raises:
         InputError: another key varies in one of them.
 
     """
-    base = dict(flat(Run("HEAD").yaml("params.yaml")))
+    base = dict(flatten(Run("HEAD").yaml("params.yaml")))
     for ref in git("for-each-ref", "--format=%(refname)", namespace()).split():
         experiment = ref.removeprefix(namespace())
         loss = Run(ref).json(METRICS).get(OBJECTIVE)
         if loss is None or not re.fullmatch(rf"{re.escape(name)}-\d+", experiment):
             continue
-        values = dict(flat(Run(ref).yaml("params.yaml")))
+        values = dict(flatten(Run(ref).yaml("params.yaml")))
         for key in sorted((values.keys() | base.keys()) - set(keys)):
             if values.get(key) != base.get(key):
                 raise InputError(f"{experiment} has {key}={values.get(key)}; try another --name")
@@ -72,7 +72,7 @@ def sweep(name: str, space: Space, trials: int, jobs: int) -> optuna.Study:
     """
     start = namespace()
     check_unchanged(start)
-    before = list(finished(name, space))
+    before = list(read_trials(name, space))
     sampler = optuna.samplers.TPESampler(
         seed=len(before), multivariate=True, constant_liar=jobs > 1
     )
@@ -122,7 +122,7 @@ def check_unchanged(start: str) -> None:
             break
         time.sleep(0.5)  # for a moment, DVC itself changes params.yaml to begin another trial
     else:
-        raise InputError(f"not committed yet: {named(changed)}; commit, then sweep")
+        raise InputError(f"not committed yet: {shorten(changed)}; commit, then sweep")
     if namespace() != start:
         raise InputError("there is a new commit; the sweep's experiments belong to the last one")
 

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from common.errors import InputError, run
 from common.git import changed_files, git
-from experiments.repository import Run, check_readable, command_line, named
+from experiments.repository import Run, check_readable, command_line, shorten
 from stages.train.machine import processor
 
 
@@ -37,9 +37,11 @@ def remake(folder: Path) -> dict[str, list[str]]:
     clone = folder / "clone" / here
     if _run([sys.executable, "-m", "dvc", "repro", "--force"], clone):
         raise InputError("dvc repro failed; its message is above")
-    expected, made = hashes(lock), hashes(YAML(typ="safe", pure=True).load(clone / "dvc.lock"))
+    expected, actual = hashes(lock), hashes(YAML(typ="safe", pure=True).load(clone / "dvc.lock"))
     return {
-        stage: sorted(path for path, md5 in expected[stage].items() if made[stage].get(path) != md5)
+        stage: sorted(
+            path for path, md5 in expected[stage].items() if actual[stage].get(path) != md5
+        )
         for stage in head.yaml("dvc.yaml")["stages"]
         if stage in expected
     }
@@ -72,7 +74,7 @@ def main() -> None:
     check_readable()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if changed := changed_files():
-        print(f"the last commit is verified, without the changes to {named(changed)}", flush=True)
+        print(f"the last commit is verified, without the changes to {shorten(changed)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         differing = remake(Path(folder))
     print(f"\non {processor()}")

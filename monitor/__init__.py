@@ -1,4 +1,4 @@
-"""Compares what a deployed model answers with what it was judged on."""
+"""Compares a deployed model's traffic with its held-out tweets."""
 
 from common.commands import check_command
 

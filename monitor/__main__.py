@@ -1,4 +1,4 @@
-"""Reports what a deployed model was asked, and whether it still answers as well as it did.
+"""Report on a deployed model's traffic and whether its accuracy has dropped.
 
     python -m monitor LOGS [--feedback FILE ...] [--reviewed FILE ...] [--since DATE] [--until DATE]
     python -m monitor review LOGS --n 100 --output sample.csv
@@ -28,16 +28,17 @@ OUTPUTS = {"report": "monitor-report", "review": "sample.csv", "harvest": "harve
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line; a report is made where no command is named."""
+    """Read the command line; the default command is `report`."""
     parser = argparse.ArgumentParser(prog="python -m monitor", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
+    until = "last day (default: the last 7 days of the log; harvest: all days)"
     for name, output in OUTPUTS.items():
         command = commands.add_parser(name)
         add = command.add_argument
-        add("logs", nargs="+", help="files or folders with logs of predictions")
+        add("logs", nargs="+", help="files or folders of prediction logs")
         add("--since", type=_day, help="first day, in UTC (2026-11-20)")
-        add("--until", type=_day, help="last day; else the log's last seven, or all to harvest")
+        add("--until", type=_day, help=until)
         models = {"nargs": "+", "type": Path, "default": [Path("models/classifier")]}
         add("--model", **models, help="folders of locked models whose answers are judged")  # type: ignore[arg-type] # as typeshed has it
         add("--output", type=Path, default=Path(output))
@@ -70,16 +71,18 @@ def write_report(chosen: argparse.Namespace) -> int:
     print("{word}: {reason} {advice}".format(**top["verdict"]))
     for name in ("labels", "volunteered"):
         if unknown := top[name]["unknown"]:
-            print(f"{name}: {unknown} of {top[name]['given']} match no answer of these days")
+            print(
+                f"{name}: {unknown} of {top[name]['total']} match no logged answer in this period"
+            )
     print(chosen.output / "report.html")
     return STATUS[top["verdict"]["word"]]
 
 
 def write_sample(chosen: argparse.Namespace) -> int:
-    """Write a sample to be labelled."""
+    """Write a sample for labelling."""
     number = review.draw(_log(chosen), chosen.n, chosen.output, chosen.near_threshold)
     print(f"{chosen.output}: {number} tweets; fill in `label` (1 reports a disaster, 0 does not)")
-    print(f"{review.page_of(chosen.output)}: or label them in this page, a key a tweet")
+    print(f"{review.page_of(chosen.output)}: or label them in this page, one key per tweet")
     return 0
 
 

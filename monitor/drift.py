@@ -1,4 +1,4 @@
-"""How far live tweets are from those that the model was judged on: sizes of effects, no p-values.
+"""Drift of live tweets from the held-out ones: effect sizes, no p-values.
 
 Two measures: the shift of each feature, which needs no texts, and how well words tell live tweets
 from the training's. On CrisisLexT6, each of six events held out, words showed 70 of the 72 windows
@@ -22,7 +22,7 @@ from reader.canonical import canonical_texts
 
 NEGLIGIBLE = 0.147  # Cliff's delta up to there is no effect (Romano et al. 2006)
 SIMILAR = 0.2  # likewise, of a classifier's scores: an AUC of 0.6
-POWER = 0.8  # with which the least change is found
+POWER = 0.8  # with which the least effect is detected
 LIVE = 200_000  # live tweets, at most: beside some hundred held-out ones, more tell no more
 TEXTS = 4000  # a side that the classifier learns from, at most
 FOLDS = 5
@@ -45,7 +45,7 @@ class Effect:
     low: float
     high: float
     moved: bool  # whether the whole interval lies beyond what is negligible
-    least: float  # the least effect that so many tweets would have shown to be one
+    least: float  # the least effect that so many tweets would show as one
     live: float  # median, of 0 and 1 the mean
     reference: float
 
@@ -131,7 +131,7 @@ def compare_words(known: Sequence[str], live: Sequence[str]) -> tuple[Effect | N
 
 
 def sample(values: Sequence[Any] | npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
-    """Return a sample of so many values at most, in their order."""
+    """Return a sample of at most so many values, in their order."""
     array = np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object)
     if len(array) <= most:
         return array

@@ -16,9 +16,9 @@ from monitor.labels import FEEDBACK, RANDOM, join_feedback, join_reviewed
 from monitor.log import Log
 from reader.canonical import canonical_texts
 
-VOLUNTEERS = 0.1  # of all tweets then known: the most that readers have chosen
+VOLUNTEERS = 0.1  # of all tweets then known: the largest share that readers have chosen
 COLUMNS = ["id", "text", "target", "time", "model", "probability", "labelled_by"]
-# What becomes of the labelled tweets; the unknown ones are of no prediction in the log.
+# Outcomes of labelled tweets; unknown ones match no prediction in the log.
 COUNTS = ("taken", "to_review", "unknown", "without_text", "in_test_split", "known", "over_cap")
 SEED = 0
 
@@ -28,11 +28,11 @@ def harvest(
 ) -> dict[str, int]:
     """Write reviewed tweets to `output`, and readers' tweets beside it to be reviewed.
 
-    A tweet that reads like one already known is left out, in the test split above all. Which of the
-    readers' tweets are within the cap, chance decides.
+    A tweet that reads like one already known is left out, in the test split above all. Chance
+    decides which of the readers' tweets are within the cap.
 
     Returns:
-        how many tweets became what, by COUNTS.
+        the number of tweets by outcome (COUNTS).
 
     Raises:
         InputError: there is no prepared data, or the file to be reviewed exists.

@@ -1,4 +1,4 @@
-"""What people say of answers: readers' verdicts, and samples that reviewers labelled.
+"""Labels of answers: readers' verdicts, and samples that reviewers labelled.
 
 Labels are read from what any labelling tool exports; none is known by name. The label is in the
 column whose values are labels, however deep.
@@ -32,14 +32,13 @@ FEEDBACK = "feedback"  # as `drawn`: a reader chose the tweet; else its probabil
 RANDOM = "random"
 LABEL = "label"  # the column that `monitor review` leaves empty
 DRAWN = "drawn"
-TARGETS = {  # as people write them, and as spreadsheets make of them
+TARGETS = {  # as people and spreadsheets write them
     **dict.fromkeys(("0", "0.0", "0,0", "false", "no", LABELS[0]), 0),
     **dict.fromkeys(("1", "1.0", "1,0", "true", "yes", LABELS[1]), 1),
 }
 SKIPPED = {"ignore", "discarded", "draft", "pending", "skipped", "cancelled", "in_progress"}
 REJECTED = {"reject", "rejected"}
-# what a reviewer did with a tweet
-STATES = SKIPPED | REJECTED
+STATES = SKIPPED | REJECTED  # what a reviewer did with a tweet
 STATES |= {"accept", "submitted", "completed", "finished", "validated", "approved"}
 NO_LABELS = re.compile("suggest|predict|option|cancel|ground_truth|model|score|drawn", re.I)
 NAMED = 5  # contradictions that are listed
@@ -49,7 +48,7 @@ Fields = dict[str, list[str]]  # by the path of a field: its values, without emp
 
 
 class UnusedLabelsError(InputError):
-    """None of a file's labels is of an answer that the log has."""
+    """None of a file's labels matches an answer in the log."""
 
     def __init__(self, file: str, message: str) -> None:
         super().__init__(f"{file}: {message}")
@@ -58,10 +57,10 @@ class UnusedLabelsError(InputError):
 
 @dataclass(frozen=True)
 class Labelled(Labels):
-    """Predictions of a log whose true label is known; `rows` are those of the log."""
+    """Labels of a log's predictions; `rows` are those of the log."""
 
-    given: int = 0  # labels, whatever they are of
-    unknown: int = 0  # labels that match no prediction of these days
+    total: int = 0  # labels, matched or not
+    unknown: int = 0  # labels that match no prediction in the period
     contradicting: int = 0  # the client named another answer than the log does
 
 
@@ -82,7 +81,7 @@ def read_feedback(places: list[str], lines: Lines) -> pd.DataFrame:
 
 
 def join_feedback(log: Log, verdicts: pd.DataFrame) -> Labelled:
-    """Return what readers' verdicts say of a log's answers, whatever a client says these were.
+    """Return the labels that readers' verdicts imply; the log says what the answers were.
 
     Of several verdicts on one tweet the last counts, whichever request it came with.
     """
@@ -100,14 +99,14 @@ def join_feedback(log: Log, verdicts: pd.DataFrame) -> Labelled:
 
 
 def read_reviewed(places: list[str], logs: Mapping[str, Log]) -> pd.DataFrame:
-    """Return the labels in files, and which predictions they are of.
+    """Return the labels in files, each with the prediction that it matches.
 
-    A label is of the prediction whose id the row has in any column, or else of the one with its
-    text, if all that have it were answered alike. `drawn` may be in another file of the tweet.
+    A label matches the prediction whose id the row has in any column, or else the one with its
+    text, if all answers to this text are equal. `drawn` may be in another file of the tweet.
 
     Returns:
         COLUMNS and weight, 1 / the probability of being drawn; model and row are None and -1 for a
-        label of no prediction; a label comes once for each model that answered its tweet.
+        label without a prediction; a label comes once for each model that answered its tweet.
 
     Raises:
         InputError: a file cannot be read or is of no use; two labels of a tweet differ.
@@ -143,14 +142,14 @@ def read_reviewed(places: list[str], logs: Mapping[str, Log]) -> pd.DataFrame:
 
 def join_reviewed(log: Log, reviewed: pd.DataFrame) -> Labelled:
     """Return the labels of a log's answers."""
-    ours = reviewed[reviewed["model"] == log.model]
-    given = len(reviewed.drop_duplicates(["file", "number"]))
-    rows, targets, weights = (ours[name].to_numpy() for name in ("row", "target", "weight"))
-    return Labelled(rows, targets, weights, given, given - len(ours))
+    own = reviewed[reviewed["model"] == log.model]
+    total = len(reviewed.drop_duplicates(["file", "number"]))
+    rows, targets, weights = (own[name].to_numpy() for name in ("row", "target", "weight"))
+    return Labelled(rows, targets, weights, total, total - len(own))
 
 
 def _check_use(rows: pd.DataFrame, labelled: pd.DataFrame, files: int) -> None:
-    """Refuse a file without labels, or with labels of nothing in the log."""
+    """Refuse a file without labels, or without a label of a prediction in the log."""
     file = rows["file"].iloc[0]
     own = labelled[labelled["file"] == file]
     if own.empty and (files == 1 or rows["drawn"].isna().all()):
@@ -160,7 +159,7 @@ def _check_use(rows: pd.DataFrame, labelled: pd.DataFrame, files: int) -> None:
     if len(own) and not (own["row"] >= 0).any():
         raise UnusedLabelsError(
             file,
-            f"none of its {len(own)} labels matches an answer of these days, by id or by text: "
+            f"none of its {len(own)} labels matches an answer in this period, by id or by text: "
             "name the log and the days (--since, --until) of the sample; spreadsheets spoil long "
             "ids, so keep the column `text` too",
         )
@@ -274,7 +273,7 @@ def _label_column(file: str, columns: Mapping[str, Sequence[str]]) -> str:
 
 
 def _target(where: str, fields: Fields, column: str, state: str) -> int | None:
-    """Return what a reviewer says of a row's tweet, None for nothing."""
+    """Return a reviewer's label of a row's tweet, None without one."""
     labels = {_as_label(text) for text in fields.get(column, ())}
     states = {fold(text) for text in fields.get(state, ())}
     if not labels or states & SKIPPED:
@@ -291,7 +290,7 @@ def _target(where: str, fields: Fields, column: str, state: str) -> int | None:
 
 
 def _matched(table: pd.DataFrame, fields: list[Fields], logs: Mapping[str, Log]) -> pd.DataFrame:
-    """Return a file's rows with the predictions that they are of."""
+    """Return a file's rows with the predictions that they match."""
     parts, is_known = [], np.zeros(len(table), dtype=bool)
     for log in logs.values():
         rows = _rows(fields, log)
@@ -301,7 +300,7 @@ def _matched(table: pd.DataFrame, fields: list[Fields], logs: Mapping[str, Log])
 
 
 def _rows(fields: list[Fields], log: Log) -> Rows:
-    """Return the prediction that each row of a file is of, by id or else by text; -1 for none."""
+    """Return the prediction that each row of a file matches, by id or else by text; -1 for none."""
     texts = sorted({text for row in fields for column in row.values() for text in column})
     by_id = _by_best_column(fields, dict(zip(texts, log.rows(texts), strict=True)))
     answers = log.table["disaster"].groupby(log.canonical)  # of the rows that have a text

@@ -1,4 +1,4 @@
-"""The predictions of some days, a log for each model version, in memory."""
+"""The predictions of a period: in memory, one log for each model version."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from locked.labels import LABELS
 from monitor.records import PREDICTION, Lines, Prediction, read_records
 from reader.canonical import canonical_texts
 
-DAYS = 7  # the log's last ones, unless others are asked for
+DAYS = 7  # the log's last ones, by default
 DAY = pd.Timedelta(days=1)
 KEY = ["id", "time", "probability"]  # a line with equal ones was delivered twice
 
@@ -25,7 +25,7 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Log:
-    """The predictions of one model version in some days.
+    """The predictions of one model version in a period.
 
     The table has a row for each: id (unique), text (missing where it is not logged), time (UTC),
     model, probability, disaster (the label answered), rate (the share of the tweets that is
@@ -77,7 +77,7 @@ class Log:
 def read(
     places: list[str], since: date | None = None, until: date | None = None
 ) -> tuple[dict[str, Log], Lines]:
-    """Read the predictions of some days in UTC, both included: by default the log's last DAYS.
+    """Read the predictions of days in UTC, `until` included: by default the last DAYS.
 
     A line that was delivered twice counts once.
 
@@ -103,7 +103,7 @@ def read(
     tables = [part[(part["time"] >= start) & (part["time"] < end)] for part in tables]
     if not sum(map(len, tables)):
         raise InputError(
-            f"no prediction of these days: the log has them from {first:%Y-%m-%d} to "
+            f"no prediction in this period: the log has them from {first:%Y-%m-%d} to "
             f"{last:%Y-%m-%d}"
         )
     table = pd.concat(tables, ignore_index=True)

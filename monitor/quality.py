@@ -1,4 +1,4 @@
-"""How often live answers are right: an interval that an unseen event cannot fool.
+"""Accuracy of live answers: an interval that holds for unseen events too.
 
 In a world that the training data did not show, the true log-odds of a tweet are the model's times
 an unknown scale plus an unknown shift (`locked.unseen` has their spread). Each draw takes a world,
@@ -149,10 +149,10 @@ def post_stratified(answers: Answers, labels: Labels) -> Figure:
     strata = int(np.clip(len(labels.rows) // ENOUGH, 1, STRATA))
     edges = np.quantile(answers.probabilities, np.linspace(0, 1, strata + 1)[1:-1])
     stratum = np.searchsorted(edges, answers.probabilities)
-    sizes, mine = np.bincount(stratum, minlength=strata), stratum[labels.rows]
-    totals = np.bincount(mine, minlength=strata)
+    sizes, labelled = np.bincount(stratum, minlength=strata), stratum[labels.rows]
+    totals = np.bincount(labelled, minlength=strata)
     is_right = answers.disaster[labels.rows] == (labels.targets == 1)
-    rights = np.bincount(mine, is_right, minlength=strata)
+    rights = np.bincount(labelled, is_right, minlength=strata)
     used = totals > 0
     shares, totals, rights = sizes[used] / sizes[used].sum(), totals[used], rights[used]
     # A success and a failure more keep the variance honest near 0 and 1 (Agresti & Caffo 2000).

@@ -1,6 +1,6 @@
-"""Reads predictions and readers' verdicts from logs, and predictions from bulk scoring's answers.
+"""Reads predictions and readers' verdicts from logs, and predictions from `python -m score`.
 
-A collector may have put anything around each line: the record is found inside.
+A collector may have put anything around each record.
 """
 
 import codecs
@@ -96,7 +96,7 @@ class Prediction(TypedDict):
 
 
 class Verdict(TypedDict):
-    """What a reader says of an answer."""
+    """A reader's verdict on an answer."""
 
     id: str
     time: Time
@@ -106,7 +106,7 @@ class Verdict(TypedDict):
 
 @dataclass(frozen=True)
 class Kind:
-    """Records of one kind: their fields, and how they are told from all else in a log."""
+    """A kind of records: their fields, and what distinguishes them from others in a log."""
 
     name: str
     adapter: TypeAdapter[Any]
@@ -123,7 +123,7 @@ VERDICT = Kind("verdict", TypeAdapter(Verdict), ("right", "id"))
 
 @dataclass
 class Lines:
-    """How many lines a log has: all, those of something else, broken ones, repeated ones."""
+    """How many lines a log has: all, other records, broken ones, repeated ones."""
 
     read: int = 0
     others: int = 0
@@ -214,7 +214,7 @@ def _parsed(line: bytes, file: str, number: int, kind: Kind, lines: Lines) -> li
     records = list[Any]()
     if kind.is_mentioned(line):
         with suppress(UnicodeDecodeError):
-            records = list(_found(line.decode(), kind.marks))
+            records = list(_records(line.decode(), kind.marks))
     elif is_json or not line.startswith(b"{"):
         lines.others += 1
         return []
@@ -235,7 +235,7 @@ def _reason(error: ValidationError) -> str:
     return ": ".join([*(f"`{part}`" for part in first["loc"][:1]), first["msg"]])
 
 
-def _found(
+def _records(
     value: object, marks: tuple[str, str], clock: object = None, level: int = 0
 ) -> Iterator[dict[str, Any]]:
     """Yield the objects with both marks, at any depth; `time` may stand outside of them."""
@@ -252,7 +252,7 @@ def _found(
         inner = _decoded(value, clock)
     if level < LEVELS:
         for part, time in inner:
-            yield from _found(part, marks, time, level + 1)
+            yield from _records(part, marks, time, level + 1)
 
 
 def _decoded(text: str, clock: object) -> Iterator[tuple[object, object]]:
@@ -275,7 +275,7 @@ def _is_archive(place: str) -> bool:
 
 
 def _archive(place: str) -> Iterator[list[dict[str, Any]]]:
-    """Yield what `python -m score` answered as predictions; their time is that of the file.
+    """Yield the answers of `python -m score` as predictions; their time is that of the file.
 
     Features and hash need the text: `--keep` must have it, where it names columns. The words that
     the training tweets lack are not counted.

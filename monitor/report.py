@@ -69,7 +69,7 @@ def build(
     """Compare the predictions of some days with the references of the models that made them.
 
     Raises:
-        InputError: none of the models made any.
+        InputError: no prediction is of any of these models.
 
     """
     by_version = {model.version: model for model in models}
@@ -101,7 +101,7 @@ def top(report: Report) -> Report:
 
 
 def _traffic(log: Log) -> Report:
-    """Describe what was asked, whatever the answers are worth."""
+    """Describe the requests and the answers, right or wrong."""
     times = log.table["time"]
     is_short = times.max() - times.min() <= HOURS
     numbers = 1 / log.table["rate"].astype(np.float64)  # of tweets that each stands for
@@ -134,7 +134,7 @@ def _judged(
     reviewed: pd.DataFrame,
     training_texts: list[str],
 ) -> Report:
-    """Judge what one model answered; without its reference there is no verdict."""
+    """Estimate one model's accuracy; a verdict needs its reference."""
     once = log.once()
     if model:
         reviewed = reviewed[reviewed["sha256"] != model.adapted_to]
@@ -182,7 +182,7 @@ def _judged(
 
 
 def _labels(log: Log, once: Rows, labelled: Labelled) -> Labels:
-    """Return labels of tweets by their place among the different tweets, the last of each."""
+    """Return labels by the tweets' places among the different tweets; each tweet's last one."""
     places = pd.Index(log.tweets[once]).get_indexer(pd.Index(log.tweets[labelled.rows]))
     last = ~pd.Series(places).duplicated(keep="last").to_numpy()
     return Labels(places[last], labelled.targets[last], labelled.weights[last])
@@ -190,7 +190,7 @@ def _labels(log: Log, once: Rows, labelled: Labelled) -> Labels:
 
 def _counts(labelled: Labelled, answers: Answers, labels: Labels) -> Report:
     is_right = answers.disaster[labels.rows] == (labels.targets == 1)
-    counts = {name: getattr(labelled, name) for name in ("given", "unknown", "contradicting")}
+    counts = {name: getattr(labelled, name) for name in ("total", "unknown", "contradicting")}
     return {"tweets": len(labels.rows), "right": int(is_right.sum())} | counts
 
 

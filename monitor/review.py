@@ -1,4 +1,4 @@
-"""A sample for people to label, who do not see what the model answered: a CSV, and a page."""
+"""A sample for labelling, as a CSV and as a page, without the model's answers."""
 
 from pathlib import Path
 

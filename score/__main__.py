@@ -16,7 +16,6 @@ import argparse
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
 from common.errors import InputError, run
@@ -62,7 +61,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def settings(options: argparse.Namespace, version: str) -> Settings:
-    """Return what the answers follow from."""
+    """Return the settings that determine the answers."""
     names = ("text", "encoding", "separator", "quotes")
     form = Format(**{name: getattr(options, name) for name in names})
     keep = None if options.keep is None else tuple(options.keep)
@@ -71,13 +70,12 @@ def settings(options: argparse.Namespace, version: str) -> Settings:
 
 def on_one_machine(options: argparse.Namespace, files: list[str], output: Folder) -> Total:
     """Score in this process."""
-    stopping, signals = threading.Event(), list[int]()
+    signals = list[int]()
 
     def stop(number: int, _frame: object) -> None:
-        signals.append(number)
-        if stopping.is_set():
+        if signals:
             sys.exit(128 + number)
-        stopping.set()
+        signals.append(number)
         print("stopping after this block; repeat to stop now", file=sys.stderr, flush=True)
 
     classifier = load(options.model, options.threads, options.engine)
@@ -85,7 +83,7 @@ def on_one_machine(options: argparse.Namespace, files: list[str], output: Folder
     fingerprints = begin(files, chosen, output)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    score(fingerprints, classifier, chosen, output, stopping)
+    score(fingerprints, classifier, chosen, output, signals)
     if signals:
         print("stopped; the same call continues", file=sys.stderr)
         sys.exit(128 + signals[0])

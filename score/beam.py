@@ -116,7 +116,7 @@ def score(empty: beam.Pipeline, fingerprints: dict[str, str], answers: Answers) 
             )
     except Exception as error:  # each runner has errors of its own; a worker's come as text
         message = f"{type(error).__name__}: {error}"
-        ours = r"\b(?:Input|NoTable)Error: (.+?)(?: \[while running .*)?$"
-        if match := re.search(ours, message, re.M):
+        pattern = r"\b(?:Input|NoTable)Error: (.+?)(?: \[while running .*)?$"
+        if match := re.search(pattern, message, re.M):
             raise InputError(match[1]) from error
         raise

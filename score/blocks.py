@@ -29,7 +29,7 @@ TEXT = TypeAdapter[str](Text)
 
 @dataclass(frozen=True)
 class Settings:
-    """What each block's answers follow from, beside the block."""
+    """The settings that determine the answers to a block."""
 
     model: str  # its version
     engine: Name
@@ -46,7 +46,7 @@ class Block:
     fingerprint: str
     text: str  # the column
     numbers: npt.NDArray[np.int64]  # of the rows
-    table: pyarrow.Table | None  # None if no row is readable
+    table: pyarrow.Table
     refused: list[tuple[int, str]]  # number and reason of each unreadable row
     position: int  # bytes of the file read so far, 0 at its end
 
@@ -59,11 +59,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of a block's rows."""
+    """How many rows a block has, how many have each label, and which are refused."""
 
     file: str
     rows: int
-    labels: dict[str, int]  # how many rows have each
+    labels: dict[str, int]
     refused: list[tuple[int, str]]
 
 
@@ -95,11 +95,12 @@ def blocks(file: str, expected: str, settings: Settings) -> Iterator[Block]:
     except EmptyFileError:
         return
     if last := take_refused():
-        yield Block(file, expected, text, np.empty(0, np.int64), None, last, 0)
+        none = pyarrow.table({text: pyarrow.array([], pyarrow.string())})
+        yield Block(file, expected, text, np.empty(0, np.int64), none, last, 0)
 
 
 def answer(block: Block, classifier: Classifier, settings: Settings) -> tuple[bytes, Summary]:
-    """Return the content of a block's file of answers, and what became of each row.
+    """Return the content of a block's file of answers, and the block's summary.
 
     Equal texts are answered once.
 
@@ -107,15 +108,12 @@ def answer(block: Block, classifier: Classifier, settings: Settings) -> tuple[by
         InputError: the column holds no texts, or the format cannot hold another column.
 
     """
-    table = block.table
-    if table is None:
-        table = pyarrow.table({block.text: pyarrow.array([], pyarrow.string())})
-    texts = _texts(table, block)
+    texts = _texts(block)
     problems = list(map(_problem, texts))
     numbered = zip(block.numbers.tolist(), problems, strict=True)
     refused = sorted(block.refused + [(number, reason) for number, reason in numbered if reason])
     is_valid = [reason is None for reason in problems]
-    rows = table.filter(pyarrow.array(is_valid, pyarrow.bool_()))
+    rows = block.table.filter(pyarrow.array(is_valid, pyarrow.bool_()))
     valid = [text for text, ok in zip(texts, is_valid, strict=True) if ok and text is not None]
     distinct = list(dict.fromkeys(valid))
     by_text = dict(zip(distinct, classifier.probabilities(distinct), strict=True)) if valid else {}
@@ -154,8 +152,8 @@ def _kept_columns(table: Table, settings: Settings) -> list[str]:
     return [table.column(name, f"{settings.form.prefix}keep") for name in settings.keep]
 
 
-def _texts(table: pyarrow.Table, block: Block) -> list[str | None]:
-    values = table[block.text]
+def _texts(block: Block) -> list[str | None]:
+    values = block.table[block.text]
     if not is_text(values.type):
         raise InputError(f"{block.file}: {block.text} holds {values.type} instead of text")
     with as_input(f"{block.file}: {block.text}"):
@@ -180,4 +178,4 @@ def _unused(name: str, columns: list[str]) -> str:
     """Return `name`, or the first like it that no column has in any case."""
     taken = set(map(fold, columns))
     names = chain([name, f"predicted_{name}"], (f"predicted_{name}_{n}" for n in count(2)))
-    return next(candidate for candidate in names if fold(candidate) not in taken)
+    return next(candidate for candidate in names if candidate not in taken)

@@ -1,11 +1,10 @@
 """A run: files in, blocks of answers out; after a kill, the same call continues it."""
 
 import json
-import threading
 from collections import Counter, deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import accumulate
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -28,7 +27,7 @@ SUMMARY = TypeAdapter(Summary)
 
 @dataclass
 class Total:
-    """What became of all rows."""
+    """The summary of all blocks."""
 
     rows: int = 0
     labels: Counter[str] = field(default_factory=Counter)
@@ -36,7 +35,7 @@ class Total:
 
 
 def begin(files: list[str], settings: Settings, output: Folder) -> dict[str, str]:
-    """Write what the answers follow from, or compare it; return the files and their fingerprints.
+    """Write the settings and inputs, or compare them; return each file's fingerprint.
 
     Raises:
         InputError: the output folder belongs to another run, or run.json is damaged.
@@ -69,12 +68,11 @@ def score(
     classifier: Classifier,
     settings: Settings,
     output: Folder,
-    stopping: threading.Event,
+    signals: Sequence[int],
 ) -> None:
-    """Answer and write all blocks that are not written yet; return early once `stopping` is set."""
-    finished, rows = output.names("blocks"), 0
+    """Answer and write all blocks that are not written yet; return early after a signal."""
+    finished, rows, start = output.names("blocks"), 0, 0
     sizes = {file: size(file) for file in fingerprints}
-    ends = dict(zip(sizes, accumulate(sizes.values()), strict=True))
     writes = deque[Future[None]]()
     with (
         Progress(desc="score", total=sum(sizes.values()), unit="B", unit_scale=True) as progress,
@@ -82,7 +80,7 @@ def score(
     ):
         for file, expected in fingerprints.items():
             for block in blocks(file, expected, settings):
-                if stopping.is_set():
+                if signals:
                     return
                 if f"{block.name}.json" not in finished:
                     answers = answer(block, classifier, settings)
@@ -91,8 +89,9 @@ def score(
                     writes.popleft().result()
                 rows += len(block.numbers) + len(block.refused)
                 progress.set_postfix_str(f"{rows} rows", refresh=False)
-                progress.update(max(0, ends[file] - sizes[file] + block.position - progress.n))
-            progress.update(ends[file] - progress.n)
+                progress.update(max(0, start + block.position - progress.n))
+            start += sizes[file]
+            progress.update(start - progress.n)
         for pending in writes:
             pending.result()
 
@@ -125,7 +124,7 @@ def summarise(fingerprints: dict[str, str], output: Folder) -> Total:
 
 
 def read_summary(name: str, output: Folder) -> Summary:
-    """Return what became of a block's rows."""
+    """Return the summary of a finished block."""
     file = f"blocks/{name}"
     try:
         return SUMMARY.validate_python(json.loads(output.read(file) or b""))

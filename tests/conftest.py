@@ -28,6 +28,7 @@ from ruamel.yaml import YAML
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
+from common.errors import run
 from common.hashing import sha256_of
 from stages.shared.base_model import FILES
 from tests.gcs import Cloud, running
@@ -255,6 +256,15 @@ def make_project(folder: Path, source: Path, base_model: Path) -> Project:
     ):
         project.run(*command.split())
     return project
+
+
+def exit_status(main: Callable[[], None]) -> tuple[int, str]:
+    """Run a command in this process; return its status and the message that Python prints last."""
+    try:
+        run(main)
+    except SystemExit as end:
+        return (1, end.code) if isinstance(end.code, str) else (int(end.code or 0), "")
+    return 0, ""
 
 
 def copied(project: Project, folder: Path) -> Project:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import run
-from tests.conftest import ROOT, Project, copied
+from tests.conftest import ROOT, Project, copied, exit_status
 
 DVC_YAML = """
 stages:
@@ -45,7 +44,7 @@ else:
 """
 STARTED = 0.0123
 
-Call = Callable[..., tuple[int, str]]
+Call = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -75,9 +74,9 @@ def toy(trained_toy: Project, tmp_path: Path) -> Project:
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """Run a command of this package in this process: its status, and what it prints."""
+    """Run a command of this package in this process, check its status, return its output."""
 
-    def called(project: Project, command: str, *arguments: str) -> tuple[int, str]:
+    def called(project: Project, command: str, *arguments: str, status: int = 0) -> str:
         monkeypatch.chdir(project.folder)
         for name in ("PATH", "DVC_SITE_CACHE_DIR"):
             monkeypatch.setenv(name, project.environment()[name])
@@ -85,14 +84,10 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
         monkeypatch.setattr("signal.signal", lambda *_: None)
         monkeypatch.setattr(logging.getLogger("dvc"), "handlers", [])  # of an earlier test's output
         capfd.readouterr()
-        status, message = 0, ""
-        try:
-            run(import_module(f"experiments.{command}").main)
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-            message = end.code if isinstance(end.code, str) else ""
-        printed = capfd.readouterr()
-        return status, printed.out + printed.err + message
+        code, message = exit_status(import_module(f"experiments.{command}").main)
+        printed = "".join([*capfd.readouterr(), message])
+        assert code == status, printed
+        return printed
 
     return called
 

@@ -56,83 +56,72 @@ def tags(project: Project) -> list[str]:
 def test_promote_refuse_a_worse_model_and_roll_back(
     toy: Project, call: Call, tmp_path: Path
 ) -> None:
-    status, printed = call(toy, "promote")
-    assert (status, "v0.0.1 has prod now\n" in printed) == (0, True), printed
+    assert "v0.0.1 has prod now\n" in call(toy, "promote")
     assert tags(toy) == ["classifier#prod#1", "classifier@v0.0.1"]
-    assert "v0.0.1 has prod already" in call(toy, "promote")[1]
+    assert "v0.0.1 has prod already" in call(toy, "promote")
 
     retrain(toy, 0.0002)
-    status, printed = call(toy, "promote")
+    printed = call(toy, "promote")
     assert "accuracy on the test split, minus that of v0.0.1: +0.00 points" in printed
-    assert (status, "v0.0.2 has prod now, after v0.0.1" in printed) == (0, True), printed
+    assert "v0.0.2 has prod now, after v0.0.1" in printed
 
     retrain(toy, 0.2)
-    status, printed = call(toy, "promote")
-    assert status == 1
-    assert (
-        "v0.0.2 keeps prod: this model is significantly worse, by more than promote.margin = 0.01, "
-        "on the test split" in printed
-    )
+    printed = call(toy, "promote", status=1)
+    assert "v0.0.2 keeps prod: this model is significantly worse" in printed
+    assert "by more than promote.margin = 0.01, on the test split" in printed
     assert len(tags(toy)) == 4
-    assert call(toy, "promote", "staging")[0] == 0, "no model has that stage yet"
+    call(toy, "promote", "staging")  # no model has that stage yet
 
-    status, printed = call(toy, "promote", "--version", "v0.0.1")
-    assert (status, "v0.0.1 has prod now, after v0.0.2" in printed) == (0, True), printed
+    printed = call(toy, "promote", "--version", "v0.0.1")
+    assert "v0.0.1 has prod now, after v0.0.2" in printed
     out = tmp_path / "prod"
-    assert call(toy, "fetch", "prod", str(out)) == (0, "v0.0.1\n")
+    assert call(toy, "fetch", "prod", str(out)) == "v0.0.1\n"
     assert (out / "manifest.json").read_text() == "0.0001"
-    assert "v0.0.3 has eu now" in call(toy, "promote", "eu", "--version", "staging")[1]
+    assert "v0.0.3 has eu now" in call(toy, "promote", "eu", "--version", "staging")
 
     versions = ": v0.0.3 (eu, staging), v0.0.2, v0.0.1 (prod)"
-    for answer in (call(toy, "promote", "--version", "v7"), call(toy, "fetch", "us", str(out))):
-        assert (answer[0], answer[1].endswith(versions)) == (1, True), answer
-    status, printed = call(toy, "fetch", "prod", "models")
-    assert (status, printed.startswith("error: models holds something else")) == (1, True)
+    for command in (("promote", "--version", "v7"), ("fetch", "us", str(out))):
+        assert call(toy, *command, status=1).endswith(versions)
+    assert "models holds something else" in call(toy, "fetch", "prod", "models", status=1)
 
     for cached in (toy.folder / ".dvc/cache").rglob("*.dir"):
         cached.unlink()
-    status, printed = call(toy, "fetch", "eu", str(out))
-    assert (status, printed.startswith("error: v0.0.3 cannot be fetched: ")) == (1, True), printed
+    assert "v0.0.3 cannot be fetched: " in call(toy, "fetch", "eu", str(out), status=1)
     assert (out / "manifest.json").read_text() == "0.0001", "the folder is as before"
 
 
 def test_a_model_that_did_not_pass_is_not_promoted(toy: Project, call: Call) -> None:
     retrain(toy, 0.6)
-    status, printed = call(toy, "promote")
-    assert (status, "models/metrics.json: passed is false" in printed) == (1, True), printed
+    assert "models/metrics.json: passed is false" in call(toy, "promote", status=1)
     assert tags(toy) == []
 
 
 def test_a_workspace_that_differs_is_not_promoted(toy: Project, call: Call) -> None:
-    status, printed = call(toy, "promote", "prod#1")
-    assert (status, printed.endswith("not 'prod#1'")) == (1, True), printed
-    not_committed = "error: not committed yet: {}; commit, then promote"
+    assert call(toy, "promote", "prod#1", status=1).endswith("not 'prod#1'")
 
     (toy.folder / "toy.py").open("a").write("# changed")
-    assert call(toy, "promote") == (1, not_committed.format("toy.py"))
+    assert "not committed yet: toy.py; commit" in call(toy, "promote", status=1)
     toy.run("git", "checkout", "toy.py")
 
     toy.run("git", "rm", "--quiet", "--cached", "dvc.lock")
     toy.run("git", "commit", "--quiet", "--message", "without its lock")
-    assert call(toy, "promote") == (1, not_committed.format("dvc.lock"))
+    assert "not committed yet: dvc.lock; commit" in call(toy, "promote", status=1)
     toy.run("git", "reset", "--quiet", "--hard", "HEAD~1")
 
     (toy.folder / "models/classifier/manifest.json").write_text("altered")
-    status, printed = call(toy, "promote")
-    assert (status, "train: models/classifier is modified" in printed) == (1, True), printed
-    assert call(toy, "restore")[0] == 0
+    assert "train: models/classifier is modified" in call(toy, "promote", status=1)
+    call(toy, "restore")
 
     set_lr(toy, 0.3)
     commit(toy, "not run")
-    status, printed = call(toy, "promote")
-    assert (status, "train: params.yaml: train is modified" in printed) == (1, True), printed
-    assert "none yet" in call(toy, "fetch", "prod")[1]
+    assert "train: params.yaml: train is modified" in call(toy, "promote", status=1)
+    assert "none yet" in call(toy, "fetch", "prod", status=1)
     assert tags(toy) == []
 
 
 def test_the_real_model_on_fresh_tweets(pipeline: Project, call: Call, tmp_path: Path) -> None:
     project = copied(pipeline, tmp_path / "project")
-    assert "v0.0.1 has prod now" in call(project, "promote")[1]
+    assert "v0.0.1 has prod now" in call(project, "promote")
     params = project.params()
     params["promote"]["margin"] = 0.02  # on which no stage depends
     project.set_params(params)
@@ -140,12 +129,12 @@ def test_the_real_model_on_fresh_tweets(pipeline: Project, call: Call, tmp_path:
     fresh = tmp_path / "fresh.csv"
     learnt = pd.read_parquet(project.folder / "data/prepared/train.parquet").head(3)
     learnt[["text", "target"]].to_csv(fresh, index=False)
-    status, printed = call(project, "promote", "--fresh", str(fresh))
-    assert status == 1
+    printed = call(project, "promote", "--fresh", str(fresh), status=1)
     assert printed.endswith("fresh.csv: this model was trained on each of its tweets")
+    (wrong := tmp_path / "wrong.csv").write_text("text,target\nflood,2\n")
+    assert "target must be 0 or 1" in call(project, "promote", "--fresh", str(wrong), status=1)
     fresh.write_text(fresh.read_text() + "A dam has burst above the town,1\nlovely cake,0\n")
-    status, printed = call(project, "promote", "--fresh", str(fresh))
-    assert status == 0, printed
+    printed = call(project, "promote", "--fresh", str(fresh))
     for name in ("the test split", fresh):
         assert f"accuracy on {name}, minus that of v0.0.1: +0.00 points" in printed
 

@@ -1,6 +1,7 @@
 """The way back: after an experiment that was stopped, in a merge, from a damaged cache."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from tests.conftest import Project
 from tests.experiments.conftest import STARTED, Call, commit, set_lr, start_until_trained
 
-DONE = "params.yaml, dvc.lock and all outputs are those of the last commit"
+RESTORED = "params.yaml, dvc.lock and all outputs are those of the last commit\n"
 
 
 def is_as_committed(project: Project) -> bool:
@@ -24,13 +25,12 @@ def test_after_an_experiment_that_was_stopped(
     (toy.folder / "toy.py").open("a").write("# my own change stays")
     process = start_until_trained(toy, "dvc", "exp", "run", "-S", f"train.lr={STARTED}")
     if number == signal.SIGKILL:
-        status, printed = call(toy, "restore")
-        assert status == 1
+        printed = call(toy, "restore", status=1)
         assert f"(PID {process.pid})" in printed, "an experiment that runs is left alone"
     os.killpg(process.pid, number)
     assert process.wait() != 0
-    status, printed = call(toy, "restore")
-    assert (status, printed.endswith(f"{DONE}\n")) == (0, True), printed
+    printed = call(toy, "restore")
+    assert printed.endswith(RESTORED)
     assert f"+  lr: {STARTED}" in printed
     assert is_as_committed(toy)
     assert toy.run("git", "status", "--porcelain").stdout == " M toy.py\n"
@@ -46,14 +46,11 @@ def test_in_a_merge_of_two_branches_that_both_trained(toy: Project, call: Call) 
     assert toy.run("git", "merge", "other", check=False).returncode == 1
     assert "<<<<<<<" in (toy.folder / "dvc.lock").read_text()
     for command in ("report", "promote", "verify"):
-        status, printed = call(toy, command)
-        assert status == 1
-        assert printed == (
-            "error: dvc.lock, models/metrics.json, params.yaml: a merge is not finished; resolve "
-            "params.yaml by hand, then: python -m experiments.restore && dvc repro"
-        )
+        printed = call(toy, command, status=1)
+        assert "dvc.lock, models/metrics.json, params.yaml: a merge is not finished" in printed
+        assert "then: python -m experiments.restore && dvc repro" in printed
     toy.run("git", "checkout", "--theirs", "params.yaml")
-    assert call(toy, "restore")[0] == 0
+    call(toy, "restore")
     assert toy.params()["train"]["lr"] == 0.2, "params.yaml is left to people"
     toy.run("dvc", "repro")
     commit(toy, "merged")
@@ -64,10 +61,8 @@ def test_markers_that_were_committed(toy: Project, call: Call) -> None:
     lock = toy.folder / "dvc.lock"
     lock.write_text(f"<<<<<<< HEAD\n{lock.read_text()}=======\n>>>>>>> other\n")
     commit(toy)
-    for command, arguments in (("verify", ()), ("promote", ())):
-        status, printed = call(toy, command, *arguments)
-        assert status == 1
-        assert "conflict markers of a merge; resolve params.yaml by hand" in printed
+    for command in ("verify", "promote"):
+        assert "has conflict markers of a merge" in call(toy, command, status=1)
 
 
 def objects(project: Project) -> dict[str, Path]:
@@ -87,12 +82,11 @@ def test_a_cache_object_of_zeros(toy: Project, call: Call, kind: str, is_copy_go
     if not is_copy_good:
         for copy in (toy.folder / "models").glob("c*/*"):
             copy.write_bytes(bytes(copy.stat().st_size))
-    status, printed = call(toy, "restore")
+    is_mended = kind == "file" and is_copy_good
+    printed = call(toy, "restore", status=0 if is_mended else 1)
     assert f"removed, because it was damaged: {damaged}" in printed
-    if kind == "file" and is_copy_good:
-        assert status == 0
-    else:
-        assert (status, "not in DVC's cache: " in printed, "`dvc repro`" in printed) == (1, 1, 1)
+    if not is_mended:
+        assert re.search("not in DVC's cache: .*`dvc repro`", printed)
         toy.run("dvc", "repro")
     assert is_as_committed(toy)
-    assert call(toy, "restore") == (0, f"{DONE}\n")
+    assert call(toy, "restore") == RESTORED

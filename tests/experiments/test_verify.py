@@ -9,8 +9,7 @@ from tests.experiments.conftest import STARTED, Call, commit, set_lr, start_unti
 
 def test_the_same_bytes_come_out_again(toy: Project, call: Call) -> None:
     (toy.folder / "toy.py").write_text("changed")
-    status, printed = call(toy, "verify")
-    assert status == 0, printed
+    printed = call(toy, "verify")
     assert "without the changes to toy.py" in printed
     lines = printed.partition("\non ")[2].splitlines()[1:]
     assert [line.split() for line in lines[:2]] == [["train", "equal"], ["evaluate", "equal"]]
@@ -23,29 +22,22 @@ def test_the_outputs_that_differ_are_named(toy: Project, call: Call) -> None:
     assert checkpoint["path"] == "models/checkpoint"
     lock.write_text(lock.read_text().replace(checkpoint["md5"], f"{'0' * 32}.dir"))
     commit(toy)
-    status, printed = call(toy, "verify")
-    assert status == 1
+    printed = call(toy, "verify", status=1)
     assert "train     differs: models/checkpoint\n" in printed
     assert "evaluate  equal\n" in printed
-    assert printed.endswith(
-        "outputs differ from dvc.lock, first in train; later stages follow from it"
-    )
+    assert "outputs differ from dvc.lock, first in train;" in printed
 
 
 def test_without_a_lock_there_is_nothing_to_compare(toy: Project, call: Call) -> None:
     toy.run("git", "rm", "--quiet", "dvc.lock")
     toy.run("git", "commit", "--quiet", "--message", "no lock")
-    assert call(toy, "verify") == (
-        1,
-        "error: dvc.lock: the last commit has none to compare with: `make repro` first",
-    )
+    assert "dvc.lock: the last commit has none" in call(toy, "verify", status=1)
 
 
 def test_a_stage_that_fails_is_no_difference(toy: Project, call: Call) -> None:
     (toy.folder / "toy.py").write_text("exit(1)")
     commit(toy)
-    status, printed = call(toy, "verify")
-    assert (status, printed.endswith("error: dvc repro failed; its message is above")) == (1, True)
+    assert call(toy, "verify", status=1).endswith("dvc repro failed; its message is above")
 
 
 def test_its_processes_end_with_it(toy: Project, tmp_path: Path) -> None:

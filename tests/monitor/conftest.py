@@ -16,12 +16,12 @@ import numpy.typing as npt
 import pytest
 from scipy.special import expit, logit
 
-from common.errors import run
 from locked.features import FEATURES
 from locked.labels import LABELS
 from locked.manifest import MANIFEST, NETWORK, TOKENIZER, BaseWeights, Calibration, Manifest
 from locked.reference import REFERENCE, Reference
 from monitor.__main__ import main
+from tests.conftest import exit_status
 
 SHARE = 0.44  # of disasters where the model learnt
 SPREAD = 0.72  # of a score within a class, at -1 and 1: the model is right on 92 %
@@ -88,7 +88,7 @@ def make_model(folder: Path, note: float = 0.0, seed: int = 0) -> str:
 
 
 def lines_of(
-    given: Tweets,
+    live: Tweets,
     version: str,
     *,
     start: datetime = START,
@@ -102,14 +102,14 @@ def lines_of(
             "id": f"{prefix}-{i}",
             "time": (start + timedelta(minutes=10 * i)).isoformat().replace("+00:00", "Z"),
             "model": version,
-            "probability": float(given.probabilities[i]),
-            "label": LABELS[int(given.disaster[i])],
-            "features": dict(zip(FEATURES, map(float, given.features[i]), strict=True)),
+            "probability": float(live.probabilities[i]),
+            "label": LABELS[int(live.disaster[i])],
+            "features": dict(zip(FEATURES, map(float, live.features[i]), strict=True)),
             "rate": 1.0,
             "hash": f"{zlib.crc32(prefix.encode()):08x}{i:08x}",
         }
         | ({"text": texts[i]} if texts else {})
-        for i in range(len(given.labels))
+        for i in range(len(live.labels))
     ]
 
 
@@ -143,8 +143,8 @@ class Place:
     def logs(self) -> Path:
         return self.folder / "logs"
 
-    def log(self, given: Tweets, **other: Any) -> list[Line]:  # noqa: ANN401
-        lines = lines_of(given, self.version, **other)
+    def log(self, live: Tweets, **other: Any) -> list[Line]:  # noqa: ANN401
+        lines = lines_of(live, self.version, **other)
         write(self.logs / "predictions-1.jsonl", lines)
         return lines
 
@@ -154,17 +154,16 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def command(*arguments: object) -> tuple[int, str]:
-    """Run `python -m monitor` in this process; return its status and what it said."""
-    said = io.StringIO()
+def command(*arguments: object, status: int = 0) -> str:
+    """Run `python -m monitor` in this process, check its status; return its error or output."""
+    printed = io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(said),
-        contextlib.redirect_stderr(said),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
     ):
         patch.setattr(sys, "argv", ["monitor", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            run(main)
-    if isinstance(end.value.code, str):
-        return 1, end.value.code
-    return int(end.value.code or 0), said.getvalue()
+        code, message = exit_status(main)
+    output = message or printed.getvalue()
+    assert code == status, output
+    return output

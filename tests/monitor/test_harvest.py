@@ -7,7 +7,7 @@ import pytest
 
 from tests.monitor.conftest import Line, Place, command, tweets, verdict, write
 
-GIVEN = tweets(3, 300)
+LIVE = tweets(3, 300)
 TEXTS = [f"storm number {i} https://t.example/{i}" for i in range(300)]
 KNOWN, TESTED = "Storm NUMBER 5!", "storm number 6"
 
@@ -19,36 +19,35 @@ def lines(place: Place) -> list[Line]:
     train = [KNOWN, *[f"known {i}" for i in range(99)]]
     for split, texts in (("train", train), ("validation", ["other"]), ("test", [TESTED])):
         pd.DataFrame({"text": texts}).to_parquet(prepared / f"{split}.parquet")
-    return place.log(GIVEN, texts=TEXTS)
+    return place.log(LIVE, texts=TEXTS)
 
 
 def harvest(place: Place, *arguments: object) -> tuple[str, pd.DataFrame]:
     output = place.folder / "harvest.csv"
-    status, said = command(
+    printed = command(
         *("harvest", place.logs, "--model", place.model, "--output", output),
         *("--prepared", place.folder / "prepared", *arguments),
     )
-    assert status == 0, said
-    return said, pd.read_csv(output, dtype={"id": str})
+    return printed, pd.read_csv(output, dtype={"id": str})
 
 
 def review(place: Place, rows: list[int], drawn: str, name: str) -> Path:
     table = pd.DataFrame({"id": [f"r-{i}" for i in rows], "text": "'shown", "drawn": drawn})
     path = place.folder / name
-    table.assign(label=[str(GIVEN.labels[i]) for i in rows]).to_csv(path, index=False)
+    table.assign(label=[str(LIVE.labels[i]) for i in rows]).to_csv(path, index=False)
     return path
 
 
 def test_reviewed_tweets_are_taken_with_where_they_come_from(
     place: Place, lines: list[Line]
 ) -> None:
-    said, table = harvest(place, "--reviewed", review(place, [3, 5, 6, 7], "random", "a.csv"))
-    assert "taken=2 to_review=0 unknown=0 without_text=0 in_test_split=1 known=1" in said
+    printed, table = harvest(place, "--reviewed", review(place, [3, 5, 6, 7], "random", "a.csv"))
+    assert "taken=2 to_review=0 unknown=0 without_text=0 in_test_split=1 known=1" in printed
     assert table["id"].tolist() == ["r-3", "r-7"]
     assert table["text"].tolist() == [TEXTS[3], TEXTS[7]]  # as it was logged, not as it was shown
-    assert table["target"].tolist() == GIVEN.labels[[3, 7]].tolist()
+    assert table["target"].tolist() == LIVE.labels[[3, 7]].tolist()
     assert set(table["model"]) == {place.version}
-    assert table["probability"].tolist() == pytest.approx(GIVEN.probabilities[[3, 7]].tolist())
+    assert table["probability"].tolist() == pytest.approx(LIVE.probabilities[[3, 7]].tolist())
     assert table["time"][0].startswith("2025-11-20 06:30")
     assert set(table["labelled_by"]) == {"reviewer, drawn by random"}
     assert lines
@@ -57,46 +56,46 @@ def test_reviewed_tweets_are_taken_with_where_they_come_from(
 def test_readers_tweets_wait_for_a_reviewer(place: Place, lines: list[Line]) -> None:
     verdicts = [verdict(line, right=False, text="not what was sent") for line in lines[:50]]
     feedback = write(place.folder / "f.jsonl", verdicts)
-    said, table = harvest(place, "--feedback", feedback)
+    printed, table = harvest(place, "--feedback", feedback)
     waiting = place.folder / "harvest-to-review.csv"
     cap = int(102 / 9)  # a tenth of all tweets then known
-    assert f"taken=0 to_review={cap} " in said
-    assert str(waiting) in said
+    assert f"taken=0 to_review={cap} " in printed
+    assert str(waiting) in printed
     assert table.empty
-    asked = pd.read_csv(waiting, dtype=str, keep_default_na=False)
-    assert set(asked["drawn"]) == {"feedback"}
-    assert set(asked["label"]) == {""}
-    assert {"r-5", "r-6"}.isdisjoint(asked["id"])
+    sample = pd.read_csv(waiting, dtype=str, keep_default_na=False)
+    assert set(sample["drawn"]) == {"feedback"}
+    assert set(sample["label"]) == {""}
+    assert {"r-5", "r-6"}.isdisjoint(sample["id"])
     # once labelled they count, up to the cap
-    asked["label"] = "1"
-    asked.to_csv(place.folder / "labelled.csv", index=False)
+    sample["label"] = "1"
+    sample.to_csv(place.folder / "labelled.csv", index=False)
     waiting.unlink()
-    said, table = harvest(
+    printed, table = harvest(
         place, "--feedback", feedback, "--reviewed", place.folder / "labelled.csv"
     )
-    assert sorted(table["id"]) == sorted(asked["id"])
+    assert sorted(table["id"]) == sorted(sample["id"])
     assert set(table["labelled_by"]) == {"reviewer, drawn by feedback"}
-    assert "to_review=0" in said
+    assert "to_review=0" in printed
     more = review(place, [*range(60, 90)], "feedback", "more.csv")
-    said, table = harvest(place, "--reviewed", place.folder / "labelled.csv", more)
-    assert (len(table), f"over_cap={len(asked) + 30 - cap}" in said) == (cap, True)
+    printed, table = harvest(place, "--reviewed", place.folder / "labelled.csv", more)
+    assert (len(table), f"over_cap={len(sample) + 30 - cap}" in printed) == (cap, True)
 
 
 def test_without_text_there_is_nothing_to_take(place: Place, lines: list[Line]) -> None:
     for line in lines:
         del line["text"]
     write(place.logs / "predictions-1.jsonl", lines)
-    said, table = harvest(place, "--reviewed", review(place, [3, 7], "random", "a.csv"))
-    assert "taken=0 to_review=0 unknown=0 without_text=2" in said
+    printed, table = harvest(place, "--reviewed", review(place, [3, 7], "random", "a.csv"))
+    assert "taken=0 to_review=0 unknown=0 without_text=2" in printed
     assert table.empty
 
 
 def test_what_is_lacking_is_said(place: Place, lines: list[Line]) -> None:
     at = ("harvest", place.logs, "--model", place.model, "--output", place.folder / "h.csv")
-    assert "--reviewed or --feedback" in command(*at)[1]
+    assert "--reviewed or --feedback" in command(*at, status=1)
     sample = review(place, [3], "random", "a.csv")
-    status, said = command(*at, "--reviewed", sample, "--prepared", place.folder / "none")
-    assert (status, "train.parquet: cannot be read (`make repro` writes it)" in said) == (1, True)
+    without = ("--reviewed", sample, "--prepared", place.folder / "none")
+    assert "train.parquet: cannot be read (`make repro`" in command(*at, *without, status=1)
     assert not (place.folder / "h.csv").exists()
     assert lines
 
@@ -108,6 +107,6 @@ def test_labels_of_long_ago_count_and_unknown_ones_are_told(
     write(place.logs / "predictions-2.jsonl", [late])
     sample = review(place, [3, 7], "random", "a.csv")
     sample.write_text(sample.read_text() + "nobody,'shown,random,1\n")
-    said, table = harvest(place, "--reviewed", sample)
-    assert "taken=2 to_review=0 unknown=1" in said
+    printed, table = harvest(place, "--reviewed", sample)
+    assert "taken=2 to_review=0 unknown=1" in printed
     assert table["id"].tolist() == ["r-3", "r-7"]

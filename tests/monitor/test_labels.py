@@ -1,7 +1,5 @@
 """Labels find their answers in whatever a tool exports; what a client claims is never trusted."""
 
-import csv
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +21,7 @@ from monitor.log import Log, read
 from monitor.records import Lines
 from tests.monitor.conftest import Line, lines_of, tweets, verdict, write
 
-GIVEN = tweets(0, 50)
+ANSWERS = tweets(0, 50)
 OTHER = {"disaster": "not_disaster", "not_disaster": "disaster"}
 TEXTS = [f"=Fire {i}, a \u201cbridge\u201d & more" for i in range(50)]
 IDS = [f"6aaec993b4f343508b69c8e9-{i}" for i in range(50)]
@@ -34,7 +32,7 @@ TRUTH = [1, 0, 0, 1, 1, 0]  # of the first tweets
 def lines() -> list[Line]:
     return [
         line | {"id": name}
-        for line, name in zip(lines_of(GIVEN, "v1", texts=TEXTS), IDS, strict=True)
+        for line, name in zip(lines_of(ANSWERS, "v1", texts=TEXTS), IDS, strict=True)
     ]
 
 
@@ -55,23 +53,29 @@ def sample() -> list[dict[str, Any]]:
     ]
 
 
+def changed(change: Callable[[int, str], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the sample with other fields, by each row's number and label."""
+    return [row | change(i, row["label"]) for i, row in enumerate(sample())]
+
+
 def as_csv(rows: list[dict[str, Any]], **how: Any) -> str:  # noqa: ANN401
-    file = io.StringIO()
-    table = csv.DictWriter(file, list(rows[0]), **how)
-    table.writeheader()
-    table.writerows(rows)
-    return file.getvalue()
+    return str(pd.DataFrame(rows).to_csv(index=False, lineterminator="\r\n", **how))
 
 
-def each(change: Callable[[int, dict[str, Any]], object]) -> str:
-    return "".join(json.dumps(change(i, row)) + "\n" for i, row in enumerate(sample()))
+def as_lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def studio(i: int, row: dict[str, Any]) -> dict[str, Any]:
     choice = {"value": {"choices": [row["label"]]}, "from_name": "disaster"}
-    said = {"id": i, "completed_by": 1, "was_cancelled": False, "result": [choice]}
+    annotation = {"id": i, "completed_by": 1, "was_cancelled": False, "result": [choice]}
     guess = {"result": [{"value": {"choices": ["1"]}}], "score": 0.5}
-    return {"id": i, "data": row | {"label": ""}, "annotations": [said], "predictions": [guess]}
+    return {
+        "id": i,
+        "data": row | {"label": ""},
+        "annotations": [annotation],
+        "predictions": [guess],
+    }
 
 
 def argilla(i: int, row: dict[str, Any]) -> dict[str, Any]:
@@ -88,52 +92,40 @@ def argilla(i: int, row: dict[str, Any]) -> dict[str, Any]:
 EXPORTS = {
     "as review wrote it": as_csv(sample()),
     "Excel, long numbers spoilt": "\ufeff"
-    + as_csv([row | {"id": "1.72938E+18", "label": f"{row['label']}.0"} for row in sample()]),
-    "LibreOffice, German": as_csv(
-        [row | {"label": f"{row['label']},0"} for row in sample()], delimiter=";"
-    ),
+    + as_csv(changed(lambda _, label: {"id": "1.72938E+18", "label": f"{label}.0"})),
+    "LibreOffice, German": as_csv(changed(lambda _, label: {"label": f"{label},0"}), sep=";"),
     "Google Sheets, check boxes": as_csv(
-        [row | {"label": ["FALSE", "TRUE"][int(row["label"])]} for row in sample()]
+        changed(lambda _, label: {"label": ["FALSE", "TRUE"][int(label)]})
     ),
-    "Prodigy, binary": each(
-        lambda _, row: row | {"answer": "accept" if row["label"] == "1" else "reject", "label": "1"}
+    "Prodigy, binary": as_lines(
+        changed(lambda _, label: {"answer": ["reject", "accept"][int(label)], "label": "1"})
     ),
-    "Prodigy, choice": each(
-        lambda _, row: (
-            {k: v for k, v in row.items() if k != "label"}
-            | {"options": [{"id": "0"}, {"id": "1"}], "accept": [row["label"]], "answer": "accept"}
-        )
+    "Prodigy, choice": as_lines(
+        [
+            {"id": row["id"], "text": row["text"], "drawn": "random", "answer": "accept"}
+            | {"options": [{"id": "0"}, {"id": "1"}], "accept": [row["label"]]}
+            for row in sample()
+        ]
     ),
     "Label Studio, JSON": json.dumps([studio(i, row) for i, row in enumerate(sample())]),
     "Label Studio, JSON-MIN": json.dumps(
-        [row | {"id": i, "annotator": 1} for i, row in enumerate(sample(), 1)], indent=2
+        changed(lambda i, _: {"id": i + 1, "annotator": 1}), indent=2
     ),
     "Label Studio, CSV, another name": as_csv(
+        changed(lambda i, label: {"id": i, "annotator": 1, "label": "", "sentiment": label})
+    ),
+    "doccano": as_lines(changed(lambda i, label: {"id": i, "label": [label], "Comments": []})),
+    "Argilla": json.dumps([argilla(i, row) for i, row in enumerate(sample())]),
+    "Argilla, flat": as_lines(
         [
-            row | {"id": i, "annotator": 1, "label": "", "sentiment": row["label"]}
+            {"id": i, "text": row["text"], "drawn": "random", "label.suggestion": "1"}
+            | {"label.responses": [row["label"]], "label.responses.status": ["submitted"]}
             for i, row in enumerate(sample())
         ]
     ),
-    "doccano": each(lambda i, row: row | {"id": i, "label": [row["label"]], "Comments": []}),
-    "Argilla": json.dumps([argilla(i, row) for i, row in enumerate(sample())]),
-    "Argilla, flat": each(
-        lambda i, row: {
-            "id": i,
-            "text": row["text"],
-            "drawn": "random",
-            "label.responses": [row["label"]],
-            "label.responses.status": ["submitted"],
-            "label.suggestion": "1",
-        }
-    ),
-    "a list in a cell": as_csv(
-        [row | {"label": f"[{{'value': {row['label']}}}]"} for row in sample()]
-    ),
+    "a list in a cell": as_csv(changed(lambda _, label: {"label": f"[{{'value': {label}}}]"})),
     "texts alone, passed on": as_csv(
-        [
-            {"tweet": f"RT @me: {row['text'].upper()}"} | row | {"id": "", "text": ""}
-            for row in sample()
-        ]
+        changed(lambda i, _: {"tweet": f"RT @me: '{TEXTS[i].upper()}", "id": "", "text": ""})
     ),
 }
 
@@ -144,14 +136,14 @@ def test_what_a_tool_exports(tmp_path: Path, log: Log, tool: str) -> None:
     path.write_text(EXPORTS[tool])
     labelled = joined(log, path)
     assert (labelled.rows.tolist(), labelled.targets.tolist()) == ([0, 1, 2, 3, 4, 5], TRUTH)
-    assert (labelled.given, labelled.unknown) == (6, 0)
+    assert (labelled.total, labelled.unknown) == (6, 0)
 
 
 def test_rows_without_a_verdict(tmp_path: Path, log: Log) -> None:
     rows = sample()
     rows[0]["answer"], rows[1]["label"], rows[2]["id"], rows[2]["text"] = "ignore", "", "x", "y"
     labelled = joined(log, write(tmp_path / "a.jsonl", rows))
-    assert (labelled.rows.tolist(), labelled.given, labelled.unknown) == ([3, 4, 5], 4, 1)
+    assert (labelled.rows.tolist(), labelled.total, labelled.unknown) == ([3, 4, 5], 4, 1)
     assert read_reviewed([], {"v1": log}).empty
 
 
@@ -168,27 +160,24 @@ def test_numbers_of_a_tool_are_no_ids(tmp_path: Path, lines: list[Line]) -> None
     for i, line in enumerate(lines):
         line["id"] = str(49 - i)  # a client's own
     log = read([str(write(tmp_path / "logs/a.jsonl", lines))])[0]["v1"]
-    labelled = joined(
-        log, write(tmp_path / "a.jsonl", [r | {"id": i} for i, r in enumerate(sample())])
-    )
+    labelled = joined(log, write(tmp_path / "a.jsonl", changed(lambda i, _: {"id": i})))
     assert labelled.rows.tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_each_version_that_answered_a_text(tmp_path: Path, log: Log, lines: list[Line]) -> None:
     other = [line | {"model": "v2", "id": f"{line['id']}-v2"} for line in lines]
     logs, _ = read([str(write(tmp_path / "logs/a.jsonl", [*lines, *other]))])
-    path = write(tmp_path / "a.jsonl", [row | {"id": ""} for row in sample()])
+    path = write(tmp_path / "a.jsonl", changed(lambda *_: {"id": ""}))
     table = read_reviewed([str(path)], logs)
     assert [len(join_reviewed(one, table).rows) for one in logs.values()] == [6, 6]
 
 
 def test_the_sample_says_how_each_was_drawn(tmp_path: Path, log: Log) -> None:
-    bare = [{"data": row["text"], "label": row["label"]} for row in sample()]
     path = tmp_path / "bare.csv"
-    path.write_text(as_csv(bare))
+    path.write_text(as_csv([{"data": row["text"], "label": row["label"]} for row in sample()]))
     with pytest.raises(InputError, match=r"bare.csv: no column `drawn` .*--reviewed SAMPLE FILE"):
         joined(log, path)
-    rows = [row | {"label": "", "drawn": "0.25"} for row in sample()]
+    rows = changed(lambda *_: {"label": "", "drawn": "0.25"})
     labelled = joined(log, write(tmp_path / "sample.jsonl", rows), path)
     assert (labelled.targets.tolist(), set(labelled.weights)) == (TRUTH, {4.0})
 
@@ -220,11 +209,12 @@ def test_what_is_wrong_with_labels(
     tmp_path: Path, log: Log, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        joined(log, write(tmp_path / "a.jsonl", [row | change for row in sample()]))
+        joined(log, write(tmp_path / "a.jsonl", changed(lambda *_: change)))
 
 
 def test_a_file_of_no_use_is_named(tmp_path: Path, log: Log) -> None:
-    old = write(tmp_path / "old.jsonl", [r | {"id": "?", "text": "another"} for r in sample()])
+    rows = changed(lambda *_: {"id": "?", "text": "another"})
+    old = write(tmp_path / "old.jsonl", rows)
     with pytest.raises(UnusedLabelsError) as error:
         joined(log, write(tmp_path / "a.jsonl", sample()), old)
     assert error.value.file == str(old)
@@ -243,8 +233,8 @@ def test_a_verdict_is_on_the_logs_answer(tmp_path: Path, log: Log, lines: list[L
     ]
     labelled = feedback(log, tmp_path, verdicts)
     assert labelled.rows.tolist() == [3, 4]
-    assert labelled.targets.tolist() == [int(GIVEN.disaster[3]), int(not GIVEN.disaster[4])]
-    assert (labelled.given, labelled.unknown, labelled.contradicting) == (4, 1, 1)
+    assert labelled.targets.tolist() == [int(ANSWERS.disaster[3]), int(not ANSWERS.disaster[4])]
+    assert (labelled.total, labelled.unknown, labelled.contradicting) == (4, 1, 1)
 
 
 def test_the_last_verdict_on_a_tweet_counts(tmp_path: Path, lines: list[Line]) -> None:
@@ -261,14 +251,14 @@ def test_the_last_verdict_on_a_tweet_counts(tmp_path: Path, lines: list[Line]) -
 
 
 def test_verdicts_among_other_lines(tmp_path: Path, lines: list[Line]) -> None:
-    given = verdict(lines[0], right=True, message="feedback")
+    sound = verdict(lines[0], right=True, message="feedback")
     late = "2200-01-01T00:00:00Z"
     path = write(
         tmp_path / "f.jsonl",
         [
             {"message": "prediction"},
-            given,
-            {"timestamp": given["time"], "jsonPayload": given | {"id": "other"}},
+            sound,
+            {"timestamp": sound["time"], "jsonPayload": sound | {"id": "other"}},
             verdict(lines[0], right=False, time=late),
             verdict(lines[0], right=False) | {"right": "yes"},
         ],
@@ -280,5 +270,5 @@ def test_verdicts_among_other_lines(tmp_path: Path, lines: list[Line]) -> None:
     assert (counts.read, counts.others, counts.broken) == (5, 1, 2)
     assert "f.jsonl:4: `time`: Value error, missing, or ahead of the clock" in counts.named[0]
     with pytest.raises(InputError, match=r"3 of 3 verdict lines cannot be read"):
-        read_feedback([str(write(path, [given | {"right": "?"}] * 3))], Lines())
+        read_feedback([str(write(path, [sound | {"right": "?"}] * 3))], Lines())
     assert read_feedback([], Lines()).equals(pd.DataFrame(columns=["id", "time", "right", "label"]))

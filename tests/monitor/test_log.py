@@ -55,11 +55,12 @@ def test_days_that_are_named(folder: str) -> None:
 
 
 def test_columns_stay_together(folder: str) -> None:
-    log, given = all_of(folder), tweets(0, 2000)
+    log, live = all_of(folder), tweets(0, 2000)
     rows = log.rows([f"r-{i}" for i in (3, 999, 1001, 1999)])
-    assert log.probabilities[rows] == pytest.approx(given.probabilities[[3, 999, 1001, 1999]])
+    assert log.probabilities[rows] == pytest.approx(live.probabilities[[3, 999, 1001, 1999]])
+    assert log.disaster[rows].tolist() == live.disaster[[3, 999, 1001, 1999]].tolist()
     features = log.table.loc[rows, [*FEATURES]].to_numpy()
-    assert features == pytest.approx(given.features[[3, 999, 1001, 1999]])
+    assert features == pytest.approx(live.features[[3, 999, 1001, 1999]])
     assert log.table["time"].is_monotonic_increasing
     assert log.texts[rows].tolist() == [f"tweet {i}" for i in (3, 999, 1001, 1999)]
 

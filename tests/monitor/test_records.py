@@ -2,18 +2,23 @@
 
 import gzip
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from common.errors import InputError
 from locked.answer import Answer
+from locked.classifier import Classifier
 from locked.features import FEATURES
 from monitor.log import Log, read
 from monitor.records import Lines, Prediction
+from tests.conftest import ROOT, Project
 from tests.gcs import Cloud
 from tests.monitor.conftest import Line, lines_of, tweets, write
+from tests.score.conftest import command
 
 LINES = [line | {"message": "prediction"} for line in lines_of(tweets(0, 20), "v1")]
 SOUND = [json.dumps(line) for line in LINES]
@@ -32,19 +37,6 @@ def without(line: Line, *names: str) -> Line:
 
 def test_the_fields_are_those_of_an_answer() -> None:
     assert set(Prediction.__annotations__) == set(Answer._fields)
-
-
-def test_a_line_is_read_as_it_was_written(tmp_path: Path) -> None:
-    lines = [line | {"text": f"tweet {i}"} for i, line in enumerate(LINES)]
-    log, counts = of(write(tmp_path / "one.jsonl", lines))
-    assert (len(log), counts.read, counts.broken) == (20, 20, 0)
-    assert str(log.table["time"][1]) == "2025-11-20 06:10:00+00:00"
-    assert log.probabilities == pytest.approx([line["probability"] for line in lines], abs=1e-6)
-    assert log.disaster.tolist() == [line["label"] == "disaster" for line in lines]
-    row = log.table[[*FEATURES]].to_numpy()[3]
-    assert row == pytest.approx(list(lines[3]["features"].values()), abs=1e-6)
-    assert log.texts.tolist() == [f"tweet {i}" for i in range(20)]
-    assert log.rows(["r-7", "r-0", "nobody", "r-7"]).tolist() == [7, 0, -1, 7]
 
 
 def each(around: Callable[[Line], object]) -> str:
@@ -181,6 +173,7 @@ def test_a_log_of_which_most_is_broken_is_an_error(tmp_path: Path) -> None:
         ("other.jsonl", b'{"message": "ready"}', "other.jsonl: no prediction among 1 lines"),
         ("empty.jsonl", b"", "empty.jsonl: no prediction among 0 lines"),
         ("folder/notes.txt", b"", "folder: the folder has no file"),
+        ("folder/run.json", b"[]", r"run\.json is not what `python -m score` writes"),
     ],
 )
 def test_what_cannot_be_read_is_an_error(
@@ -191,3 +184,33 @@ def test_what_cannot_be_read_is_an_error(
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         read([str(tmp_path / name.partition("/")[0])])
+
+
+ARCHIVE = ["Flood in the valley", "cake", "", "FLOOD in the valley!", "storm https://t.example/1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "has_texts"),
+    [(f"--format {kind}", True) for kind in ("parquet", "csv", "jsonl")] + [("--keep id", False)],
+)
+def test_answers_of_bulk_scoring(
+    pipeline: Project, tmp_path: Path, options: str, has_texts: bool
+) -> None:
+    model = pipeline.folder / "models/classifier"
+    rows = "".join(f'{i},"{text}",x\n' for i, text in enumerate(ARCHIVE))
+    (tmp_path / "tweets.csv").write_text(f"id,text,label\n{rows}")
+    call = command(model, tmp_path / "tweets.csv", tmp_path / "out", *options.split())
+    assert subprocess.run(call, cwd=ROOT, check=False).returncode == 3  # the empty tweet is refused
+    log, counts = of(tmp_path / "out")
+    texts, classifier = [text for text in ARCHIVE if text], Classifier(model)
+    expected = classifier.probabilities(texts)
+    assert (counts.read, counts.broken, log.model) == (4, 0, classifier.manifest.version)
+    assert log.probabilities == pytest.approx(expected, abs=1e-5)
+    assert log.disaster.tolist() == [classifier.label(p) == "disaster" for p in expected]
+    assert log.texts.tolist() == (texts if has_texts else [])
+    # the first and the third have the same words
+    assert log.once().tolist() == ([0, 1, 3] if has_texts else [0, 1, 2, 3])
+    lengths = (
+        [len(text) for text in texts] if has_texts else [pytest.approx(np.nan, nan_ok=True)] * 4
+    )
+    assert log.table["characters"].tolist() == lengths

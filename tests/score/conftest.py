@@ -1,4 +1,4 @@
-"""What scoring is tried on."""
+"""Inputs of scoring, and how the tests call it."""
 
 import json
 import random
@@ -13,14 +13,13 @@ import pyarrow.json
 import pyarrow.parquet as pq
 import pytest
 
-from common.errors import run
 from locked.classifier import Classifier
 from score.__main__ import main
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, exit_status
 
 Rows = list[dict[str, object]]
-Done = subprocess.CompletedProcess[str]
-Score = Callable[..., Done]
+Result = subprocess.CompletedProcess[str]
+Score = Callable[..., Result]
 READERS = {"parquet": pq.read_table, "csv": pyarrow.csv.read_csv, "jsonl": pyarrow.json.read_json}
 
 
@@ -51,20 +50,14 @@ def archive(tmp_path: Path) -> Path:
 def score(
     model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Score]:
-    """`python -m score`, in this process."""
+    """Run `python -m score` in this process, and check its status."""
 
-    def call(*arguments: object) -> Done:
+    def call(*arguments: object, status: int = 0) -> Result:
         monkeypatch.setattr(sys, "argv", command(model, *arguments)[2:])
-        status: object = 0
-        try:
-            run(main)
-        except SystemExit as ended:
-            status = ended.code
+        code, message = exit_status(main)
         out, err = capfd.readouterr()
-        if isinstance(status, str):  # as Python itself ends with a message
-            status, err = 1, f"{err}{status}\n"
-        assert isinstance(status, int)
-        return Done(sys.argv, status, out, err)
+        assert code == status, err + message
+        return Result(sys.argv, status, out, err + message)
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield call

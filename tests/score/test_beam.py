@@ -16,16 +16,16 @@ from deploy.google import GoogleProject
 from deploy.score import job
 from tests.conftest import HANG, NOWHERE, ROOT
 from tests.gcs import Cloud
-from tests.score.conftest import Done, Score, answers, blocks, command, refused
+from tests.score.conftest import Result, Score, answers, blocks, command, refused
 from tests.serve.running import wait_until
 
 PYTHON = os.environ.get("BEAM_PYTHON", sys.executable)
 TWO = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
 LOCAL = ("--runner", "DirectRunner", *TWO)
-FOUND = "import importlib.util as u, sys; sys.exit(u.find_spec('apache_beam') is None)"
+IS_MISSING = "import importlib.util as u, sys; sys.exit(u.find_spec('apache_beam') is None)"
 
 pytestmark = pytest.mark.skipif(
-    subprocess.run([PYTHON, "-c", FOUND], check=False).returncode != 0,
+    subprocess.run([PYTHON, "-c", IS_MISSING], check=False).returncode != 0,
     reason=f"{PYTHON} has no apache_beam",
 )
 
@@ -45,10 +45,10 @@ def start(model: Path, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def run(model: Path, *arguments: object) -> Done:
+def run(model: Path, *arguments: object) -> Result:
     process = start(model, *arguments)
     out, err = process.communicate(timeout=HANG)
-    return Done(process.args, process.returncode, out, err)
+    return Result(process.args, process.returncode, out, err)
 
 
 def test_a_killed_run_goes_on_and_ends_as_on_one_machine(
@@ -63,15 +63,17 @@ def test_a_killed_run_goes_on_and_ends_as_on_one_machine(
     assert wait_until(lambda: killed.poll() is not None or blocks(out) > 0)
     killed.kill()
     killed.communicate(timeout=HANG)  # its workers have the pipes too, and end without it
-    done = run(model, archive, out, *LOCAL)
+    result = run(model, archive, out, *LOCAL)
 
-    whole = score(archive, tmp_path / "whole")
-    assert whole.returncode == done.returncode == 3, done.stderr
-    assert done.stdout == whole.stdout
-    assert whole.stderr.splitlines()[-2] in done.stderr
+    whole = score(archive, tmp_path / "whole", status=3)
+    assert result.returncode == 3, result.stderr
+    assert result.stdout == whole.stdout
+    assert whole.stderr.splitlines()[-2] in result.stderr
     assert answers(out) == answers(tmp_path / "whole")
     assert refused(out) == refused(tmp_path / "whole")
-    assert score(archive, out).stdout == done.stdout  # and one machine continues Beam's run
+    assert (
+        score(archive, out, status=3).stdout == result.stdout
+    )  # and one machine continues Beam's run
     assert (out / "run.json").read_bytes() == (tmp_path / "whole/run.json").read_bytes()
 
 
@@ -93,10 +95,10 @@ def test_a_signal_ends_it_though_no_worker_has_begun(
 
 def test_a_workers_error_is_one_line(model: Path, archive: Path, tmp_path: Path) -> None:
     (archive / "07.csv").write_text("id,tweet\n1,flood\n")
-    failed = run(model, archive, tmp_path / "out", "--runner", "DirectRunner")
-    assert failed.returncode == 1
-    assert failed.stderr.startswith(f"error: {archive}/07.csv: the header lacks the column text")
-    assert "Traceback" not in failed.stderr
+    result = run(model, archive, tmp_path / "out", "--runner", "DirectRunner")
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: {archive}/07.csv: the header lacks the column text")
+    assert "Traceback" not in result.stderr
 
 
 def test_a_job_for_dataflow_is_made_without_an_account(
@@ -107,9 +109,9 @@ def test_a_job_for_dataflow_is_made_without_an_account(
     bucket.blob("in/00.csv").upload_from_filename(archive / "00.csv")
     options = job(GoogleProject("my-project"), "image@sha256:1", "gs://archive/out", 3)
     buckets = ("gs://archive/in", "gs://archive/out")
-    made = run(model, *buckets, "--runner", *options, "--dry_run=True")
-    assert made.returncode == 0, made.stderr
-    assert made.stdout == "rows 0 = answered 0 (none) + refused 0\n"
+    result = run(model, *buckets, "--runner", *options, "--dry_run=True")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "rows 0 = answered 0 (none) + refused 0\n"
     first = json.loads(bucket.blob("out/run.json").download_as_bytes())
     assert list(first["inputs"]) == ["gs://archive/in/00.csv"]
 
@@ -125,7 +127,7 @@ def test_a_job_for_dataflow_is_made_without_an_account(
 def test_a_wrong_call_is_explained(
     model: Path, archive: Path, tmp_path: Path, runner: str, option: str, message: str
 ) -> None:
-    wrong = run(model, archive, tmp_path / "out", "--runner", runner, option)
-    assert wrong.returncode == 1
-    assert message in wrong.stderr.splitlines()[-1]
+    result = run(model, archive, tmp_path / "out", "--runner", runner, option)
+    assert result.returncode == 1
+    assert message in result.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()

@@ -141,18 +141,17 @@ def test_blocks_follow_from_the_file_alone(tweets: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "ROWS", 3)
     rows = "".join(f"{i},t{i}\n" for i in range(4))
     tweets.write_text(f"id,text\nbroken\n{rows}broken\n")
-    found = read(tweets)
+    read_blocks = read(tweets)
     # The first has the broken row before its own, the last the one behind them.
     names = [f"{fingerprint(str(tweets))}-{n:010d}" for n in (1, 5)]
-    assert [block.name for block in found] == [block.name for block in read(tweets)] == names
-    assert [block.numbers.tolist() for block in found] == [[2, 3, 4], [5]]
-    assert [n for block in found for n, _ in block.refused] == [1, 6]
+    assert [block.name for block in read_blocks] == [block.name for block in read(tweets)] == names
+    assert [block.numbers.tolist() for block in read_blocks] == [[2, 3, 4], [5]]
+    assert [n for block in read_blocks for n, _ in block.refused] == [1, 6]
 
 
 @pytest.mark.parametrize(
     ("content", "rows", "refused"),
     [("1,flood\nid,text\n2,cake\n", 3, [2]), ("broken\nbroken\n", 2, [1, 2])],
-    ids=["the header again", "no readable row"],
 )
 def test_unreadable_rows_count(
     tweets: Path, classifier: Classifier, content: str, rows: int, refused: list[int]
