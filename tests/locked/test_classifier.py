@@ -87,7 +87,7 @@ def test_inferences_have_few_shapes(pipeline: Project, texts: list[str], tmp_pat
 
     Network(tmp_path, 40, 1, lambda *_: run).uncalibrated(texts)
     assert {tokens for _, tokens in shapes} == {16, 32, 40}
-    assert {rows for rows, _ in shapes} == {*ROWS}
+    assert {rows for rows, _ in shapes} <= {*ROWS}
     assert all(rows * tokens <= TOKENS for rows, tokens in shapes)
 
 

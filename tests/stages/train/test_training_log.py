@@ -52,6 +52,7 @@ SCRIPT = """
 import sys
 import time
 from pathlib import Path
+from stages import params
 from stages.train.training_log import SPEED, TrainingLog
 
 p = params.load(Path(sys.argv[1]))
