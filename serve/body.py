@@ -15,6 +15,7 @@ MAX_BODY = 16 * 2**20  # bytes, before and after unpacking
 MAX_HELD = 3 * MAX_BODY  # of all requests at once: a container's memory is small
 # Python has other codecs too, some of which take a time that grows with the square of the text.
 CHARSETS = ("utf", "us-ascii", "iso-8859-", "latin", "windows-", "cp", "shift_jis", "euc", "gb")
+CHARSETS += ("big5", "koi8")
 
 
 class BodyReader:

@@ -12,6 +12,7 @@ import logging
 import os
 import queue
 import re
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +25,8 @@ QUEUE_SIZE = 10_000  # lines, beyond which they are dropped
 PAUSE = 0.1  # seconds that lines gather: one wake-up and one write for each would cost more
 TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")  # W3C
 
-_lock = threading.Lock()  # of whole lines
+# Of whole lines; two, for a full pipe must not hold up the files.
+_stdout_lock, _file_lock = threading.Lock(), threading.Lock()
 
 
 class FullError(OSError):
@@ -85,10 +87,13 @@ class Writer:
 
 def write_stdout(lines: bytes) -> None:
     """Write lines to standard output, whole, whichever threads write."""
-    with _lock:
+    with _stdout_lock:
         rest = memoryview(lines)
         while rest:
-            rest = rest[os.write(1, rest) :]
+            try:
+                rest = rest[os.write(1, rest) :]
+            except BlockingIOError:  # another process has made the pipe non-blocking
+                select.select([], [1], [])
 
 
 def append(file: Path, lines: bytes, limit: int) -> None:
@@ -100,7 +105,7 @@ def append(file: Path, lines: bytes, limit: int) -> None:
 
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    with _lock:
+    with _file_lock:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             size = os.fstat(descriptor).st_size

@@ -104,6 +104,11 @@ TEXT = {"text": "caf\u00e9 on fire"}
             json.dumps(TEXT, ensure_ascii=False).encode("latin-1"),
             {"Content-Type": 'text/plain; Charset="ISO-8859-1"'},
         ),
+        (
+            json.dumps(TEXT).encode("koi8-r"),
+            {"Content-Type": "application/json; charset=KOI8-R"},
+        ),
+        (json.dumps(TEXT).encode("big5"), {"Content-Type": "application/json; charset=Big5"}),
     ],
 )
 def test_encodings_are_read(server: Here, content: bytes, headers: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from tests.serve.here import Here
 from tests.serve.running import wait_until
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+PATIENCE = 30  # seconds for what takes a millisecond
 
 
 @pytest.mark.parametrize(
@@ -98,6 +100,34 @@ def test_an_unknown_path_is_not_repeated(server: Here) -> None:
     assert httpx.get(f"{server.url}/my-private-path").status_code == 404
     assert "my-private-path" not in server.output()
     assert "my-private-path" not in httpx.get(f"{server.url}/metrics").text
+
+
+def test_a_full_pipe_loses_no_line_and_holds_no_file_up(tmp_path: Path) -> None:
+    lines, kept = b"x\n" * 100_000, os.dup(1)  # more than a pipe holds
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)  # as another process may have made it
+    os.dup2(writer, 1)
+    os.close(writer)
+
+    def write() -> None:
+        try:
+            logs.write_stdout(lines)
+        finally:
+            os.dup2(kept, 1)  # which closes the pipe
+            os.close(kept)
+
+    writing = threading.Thread(target=write)
+    appending = threading.Thread(target=append, args=(tmp_path / "lines", b"1\n", 40))
+    with os.fdopen(reader, "rb") as pipe:
+        writing.start()
+        read = pipe.read(1)  # it has begun
+        appending.start()
+        appending.join(PATIENCE)
+        is_held_up = appending.is_alive()
+        read += pipe.read()
+    writing.join()
+    assert not is_held_up
+    assert read == lines
 
 
 def test_lines_are_appended_whole_or_not_at_all(
