@@ -14,8 +14,8 @@ from serve.errors import rejection
 MAX_BODY = 16 * 2**20  # bytes, before and after unpacking
 MAX_HELD = 3 * MAX_BODY  # of all requests at once: a container's memory is small
 # Python has other codecs too, some of which take a time that grows with the square of the text.
-CHARSETS = ("utf", "us-ascii", "iso-8859-", "latin", "windows-", "cp", "shift_jis", "euc", "gb")
-CHARSETS += ("big5", "koi8")
+CHARSETS = ("utf", "us-ascii", "iso-8859-", "latin", "windows-", "cp", "koi8")
+ASIAN_CHARSETS = ("shift_jis", "euc", "gb", "big5")
 
 
 class BodyReader:
@@ -106,7 +106,7 @@ def _to_utf8(content: bytes, content_type: str) -> bytes:
         header["content-type"] = content_type
         charset = header.get_content_charset()
     try:
-        if charset and not charset.startswith(CHARSETS):
+        if charset and not charset.startswith(CHARSETS + ASIAN_CHARSETS):
             raise LookupError
         text = content.decode(charset or json.detect_encoding(content))
     except LookupError as error:

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 # 600), which would else send into a connection that is just being closed, and answer 502.
 KEEP_ALIVE = 620
 HEAD_TIME = 5  # seconds for a request's head; uvicorn's own limit is for the wait between two
+HEAD_SIZE = 65_536  # bytes of a head that is read whole
 LEAVE_TIME = 1  # seconds for the first request of a connection, when the server leaves
 MOST_FILES = 10_240  # that macOS allows, although its hard limit is infinity
 UPGRADE = re.compile(rb"(?<=\r\n)u(?=pgrade:)", re.IGNORECASE)
@@ -43,6 +44,7 @@ class Protocol(HttpToolsProtocol):
         """Wait for the first request; close the longest silent connection if there are too many."""
         super().connection_made(transport)
         self._is_leaving = False
+        self._head = b""  # what has come of it
         self._timer = self.loop.call_later(HEAD_TIME, transport.close)
         self.silent[self] = None
         if len(self.connections) > self.limit:
@@ -61,8 +63,15 @@ class Protocol(HttpToolsProtocol):
         """Parse; an upgrade is not offered, so the request goes on as it is (RFC 9110, 7.8).
 
         llhttp ends a message at a head with `Upgrade` and loses the body. No JSON has such a line.
+        A head that comes in pieces is parsed as a whole, so that the line is found.
         """
-        super().data_received(UPGRADE.sub(b"X", data))
+        is_begun, data = bool(self._head), self._head + data
+        is_cut = data[:1].isalpha() and b"\r\n\r\n" not in data and len(data) < HEAD_SIZE
+        self._head = data if is_cut and self in self.silent else b""
+        if not self._head:
+            super().data_received(UPGRADE.sub(b"X", data))
+        elif not is_begun:
+            self._close_after(HEAD_TIME)
 
     def on_message_begin(self) -> None:
         """Wait for the rest of a request's head."""

@@ -49,6 +49,17 @@ def test_an_upgrade_is_passed_over(server: Here, upgrade: bytes, body: bytes) ->
             assert b'"probability"' in reply.read(length)
 
 
+@pytest.mark.parametrize("at", [b"Upgrade:", b"grade:", b"\n{"])
+def test_an_upgrade_is_passed_over_in_a_head_that_comes_in_pieces(server: Here, at: bytes) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
+    first, rest = (head + LENGTH).split(at)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=HANG) as connection:
+        connection.sendall(first)
+        httpx.get(f"{server.url}/info")  # meanwhile the first piece is read
+        connection.sendall(at + rest)
+        assert b" 200 " in connection.recv(4096)
+
+
 def test_a_connection_that_cannot_be_parsed_is_closed(server: Here) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=HANG) as connection:
         connection.sendall(b"CONNECT h:80 HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n\r\n")
