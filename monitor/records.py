@@ -243,7 +243,7 @@ def _records(
     if isinstance(value, dict):
         clock = next((value[name] for name in CLOCKS if value.get(name)), clock)
         if value.keys() >= {*marks}:
-            yield value | {"time": clock}
+            yield value | ({"time": clock} if clock else {})
             return
         inner = ((part, clock) for part in value.values())
     elif isinstance(value, list):

@@ -130,6 +130,7 @@ BROKEN = {
     f"server-1 | {SOUND[0][:-9]}": "Invalid JSON",
     json.dumps(LINES[0] | {"probability": 1.5}): "`probability`: Input should be less",
     json.dumps(LINES[0] | {"probability": "high"}): "`probability`",
+    json.dumps({"jsonPayload": without(LINES[0], "time")}): "`time`: Field required",
     json.dumps(LINES[0] | {"label": "fire"}): "`label`",
     json.dumps(LINES[0] | {"time": "yesterday"}): "`time`: ",
     json.dumps(LINES[0] | {"time": "2200-01-01T00:00:00Z"}): "ahead of the clock",
