@@ -85,7 +85,9 @@ def test_inferences_have_few_shapes(pipeline: Project, texts: list[str], tmp_pat
             shapes.add(batch["input_ids"].shape)
         return [np.zeros(len(batch["input_ids"]), np.float32) for batch in batches]
 
-    Network(tmp_path, 40, 1, lambda *_: run).uncalibrated(texts)
+    network = Network(tmp_path, 40, 1, lambda *_: run)
+    for part in (texts[:1], texts[:1] * 4, texts):
+        network.uncalibrated(part)
     assert {tokens for _, tokens in shapes} == {16, 32, 40}
     assert {rows for rows, _ in shapes} <= {*ROWS}
     assert all(rows * tokens <= TOKENS for rows, tokens in shapes)
