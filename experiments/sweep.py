@@ -78,13 +78,12 @@ def sweep(name: str, space: Space, trials: int, jobs: int) -> optuna.Study:
     )
     study = optuna.create_study(sampler=sampler, study_name=f"sweep {name}")
     try:
-        for experiment, values, loss in before:
-            attributes = {NAME: experiment}
-            study.add_trial(
-                optuna.create_trial(
-                    params=values, distributions=dict(space), value=loss, user_attrs=attributes
-                )
+        study.add_trials(
+            optuna.create_trial(
+                params=values, distributions=dict(space), value=loss, user_attrs={NAME: experiment}
             )
+            for experiment, values, loss in before
+        )
     except ValueError as error:
         raise InputError(f"{name} is a sweep over other params: {error}; try --name") from error
     (FOLDER / name).mkdir(parents=True, exist_ok=True)
