@@ -44,7 +44,7 @@ class CurrentModel:
                     raise LockedModelError("no other model was in use before")
                 if folder != self.dispatcher.folder:
                     await self._use(folder)
-            except Exception:  # counted, and raised again
+            except Exception:  # of any kind: it is counted and raised again
                 metrics.SWAPS.labels("rejected").inc()
                 raise
             metrics.SWAPS.labels("done").inc()

@@ -19,11 +19,11 @@ PROBABILITY = Histogram(
     "prediction_probability", "P(disaster).", buckets=[n / 10 for n in range(1, 11)]
 )
 MODEL = Gauge("model_info", "1 for the model in use.", ["version"])
-SWAPS = Counter("model_swaps", "Times that another model was asked for.", ["outcome"])
+SWAPS = Counter("model_swaps", "Requests to put another model in use.", ["outcome"])
 REJECTED = Counter("rejected", "Requests that were turned away.", ["reason"])
 FEEDBACK = Counter("feedback", "Answers that a reader judged.", ["verdict"])
 LOG_LINES = Counter("prediction_log_lines", "Lines of the log of predictions.")
-LOG_DROPPED = Counter("prediction_log_dropped", "Lines that it lacks.", ["reason"])
+LOG_DROPPED = Counter("prediction_log_dropped", "Lines that were not written.", ["reason"])
 SERVER_LOG_DROPPED = Counter("server_log_dropped", "Lines that standard output did not take.")
 
 # All labels are there from the start, so that rates are computed from 0.

@@ -85,7 +85,7 @@ class Middleware:
         scope = {**scope, "path": path, "method": "GET" if method == "HEAD" else method}
         try:
             await self._answer(scope, headers, receive, send_and_note)
-        except Exception as error:  # of whatever is below: no request goes without an answer
+        except Exception as error:  # whatever the application raises: every request gets an answer
             if not isinstance(error, HTTPException):
                 logger.exception("unexpected", extra={"fields": {"request_id": request_id}})
                 error = HTTPException(500, "internal error")

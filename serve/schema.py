@@ -22,7 +22,7 @@ from locked.labels import Label
 from locked.text import Text
 
 MAX_INSTANCES = 1_000  # tweets in one call
-# What other services and Twitter's own format call a tweet's text, or a list of them.
+# Names of a tweet's text, or of a list of texts, in other services and in Twitter's format.
 OTHER_NAMES = {"body", "content", "data", "documents", "full_text", "input", "inputs", "instance"}
 OTHER_NAMES |= {"message", "prompt", "query", "sentences", "texts", "title", "tweet", "tweets"}
 AnswerId = Annotated[str, Field(description="The answer's own id.")]
