@@ -23,6 +23,9 @@ MANY = [float(n) for n in range(1000, 4000)]  # texts of one length
 BATCH_TEXTS, TURN_TEXTS = (math.ceil(room / cost(str(MANY[0]))) for room in (BATCH_COST, TURN_COST))
 
 
+NO_PROCESS = 2**30  # beyond every system's process ids; killing 0 would end the tests themselves
+
+
 class FakeWorker:
     """A worker's end of the socket, played by the test, so that it says when it answers."""
 
@@ -36,7 +39,7 @@ class FakeWorker:
         with contextlib.chdir(dispatcher.path.parent):  # a socket's whole path may be too long
             connection.connect(dispatcher.path.name)
         worker = cls(*await asyncio.open_unix_connection(sock=connection))
-        await worker.say(hello=0)
+        await worker.say(hello=NO_PROCESS)
         assert await worker.hear() == {"do": "load", "folder": str(dispatcher.folder)}
         return worker
 
@@ -145,23 +148,24 @@ async def test_a_large_request_takes_turns_with_small_ones(
 async def test_large_requests_take_turns(dispatcher: Dispatcher, worker: FakeWorker) -> None:
     await ask(dispatcher, 0)
     await worker.texts()
-    first = await ask(dispatcher, *MANY[:BATCH_TEXTS])
-    second = await ask(dispatcher, *MANY[BATCH_TEXTS : 2 * BATCH_TEXTS])
+    size, turn = 2 * TURN_TEXTS, TURN_TEXTS
+    a, b, c = (MANY[start : start + size] for start in (0, size, 2 * size))
+    jobs = [await ask(dispatcher, *numbers) for numbers in (a, b, c)]
     await worker.answer(["0"])
-    await worker.answer(texts := await worker.texts())
-    a, b, turn = MANY, MANY[BATCH_TEXTS:], TURN_TEXTS
-    turns = [*a[:turn], *b[:turn], *a[turn : 2 * turn], *b[turn : 2 * turn]]
-    assert texts == [str(n) for n in turns[: len(texts)]]
-    assert len(texts) > 3 * turn
-    await worker.answer(await worker.texts())
-    assert scores(await first) + scores(await second) == MANY[: 2 * BATCH_TEXTS]
+    await worker.answer(first := await worker.texts())
+    await worker.answer(second := await worker.texts())
+    turns = [*a[:turn], *b[:turn], *c[:turn], *a[turn:], *b[turn:], *c[turn:]]
+    assert first + second == [str(n) for n in turns]
+    assert len(first) == BATCH_TEXTS
+    assert [scores(await job) for job in jobs] == [a, b, c]
 
 
 @scene()
 async def test_long_texts_fill_a_batch_sooner(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-    long = ["1" + " " * 399] * 2 * BATCH_TEXTS
+    long = ["1" + " " * 449] * 2 * BATCH_TEXTS
+    assert BATCH_COST % cost(long[0]) == 0
     task = asyncio.create_task(dispatcher.classify(long))
-    assert len(await worker.texts()) == math.ceil(BATCH_COST / cost(long[0])) < BATCH_TEXTS / 5
+    assert len(await worker.texts()) == BATCH_COST // cost(long[0]) < BATCH_TEXTS / 5
     task.cancel()
     assert cost("x" * 1000) == cost("x" * 500) > cost("x" * 499)
 
