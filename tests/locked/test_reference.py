@@ -52,3 +52,12 @@ def test_another_form_is_named(classifier_folder: Path, content: bytes) -> None:
     (classifier_folder / REFERENCE).unlink()
     with pytest.raises(LockedModelError, match=r"reference.json is missing: .* `dvc repro`"):
         Reference.load(classifier_folder)
+
+
+def test_other_features_are_named(classifier_folder: Path) -> None:
+    path = classifier_folder / REFERENCE
+    content = json.loads(path.read_text())
+    content["features_named"].reverse()
+    path.write_text(json.dumps(content))
+    with pytest.raises(LockedModelError, match="other features of tweets"):
+        Reference.load(classifier_folder)
