@@ -21,8 +21,6 @@ from serve.worker import Prediction, Worker
 
 MANY = [float(n) for n in range(1000, 4000)]  # texts of one length
 BATCH_TEXTS, TURN_TEXTS = (math.ceil(room / cost(str(MANY[0]))) for room in (BATCH_COST, TURN_COST))
-
-
 NO_PROCESS = 2**30  # beyond every system's process ids; killing 0 would end the tests themselves
 
 
