@@ -20,7 +20,7 @@ HEAD_TIME = 5  # seconds for a request's head; uvicorn's own limit is for the wa
 HEAD_SIZE = 65_536  # bytes of a head that is read whole
 LEAVE_TIME = 1  # seconds for the first request of a connection, when the server leaves
 MOST_FILES = 10_240  # that macOS allows, although its hard limit is infinity
-UPGRADE = re.compile(rb"(?<=\r\n)u(?=pgrade:)", re.IGNORECASE)
+UPGRADE = re.compile(rb"\r\nu(?=pgrade:)", re.IGNORECASE)
 WARNING_PERIOD = 60  # seconds between two warnings of too many connections
 OTHER_FILES = 64  # of the files that a process may open, those that are no connections
 
@@ -69,7 +69,7 @@ class Protocol(HttpToolsProtocol):
         is_cut = data[:1].isalpha() and b"\r\n\r\n" not in data and len(data) < HEAD_SIZE
         self._head = data if is_cut and self in self.silent else b""
         if not self._head:
-            super().data_received(UPGRADE.sub(b"X", data))
+            super().data_received(UPGRADE.sub(b"\r\nX", data))
         elif not is_begun:
             self._close_after(HEAD_TIME)
 
