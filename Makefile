@@ -55,7 +55,6 @@ check: $(READY) ## Before a commit: check style, types and configuration files, 
 	$(RUN) pytest --numprocesses 2 --dist loadfile -m 'not slow'
 
 bench: $(READY) ## Benchmark preparation, training, serving and scoring against common alternatives
-	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(RUN) tests.bench.prepare
 	$(RUN) tests.bench.train
 	$(RUN) tests.bench.serve

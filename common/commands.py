@@ -12,6 +12,7 @@ def check_command(package: str, *commands: str) -> None:
         return
     module = sys.orig_argv[sys.orig_argv.index("-m") + 1]
     if module.partition(".")[0] == package and module.removesuffix(".__main__") not in commands:
-        names = ", ".join(f"python -m {command}" for command in commands) or "in README.md"
-        sys.stderr.write(f"error: {module} is no command; the commands are: {names}\n")
+        names = ", ".join(f"python -m {command}" for command in commands)
+        remedy = f"the commands are: {names}" if names else "README.md names the commands"
+        sys.stderr.write(f"error: {module} is no command; {remedy}\n")
         sys.exit(2)

@@ -16,13 +16,13 @@ from typing import (
     Any,
     BinaryIO,
     Literal,
-    NotRequired,  # whose field types pydantic can read
+    NotRequired,
 )
 
 import fsspec
 import pandas as pd
 from pydantic import BeforeValidator, Field, StrictBool, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic reads that of typing from Python 3.12 on
 
 from common.errors import InputError
 from common.progress import Progress

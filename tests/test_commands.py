@@ -24,7 +24,7 @@ EXPERIMENTS = ", ".join(f"python -m experiments.{name}" for name in COMMANDS)
         ("serve.server", 2, "no command; the commands are: python -m serve\n"),
         ("stages", 2, "usage: python -m stages {prepare,"),
         ("stages.prepare", 2, "no command; the commands are: python -m stages\n"),
-        ("reader.table", 2, "no command; the commands are: in README.md\n"),
+        ("reader.table", 2, "no command; README.md names the commands\n"),
         ("locked.store", 2, "no command"),
         ("common.git", 2, "no command"),
         ("experiments", 2, EXPERIMENTS),
