@@ -109,10 +109,11 @@ def _let_fork() -> None:
 def _end(server: Server, main_process: int, _signal: int, _frame: FrameType | None) -> None:
     """End as LitServe does: after the answers to the requests under way.
 
-    The HTTP process, forked from this one, has this handler until uvicorn sets its own.
+    A process forked from this one has this handler until it sets its own. It has nothing to clean
+    up, and Python loses a SystemExit that is raised while it forks.
     """
     if os.getpid() != main_process:
-        sys.exit()
+        os._exit(0)
     server.is_ending = True
 
 

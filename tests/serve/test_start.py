@@ -3,6 +3,8 @@
 import inspect
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import litserve as ls
@@ -12,7 +14,19 @@ from litserve.loops import inference_worker
 from serve import __main__ as start_up
 from serve.server import Server, threads
 from serve.settings import BadSettingError, Settings
+from tests.conftest import ROOT
 from tests.serve.here import configured
+
+FORK = """
+import functools, os, signal
+from serve.__main__ import _end
+signal.signal(signal.SIGTERM, functools.partial(_end, None, os.getpid()))
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+child = os.fork()
+if not child:
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, **values: str) -> str:
@@ -90,6 +104,13 @@ def test_threads_of_a_worker(
 ) -> None:
     monkeypatch.setattr("serve.server.cpus", lambda: seen)
     assert threads(Settings.model_validate(settings)) == expected
+
+
+def test_a_process_that_is_just_forked_can_be_ended() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", FORK], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert (run.stdout, run.stderr) == ("0\n", "")
 
 
 def test_litserve_has_the_overridden_parts() -> None:
