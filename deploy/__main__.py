@@ -1,7 +1,7 @@
 """Manage this project on Google Cloud.
 
-The environment variables GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_REGION name another project than
-gcloud's, and another region than us-central1. docs/cloud.md explains the order of the commands.
+The environment variables GOOGLE_CLOUD_PROJECT (default: gcloud's project) and GOOGLE_CLOUD_REGION
+(default: us-central1) set project and region. docs/cloud.md explains the order of the commands.
 """
 
 import argparse
@@ -28,9 +28,9 @@ def parser() -> argparse.ArgumentParser:
     down = commands.add_parser("down", help="remove the resources, but not data, images and keys")
     for each in (up, down):
         each.add_argument(
-            "--dry-run", action="store_true", help="print gcloud's commands, run none of them"
+            "--dry-run", action="store_true", help="print gcloud's commands without running them"
         )
-    down.add_argument("--delete-data", action="store_true", help="remove bucket, images, keys too")
+    down.add_argument("--delete-data", action="store_true", help="also remove bucket, images, keys")
 
     commands.add_parser("images", help="build, test and push this commit's images on Cloud Build")
     release = commands.add_parser("release", help="release this commit's server, step by step")
@@ -38,11 +38,11 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("back", help="give Cloud Run's traffic to the previous revision")
 
     train = commands.add_parser(
-        "train", help="train this commit on a T4, and bring dvc.lock and the figures back"
+        "train", help="train this commit on a T4, and download dvc.lock and the figures"
     )
     train.add_argument("--on", choices=["vm", "vertex"], default="vm")
-    train.add_argument("--hours", type=float, default=4, help="time limit of the training (4)")
-    train.add_argument("--zones", nargs="+", default=[], help="zones of the VM, in this order")
+    train.add_argument("--hours", type=float, default=4, help="time limit (default: 4)")
+    train.add_argument("--zones", nargs="+", default=[], help="zones to try for the VM, in order")
     return top
 
 

@@ -1,10 +1,11 @@
-"""Examine the DVC remote on Google Cloud Storage: settings, login, permissions, contents.
+"""Check the DVC remote on Google Cloud Storage: settings, login, permissions, contents.
 
     python -m deploy.doctor
 
-Each line is an answer of DVC or Google; a failure is followed by the remedy that most likely helps.
+It prints a line for each check. If a check fails, it prints the most likely remedy and stops.
 """
 
+import argparse
 import base64
 import json
 import re
@@ -136,6 +137,9 @@ def _compare(repo: Repo, bucket: storage.Bucket) -> tuple[dict[str, set[str]], i
 
 def main() -> None:
     """Print a line for each check."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.doctor", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.parse_args()
     for line in examine(Path.cwd()):
         print(f"ok  {line}", flush=True)
 

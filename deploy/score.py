@@ -1,10 +1,10 @@
-"""Score files of a bucket on Dataflow, by this commit's image, and wait for the end.
+"""Classify the tweets of files in a bucket on Dataflow, with this commit's image.
 
     python -m deploy.score gs://BUCKET/FOLDER gs://BUCKET/ANSWERS [--workers N] [--dry-run] [...]
 
-Other options, such as --text, go to `python -m score`, whose exit status this has. Ctrl-C ends the
-waiting, not the job. --dry-run prints the command; it needs no login. uv installs Apache Beam for
-this command alone, since Beam needs older packages than the rest.
+It waits for the job's end, and its exit status is that of `python -m score`, to which it passes
+other options, such as --text. Ctrl-C stops this command, not the job. uv installs Apache Beam for
+this command only, because Beam needs older packages than the rest.
 """
 
 import argparse
@@ -49,8 +49,12 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("source", help="a gs:// file, folder or glob")
     parser.add_argument("target", help="a gs:// prefix")
-    parser.add_argument("--workers", type=int, default=10, help="at most (10)")
-    parser.add_argument("--dry-run", action="store_true", help="print the command, start nothing")
+    parser.add_argument(
+        "--workers", type=int, default=10, help="largest number of workers (default: 10)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only print the command; needs no login"
+    )
     options, others = parser.parse_known_args()
     project = current_project()
     image = "IMAGE" if options.dry_run else built(project, "score", commit())

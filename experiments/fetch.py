@@ -89,7 +89,8 @@ def main() -> None:
     """Read the command line."""
     parser = command_line("fetch", __doc__)
     parser.add_argument("name", help="a stage or a version")
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("models/promoted"))
+    folder = Path("models/promoted")
+    parser.add_argument("folder", nargs="?", type=Path, default=folder, help=f"default: {folder}")
     chosen = parser.parse_args()
     check_readable()
     version = resolve(chosen.name)

@@ -4,11 +4,14 @@
 
 Versions and stages are git tags in the format of GTO (https://github.com/iterative/gto), which
 `dvc artifacts get` understands. To roll back, name an earlier version with --version: it gets the
-stage without further checks. Without --version, the model of the last commit is registered as a
-new version if nothing differs from the commit or from dvc.lock, `passed` is true, and the model is
-not significantly worse, by more than `promote.margin`, than the model that has the stage: on this
-test split, and on the file of newer labelled tweets that --fresh names, such as those that
-`python -m monitor harvest` writes.
+stage without further checks. Without --version, the model of the last commit gets a new version and
+the stage, if
+
+- the workspace equals the commit and dvc.lock,
+- the model reaches the minimums (`passed` is true), and
+- it is not worse than the model that has the stage: the 95 % interval of the difference in accuracy
+  does not lie below minus `promote.margin`, on the test split and on the newer labelled tweets of
+  --fresh, such as those that `python -m monitor harvest` writes.
 """
 
 import json
@@ -136,7 +139,7 @@ def _compare(other: Path, tweets: pd.DataFrame) -> Difference:
 def main() -> None:
     """Read the command line."""
     parser = command_line("promote", __doc__)
-    parser.add_argument("stage", nargs="?", default="prod")
+    parser.add_argument("stage", nargs="?", default="prod", help="default: prod")
     parser.add_argument("--version", help="an earlier version, or a stage that it has")
     parser.add_argument("--fresh", type=Path, help="a file of newer labelled tweets")
     chosen = parser.parse_args()

@@ -1,9 +1,9 @@
-"""Report a run and its difference to another commit: a page for people, a comment for a review.
+"""Write models/report.html, a report of this run and its difference from another commit.
 
     python -m experiments.report [BASE] [--comment FILE]
 
-All but the learning curves is in git: params, metrics, the data of the plots, dvc.lock. So a report
-needs no access to the data.
+Params, metrics, the data of the plots and dvc.lock are in git, so a report needs no access to the
+data; only the learning curves are missing without it.
 """
 
 import os
@@ -129,7 +129,7 @@ def main() -> None:
     """Read the command line, write the page and the comment."""
     parser = command_line("report", __doc__)
     parser.add_argument("base", nargs="?", help="the commit to compare with, such as main")
-    parser.add_argument("--comment", type=Path, help="write the summary to this Markdown file too")
+    parser.add_argument("--comment", type=Path, help="also write a summary to this Markdown file")
     chosen = parser.parse_args()
     if chosen.comment and not chosen.base:
         parser.error("--comment: name the commit to compare with")

@@ -1,12 +1,13 @@
-"""Report on a deployed model's traffic and whether its accuracy has dropped.
+"""Report whether a deployed model's accuracy has dropped, from the log of its predictions.
 
     python -m monitor LOGS [--feedback FILE ...] [--reviewed FILE ...] [--since DATE] [--until DATE]
     python -m monitor review LOGS --n 100 --output sample.csv
     python -m monitor harvest LOGS --reviewed FILE ... [--feedback FILE ...] --output harvest.csv
 
-LOGS and FILEs are paths or fsspec URLs (gs://...); LOGS may also be what `python -m score` wrote.
-The exit status is 0 if the verdict is ok or tweets are too few for one, 3 if somebody should look,
-4 if somebody should act, and 1 or 2, without a report, if an input or the command line is wrong.
+LOGS and FILEs are paths or fsspec URLs (gs://...). LOGS may also be outputs of `python -m score`.
+
+exit status: 0 the verdict is ok or unknown; 3 look; 4 act; without a report: 1 an error; 2 invalid
+arguments
 """
 
 import argparse
@@ -32,24 +33,30 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m monitor", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
-    until = "last day (default: the last 7 days of the log; harvest: all days)"
+    since = "first day in UTC, such as 2026-11-20 (default: 7 days in all; harvest: all days)"
+    helps = {
+        "report": "report traffic, accuracy and drift (the default)",
+        "review": "draw a sample of tweets, and write a page to label them",
+        "harvest": "write labelled tweets as data for the next training",
+    }
     for name, output in OUTPUTS.items():
-        command = commands.add_parser(name)
+        command = commands.add_parser(name, help=helps[name])
         add = command.add_argument
         add("logs", nargs="+", help="files or folders of prediction logs")
-        add("--since", type=_day, help="first day, in UTC (2026-11-20)")
-        add("--until", type=_day, help=until)
+        add("--since", type=_day, help=since)
+        add("--until", type=_day, help="last day (default: the log's last)")
         models = {"nargs": "+", "type": Path, "default": [Path("models/classifier")]}
         add("--model", **models, help="folders of locked models whose answers are judged")  # type: ignore[arg-type] # as typeshed has it
-        add("--output", type=Path, default=Path(output))
+        add("--output", type=Path, default=Path(output), help=f"default: {output}")
         if name == "review":
             add("--n", type=_positive, default=100, help="tweets to draw")
-            near = "draw doubtful answers more often; `drawn` holds each probability"
+            near = "draw doubtful answers more often; the column `drawn` has the probabilities"
             add("--near-threshold", action="store_true", help=near)
         else:
-            add("--feedback", nargs="+", default=[], help="files or folders of readers' verdicts")
-            add("--reviewed", nargs="+", default=[], help="samples with labels")
-            add("--prepared", type=Path, default=Path("data/prepared"))
+            add("--feedback", nargs="+", default=[], help="files or folders of /feedback")
+            add("--reviewed", nargs="+", default=[], help="labelled samples")
+            splits = "folder of the stage prepare (default: data/prepared)"
+            add("--prepared", type=Path, default=Path("data/prepared"), help=splits)
     if not arguments or arguments[0] not in (*OUTPUTS, "-h", "--help"):
         arguments = ["report", *arguments]
     return parser.parse_args(arguments)

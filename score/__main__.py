@@ -4,9 +4,10 @@
     python -m score 'archive/*.csv.gz' gs://bucket/answers --text tweet --keep id
     python -m score gs://bucket/archive gs://bucket/answers --runner DataflowRunner ...
 
-Inputs are CSV, TSV, JSON lines or Parquet, compressed or not, by path, folder, glob, URL or pipe. A
-URL is gs://, s3://, az:// or any other that fsspec knows. OUTPUT/answers/ has the answers,
-OUTPUT/refused.jsonl the rows without one. If stopped or killed, the same command resumes.
+Inputs are CSV, TSV, JSON lines or Parquet, compressed or not: paths, folders, globs, pipes or URLs
+(gs://, s3://, az:// or any other that fsspec knows). OUTPUT/answers/ has the answers,
+OUTPUT/refused.jsonl the rows without an answer. If the run is stopped or killed, repeat the command
+to resume.
 
 exit status: 0 every row has an answer; 1 an error; 2 invalid arguments; 3 some rows are refused;
 130 or 143 stopped by Ctrl-C or SIGTERM
@@ -34,13 +35,18 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m score", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="a path, folder, glob or URL")
-    parser.add_argument("output", help="a folder or URL")
-    parser.add_argument("--model", default="models/classifier", help="a folder or URL")
+    parser.add_argument("output", metavar="OUTPUT", help="a folder or URL")
+    parser.add_argument(
+        "--model", default="models/classifier", help="a folder or URL (default: models/classifier)"
+    )
     parser.add_argument("--text", default="text", help="the column of tweets (default: text)")
     parser.add_argument(
-        "--keep", nargs="*", metavar="COLUMN", help="columns to keep (default: all)"
+        "--keep", nargs="*", metavar="COLUMN", help="input columns in the answers (default: all)"
     )
-    parser.add_argument("--format", choices=("parquet", "csv", "jsonl"), default="parquet")
+    formats = ("parquet", "csv", "jsonl")
+    parser.add_argument(
+        "--format", choices=formats, default="parquet", help="of the answers (default: parquet)"
+    )
     parser.add_argument(
         "--files", default="*", help="pattern of the files in a folder (default: all)"
     )
@@ -52,7 +58,8 @@ def arguments() -> argparse.ArgumentParser:
         help="quoting of text files (default: detected)",
     )
     parser.add_argument("--engine", choices=[*ENGINES], help="default: the faster one on this CPU")
-    parser.add_argument("--threads", type=int, default=0, help="default: one per core; one on Beam")
+    threads = "default: one per core; on Beam always one per process"
+    parser.add_argument("--threads", type=int, default=0, help=threads)
     beam = (
         "an Apache Beam runner, such as DirectRunner or DataflowRunner, and its options; comes last"
     )

@@ -15,6 +15,7 @@ EXPERIMENTS = ", ".join(f"python -m experiments.{name}" for name in COMMANDS)
     ("module", "status", "words"),
     [
         ("deploy", 0, "create the resources that are missing"),
+        ("deploy.doctor", 0, "prints a line for each check"),
         ("deploy.train.vm", 2, "no command; the commands are: python -m deploy, "),
         ("deploy.release.smoke", 0, "--model MODEL"),
         ("monitor", 0, "python -m monitor review LOGS"),
