@@ -3,18 +3,16 @@
 import os
 import re
 import signal
-import subprocess
-import sys
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common.errors import InputError
 from common.storage import Folder
 from reader.format import Format
+from score import run
 from score.blocks import Settings
-from score.run import begin, summarise
 from tests.conftest import HANG, no_file_beyond
 from tests.gcs import Cloud
 from tests.score.conftest import Score, answers, blocks, refused, start
@@ -23,23 +21,29 @@ from tests.serve.running import wait_until
 SETTINGS = Settings("v1", "onnxruntime", None, "parquet", Format())
 
 
-def has_blocks(process: subprocess.Popen[str], out: Path, count: int) -> bool:
-    return process.poll() is not None or blocks(out) >= count
-
-
-def test_an_archive_is_answered_and_a_second_call_changes_nothing(
-    score: Score, archive: Path, tmp_path: Path
-) -> None:
-    printed = score(archive, tmp_path / "out").stdout
-    assert re.fullmatch(r"rows 480 = answered 480 \(.*\) \+ refused 0\n", printed)
-    ids = [row["id"] for row in answers(tmp_path / "out")]
-    assert sorted(map(str, ids)) == sorted(f"{n}-{i}" for n in range(12) for i in range(40))
-    assert refused(tmp_path / "out") == []
-    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/answers").iterdir()}
-    for file in archive.iterdir():  # as a copy without the original's times
+def test_each_row_is_answered_once_or_refused(score: Score, archive: Path, tmp_path: Path) -> None:
+    out, files = tmp_path / "out", sorted(archive.iterdir())
+    for file in files[:3]:
+        file.write_text("id,text\n1,flood\nbroken\n2, \n")
+    result = score(archive, out, status=3)
+    assert re.fullmatch(r"rows 369 = answered 363 \(.*\) \+ refused 6\n", result.stdout)
+    assert f"refused: {files[0]}: row 2: " in result.stderr
+    ids = [f"{n}-{i}" for n in range(3, 12) for i in range(40)]
+    assert sorted(str(row["id"]) for row in answers(out)) == sorted(["1", "1", "1", *ids])
+    rows = refused(out)
+    expected = [(str(file), row) for file in files[:3] for row in (2, 3)]
+    assert [(row["file"], row["row"]) for row in rows] == expected
+    assert rows[1]["reason"] == "the text is blank"
+    times = {path: path.stat().st_mtime_ns for path in (out / "answers").iterdir()}
+    next((out / "blocks").iterdir()).unlink()  # its block is written again
+    for file in files:  # as a copy without the original's times
         os.utime(file, ns=(0, 0))
-    assert score(archive, tmp_path / "out").stdout == printed
-    assert times == {path: path.stat().st_mtime_ns for path in times}
+    assert score(archive, out, status=3).stdout == result.stdout
+    assert refused(out) == rows
+    assert sum(path.stat().st_mtime_ns != time for path, time in times.items()) == 1
+    files[7].write_text(files[7].read_text().replace("7-0", "7-x"))  # as many bytes
+    errors = score(archive, out, "--keep", "id", "--format", "csv", status=1).stderr
+    assert f"other settings: keep, format, inputs ({files[7]}). Choose" in errors
 
 
 def test_buckets_hold_inputs_model_and_answers(
@@ -57,36 +61,10 @@ def test_buckets_hold_inputs_model_and_answers(
     assert Folder("gs://archive/out").names() == {"answers", "blocks", "refused.jsonl", "run.json"}
 
 
-def test_refused_rows_are_a_status_and_a_file_in_order(
-    score: Score, archive: Path, tmp_path: Path
-) -> None:
-    for number in (0, 1, 2):
-        (archive / f"{number:02}.csv").write_text("id,text\n1,flood\nbroken\n2, \n")
-    errors = score(archive, tmp_path / "out", status=3).stderr
-    assert f"refused: {archive}/00.csv: row 2: " in errors
-    rows = refused(tmp_path / "out")
-    assert [(row["file"], row["row"]) for row in rows] == [
-        (f"{archive}/{number:02}.csv", row) for number in (0, 1, 2) for row in (2, 3)
-    ]
-    assert rows[1]["reason"] == "the text is blank"
-    for block in (tmp_path / "out/blocks").iterdir():
-        if "00.csv" in block.read_text():
-            block.unlink()
-    score(archive, tmp_path / "out", status=3)
-    assert refused(tmp_path / "out") == rows
-
-
-@pytest.mark.skipif(sys.platform == "darwin", reason="file names there are always UTF-8")
-def test_a_file_name_that_is_not_utf8(score: Score, tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"caf\xe9.csv")).write_text("id,text\n1,flood\n")
-    errors = score(tmp_path, tmp_path / "out", status=1).stderr
-    assert re.search(r"^error: .*caf\\xe9.csv: the name is not UTF-8", errors, re.M)
-
-
 @pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}"])
 def test_a_pipe_is_an_input(score: Score, archive: Path, tmp_path: Path, name: str) -> None:
     reading, writing = os.pipe()
-    with os.fdopen(writing, "wb") as pipe, os.fdopen(reading):
+    with os.fdopen(reading), os.fdopen(writing, "wb") as pipe:
         pipe.write((archive / "00.csv").read_bytes())
         pipe.close()
         if not Path(name.format(reading)).exists():
@@ -95,79 +73,59 @@ def test_a_pipe_is_an_input(score: Score, archive: Path, tmp_path: Path, name: s
     assert result.stdout.startswith("rows 40 = answered 40")
 
 
-def test_kills_lose_and_double_nothing(
+def test_a_full_disk_a_kill_and_two_at_once_lose_and_double_nothing(
     score: Score, model: Path, archive: Path, tmp_path: Path
 ) -> None:
-    score(archive, tmp_path / "whole")
-    out = tmp_path / "out"
-    for more in (1, 4):
-        process = start(model, archive, out)
-        wait_until(partial(has_blocks, process, out, more))
-        process.kill()
-        process.communicate(timeout=HANG)
-    assert "rows 480 = answered 480" in score(archive, out).stdout
+    many = "".join(f"{i},w{i * 7919}\n" for i in range(3000))
+    (archive / "06.csv").write_text(f"id,text\n{many}")
+    printed, out = score(archive, tmp_path / "whole").stdout, tmp_path / "out"
+    with no_file_beyond(15_000):
+        errors = score(archive, out, status=1).stderr
+    assert re.search(r"error: .*/answers/.*: File too large. Finished blocks", errors)
+    assert not list(out.rglob(".*"))
+    finished = blocks(out)
+    assert 0 < finished < 12
+    killed = start(model, archive, out)
+    assert wait_until(lambda: killed.poll() is not None or blocks(out) > finished)
+    killed.kill()
+    killed.communicate(timeout=HANG)
+    for process in [start(model, archive, out) for _ in range(2)]:
+        _, errors = process.communicate(timeout=HANG)
+        assert process.returncode == 0, errors
     assert answers(out) == answers(tmp_path / "whole")
+    assert score(archive, out).stdout.endswith(printed)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_finishes_the_block(
-    model: Path, archive: Path, tmp_path: Path, number: signal.Signals
+def test_a_signal_finishes_the_blocks_begun(
+    score: Score,
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
 ) -> None:
-    for file in archive.iterdir():  # so many rows that it cannot finish before the signal
-        rows = "".join(f"{i},flood {file.stem} at gate {i}\n" for i in range(3000))
-        file.write_text("id,text\n" + rows)
-    process = start(model, archive, tmp_path / "out")
-    wait_until(partial(has_blocks, process, tmp_path / "out", 1))
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=HANG)
-    assert process.returncode == 128 + number, errors
+    numbers, write = [number], run.write
+
+    def write_and_signal(name: str, *block: Any) -> None:  # noqa: ANN401
+        write(name, *block)
+        if numbers:
+            os.kill(os.getpid(), numbers.pop())
+
+    monkeypatch.setattr(run, "write", write_and_signal)
+    errors = score(archive, tmp_path / "out", status=128 + number).stderr
     assert "stopped; the same call continues" in errors
     assert 0 < blocks(tmp_path / "out") < 12
-    assert len(answers(tmp_path / "out")) == 3000 * blocks(tmp_path / "out")
+    assert len(answers(tmp_path / "out")) == 40 * blocks(tmp_path / "out")
 
 
-def test_two_at_once_write_the_same(model: Path, archive: Path, tmp_path: Path) -> None:
-    both = [start(model, archive, tmp_path / "out") for _ in range(2)]
-    for process in both:
-        _, errors = process.communicate(timeout=HANG)
-        assert process.returncode == 0, errors
-    assert len({row["id"] for row in answers(tmp_path / "out")}) == 480
-    assert not list((tmp_path / "out").rglob(".*"))
-
-
-def test_another_run_is_refused(score: Score, archive: Path, tmp_path: Path) -> None:
-    score(archive, tmp_path / "out")
-    changed = (archive / "07.csv").read_text().replace("7-0", "7-x")  # as many bytes
-    (archive / "07.csv").write_text(changed)
-    errors = score(archive, tmp_path / "out", "--keep", "id", "--format", "csv", status=1).stderr
-    assert f"other settings: keep, format, inputs ({archive}/07.csv). Choose" in errors
-
-
-RUNS = ["", "{", "[]", "\udcff", '{"name": "x"}', '{"inputs": []}']
-SUMMARIES = ["", '{"file": "a.csv", "rows": 2', "{}", "[1]"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [*(("run.json", c) for c in RUNS), *(("blocks/a-1.json", c) for c in SUMMARIES)],
-)
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "\udcff", '{"inputs": []}'])
+@pytest.mark.parametrize("name", ["run.json", "blocks/a-1.json"])
 def test_a_damaged_file_is_named(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / "blocks").mkdir()
     (tmp_path / name).write_text(content, errors="surrogateescape")
     output = Folder(str(tmp_path))
     with pytest.raises(InputError, match=rf"^{tmp_path}/{name} is damaged. (Choose|Remove)"):
-        begin([], SETTINGS, output) if name == "run.json" else summarise({"a.csv": "a"}, output)
-
-
-def test_a_full_disk_keeps_finished_blocks(score: Score, archive: Path, tmp_path: Path) -> None:
-    many = "".join(f"{i},w{i * 7919}\n" for i in range(3000))
-    (archive / "06.csv").write_text(f"id,text\n{many}")
-    with no_file_beyond(15_000):
-        errors = score(archive, tmp_path / "out", status=1).stderr
-    assert re.search(r"error: .*/answers/.*: File too large. Finished blocks", errors)
-    assert not list((tmp_path / "out").rglob(".*"))
-    score(archive, tmp_path / "out")
-    assert len(answers(tmp_path / "out")) == 480 - 40 + 3000
+        run.begin([], SETTINGS, output) if name == "run.json" else run.summarise({"": "a"}, output)
 
 
 @pytest.mark.parametrize(

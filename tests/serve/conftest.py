@@ -3,11 +3,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from locked.classifier import Classifier
-from tests.conftest import CORPUS, Project
+from tests.conftest import Project
 from tests.serve.here import Here, here
 
 
@@ -24,39 +23,24 @@ def classifier(pipeline: Project) -> Classifier:
     return Classifier(pipeline.folder / "models/classifier", threads=1)
 
 
-@pytest.fixture(scope="session")
-def texts() -> list[str]:
-    return [str(text) for text in pd.read_csv(CORPUS)["text"].head(300)]
-
-
-def altered(folder: Path, place: Path, **fields: object) -> Path:
+def altered(classifier: Classifier, place: Path, **fields: object) -> Path:
     """Copy a locked model and change fields of its manifest."""
-    shutil.copytree(folder, place)
+    shutil.copytree(classifier.folder, place)
     path = place / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
     return place
 
 
-def put(model: Path, place: Path) -> None:
-    """Put a model in the place of another."""
-    shutil.rmtree(place)
-    shutil.copytree(model, place)
-
-
 @pytest.fixture
-def eager(pipeline: Project, tmp_path: Path) -> Path:
+def eager(classifier: Classifier, tmp_path: Path) -> Path:
     """A sound model that calls everything a disaster."""
-    return altered(pipeline.folder / "models/classifier", tmp_path / "eager", threshold=0.0)
+    return altered(classifier, tmp_path / "eager", threshold=0.0)
 
 
 @pytest.fixture
-def confused(pipeline: Project, classifier: Classifier, tmp_path: Path) -> Path:
+def confused(classifier: Classifier, tmp_path: Path) -> Path:
     """A model whose files are whole and whose golden example gives something else."""
     text = "Evacuations as the flood nears"
     wrong = (float(classifier.probabilities([text])[0]) + 0.5) % 1
-    return altered(
-        pipeline.folder / "models/classifier",
-        tmp_path / "confused",
-        threshold=0.25,
-        golden=[{"text": text, "probability": wrong}],
-    )
+    golden = [{"text": text, "probability": wrong}]
+    return altered(classifier, tmp_path / "confused", threshold=0.25, golden=golden)

@@ -17,30 +17,23 @@ from serve import logs, settings
 from serve.server import UVICORN, Server
 from serve.settings import Settings
 from serve.worker import DisasterAPI, Worker
-from tests.serve.running import metric, wait_until
+from tests.serve.running import Client, wait_until
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # the client's lines are not the server's
 NAMES = {name.upper() for name in Settings.model_fields}
 
 
 @dataclass
-class Here:
-    """A server that answers at `url`."""
+class Here(Client):
+    """A server in this process."""
 
     port: int
     server: Server
     feedback: Path
     lines: list[bytes] = field(default_factory=list)  # of standard output
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
     def output(self) -> str:
         return b"".join(self.lines).decode()
-
-    def metric(self, sample: str) -> float:
-        return metric(self.url, sample)
 
 
 def configured(**values: str) -> Settings:
@@ -54,11 +47,10 @@ def configured(**values: str) -> Settings:
 def here(classifier: Classifier, folder: Path, **values: str) -> Iterator[Here]:
     """Serve a model until the end of the block."""
     (own := folder / "own").mkdir()
-    values = {"MODEL_URI": str(classifier.folder), **values}
-    values = {"FEEDBACK_FILE": str(folder / "feedback.jsonl"), **values}
-    options = configured(**values)
-    store = ModelStore(options.model_uri, own)
-    server = Server(options, store)
+    feedback = folder / "feedback.jsonl"
+    defaults = {"MODEL_URI": str(classifier.folder), "FEEDBACK_FILE": str(feedback)}
+    options = configured(**defaults | values)
+    server = Server(options, ModelStore(options.model_uri, own))
     server.dispatcher.listen()
     has_log = server.prediction_log.is_on
     api = DisasterAPI(server.dispatcher.path, 1, options.engine, has_log)
@@ -76,7 +68,7 @@ def here(classifier: Classifier, folder: Path, **values: str) -> Iterator[Here]:
             threading.Thread(target=work, args=(api,), daemon=True).start()
             assert wait_until(lambda: bool(server.dispatcher.ready))
             port = http.servers[0].sockets[0].getsockname()[1]
-            yield Here(port, server, folder / "feedback.jsonl", lines)
+            yield Here(port, server, feedback, lines)
         finally:
             http.should_exit = True
             thread.join()

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from tests.conftest import HANG, ROOT, Project
 
@@ -51,72 +50,70 @@ def wait_until(true: Callable[[], bool], seconds: float = HANG) -> bool:
     return True
 
 
+def printed(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def runs(pid: int) -> bool:
-    command = ["ps", "-o", "stat=", "-p", str(pid)]
-    state = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return bool(state) and not state.startswith("Z")
+    return printed("ps", "-o", "stat=", "-p", str(pid))[:1] not in ("", "Z")
 
 
 def children(pid: int) -> list[int]:
-    command = ["pgrep", "-P", str(pid)]
-    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    return [int(child) for child in output.split()]
+    return [int(child) for child in printed("pgrep", "-P", str(pid)).split()]
 
 
-def has_engine(pid: int) -> bool:
-    if not Path("/proc").exists():
-        pytest.skip("only Linux tells, in /proc, which process has the engine")
-    try:
-        loaded = Path(f"/proc/{pid}/maps").read_text()
-    except OSError:
-        return False
-    return "libopenvino.so" in loaded or "onnxruntime_pybind" in loaded
+class Client:
+    """Asks the server at a port."""
 
+    port: int
 
-def metric(url: str, sample: str) -> float:
-    """Return the value of a metric with its labels, 0 if it does not exist."""
-    for line in httpx.get(f"{url}/metrics", timeout=HANG).text.splitlines():
-        name, _, value = line.rpartition(" ")
-        if name == sample:
-            return float(value)
-    return 0.0
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=HANG)
+
+    def get(self, path: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - httpx's
+        return httpx.get(self.url + path, **{"timeout": HANG, **arguments})
+
+    def post(self, path: str, json: object = None, **arguments: Any) -> httpx.Response:  # noqa: ANN401
+        return httpx.post(self.url + path, json=json, **{"timeout": HANG, **arguments})
+
+    def predict(self, body: object) -> Any:  # noqa: ANN401 - JSON
+        return self.post("/predict", body).raise_for_status().json()
+
+    def metric(self, sample: str) -> float:
+        """Return the value of a metric with its labels, 0 if it does not exist."""
+        lines = (line.rpartition(" ") for line in self.get("/metrics").text.splitlines())
+        return next((float(value) for name, _, value in lines if name == sample), 0.0)
 
 
 @dataclass
-class Running:
+class Running(Client):
     """A started server; its output goes to a file, since a pipe that nobody reads would fill."""
 
     process: subprocess.Popen[bytes]
     port: int
     log: Path
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
     def output(self) -> str:
         return self.log.read_text()
 
-    def health(self, path: str = "/health", patience: float = 5) -> int:
-        """Return the status of /health, or 0 if nobody answers."""
-        try:
-            return httpx.get(f"{self.url}{path}", timeout=patience).status_code
-        except httpx.TransportError:
-            return 0
+    def wait_until_ready(self) -> None:
+        def is_ready() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return self.get("/health", timeout=5).status_code == 200
+            return self.process.poll() is not None
 
-    def wait_until_ready(self, path: str = "/health") -> None:
-        if not wait_until(lambda: self.health(path) == 200 or self.process.poll() is not None):
-            pytest.fail(f"not ready after {HANG} s: {self.output()}")
+        assert wait_until(is_ready), f"not ready after {HANG} s: {self.output()}"
         assert self.process.poll() is None, self.output()
 
-    def workers(self) -> list[int]:
-        return [pid for pid in children(self.process.pid) if has_engine(pid)]
-
     def http_process(self) -> int:
-        return min(pid for pid in children(self.process.pid) if not has_engine(pid))
+        return children(self.process.pid)[0]  # the first one to start
 
-    def metric(self, sample: str) -> float:
-        return metric(self.url, sample)
+    def workers(self) -> list[int]:
+        return children(self.process.pid)[1:]
 
     def stop(self, number: int = signal.SIGTERM) -> str:
         self.process.send_signal(number)
@@ -124,16 +121,19 @@ class Running:
         return self.output()
 
 
-def start(project: Project, log: Path, *before: str, **environment: str) -> Running:
-    """Start a server on the project's model; `before` comes before its command."""
-    port = int(environment.get("AIP_HTTP_PORT") or environment.setdefault("PORT", str(free_port())))
-    environment.setdefault("MODEL_URI", str(project.folder / "models/classifier"))
-    environment.setdefault("FEEDBACK_FILE", str(log.with_name("feedback.jsonl")))
+def start(project: Project, log: Path, **environment: str) -> Running:
+    """Start a server on the project's model."""
+    port = free_port()
+    defaults = {
+        "PORT": str(port),
+        "MODEL_URI": str(project.folder / "models/classifier"),
+        "FEEDBACK_FILE": str(log.with_name("feedback.jsonl")),
+    }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*before, SERVE_PYTHON, "-m", "serve"],
+            [SERVE_PYTHON, "-m", "serve"],
             cwd=ROOT,
-            env=project.environment(**environment),
+            env=project.environment(**defaults | environment),
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -9,76 +9,66 @@ import pytest
 
 from locked.classifier import Classifier
 from locked.manifest import verify
-from tests.conftest import Project
-from tests.serve.conftest import altered, put
 from tests.serve.here import Here, here
 
-KEY = "only-for-the-tests-of-reload"
-ADMIN = {"X-API-Key": KEY}
+KEY = {"X-API-Key": "only-for-the-tests-of-reload"}
 
 
 @pytest.fixture
-def place(pipeline: Project, tmp_path: Path) -> Path:
-    """Where a server looks for its model."""
-    return altered(pipeline.folder / "models/classifier", tmp_path / "place")
-
-
-@pytest.fixture
-def own(classifier: Classifier, place: Path, tmp_path: Path) -> Iterator[Here]:
-    with here(classifier, tmp_path, MODEL_URI=str(place), ADMIN_KEY=KEY) as server:
+def own(classifier: Classifier, classifier_folder: Path, tmp_path: Path) -> Iterator[Here]:
+    settings = {"MODEL_URI": str(classifier_folder), "ADMIN_KEY": KEY["X-API-Key"]}
+    with here(classifier, tmp_path, **settings) as server:
         yield server
 
 
 def reload(server: Here, **body: bool) -> httpx.Response:
-    return httpx.post(f"{server.url}/reload", json=body, headers=ADMIN, timeout=60)
+    return server.post("/reload", body, headers=KEY)
 
 
-def version(server: Here) -> str:
-    return str(httpx.post(f"{server.url}/predict", json={"text": "fire"}).json()["model"])
+def in_use(server: Here) -> str:
+    version = server.get("/info").json()["model"]["version"]
+    assert server.metric(f'model_info{{version="{version}"}}') == 1
+    assert server.predict({"text": "fire"})["model"] == version
+    return str(version)
 
 
-def test_a_model_follows_and_the_one_before_comes_back(own: Here, place: Path, eager: Path) -> None:
-    first, second = verify(place).version, verify(eager).version
+def test_a_model_follows_and_the_one_before_comes_back(
+    own: Here, classifier_folder: Path, eager: Path
+) -> None:
+    first, second = verify(classifier_folder).version, verify(eager).version
     nothing = reload(own, previous=True)
-    assert (nothing.status_code, version(own)) == (409, first)
+    assert (nothing.status_code, in_use(own)) == (409, first)
     assert "no other model" in nothing.json()["detail"]
-    put(eager, place)
-    (place / "lost+found").mkdir()
+    shutil.copytree(eager, classifier_folder, dirs_exist_ok=True)
+    (classifier_folder / "lost+found").mkdir()
     assert reload(own).json() == {"model": second, "previous": first}
-    assert version(own) == second
-    answer = httpx.post(f"{own.url}/predict", json={"text": "cake"}).json()
-    assert answer["label"] == "disaster"  # by the eager one's threshold
-    info = httpx.get(f"{own.url}/info").json()
-    assert (info["model"]["version"], info["previous"]) == (second, first)
-    assert own.metric(f'model_info{{version="{second}"}}') == 1
+    assert (in_use(own), own.get("/info").json()["previous"]) == (second, first)
+    assert own.predict({"text": "cake"})["label"] == "disaster"  # by its threshold
     assert own.metric(f'model_info{{version="{first}"}}') == 0
     assert reload(own, previous=True).json() == {"model": first, "previous": second}
-    assert version(own) == first
+    assert in_use(own) == first
     copies = {path.name for path in own.server.model.store.folder.iterdir()}
     assert copies >= {first, second}
 
 
-def test_a_bad_model_changes_nothing(own: Here, place: Path, confused: Path) -> None:
+def test_a_bad_model_changes_nothing(own: Here, classifier_folder: Path, confused: Path) -> None:
+    place, manifest = classifier_folder, classifier_folder / "manifest.json"
     first, rejected = verify(place).version, own.metric('model_swaps_total{outcome="rejected"}')
-    put(confused, place)
+    shutil.copytree(confused, place, dirs_exist_ok=True)
     answer = reload(own)
     assert answer.status_code == 409
-    assert answer.json()["detail"].startswith(f"{place}/manifest.json: golden")
+    assert answer.json()["detail"].startswith(f"{manifest}: golden")
     with (place / "network.onnx").open("ab") as file:
         file.write(b"more")
-    (place / "manifest.json").write_text(
-        (place / "manifest.json").read_text().replace("0.25", "0.26")
-    )
+    manifest.write_text(manifest.read_text().replace("0.25", "0.26"))
     assert reload(own).json()["detail"].startswith(f"{place}/network.onnx has been altered")
     shutil.rmtree(place)
     assert "manifest.json is missing" in reload(own).json()["detail"]
-    assert version(own) == first
+    assert in_use(own) == first
     assert own.metric('model_swaps_total{outcome="rejected"}') == rejected + 3
 
 
 def test_without_its_key_nobody_reloads(own: Here, server: Here) -> None:
     for headers in ({}, {"X-API-Key": "x"}, {"Authorization": "Bearer x"}):
-        answer = httpx.post(f"{own.url}/reload", json={}, headers=headers)
-        assert answer.status_code == 401
-        assert KEY not in answer.text
-    assert httpx.post(f"{server.url}/reload", json={}, headers=ADMIN).status_code == 404
+        assert own.post("/reload", {}, headers=headers).status_code == 401
+    assert server.post("/reload", {}, headers=KEY).status_code == 404

@@ -16,11 +16,12 @@ from fastapi import HTTPException
 
 from serve import dispatcher as dispatcher_module
 from serve.dispatcher import Dispatcher, ModelRejectedError
-from serve.jobs import BATCH_COST, BATCH_REQUESTS, TURN_COST, Job, cost
+from serve.jobs import BATCH_COST, BATCH_REQUESTS, TURN_COST, Job, Queue, cost
 from serve.worker import Prediction, Worker
 
 MANY = [float(n) for n in range(1000, 4000)]  # texts of one length
 BATCH_TEXTS, TURN_TEXTS = (math.ceil(room / cost(str(MANY[0]))) for room in (BATCH_COST, TURN_COST))
+SECOND = Path("second")  # a folder of another model
 NO_PROCESS = 2**30  # beyond every system's process ids; killing 0 would end the tests themselves
 
 
@@ -41,13 +42,6 @@ class FakeWorker:
         assert await worker.hear() == {"do": "load", "folder": str(dispatcher.folder)}
         return worker
 
-    @classmethod
-    async def connect(cls, dispatcher: Dispatcher) -> "FakeWorker":
-        worker = await cls.start(dispatcher)
-        await worker.say(error=None)
-        assert await worker.hear() == {"do": "swap"}
-        return worker
-
     async def say(self, **message: Any) -> None:  # noqa: ANN401
         text = json.dumps(message).encode()
         self.writer.write(struct.pack("!i", len(text)) + text)
@@ -57,18 +51,21 @@ class FakeWorker:
         (length,) = struct.unpack("!i", await self.reader.readexactly(4))
         return dict(json.loads(await self.reader.readexactly(length)))
 
-    async def leave(self, dispatcher: Dispatcher) -> None:
-        self.writer.close()
-        while dispatcher.ready:
-            await asyncio.sleep(0)
+    async def accept(self) -> "FakeWorker":
+        """Accept the model that it was told to load."""
+        await self.say(error=None)
+        assert await self.hear() == {"do": "swap"}
+        return self
 
     async def texts(self) -> list[str]:
         return list((await self.hear())["texts"])
 
-    async def answer(self, texts: list[str], model: str = "m") -> None:
-        """Score each text by the number it is; -1 fails."""
+    async def answer(self, texts: list[str] | None = None, model: str = "m") -> list[str]:
+        """Score each text, or each of the next batch, by the number it is; -1 fails."""
+        texts = texts or await self.texts()
         scores = [["disaster", float(t), None] if t != "-1" else "RuntimeError" for t in texts]
         await self.say(predictions=scores, model=model)
+        return texts
 
 
 Scene = Callable[[Dispatcher, FakeWorker], Awaitable[None]]
@@ -82,15 +79,15 @@ def scene(max_queue: int = 10_000, timeout: float = 30) -> Callable[[Scene], Cal
             dispatcher = Dispatcher(folder / "workers.sock", folder / "first", max_queue, timeout)
             dispatcher.listen()
             async with dispatcher.running():
-                await play(dispatcher, await FakeWorker.connect(dispatcher))
+                await play(dispatcher, await (await FakeWorker.start(dispatcher)).accept())
 
         return lambda tmp_path: asyncio.run(asyncio.wait_for(whole(tmp_path), 30))
 
     return decorate
 
 
-def scores(job: Job) -> list[float]:
-    return [prediction.probability for prediction in job.predictions()]
+async def scores(*requests: Awaitable[Job]) -> list[list[float]]:
+    return [[p.probability for p in (await request).predictions()] for request in requests]
 
 
 async def ask(dispatcher: Dispatcher, *numbers: float) -> asyncio.Task[Job]:
@@ -107,76 +104,55 @@ async def error_of(task: Awaitable[object]) -> tuple[int, bool]:
     return failure.value.status_code, "Retry-After" in (failure.value.headers or {})
 
 
+async def batches(*requests: list[str]) -> list[list[tuple[int, int, int]]]:
+    """Queue requests; return each batch as numbers of a request, its first text and its end."""
+    queue, jobs = Queue(), [Job(texts) for texts in requests]
+    for job in jobs:
+        queue.add(job)
+    made = []
+    while queue.jobs:
+        made.append([(jobs.index(job), start, end) for job, start, end in queue.next_batch()])
+    assert queue.size == 0
+    return made
+
+
+def test_requests_take_turns() -> None:
+    small, turn, batch, most = [str(MANY[0])], TURN_TEXTS, BATCH_TEXTS, BATCH_REQUESTS
+    assert batch == 4 * turn
+    # As many as fit, while it is alone
+    assert asyncio.run(batches(small * 2 * batch)) == [[(0, 0, batch)], [(0, batch, 2 * batch)]]
+    many = asyncio.run(batches(small * 3 * turn, *[small] * (most + 1)))
+    assert many[0] == [(0, 0, turn), *((n, 0, 1) for n in range(1, most))]
+    assert many[1:] == [[(most, 0, 1), (most + 1, 0, 1), (0, turn, 3 * turn)]]
+    assert asyncio.run(batches(*[small * 2 * turn] * 3)) == [
+        [(0, 0, turn), (1, 0, turn), (2, 0, turn), (0, turn, 2 * turn)],
+        [(1, turn, 2 * turn), (2, turn, 2 * turn)],
+    ]
+    long = ["x" * 450]  # of which fewer fit
+    assert asyncio.run(batches(long * batch))[0] == [(0, 0, BATCH_COST // 500)]
+    assert cost("x" * 1000) == cost("x" * 500) > cost("x" * 499)
+
+
 @scene()
 async def test_waiting_requests_share_a_batch(dispatcher: Dispatcher, worker: FakeWorker) -> None:
     first = await ask(dispatcher, 0.1)
     assert await worker.texts() == ["0.1"]  # at once: no other was waiting
     others = [await ask(dispatcher, 0.2, 0.3), await ask(dispatcher, 0.4)]
     await worker.answer(["0.1"])
-    await worker.answer(texts := await worker.texts())
-    assert texts == ["0.2", "0.3", "0.4"]
-    assert [scores(await job) for job in (first, *others)] == [[0.1], [0.2, 0.3], [0.4]]
+    assert await worker.answer() == ["0.2", "0.3", "0.4"]
+    assert await scores(first, *others) == [[0.1], [0.2, 0.3], [0.4]]
     assert (await first).model == "m"
-
-
-@scene()
-async def test_a_large_request_takes_turns_with_small_ones(
-    dispatcher: Dispatcher, worker: FakeWorker
-) -> None:
-    large = await ask(dispatcher, *MANY[: 3 * BATCH_TEXTS])
-    await worker.texts()
-    small = [await ask(dispatcher, 5000 + n) for n in range(BATCH_REQUESTS + 1)]
-    await worker.answer([str(n) for n in MANY[:BATCH_TEXTS]])  # as many as fit, while it is alone
-    texts = await worker.texts()
-    assert texts[TURN_TEXTS : TURN_TEXTS + BATCH_REQUESTS - 1] == [
-        str(5000 + n) for n in range(BATCH_REQUESTS - 1)
-    ]
-    assert len(texts) == TURN_TEXTS + BATCH_REQUESTS - 1
-    assert dispatcher.queue.size == 2 * BATCH_TEXTS - TURN_TEXTS + 2
-    await worker.answer(texts)
-    rest = 2 * BATCH_TEXTS - TURN_TEXTS + 2
-    while rest:
-        await worker.answer(texts := await worker.texts())
-        rest -= len(texts)
-    assert scores(await large) == MANY[: 3 * BATCH_TEXTS]
-    assert [scores(await job) for job in small] == [[5000 + n] for n in range(BATCH_REQUESTS + 1)]
-
-
-@scene()
-async def test_large_requests_take_turns(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-    await ask(dispatcher, 0)
-    await worker.texts()
-    size, turn = 2 * TURN_TEXTS, TURN_TEXTS
-    a, b, c = (MANY[start : start + size] for start in (0, size, 2 * size))
-    jobs = [await ask(dispatcher, *numbers) for numbers in (a, b, c)]
-    await worker.answer(["0"])
-    await worker.answer(first := await worker.texts())
-    await worker.answer(second := await worker.texts())
-    turns = [*a[:turn], *b[:turn], *c[:turn], *a[turn:], *b[turn:], *c[turn:]]
-    assert first + second == [str(n) for n in turns]
-    assert len(first) == BATCH_TEXTS
-    assert [scores(await job) for job in jobs] == [a, b, c]
-
-
-@scene()
-async def test_long_texts_fill_a_batch_sooner(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-    long = ["1" + " " * 449] * 2 * BATCH_TEXTS
-    assert BATCH_COST % cost(long[0]) == 0
-    task = asyncio.create_task(dispatcher.classify(long))
-    assert len(await worker.texts()) == BATCH_COST // cost(long[0]) < BATCH_TEXTS / 5
-    task.cancel()
-    assert cost("x" * 1000) == cost("x" * 500) > cost("x" * 499)
 
 
 @scene(max_queue=10)
 async def test_the_queue_has_a_limit(dispatcher: Dispatcher, worker: FakeWorker) -> None:
     large = await ask(dispatcher, *range(50))  # one is answered, however large, if none waits
-    await worker.texts()
+    texts = await worker.texts()
     waiting = [await ask(dispatcher, *range(8)), await ask(dispatcher, 1, 2)]
     assert await error_of(dispatcher.classify(["3"])) == (429, True)
-    await worker.answer([str(n) for n in range(50)])
-    await worker.answer(await worker.texts())
-    assert [len(scores(await job)) for job in (large, *waiting)] == [50, 8, 2]
+    await worker.answer(texts)
+    await worker.answer()
+    assert await scores(large, *waiting) == [[*range(50)], [*range(8)], [1, 2]]
     assert dispatcher.queue.size == 0
 
 
@@ -184,13 +160,11 @@ async def test_the_queue_has_a_limit(dispatcher: Dispatcher, worker: FakeWorker)
 async def test_a_text_that_fails_the_model_costs_its_request(
     dispatcher: Dispatcher, worker: FakeWorker
 ) -> None:
-    busy = await ask(dispatcher, 0)
-    await worker.texts()
-    jobs = [await ask(dispatcher, 1), await ask(dispatcher, 2, -1, 3), await ask(dispatcher, 4)]
-    await worker.answer(["0"])
-    await worker.answer(await worker.texts())
-    assert await error_of(jobs[1]) == (500, False)
-    assert [scores(await job) for job in (busy, jobs[0], jobs[2])] == [[0], [1], [4]]
+    busy, *jobs = [await ask(dispatcher, *numbers) for numbers in ([0], [1], [2, -1, 3], [4])]
+    await worker.answer()
+    await worker.answer()
+    assert await error_of(jobs.pop(1)) == (500, False)
+    assert await scores(busy, *jobs) == [[0], [1], [4]]
 
 
 def test_a_worker_finds_the_text_that_fails() -> None:
@@ -208,7 +182,7 @@ def test_a_worker_finds_the_text_that_fails() -> None:
 async def test_a_dead_worker_costs_its_batch(dispatcher: Dispatcher, worker: FakeWorker) -> None:
     busy, cancelled = await ask(dispatcher, 0), await ask(dispatcher, 1)
     lost = await ask(dispatcher, *MANY[: 2 * BATCH_TEXTS])
-    await worker.answer(await worker.texts())
+    await worker.answer()
     await worker.texts()
     await busy
     waiting = await ask(dispatcher, 2)
@@ -220,10 +194,9 @@ async def test_a_dead_worker_costs_its_batch(dispatcher: Dispatcher, worker: Fak
     assert dispatcher.queue.size == 1  # without the rest of the lost one
     next_worker = await FakeWorker.start(dispatcher)
     later = await ask(dispatcher, 3)
-    await next_worker.say(error=None)
-    assert await next_worker.hear() == {"do": "swap"}  # before any request
-    await next_worker.answer(await next_worker.texts())
-    assert [scores(await job) for job in (waiting, later)] == [[2], [3]]
+    await next_worker.accept()  # before any request
+    await next_worker.answer()
+    assert await scores(waiting, later) == [[2], [3]]
 
 
 @scene(timeout=0.1)
@@ -231,11 +204,11 @@ async def test_no_request_waits_too_long(dispatcher: Dispatcher, worker: FakeWor
     computed, waiting = await ask(dispatcher, 1), await ask(dispatcher, 2)
     assert await error_of(computed) == await error_of(waiting) == (503, True)
     assert dispatcher.queue.size == 0
-    await worker.answer(await worker.texts())  # which no request waits for any more
+    await worker.answer()  # which no request waits for any more
     dispatcher.timeout = 30
     again = await ask(dispatcher, 3)
-    await worker.answer(await worker.texts())
-    assert scores(await again) == [3]
+    await worker.answer()
+    assert await scores(again) == [[3]]
 
 
 @scene()
@@ -244,43 +217,40 @@ async def test_one_request_is_answered_by_one_model(
 ) -> None:
     large = await ask(dispatcher, *MANY[: BATCH_TEXTS + 1])
     first = await worker.texts()
-    second = dispatcher.path.with_name("second")
-    using = asyncio.create_task(dispatcher.use(second))
-    assert await worker.hear() == {"do": "load", "folder": str(second)}
+    using = asyncio.create_task(dispatcher.use(SECOND))
+    assert await worker.hear() == {"do": "load", "folder": str(SECOND)}
     starting = await FakeWorker.start(dispatcher)  # with the previous model
     killed = asyncio.Event()
     dispatcher.workers[1].kill = killed.set  # type: ignore[method-assign]
-    await worker.say(error=None)
-    assert await worker.hear() == {"do": "swap"}
+    await worker.accept()
     await using
     assert killed.is_set()
     starting.writer.close()
-    assert dispatcher.folder == second
+    assert dispatcher.folder == SECOND
     await worker.answer(first, "first")
-    await worker.answer(await worker.texts(), "second")  # the rest: from another model
-    assert await worker.texts() == first
-    await worker.answer(first, "second")
-    await worker.answer(await worker.texts(), "second")
+    await worker.answer(model="second")  # the rest: from another model
+    assert await worker.answer(model="second") == first
+    await worker.answer(model="second")
     assert (await large).model == "second"
-    assert scores(await large) == MANY[: BATCH_TEXTS + 1]
+    assert await scores(large) == [MANY[: BATCH_TEXTS + 1]]
 
 
 @scene()
 async def test_a_model_that_one_worker_rejects_is_used_by_none(
     dispatcher: Dispatcher, worker: FakeWorker
 ) -> None:
-    other, folder = await FakeWorker.connect(dispatcher), dispatcher.folder
-    using = asyncio.create_task(dispatcher.use(dispatcher.path.with_name("second")))
+    other, first = await (await FakeWorker.start(dispatcher)).accept(), dispatcher.folder
+    using = asyncio.create_task(dispatcher.use(SECOND))
     for each, error in ((worker, None), (other, "golden: no")):
         assert (await each.hear())["do"] == "load"
         await each.say(error=error)
     with pytest.raises(ModelRejectedError, match="golden: no"):
         await using
-    assert dispatcher.folder == folder
+    assert dispatcher.folder == first
     both = [await ask(dispatcher, 1), await ask(dispatcher, 2)]
     for each in (worker, other):
-        await each.answer(await each.texts())  # which are the next message: no swap
-    assert [scores(await job) for job in both] == [[1], [2]]
+        await each.answer()  # the next message: no swap
+    assert await scores(*both) == [[1], [2]]
 
 
 @scene()
@@ -290,19 +260,17 @@ async def test_a_worker_that_dies_says_nothing_of_the_model(
     problems: list[str] = []
     dispatcher.on_rejected = problems.append
     (await FakeWorker.start(dispatcher)).writer.close()
-    folder = dispatcher.folder
-    using = asyncio.create_task(dispatcher.use(dispatcher.path.with_name("second")))
+    first = dispatcher.folder
+    using = asyncio.create_task(dispatcher.use(SECOND))
     assert (await worker.hear())["do"] == "load"
     worker.writer.close()
     assert await error_of(using) == (503, True)
-    assert await error_of(dispatcher.use(dispatcher.path.with_name("second"))) == (503, True)
-    assert dispatcher.folder == folder
-    assert not problems
+    assert await error_of(dispatcher.use(SECOND)) == (503, True)
+    assert (dispatcher.folder, problems) == (first, [])
     await (await FakeWorker.start(dispatcher)).say(error="golden: no")
     while not problems:
         await asyncio.sleep(0)
-    assert problems == ["golden: no"]
-    assert not dispatcher.ready
+    assert (problems, dispatcher.ready) == (["golden: no"], [])
 
 
 def test_a_hung_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +279,7 @@ def test_a_hung_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         killed, remote = asyncio.Event(), dispatcher.workers[0]
         monkeypatch.setattr(remote, "kill", killed.set)
         answered = await ask(dispatcher, 0)
-        await worker.answer(await worker.texts())
+        await worker.answer()
         await answered
         assert remote.limit
         assert remote.limit.cancelled()

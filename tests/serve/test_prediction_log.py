@@ -4,7 +4,6 @@ import json
 import threading
 from pathlib import Path
 
-import httpx
 import pytest
 
 from locked.answer import Answer
@@ -15,19 +14,20 @@ from serve.prediction_log import Entry, Folder, PredictionLog
 from serve.settings import Settings
 from serve.worker import Prediction
 from tests.conftest import HANG
-from tests.serve.here import Here, here
+from tests.serve.here import here
 from tests.serve.running import logged
 
 KEY = "a-key-of-sixteen-characters"
 
 
-def entry(name: str) -> Entry:
-    return Entry(name, 0.0, "Flood", "v1", Prediction("disaster", 0.9, {}), 0.002)
-
-
 def made(folder: object, **settings: object) -> PredictionLog:
     options = Settings.model_construct(prediction_log=str(folder), **settings)  # type: ignore[arg-type]
     return PredictionLog(options)
+
+
+def note(log: PredictionLog, count: int) -> None:
+    prediction = Prediction("disaster", 0.9, {})
+    log.note(Entry(f"id-{n}", 0.0, "Flood", "v1", prediction, 0.002) for n in range(count))
 
 
 def dropped(reason: str) -> float:
@@ -37,15 +37,13 @@ def dropped(reason: str) -> float:
 def test_each_answer_has_a_line(classifier: Classifier, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with here(classifier, tmp_path, PREDICTION_LOG=str(log), PREDICTION_LOG_KEY=KEY) as server:
-        headers = {"X-Request-ID": "one-for-all"}
-        with httpx.Client(base_url=server.url, headers=headers, timeout=HANG) as client:
-            one = client.post("/predict", json={"text": "FLOOD in the @valley"}).json()
-            many = {"instances": ["Flood in the valley", {"txt": "x"}, "cake"]}
-            answer = client.post("/predict", json=many | {"parameters": {"partial": True}}).json()
-            linked = client.get("/predict", params={"text": "cake"}).json()
-            client.post("/explain", json={"text": "Flood"})
+        one = server.predict({"text": "FLOOD in the @valley"})
+        many = {"instances": ["Flood in the valley", {"txt": "x"}, "cake"]}
+        predictions = server.predict(many | {"parameters": {"partial": True}})["predictions"]
+        linked = server.get("/predict", params={"text": "cake"}).json()
+        server.post("/explain", {"text": "Flood"})
     lines = logged(log)
-    answers = [one, *(p for p in answer["predictions"] if "label" in p), linked]
+    answers = [one, *(p for p in predictions if "label" in p), linked]
     for field in ("id", "probability", "label"):
         assert [line[field] for line in lines] == [a[field] for a in answers]
     assert len({line["id"] for line in lines}) == 4
@@ -65,9 +63,9 @@ def test_standard_output_takes_lines_whatever_the_level(
 ) -> None:
     settings = {"PREDICTION_LOG": "stdout", "LOG_TEXT": "1", "LOG_LEVEL": "error"}
     with here(classifier, tmp_path, FEEDBACK_FILE="stdout", **settings) as server:
-        answer = httpx.post(f"{server.url}/predict", json={"text": "Flood"}).json()
+        answer = server.predict({"text": "Flood"})
         verdict = {"text": "Flood", "right": False, **answer}
-        assert httpx.post(f"{server.url}/feedback", json=verdict).status_code == 202
+        assert server.post("/feedback", verdict).status_code == 202
     (line,) = map(json.loads, capfd.readouterr().out.splitlines())
     assert (line["message"], line["id"], line["text"]) == ("prediction", answer["id"], "Flood")
     (line,) = map(json.loads, server.output().splitlines())
@@ -75,39 +73,26 @@ def test_standard_output_takes_lines_whatever_the_level(
     assert "text" not in line
 
 
-def test_nothing_is_written_unless_asked(server: Here) -> None:
-    before = server.metric("prediction_log_lines_total")
-    httpx.post(f"{server.url}/predict", json={"text": "Flood"})
-    assert server.metric("prediction_log_lines_total") == before
-
-
 def test_the_id_decides_who_is_logged(tmp_path: Path) -> None:
-    names = [f"id-{number}" for number in range(2000)]
-    chosen = []
+    logs_of_two = []
     for part in ("a", "b"):
         log = made(tmp_path / part, prediction_log_rate=0.25, log_text=0.5)
-        log.note([entry(name) for name in names])
+        note(log, 2000)
         log.close()
-        chosen.append(logged(tmp_path / part))
-    assert [line["id"] for line in chosen[0]] == [line["id"] for line in chosen[1]]
-    assert len(chosen[0]) / 2000 == pytest.approx(0.25, abs=0.05)
-    with_text = [line for line in chosen[0] if "text" in line]
-    assert len(with_text) / len(chosen[0]) == pytest.approx(0.5, abs=0.1)
-    assert chosen[0][0]["rate"] == 0.25
+        logs_of_two.append(logged(tmp_path / part))
+    lines, others = logs_of_two
+    assert [line["id"] for line in lines] == [line["id"] for line in others]
+    assert len(lines) / 2000 == pytest.approx(0.25, abs=0.05)
+    assert sum("text" in line for line in lines) / len(lines) == pytest.approx(0.5, abs=0.1)
+    assert lines[0]["rate"] == 0.25
 
 
 def test_a_full_queue_drops_and_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(logs, "QUEUE_SIZE", 10)
-    log, go = made(tmp_path), threading.Event()
-    real = Folder(tmp_path)
-
-    def slow(content: bytes) -> None:
-        go.wait(HANG)
-        real.write(content)
-
-    log.writer.write = slow
+    log, go, folder = made(tmp_path), threading.Event(), Folder(tmp_path)
+    log.writer.write = lambda lines: folder.write(lines) if go.wait(HANG) else None
     before = dropped("queue")
-    log.note([entry(f"{number}") for number in range(500)])  # none of which blocks
+    note(log, 500)  # none of which blocks
     go.set()
     log.close()
     lost = dropped("queue") - before
@@ -115,30 +100,23 @@ def test_a_full_queue_drops_and_counts(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert len(logged(tmp_path)) + lost == 500
 
 
-@pytest.mark.parametrize(
-    ("place", "reason", "problem"),
-    [("log", "full", "has reached 0 bytes"), ("file/log", "disk", "Not a directory")],
-)
 def test_dropped_lines_have_one_warning_a_minute_with_the_reason(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    place: str,
-    reason: str,
-    problem: str,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(prediction_log, "FOLDER_SIZE", 0 if reason == "full" else 1000)
-    log, before = made(tmp_path / place), dropped(reason)
-    for number in range(5):
-        log.note([entry(f"{number}")])
-        log.writer.close(HANG)
-    log.close()
-    assert dropped(reason) - before == 5
-    assert {record.getMessage() for record in caplog.records} == {"prediction log lines dropped"}
+    for place, reason, size in (("file/log", "disk", 1000), ("log", "full", 0)):
+        monkeypatch.setattr(prediction_log, "FOLDER_SIZE", size)
+        log, before = made(tmp_path / place), dropped(reason)
+        for _ in range(5):
+            note(log, 1)
+            log.writer.close(HANG)
+        log.close()
+        assert dropped(reason) - before == 5
+    assert {record.getMessage() for record in caplog.records} == {prediction_log.DROPPED}
     fields = [record.fields for record in caplog.records]  # type: ignore[attr-defined]
-    assert [field["dropped"] for field in fields] == [1, 4]
-    assert problem in fields[0]["reason"]
+    assert [field["dropped"] for field in fields] == [1, 4, 1, 4]
+    assert "Not a directory" in fields[0]["reason"]
+    assert "has reached 0 bytes" in fields[2]["reason"]
 
 
 def test_files_are_rotated_and_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -147,18 +125,18 @@ def test_files_are_rotated_and_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path
     folder = Folder(tmp_path)
     for number in range(12):
         folder.write(b'{"id": %d}\n' % number)
-    assert len(list(tmp_path.glob("*.jsonl"))) == 4
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 4
     with pytest.raises(FullError):
         folder.write(b'{"id": 12}\n')
-    for file in sorted(tmp_path.glob("*.jsonl"))[:2]:  # they are collected
+    for file in files[:2]:  # they are collected
         file.unlink()
     folder.write(b'{"id": 13}\n')
-    assert logged(tmp_path)[-1]["id"] == 13
-    (last := max(tmp_path.glob("*.jsonl"))).rename(tmp_path / "collected")
+    (last := max(tmp_path.iterdir())).rename(tmp_path / "collected")
     folder.write(b'{"id": 14}\n')
     assert not last.exists()  # a name is never used again
-    assert logged(tmp_path)[-1]["id"] == 14
     monkeypatch.setattr(prediction_log, "FILE_AGE", 0)
-    names = {*tmp_path.iterdir()}
     folder.write(b'{"id": 15}\n')
-    assert len({*tmp_path.iterdir()} - names) == 1
+    contents = [file.read_text() for file in sorted(tmp_path.iterdir())]
+    assert contents[0] == '{"id": 13}\n'  # of the collected one
+    assert contents[-2:] == ['{"id": 14}\n', '{"id": 15}\n']

@@ -7,34 +7,20 @@ import pytest
 from serve.settings import BadSettingError, Settings, load
 
 
-def test_vertex_names_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PORT", "9001")
-    assert load().port == 9001
-    monkeypatch.setenv("AIP_HTTP_PORT", "9002")
-    assert load().port == 9002
-
-
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
         ("ENGINE", "", None),
         ("PORT", " ", 8080),
+        ("PORT", "'9001'", 9001),
         ("LOG_LEVEL", "INFO", "info"),
         ("HOST", "x86_64-conda-linux-gnu", "127.0.0.1"),
-        ("HOST", "aarch64-conda-linux-gnu", "127.0.0.1"),
         ("HOST", "arm64-apple-darwin20.0.0", "127.0.0.1"),
         ("HOST", '"0.0.0.0"', "0.0.0.0"),  # noqa: S104
-        ("PORT", "'9001'", 9001),
         ("MODEL_URI", "\u201cgs://models/best\u201d", "gs://models/best"),
         ("PREDICT_ROUTE", "/predict/", "/predict"),
-        ("HEALTH_ROUTE", "/healthz//", "/healthz"),
-        ("ROOT_PATH", "/tweets/", "/tweets"),
         ("ROOT_PATH", "/", ""),
-        (
-            "CORS_ORIGINS",
-            "https://a.example/, 'https://b.example'",
-            ("https://a.example", "https://b.example"),
-        ),
+        ("CORS_ORIGINS", "https://a.eu/, 'https://b.eu'", ("https://a.eu", "https://b.eu")),
     ],
 )
 def test_what_surrounds_a_value_is_taken_off(
@@ -42,48 +28,43 @@ def test_what_surrounds_a_value_is_taken_off(
 ) -> None:
     monkeypatch.setenv(name, value)
     assert getattr(load(), name.lower()) == expected
+    monkeypatch.setenv("AIP_HTTP_PORT", "9002")  # Vertex AI's own names come first
+    assert load().port == 9002
+
+
+def keys(settings: Settings) -> list[str]:
+    """Return the admin key and the others."""
+    return [key.get_secret_value() for key in (settings.admin_key, *settings.api_keys) if key]
 
 
 @pytest.mark.parametrize("value", ['"{}"', "'{}'", '"{}",', " {} ,", "\ufeff{}\n", '"{}"\r\n'])
 def test_a_key_is_bare(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("API_KEYS", value.format("a" * 16))
     monkeypatch.setenv("ADMIN_KEY", value.rstrip(" ,").format("b" * 16))
-    assert [key.get_secret_value() for key in load().api_keys] == ["a" * 16]
-    admin = load().admin_key
-    assert admin
-    assert admin.get_secret_value() == "b" * 16
+    assert keys(load()) == ["b" * 16, "a" * 16]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("PORT", "http"),
-        ("PORT", "80"),
-        ("AIP_HTTP_PORT", "0"),
-        ("HOST", "here"),
-        ("HOST", "conda-linux-gnu.example"),
-        ("PREDICT_ROUTE", "predict"),
-        ("WORKERS", "0"),
-        ("THREADS", "-1"),
-        ("MAX_QUEUE", "many"),
-        ("REQUEST_TIMEOUT", "0"),
-        ("API_KEYS", "short"),
-        ("ADMIN_KEY", "short"),
-        ("CORS_ORIGINS", "*"),
-        ("API_KEYS", ""),
-        ("API_KEYS", '"",'),
-        ("ADMIN_KEY", " "),
-        ("API_KEYS", "a key with blanks in it"),
-        ("API_KEYS", "\u201ca-key-that-lost-its-end"),
-        ("ADMIN_KEY", '"a-key-that-lost-its-end'),
-        ("BODY_TIMEOUT", "0"),
-        ("PREDICT_ROUTE", "/{text}"),
-        ("HEALTH_ROUTE", "/"),
-        ("ROOT_PATH", "tweets/"),
-        ("LOG_LEVEL", "loud"),
-        ("SECRETS_DIR", "/nowhere"),
-    ],
-)
+BAD = {
+    "PORT": ["http", "80"],
+    "AIP_HTTP_PORT": ["0"],
+    "HOST": ["conda-linux-gnu.example"],
+    "PREDICT_ROUTE": ["predict", "/{text}"],
+    "HEALTH_ROUTE": ["/"],
+    "ROOT_PATH": ["tweets/"],
+    "WORKERS": ["0"],
+    "THREADS": ["-1"],
+    "MAX_QUEUE": ["many"],
+    "REQUEST_TIMEOUT": ["0"],
+    "BODY_TIMEOUT": ["0"],
+    "API_KEYS": ["short", "", '"",', "a key with blanks in it", "\u201ca-key-that-lost-its-end"],
+    "ADMIN_KEY": ["short", " ", '"a-key-that-lost-its-end'],
+    "CORS_ORIGINS": ["*"],
+    "LOG_LEVEL": ["loud"],
+    "SECRETS_DIR": ["/nowhere"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(n, value) for n in BAD for value in BAD[n]])
 def test_a_bad_one_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(BadSettingError, match=rf"\b{name}[: ]") as error:
@@ -95,11 +76,8 @@ def test_secrets_may_lie_in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     (tmp_path / "ADMIN_KEY").write_text("\ufeffa-secret-of-some-length\r\n", encoding="utf-8")
     (tmp_path / "api_keys").write_text("\ufeffthe-first-of-two-keys,\nthe-second-of-two-keys\n")
     monkeypatch.setenv("SECRETS_DIR", str(tmp_path))
-    admin = load().admin_key
-    assert admin
-    assert admin.get_secret_value() == "a-secret-of-some-length"
-    keys = [key.get_secret_value() for key in load().api_keys]
-    assert keys == ["the-first-of-two-keys", "the-second-of-two-keys"]
+    expected = ["a-secret-of-some-length", "the-first-of-two-keys", "the-second-of-two-keys"]
+    assert keys(load()) == expected
     assert "secret" not in repr(load())
 
 
