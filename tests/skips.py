@@ -35,7 +35,6 @@ REASONS = (
     Reason("gcloud is not installed", "https://cloud.google.com/sdk/docs/install", "the job test"),
     Reason("promtool is not installed", "apt-get install prometheus", ""),
     Reason("none of chromium", "apt-get install chromium", ""),
-    Reason("process namespaces", "run on Linux, as root", "machines that allow them"),
     Reason("only root", "run as root", "Cloud Build, as root"),
     Reason("taskset", "run on Linux", ""),
     Reason("[Oo]nly Linux", "run on Linux", ""),
