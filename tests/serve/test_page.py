@@ -131,7 +131,7 @@ def test_text_stands_out(page: Page) -> None:
     fill(page, TWEET)
     expect(page.locator("#answers mark").first).to_be_visible()
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (colour == "rgb(255, 255, 255)") == (scheme == "light")
         parts = page.locator("h1, #hint, label, #text, .judge, footer p, footer a, .text")
