@@ -29,19 +29,12 @@ def classifier(pipeline: Project) -> Classifier:
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
     """Tweets of all lengths, and some that no tweet should be."""
-    odd = [
-        "!",
-        "\U0001f525" * 80,
-        "\u0627\u0644\u0646\u0627\u0631",
-        "a " * 4000,
-        "\x00",
-        "https://t.example/1",
-    ]
+    odd = ["!", "\U0001f525" * 80, "\u0627\u0644\u0646", "a " * 4000, "\x00", "https://t.example/1"]
     return [*pd.read_csv(CORPUS)["text"].head(150), *odd]
 
 
-def test_the_answer_is_the_same_alone_and_in_any_batch(
-    classifier: Classifier, texts: list[str]
+def test_the_answer_is_the_same_alone_in_any_batch_and_by_any_number_of_threads(
+    pipeline: Project, classifier: Classifier, texts: list[str]
 ) -> None:
     alone = np.array([classifier.probabilities([text])[0] for text in texts])
     assert np.ptp(alone) > 0.1
@@ -52,11 +45,10 @@ def test_the_answer_is_the_same_alone_and_in_any_batch(
             rows = order[start : start + size]
             answers = classifier.probabilities([texts[row] for row in rows])
             np.testing.assert_allclose(answers, alone[rows], rtol=0, atol=1e-6)
-
-
-def test_threads_do_not_change_the_answer(pipeline: Project, texts: list[str]) -> None:
-    one, two = (Classifier(pipeline.folder / "models/classifier", n) for n in (1, 2))
-    np.testing.assert_allclose(one.probabilities(texts), two.probabilities(texts), atol=1e-6)
+    for threads in (1, 2):
+        other = Classifier(pipeline.folder / "models/classifier", threads)
+        np.testing.assert_allclose(other.probabilities(texts), alone, rtol=0, atol=1e-6)
+    assert classifier.probabilities([]).shape == (0,)
 
 
 def test_the_answers_follow_the_checkpoint(
@@ -108,21 +100,13 @@ def test_little_of_an_inference_is_empty(
     assert list(shares(rows, most)) == expected
 
 
-def test_log_odds_are_finite() -> None:
-    assert np.isfinite(log_odds(np.array([0.0, 1.0]))).all()
-
-
-def test_nothing_asked_is_nothing_answered(classifier: Classifier) -> None:
-    assert classifier.probabilities([]).shape == (0,)
-
-
-def test_the_label_turns_at_the_threshold(classifier: Classifier) -> None:
+def test_answers_are_calibrated_and_the_label_turns_at_the_threshold(
+    classifier: Classifier,
+) -> None:
     threshold = classifier.manifest.threshold
     assert classifier.label(threshold) == "disaster"
     assert classifier.label(np.nextafter(threshold, 0)) == "not_disaster"
-
-
-def test_what_is_said_is_calibrated(classifier: Classifier) -> None:
+    assert np.isfinite(log_odds(np.array([0.0, 1.0]))).all()
     texts = ["Flood in the valley, hundreds evacuated", "this album is fire", "!"]
     bare = classifier.uncalibrated(texts).astype(np.float64)
     by = classifier.manifest.calibration

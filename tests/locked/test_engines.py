@@ -67,7 +67,6 @@ def test_what_is_no_network_is_named(classifier_folder: Path, engine: Name) -> N
 @pytest.mark.parametrize(
     ("flags", "engine"),
     [
-        ("fpu avx2 avx512f avx512_vnni", "openvino"),
         ("fpu avx2 avx_vnni", "openvino"),
         ("fpu avx2", "onnxruntime"),
         (None, "onnxruntime"),  # no Linux

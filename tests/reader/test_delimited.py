@@ -1,6 +1,5 @@
 """Quotes, names and rows of CSV files as people have them."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,7 @@ from reader.format import Format
 from reader.open import opened
 from tests.reader.reading import FORM, read, refusals
 
-
-def plain(count: int) -> str:
-    return "".join(f"tweet number {i},{i % 2}\n" for i in range(count))
+PLAIN = "".join(f"tweet number {i},{i % 2}\n" for i in range(9))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +32,6 @@ def plain(count: int) -> str:
             ['she said "hi", twice', "b"],
         ),
         ('id,"text,target\n1,fire,1\n2,the 5" pipe,0\n', "none", ["fire", 'the 5" pipe']),
-        ('"text","target"\n"flood,1\n5" of rain,0\n', "none", ['"flood', '5" of rain']),
         ('\n"the\nid","text",target\n1,"fire,\nrun",1\n', "double", ["fire,\nrun"]),
         ('text\nsmoke, no way\n"fire; run"\n', "double", ["smoke, no way", "fire; run"]),
     ],
@@ -51,10 +47,7 @@ def test_quotes_are_detected(tmp_path: Path, content: str, quotes: str, texts: l
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        (
-            '"flood,1\nnoodles,0\nno",0\n',
-            "a quote swallows the rows below .*flood,1.* prepare.quot",
-        ),
+        ('"flood,1\nnoodles,0\nno",0\n', "a quote swallows the rows below .* prepare.quot"),
         ('"flood,1\n', r"a quote is never closed \('\"flood,1"),
         ('"flood" now,1\n', "a quote is out of place"),
         ("fl\rood,1\n", r"a bare CR \(\\r\) follows 'fl'"),
@@ -65,7 +58,7 @@ def test_a_wrong_row_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str, reason: str
 ) -> None:
     monkeypatch.setattr("reader.delimited.SAMPLE", 5)
-    (tmp_path / "in.csv").write_text("text,target\n" + plain(9) + rows + plain(9), newline="")
+    (tmp_path / "in.csv").write_text("text,target\n" + PLAIN + rows + PLAIN, newline="")
     with pytest.raises(InputError, match=f"in.csv: data row 10: {reason}"):
         read(tmp_path / "in.csv")
     set_to = Format("text", "target", FORM.labels, quotes="none")
@@ -76,46 +69,35 @@ def test_a_wrong_row_is_named(
 def test_names_are_matched_without_case_space_and_quotes(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("'id', Text , target;;\n1, fire,1\n")
     with opened(str(tmp_path / "in.csv"), FORM) as table:
-        assert table.columns == ["'id'", "Text", "target;;"]
-        assert [table.optional(name) for name in ("ID", "text", "keyword")] == [
-            "'id'",
-            "Text",
-            None,
-        ]
+        names = ["'id'", "Text", "target;;"]
+        assert table.columns == names
+        assert [table.optional(name) for name in ("ID", "text", "keyword")] == [*names[:2], None]
         assert next(iter(table.chunks(["Text"]))).table.to_pylist() == [{"Text": "fire"}]
-        message = "in.csv: the header lacks the column label; it has: 'id', Text, target;;. "
-        with pytest.raises(
-            InputError, match=re.escape(message) + "If another .* set prepare.label"
-        ):
+        message = r"in.csv: the header lacks the column label; it has: 'id', Text, target;;\. If"
+        with pytest.raises(InputError, match=f"{message} another .* set prepare.label"):
             table.column("label", "prepare.label")
 
 
-@pytest.mark.parametrize("header", ["Text,TEXT", "text,text"])
-def test_two_columns_of_one_name_are_named(tmp_path: Path, header: str) -> None:
-    (tmp_path / "in.csv").write_text(f"{header}\na,b\n")
-    with (
-        opened(str(tmp_path / "in.csv"), FORM) as table,
-        pytest.raises(InputError, match=r"in.csv: several columns are called text"),
-    ):
-        table.optional("text")
-
-
-def test_columns_without_a_name_are_told_apart(tmp_path: Path) -> None:
+def test_columns_of_one_name_and_without_a_name(tmp_path: Path) -> None:
+    for header in ("Text,TEXT", "text,text"):
+        (tmp_path / "in.csv").write_text(f"{header}\na,b\n")
+        with (
+            opened(str(tmp_path / "in.csv"), FORM) as table,
+            pytest.raises(InputError, match=r"in.csv: several columns are called text"),
+        ):
+            table.optional("text")
     (tmp_path / "in.csv").write_text("a|text;target;;\nfire;1;a;b\n")
     with opened(str(tmp_path / "in.csv"), Format("target")) as table:
         assert table.columns == ["a|text", "target", "", " (2)"]
-        rows = next(iter(table.chunks(table.columns))).table.to_pylist()
-    assert rows == [{"a|text": "fire", "target": "1", "": "a", " (2)": "b"}]
+    assert read(tmp_path / "in.csv", Format("target"))[1] == [("fire", "1", "a", "b")]
 
 
 @pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;;;", "\ufeffsep=;"])
 def test_excel_declares_the_separator(tmp_path: Path, first: str) -> None:
     content = f"{first}\r\na,b;text\r\n1;fire\r\n{first}\r\na,b;text\r\n2;cake\r\n"
     (tmp_path / "in.csv").write_text(content, newline="")
-    assert refusals(tmp_path / "in.csv") == (
-        [1, 4],
-        [(2, "the header again"), (3, "the header again")],
-    )
+    again = [(2, "the header again"), (3, "the header again")]
+    assert refusals(tmp_path / "in.csv") == ([1, 4], again)
     assert read(tmp_path / "in.csv")[1] == [("1", "fire"), ("2", "cake")]
 
 
@@ -125,13 +107,10 @@ def test_rows_have_their_numbers_in_the_file(
 ) -> None:
     monkeypatch.setattr("reader.table.CHUNK_ROWS", 2)
     (tmp_path / "in.csv").write_text(f"id,text\n1,a\n\n2,b\nbroken\n{again}\n3,c\n")
-    assert refusals(tmp_path / "in.csv") == (
-        [1, 2, 5],
-        [(3, "it has 1 fields, the header 2 ('broken')"), (4, "the header again")],
-    )
+    refused = [(3, "it has 1 fields, the header 2 ('broken')"), (4, "the header again")]
+    assert refusals(tmp_path / "in.csv") == ([1, 2, 5], refused)
     with opened(str(tmp_path / "in.csv"), FORM) as table:
-        refused = list[tuple[int, str]]()
-        parts = [chunk.table for chunk in table.chunks(["text"], lambda *row: refused.append(row))]
+        parts = [chunk.table for chunk in table.chunks(["text"], lambda *_: None)]
         assert [part["text"].to_pylist() for part in parts] == [["a", "b"], ["c"]]
         assert table.repeated_headers == [4]
 

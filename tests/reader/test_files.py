@@ -37,13 +37,9 @@ def test_a_folder_gives_its_tables_in_order(folder: Path, scheme: str) -> None:
         find(source, "*.dvc")
 
 
-@pytest.mark.parametrize("name", LEFTOVERS)
-def test_a_file_that_is_named_is_taken(folder: Path, name: str) -> None:
-    assert find(str(folder / name)) == [str(folder / name)]
-
-
-@pytest.mark.usefixtures("folder")
-def test_globs_and_several_sources() -> None:
+def test_names_globs_and_several_sources(folder: Path) -> None:
+    named = [str(folder / name) for name in LEFTOVERS]
+    assert find(named) == named
     assert find("*.csv") == find("*") == ["a.csv", "b.csv"]
     assert find(["deep/d.csv", "*.csv"]) == ["deep/d.csv", "a.csv", "b.csv"]
     Path("tweets[1].csv").write_text("text\n")
@@ -52,13 +48,7 @@ def test_globs_and_several_sources() -> None:
 
 @pytest.mark.parametrize(
     ("source", "name"),
-    [
-        ("archive", "one/a.csv"),
-        ("archive/", "one/a.csv"),
-        ("archive/one/a.csv", "a.csv"),
-        ("archive/*/a.csv", "one/a.csv"),
-        ("archive/one/*", "a.csv"),
-    ],
+    [("archive/", "one/a.csv"), ("archive/one/a.csv", "a.csv"), ("archive/*/a.csv", "one/a.csv")],
 )
 @pytest.mark.parametrize("place", ["", "memory://below/"])
 def test_names_below_a_source(
@@ -73,38 +63,23 @@ def test_names_below_a_source(
     assert below(file, place + source) == name
 
 
-@pytest.mark.parametrize(
-    ("file", "columns"),
-    [
-        ("data/target=0/day=2013-06-22/a.parquet", {"target": "0", "day": "2013-06-22"}),
-        ("gs://bucket/run=1/data/of=a%20b/a.parquet", {"of": "a b"}),
-        ("target=__HIVE_DEFAULT_PARTITION__/a.parquet", {"target": ""}),
-        ("a=b.csv", {}),
-    ],
-)
-def test_folders_name_columns(
-    file: str, columns: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    memory = fsspec.filesystem("memory")
-    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url: (memory, url.partition("://")[2]))
-    assert partitions(file) == columns
+def test_folders_name_columns() -> None:
+    days = partitions("data/target=0/day=2013-06-22/a.parquet")
+    assert days == {"target": "0", "day": "2013-06-22"}
+    assert partitions("memory://bucket/run=1/data/of=a%20b/a.parquet") == {"of": "a b"}
+    assert partitions("target=__HIVE_DEFAULT_PARTITION__/a.parquet") == {"target": ""}
+    assert partitions("a=b.csv") == {}
 
 
-def test_a_copy_of_a_url_is_removed() -> None:
+def test_a_copy_of_a_url_is_removed_and_a_missing_file_is_named() -> None:
     with fsspec.open("memory://many/b.csv", "w") as file:
         file.write("text\n")
     with local("memory://many/b.csv") as path:
         assert path.read_text() == "text\n"
     assert not path.exists()
-
-
-@pytest.mark.parametrize("source", ["nowhere.csv", "no*.csv", "memory://nowhere/x.csv"])
-def test_a_missing_file_is_named(
-    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="no such file"), local(find(source)[0]):
-        pass
+    for source in ("nowhere.csv", "nowhere*.csv", "memory://nowhere/x.csv"):
+        with pytest.raises(InputError, match="no such file"), local(find(source)[0]):
+            pass
 
 
 @pytest.mark.parametrize("pattern", ["", "/*"])

@@ -7,23 +7,20 @@ import pytest
 
 from common.errors import InputError
 from reader.format import Format
-from tests.reader.reading import FORM, read, refusals
+from tests.reader.reading import read, refusals
 
 A, B = {"id": "1", "text": "fire"}, {"id": "2", "text": "cake"}
 PAGE = {"data": [A, B], "includes": {"users": [{"id": "1"}]}, "meta": {"result_count": 2}}
 LAYOUTS = {
     "lines": f"{json.dumps(A)}\n{json.dumps(B)}\n",
     "an array": json.dumps([A, B]),
-    "a pretty array": json.dumps([A, B], indent=2),
     "an array, an object a line": f"[{json.dumps(A)},\n{json.dumps(B)}]",
     "pretty objects": f"{json.dumps(A, indent=1)}\n{json.dumps(B, indent=1)}",
-    "a page": json.dumps(PAGE),
     "a pretty page": json.dumps(PAGE, indent=2),
     "pages, the last one empty": f"{json.dumps(PAGE)}\n" + '{"meta": {"result_count": 0}}\n',
     "a stream": "\r\n\r\n".join(json.dumps({"data": t, "matching_rules": []}) for t in (A, B)),
     "a search of v1.1": json.dumps({"statuses": [A, B], "search_metadata": {}}),
     "an archive": f"window.YTD.tweets.part0 = {json.dumps([{'tweet': A}, {'tweet': B}], indent=2)}",
-    "joined files with marks": f"\ufeff{json.dumps(A)}\n\ufeff{json.dumps(B)}\n",
     "joined pretty files with marks": f"\ufeff{json.dumps([A], indent=1)}\n\ufeff{json.dumps([B])}",
 }
 
@@ -103,20 +100,14 @@ def test_broken_lines_are_refused(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         ('[{"text": "a"},\n{"text": ', "not JSON: Expecting value: line 2"),
-        ("[]", "no JSON object in it is a tweet"),
         ('{"meta": {"result_count": 0}}', "no JSON object in it is a tweet"),
+        (json.dumps([A, B], indent=2), r"too long for JSON of several lines; .* jq -c '.\[\]'"),
     ],
 )
-def test_other_json_is_named(tmp_path: Path, content: str, reason: str) -> None:
-    (tmp_path / "in").write_text(content)
-    with pytest.raises(InputError, match=f"/in: .*{reason}"):
-        read(tmp_path / "in", FORM)
-
-
-def test_a_document_too_long_for_memory_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_other_json_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, reason: str
 ) -> None:
     monkeypatch.setattr("reader.json_table.MOST_CHARACTERS", 50)
-    (tmp_path / "in").write_text(json.dumps([A, B], indent=2))
-    with pytest.raises(InputError, match=r"too long for JSON of several lines; .* jq -c '.\[\]'"):
+    (tmp_path / "in").write_text(content)
+    with pytest.raises(InputError, match=f"/in: .*{reason}"):
         read(tmp_path / "in")

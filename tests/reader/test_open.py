@@ -5,7 +5,6 @@ import io
 import re
 import tarfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
@@ -82,25 +81,19 @@ def test_a_set_form_is_not_doubted(tmp_path: Path) -> None:
             read(tmp_path / "tweets", Format(encoding=name))
     with pytest.raises(InputError, match=r"tweets: 'ascii' codec .*; set --encoding"):
         read(tmp_path / "tweets", Format(encoding="ascii"))
+    for mark, encoding in (("utf-8-sig", "UTF8"), ("utf-16", "utf-16-le")):
+        (tmp_path / "tweets").write_text("text,target\ncafé,1\n", encoding=mark)
+        with opened(str(tmp_path / "tweets"), Format(encoding=encoding)) as table:
+            assert table.columns == ["text", "target"]  # without the mark
 
 
-@pytest.mark.parametrize(("mark", "set_to"), [("utf-8-sig", "UTF8"), ("utf-16", "utf-16-le")])
-def test_a_mark_is_no_part_of_the_header(tmp_path: Path, mark: str, set_to: str) -> None:
-    (tmp_path / "tweets").write_text("text,target\ncafé,1\n", encoding=mark)
-    with opened(str(tmp_path / "tweets"), Format(encoding=set_to)) as table:
-        assert table.columns == ["text", "target"]
-
-
-def test_parquet_keeps_its_types_and_tells_columns_of_one_name_apart(tmp_path: Path) -> None:
+def test_parquet_keeps_its_types_and_names_strings_that_are_not_utf8(tmp_path: Path) -> None:
     table = pyarrow.table([["smoke"], [2**60], [2], [True]], names=["text", "a", "a", "b"])
     pq.write_table(table, tmp_path / "tweets")
     with opened(str(tmp_path / "tweets")) as read_table:
         (chunk,) = read_table.chunks(["a (2)", "text"])
         assert chunk.table.to_pylist() == [{"a (2)": 2, "text": "smoke"}]
     assert read(tmp_path / "tweets") == ({"format": "Parquet"}, [("smoke", 2**60, 2, True)])
-
-
-def test_parquet_strings_that_are_not_utf8_are_named_by_row(tmp_path: Path) -> None:
     raw = pyarrow.array([b"smoke", b"caf\xe9", b"cake"])
     texts = pyarrow.Array.from_buffers(pyarrow.string(), 3, raw.buffers())
     pq.write_table(pyarrow.table({"text": texts}), tmp_path / "tweets")
@@ -127,10 +120,7 @@ def test_whole_texts_and_the_columns_of_folders(tmp_path: Path, kind: str) -> No
         assert opened_table.about["whole_texts"] == "extended_tweet.full_text"
         assert opened_table.columns == [*table.column_names, "target"]
         (chunk,) = opened_table.chunks(["target", "text"])
-        assert chunk.table.to_pylist() == [
-            {"target": "1", "text": "Buses leave from the stadium"},
-            {"target": "1", "text": "So…"},
-        ]
+        assert chunk.table.to_pydict() == {"target": ["1", "1"], "text": [whole[0], "So…"]}
 
 
 TAR = io.BytesIO()
@@ -143,15 +133,11 @@ NO_TABLE = {
     "pointer": (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
     "torn gz": (PACKED["gzip"][:40], "cannot be read: "),
     "torn Parquet": (b"PAR1 and no more", "cannot be read: "),
-    "quote in the header": (b'id,"text\n1,"a,b"\n', "the header: a quote is out of"),
     "quote behind a name": (b'id,"text"s\n1,"a,b"\n', "the header: a quote is out of place"),
     "two in a zip": (zipped("train.csv", "b.csv"), "the zip holds 2 files (train.csv, b.csv)"),
     "xls": (XLS, "an old Excel workbook, or one with a password; open it"),
     "packed xls": (gzip.compress(XLS), "an old Excel workbook"),
     "xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "this is an Excel workbook; open"),
-    "docx": (zipped("[Content_Types].xml", "word/document.xml"), "this is a Word document"),
-    "ods": (zipped("mimetype", "META-INF/manifest.xml"), "this is an OpenDocument file; open"),
-    "numbers": (zipped("Index/Document.iwa", "preview.jpg"), "of Apple Numbers; open"),
     "Excel's XML": (b'\xef\xbb\xbf<?xml version="1.0"?>\n<Workbook>', "XML, no table; if a"),
     "tar.gz": (gzip.compress(TAR.getvalue()), "a tar archive; unpack it"),
     "zip in gz": (gzip.compress(PACKED["zip"]), "packed twice"),
@@ -159,29 +145,18 @@ NO_TABLE = {
 }
 
 
+ZIP = zipped("train.csv", content=b"text,target\nnoodles,0\n")
+NO_TABLE |= {
+    "cut short": (ZIP[:-30], "cannot be read: File is not a zip file"),
+    "other bytes": (ZIP.replace(b"noodles", b"Noodles"), "Bad CRC-32"),
+    "unknown method": (ZIP.replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0c\0"), "method"),
+    "password": (ZIP.replace(b"\x14\0\0\0", b"\x14\0\1\0"), "has a password"),
+}
+
+
 @pytest.mark.parametrize("case", NO_TABLE)
-def test_a_file_that_is_no_table_is_named(tmp_path: Path, case: str) -> None:
+def test_a_file_that_is_no_table_or_damaged_is_named(tmp_path: Path, case: str) -> None:
     content, reason = NO_TABLE[case]
     (tmp_path / "in").write_bytes(content)
     with pytest.raises(InputError, match=f"/in: .*{re.escape(reason)}"):
         read(tmp_path / "in")
-
-
-DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "cut short": (lambda content: content[:-30], "cannot be read: File is not a zip file"),
-    "other bytes": (lambda content: content.replace(b"noodles", b"Noodles"), "Bad CRC-32"),
-    "unknown method": (
-        lambda content: content.replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0c\0"),
-        "method",
-    ),
-    "password": (lambda content: content.replace(b"\x14\0\0\0", b"\x14\0\1\0"), "has a password"),
-}
-
-
-@pytest.mark.parametrize("case", DAMAGED)
-def test_a_damaged_zip_is_named(tmp_path: Path, case: str) -> None:
-    damage, reason = DAMAGED[case]
-    content = damage(zipped("train.csv", content=b"text,target\nnoodles,0\n"))
-    (tmp_path / "in.zip").write_bytes(content)
-    with pytest.raises(InputError, match=f"/in.zip: .*{reason}"):
-        read(tmp_path / "in.zip")
