@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from dvc.cli import main
 
 from tests.conftest import ROOT, Project, copied, exit_status
 
@@ -62,7 +63,7 @@ def trained_toy(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.run("git", "init", "--quiet", "--initial-branch=main")
     project.run("git", "config", "user.name", "Tester")
     project.run("git", "config", "user.email", "tester@example.com")
-    project.run("dvc", "repro")
+    dvc(project, "repro")
     commit(project, "run")
     return project
 
@@ -90,6 +91,21 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
         return printed
 
     return called
+
+
+def dvc(project: Project, *command: str) -> None:
+    """Run DVC in this process, as its import takes a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.folder)
+        for name in ("PATH", "DVC_SITE_CACHE_DIR"):
+            patch.setenv(name, project.environment()[name])
+        assert main([*command]) == 0
+
+
+def retrain(project: Project, lr: float) -> None:
+    set_lr(project, lr)
+    dvc(project, "repro")
+    commit(project)
 
 
 def queue_is_empty(project: Project) -> bool:

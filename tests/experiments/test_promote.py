@@ -7,11 +7,12 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
+from common.errors import InputError
 from experiments import fetch, promote
 from experiments.compare import difference
 from stages.shared.outputs import PREPARED
 from tests.conftest import Project, copied
-from tests.experiments.conftest import Call, commit, set_lr
+from tests.experiments.conftest import Call, commit, retrain, set_lr
 
 TRUTH = np.arange(100) % 2 == 0
 
@@ -41,12 +42,6 @@ def toy(toy: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
         tweets.to_parquet(toy.folder / PREPARED / f"{split}.parquet")
     (toy.folder / ".git/info/exclude").write_text("/data\n")
     return toy
-
-
-def retrain(project: Project, lr: float) -> None:
-    set_lr(project, lr)
-    project.run("dvc", "repro")
-    commit(project)
 
 
 def tags(project: Project) -> list[str]:
@@ -90,12 +85,6 @@ def test_promote_refuse_a_worse_model_and_roll_back(
     assert (out / "manifest.json").read_text() == "0.0001", "the folder is as before"
 
 
-def test_a_model_that_did_not_pass_is_not_promoted(toy: Project, call: Call) -> None:
-    retrain(toy, 0.6)
-    assert "models/metrics.json: passed is false" in call(toy, "promote", status=1)
-    assert tags(toy) == []
-
-
 def test_a_workspace_that_differs_is_not_promoted(toy: Project, call: Call) -> None:
     assert call(toy, "promote", "prod#1", status=1).endswith("not 'prod#1'")
 
@@ -112,28 +101,31 @@ def test_a_workspace_that_differs_is_not_promoted(toy: Project, call: Call) -> N
     assert "train: models/classifier is modified" in call(toy, "promote", status=1)
     call(toy, "restore")
 
-    set_lr(toy, 0.3)
+    set_lr(toy, 0.6)
     commit(toy, "not run")
     assert "train: params.yaml: train is modified" in call(toy, "promote", status=1)
+    retrain(toy, 0.6)
+    assert "models/metrics.json: passed is false" in call(toy, "promote", status=1)
     assert "none yet" in call(toy, "fetch", "prod", status=1)
     assert tags(toy) == []
 
 
 def test_the_real_model_on_fresh_tweets(pipeline: Project, call: Call, tmp_path: Path) -> None:
-    project = copied(pipeline, tmp_path / "project")
+    project, fresh = copied(pipeline, tmp_path / "project"), tmp_path / "fresh.csv"
     assert "v0.0.1 has prod now" in call(project, "promote")
     params = project.params()
     params["promote"]["margin"] = 0.02  # on which no stage depends
     project.set_params(params)
     commit(project)
-    fresh = tmp_path / "fresh.csv"
     learnt = pd.read_parquet(project.folder / "data/prepared/train.parquet").head(3)
     learnt[["text", "target"]].to_csv(fresh, index=False)
-    printed = call(project, "promote", "--fresh", str(fresh), status=1)
-    assert printed.endswith("fresh.csv: this model was trained on each of its tweets")
+    with pytest.raises(InputError, match=r"fresh.csv: this model was trained on each of its"):
+        promote.unlearnt(fresh)
     (wrong := tmp_path / "wrong.csv").write_text("text,target\nflood,2\n")
-    assert "target must be 0 or 1" in call(project, "promote", "--fresh", str(wrong), status=1)
+    with pytest.raises(InputError, match=r"wrong.csv: target must be 0 or 1 \(got '2'\)"):
+        promote.unlearnt(wrong)
     fresh.write_text(fresh.read_text() + "A dam has burst above the town,1\nlovely cake,0\n")
+    assert promote.unlearnt(fresh)["target"].tolist() == [1, 0]
     printed = call(project, "promote", "--fresh", str(fresh))
     for name in ("the test split", fresh):
         assert f"accuracy on {name}, minus that of v0.0.1: +0.00 points" in printed

@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from collections.abc import Callable
 
 import pytest
 from optuna.distributions import FloatDistribution
@@ -10,8 +9,6 @@ from optuna.trial import TrialState
 
 from common.errors import InputError
 from experiments import sweep as module
-from experiments.repository import Run
-from stages.shared.outputs import METRICS
 from tests.conftest import Project
 from tests.experiments.conftest import Call
 
@@ -38,7 +35,6 @@ def test_a_sweep_continues_survives_a_failed_trial_and_names_the_best(
     keys = ("train.lr", "evaluate.bootstrap")
     losses = {experiment: loss for experiment, _, loss in module.read_trials("sweep", keys)}
     best = min(losses, key=lambda name: losses[name])
-    assert len(set(losses.values())) == 3, "the loss is a function of the params"
     assert f"best of 3: validation_log_loss {losses[best]:.4f} with " in printed
     assert f"    dvc exp apply {best}\n" in printed
 
@@ -53,32 +49,20 @@ def test_a_sweep_continues_survives_a_failed_trial_and_names_the_best(
     assert "error: too many" in (toy.folder / "models/sweeps/picky/picky-1.log").read_text()
 
 
-def edit(project: Project) -> None:
-    (project.folder / "toy.py").write_text("changed")
-
-
-def commit_nothing(project: Project) -> None:
-    project.run("git", "commit", "--quiet", "--allow-empty", "--message", "new")
-
-
-def interrupt(_: Project) -> None:
-    raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize(
-    ("trials", "act", "error", "message"),
+    ("trials", "event", "error", "message"),
     [
-        (0, edit, InputError, "not committed yet: toy.py"),
-        (2, edit, InputError, "not committed yet: toy.py"),
-        (2, commit_nothing, InputError, "there is a new commit"),
-        (2, interrupt, KeyboardInterrupt, "^$"),
+        (0, "echo changed > toy.py", InputError, "not committed yet: toy.py"),
+        (2, "echo changed > toy.py", InputError, "not committed yet: toy.py"),
+        (2, "git commit --quiet --allow-empty --message new", InputError, "there is a new commit"),
+        (2, "", KeyboardInterrupt, "^$"),
     ],
 )
 def test_a_sweep_stops_at_ctrl_c_or_where_the_workspace_changes(
     toy: Project,
     monkeypatch: pytest.MonkeyPatch,
     trials: int,
-    act: Callable[[Project], None],
+    event: str,
     error: type[BaseException],
     message: str,
 ) -> None:
@@ -88,12 +72,14 @@ def test_a_sweep_stops_at_ctrl_c_or_where_the_workspace_changes(
 
     def run_trial(*_: object, **__: object) -> float:
         if next(numbers) == trials:
-            act(toy)
+            toy.run("bash", "-c", event)
+            if not event:
+                raise KeyboardInterrupt
         return 0.5
 
     monkeypatch.setattr(module, "run_trial", run_trial)
     if trials == 0:
-        act(toy)
+        toy.run("bash", "-c", event)
     with pytest.raises(error, match=message):
         module.sweep("x", SPACE, 99, 1)
     assert next(numbers) < 20
@@ -115,17 +101,7 @@ def test_trials_learn_from_those_before(toy: Project, monkeypatch: pytest.Monkey
     assert sorted(values[20:])[10] < sorted(values[:19])[9]
 
 
-@pytest.mark.parametrize("wrong", [["--jobs", "0"], ["--trials", "0"], ["--name", "a/b"]])
-def test_options_out_of_range(toy: Project, call: Call, wrong: list[str]) -> None:
-    assert wrong[0] in call(toy, "sweep", "train.lr=0.1,0.2", *wrong, status=2)
-
-
-def test_a_commit_without_metrics_is_no_trial(
-    toy: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(toy.folder)
-    toy.run("git", "rm", "--quiet", "models/metrics.json")
-    toy.run("git", "commit", "--quiet", "--message", "no metrics")
-    toy.run("git", "update-ref", f"{module.namespace()}x-1", "HEAD")
-    assert Run("HEAD").json(METRICS) == {}
-    assert list(module.read_trials("x", SPACE)) == []
+def test_options_out_of_range(toy: Project, call: Call) -> None:
+    for wrong in ("--jobs 0", "--trials 0", "--name a/b"):
+        printed = call(toy, "sweep", "train.lr=0.1,0.2", *wrong.split(), status=2)
+        assert wrong.split()[0] in printed

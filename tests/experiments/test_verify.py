@@ -7,16 +7,16 @@ from tests.conftest import HANG, ROOT, Project
 from tests.experiments.conftest import STARTED, Call, commit, set_lr, start_until_trained
 
 
-def test_the_same_bytes_come_out_again(toy: Project, call: Call) -> None:
+def test_the_same_bytes_come_out_again_or_the_outputs_that_differ_are_named(
+    toy: Project, call: Call
+) -> None:
     (toy.folder / "toy.py").write_text("changed")
     printed = call(toy, "verify")
     assert "without the changes to toy.py" in printed
     lines = printed.partition("\non ")[2].splitlines()[1:]
     assert [line.split() for line in lines[:2]] == [["train", "equal"], ["evaluate", "equal"]]
     assert lines[2] == "every output has the bytes of dvc.lock"
-
-
-def test_the_outputs_that_differ_are_named(toy: Project, call: Call) -> None:
+    toy.run("git", "checkout", "toy.py")
     lock = toy.folder / "dvc.lock"
     checkpoint, _ = toy.lock()["stages"]["train"]["outs"]
     assert checkpoint["path"] == "models/checkpoint"
@@ -28,16 +28,13 @@ def test_the_outputs_that_differ_are_named(toy: Project, call: Call) -> None:
     assert "outputs differ from dvc.lock, first in train;" in printed
 
 
-def test_without_a_lock_there_is_nothing_to_compare(toy: Project, call: Call) -> None:
-    toy.run("git", "rm", "--quiet", "dvc.lock")
-    toy.run("git", "commit", "--quiet", "--message", "no lock")
-    assert "dvc.lock: the last commit has none" in call(toy, "verify", status=1)
-
-
-def test_a_stage_that_fails_is_no_difference(toy: Project, call: Call) -> None:
+def test_a_stage_that_fails_and_a_missing_lock_are_no_difference(toy: Project, call: Call) -> None:
     (toy.folder / "toy.py").write_text("exit(1)")
     commit(toy)
     assert call(toy, "verify", status=1).endswith("dvc repro failed; its message is above")
+    toy.run("git", "rm", "--quiet", "dvc.lock")
+    commit(toy, "no lock")
+    assert "dvc.lock: the last commit has none" in call(toy, "verify", status=1)
 
 
 def test_its_processes_end_with_it(toy: Project, tmp_path: Path) -> None:
