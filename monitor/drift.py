@@ -56,7 +56,7 @@ class Word:
 
     word: str
     live: float
-    known: float
+    training: float
 
 
 def effect(
@@ -100,13 +100,13 @@ def effects(
     }
 
 
-def compare_words(known: Sequence[str], live: Sequence[str]) -> tuple[Effect | None, list[Word]]:
-    """Return how well words tell live texts from known ones, and the words of the live ones.
+def compare_words(training: Sequence[str], live: Sequence[str]) -> tuple[Effect | None, list[Word]]:
+    """Return how well words tell live texts from the training's, and the words of the live ones.
 
     The effect is on the score of a classifier for texts that it did not learn from. Words are
     named where it has moved; None stands for too few texts.
     """
-    sides = [np.unique(canonical_texts(sample(texts, TEXTS))) for texts in (known, live)]
+    sides = [np.unique(canonical_texts(sample(texts, TEXTS))) for texts in (training, live)]
     counter = CountVectorizer(binary=True, min_df=OCCURRENCES, max_features=20_000)
     if min(map(len, sides)) < FEW:
         return None, []

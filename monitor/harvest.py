@@ -16,10 +16,10 @@ from monitor.labels import FEEDBACK, RANDOM, join_feedback, join_reviewed
 from monitor.log import Log
 from reader.canonical import canonical_texts
 
-VOLUNTEERS = 0.1  # of all tweets then known: the largest share that readers have chosen
+VOLUNTEERS = 0.1  # of all prepared and harvested tweets: the most that readers have chosen
 COLUMNS = ["id", "text", "target", "time", "model", "probability", "labelled_by"]
 # Outcomes of labelled tweets; unknown ones match no prediction in the log.
-COUNTS = ("taken", "to_review", "unknown", "without_text", "in_test_split", "known", "over_cap")
+COUNTS = ("harvested", "to_review", "unknown", "without_text", "in_test", "duplicate", "over_cap")
 SEED = 0
 
 
@@ -28,7 +28,7 @@ def harvest(
 ) -> dict[str, int]:
     """Write reviewed tweets to `output`, and readers' tweets beside it to be reviewed.
 
-    A tweet that reads like one already known is left out, in the test split above all. Chance
+    A tweet that reads like a prepared one is left out, in the test split above all. Chance
     decides which of the readers' tweets are within the cap.
 
     Returns:
@@ -39,24 +39,24 @@ def harvest(
 
     """
     counts = Counter[str]()
-    known, tested = _known(prepared)
+    prepared_texts, test_texts = _canonical(prepared)
     labelled = join_reviewed(log, reviewed)
     rows = log.table.loc[labelled.rows].assign(target=labelled.targets)
     drawn = reviewed[reviewed["model"] == log.model].set_index("row")["drawn"]
     rows["labelled_by"] = "reviewer, drawn by " + drawn[rows.index]
     reviewed_ids = rows["id"]
-    rows = _new(rows, known, tested, counts)
+    rows = _new(rows, prepared_texts, test_texts, counts)
     is_random = drawn.reindex(rows.index) == RANDOM
     # readers' tweets keep to their share beside so many others
-    cap = int(VOLUNTEERS / (1 - VOLUNTEERS) * (len(known) + int(is_random.sum())))
+    cap = int(VOLUNTEERS / (1 - VOLUNTEERS) * (len(prepared_texts) + int(is_random.sum())))
     volunteered = rows[~is_random].sample(frac=1, random_state=SEED)
     counts["over_cap"] = max(0, len(volunteered) - cap)
     rows = pd.concat([rows[is_random], volunteered[:cap]])
-    counts["taken"] = len(rows)
+    counts["harvested"] = len(rows)
 
     verdicts = join_feedback(log, feedback[~feedback["id"].isin(reviewed_ids)])
-    waiting = log.table.loc[verdicts.rows]
-    waiting = _new(waiting, known | set(canonical_texts(rows["text"])), tested, counts)
+    texts = prepared_texts | set(canonical_texts(rows["text"]))
+    waiting = _new(log.table.loc[verdicts.rows], texts, test_texts, counts)
     waiting = waiting.sample(frac=1, random_state=SEED)[: max(0, cap - len(volunteered))]
     counts["to_review"] = len(waiting)
     counts["unknown"] = labelled.unknown + verdicts.unknown
@@ -74,7 +74,7 @@ def to_review(output: Path) -> Path:
     return output.with_name(f"{output.stem}-to-review.csv")
 
 
-def _known(prepared: Path) -> tuple[set[str], set[str]]:
+def _canonical(prepared: Path) -> tuple[set[str], set[str]]:
     """Return the canonical texts of all prepared tweets, and those of the test split."""
     texts = {}
     for split in ("train", "validation", "test"):
@@ -87,14 +87,14 @@ def _known(prepared: Path) -> tuple[set[str], set[str]]:
 
 
 def _new(
-    rows: pd.DataFrame, known: set[str], tested: set[str], counts: Counter[str]
+    rows: pd.DataFrame, texts: set[str], test_texts: set[str], counts: Counter[str]
 ) -> pd.DataFrame:
-    """Return the rows with a text that reads like no known one; count the others."""
+    """Return the rows with a text that reads like none of `texts`; count the others."""
     counts["without_text"] += int(rows["text"].isna().sum())
     rows = rows[rows["text"].notna()]
     canonical = pd.Series(canonical_texts(rows["text"]), index=rows.index, dtype="str")
-    is_tested = canonical.isin(tested)
-    is_known = (canonical.isin(known) | canonical.duplicated()) & ~is_tested
-    counts["in_test_split"] += int(is_tested.sum())
-    counts["known"] += int(is_known.sum())
-    return rows[~(is_tested | is_known)]
+    is_tested = canonical.isin(test_texts)
+    is_duplicate = (canonical.isin(texts) | canonical.duplicated()) & ~is_tested
+    counts["in_test"] += int(is_tested.sum())
+    counts["duplicate"] += int(is_duplicate.sum())
+    return rows[~(is_tested | is_duplicate)]

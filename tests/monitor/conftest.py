@@ -22,6 +22,8 @@ from locked.manifest import MANIFEST, NETWORK, TOKENIZER, BaseWeights, Calibrati
 from locked.reference import REFERENCE, Reference
 from monitor.__main__ import main
 from tests.conftest import exit_status
+from tests.score.conftest import model as model  # the fixtures
+from tests.score.conftest import score as score
 
 SHARE = 0.44  # of disasters where the model learnt
 SPREAD = 0.72  # of a score within a class, at -1 and 1: the model is right on 92 %
@@ -58,8 +60,8 @@ def tweets(seed: int, number: int, share: float = SHARE, longer: float = 0.0) ->
     return Tweets(labels, expit(odds).astype(np.float32), features)
 
 
-def reference(seed: int = 0, number: int = HELD_OUT) -> Reference:
-    held_out = tweets(seed, number)
+def reference() -> Reference:
+    held_out = tweets(0, HELD_OUT)
     return Reference(
         vocabulary=np.arange(10, dtype=np.uint32),
         probabilities=held_out.probabilities.astype(np.float64),
@@ -69,7 +71,7 @@ def reference(seed: int = 0, number: int = HELD_OUT) -> Reference:
     )
 
 
-def make_model(folder: Path, note: float = 0.0, seed: int = 0) -> str:
+def make_model(folder: Path, note: float = 0.0) -> str:
     """Write what is read of a locked model; return its version."""
     manifest = Manifest(
         labels=LABELS,
@@ -83,7 +85,7 @@ def make_model(folder: Path, note: float = 0.0, seed: int = 0) -> str:
     )
     folder.mkdir(parents=True)
     (folder / MANIFEST).write_text(manifest.model_dump_json())
-    (folder / REFERENCE).write_text(json.dumps(reference(seed).dumped()))
+    (folder / REFERENCE).write_text(json.dumps(reference().dumped()))
     return manifest.version
 
 

@@ -6,24 +6,26 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from locked.features import FEATURES
-from monitor.drift import NEGLIGIBLE, compare_words, effect, effects
+from monitor.drift import NEGLIGIBLE, Effect, compare_words, effect, effects
 from tests.conftest import CORPUS
 from tests.monitor.conftest import Tweets, reference, tweets
 
 HELD_OUT = reference()
 
 
+def compared(live: Tweets) -> dict[str, Effect]:
+    return effects(HELD_OUT.features, live.features, HELD_OUT.probabilities, live.probabilities)
+
+
 def moved(live: Tweets) -> list[str]:
-    of = (HELD_OUT.features, live.features, HELD_OUT.probabilities, live.probabilities)
-    return [name for name, one in effects(*of).items() if one.moved]
+    return [name for name, one in compared(live).items() if one.moved]
 
 
 def test_an_effect_is_cliffs_delta_ties_and_all() -> None:
     chance = np.random.default_rng(0)
     one, other = (chance.integers(*at).astype(float) for at in ((0, 9, 300), (2, 11, 700)))
-    truth = np.repeat([0, 1], [300, 700])
     result = effect(one, other)
-    auc = roc_auc_score(truth, np.concatenate([one, other]))
+    auc = roc_auc_score(np.repeat([0, 1], [300, 700]), np.concatenate([one, other]))
     assert result.delta == pytest.approx(2 * auc - 1)
     assert (result.reference, result.live) == (np.median(one), np.median(other))
 
@@ -32,35 +34,28 @@ def test_the_interval_holds_the_true_effect() -> None:
     chance = np.random.default_rng(0)
     true = 0.5204998778  # of normals one deviation apart: 2 Phi(1 / sqrt 2) - 1
     held = 0
-    for _ in range(1000):
+    for _ in range(400):
         result = effect(chance.standard_normal(200), 1 + chance.standard_normal(500))
         held += result.low <= true <= result.high
-    assert 920 <= held <= 970
+    assert 360 <= held <= 390
+    apart = effect(np.zeros(100), np.ones(100))
+    assert (apart.delta, apart.high, apart.moved) == (1, 1, True)
+    assert 0.9 < apart.low < 1
 
 
-def test_more_tweets_alone_alarm_nobody() -> None:
+def test_the_feature_that_moved_is_named_and_more_tweets_alone_alarm_nobody() -> None:
     """The held-out tweets differ a little by chance: with many live ones, that is certain."""
-    assert moved(tweets(1, 300)) == moved(tweets(2, 3000)) == moved(tweets(3, 200_000)) == []
-    assert moved(tweets(4, 200_000, longer=0.03)) == []
-
-
-def test_the_feature_that_moved_is_named() -> None:
+    assert moved(tweets(1, 300)) == moved(tweets(2, 3000)) == moved(tweets(3, 50_000)) == []
+    assert moved(tweets(4, 50_000, longer=0.03)) == []
     assert moved(tweets(1, 1000, longer=0.3)) == ["characters"]
     assert moved(tweets(1, 1000, share=0.9)) == ["score"]
 
 
-def test_too_few_tweets_see_large_effects_alone() -> None:
-    few, many = (
-        effects(HELD_OUT.features, live.features, HELD_OUT.probabilities, live.probabilities)
-        for live in (tweets(1, 50), tweets(1, 5000))
-    )
-    assert NEGLIGIBLE < many["words"].least < few["words"].least
-    # what is called the least effect is found four times in five
-    least = effects(
-        HELD_OUT.features, tweets(1, 300).features, HELD_OUT.probabilities, HELD_OUT.probabilities
-    )["characters"].least
-    shift = 1 - np.sqrt(1 - least)  # of a uniform value, for an effect of this size
-    moves = ["characters" in moved(tweets(seed, 300, longer=shift)) for seed in range(100, 160)]
+def test_the_least_effect_is_found_four_times_in_five() -> None:
+    few, some, many = (compared(tweets(1, number))["characters"] for number in (50, 300, 5000))
+    assert NEGLIGIBLE < many.least < few.least
+    shift = 1 - np.sqrt(1 - some.least)  # of a uniform value, for an effect of this size
+    moves = ["characters" in moved(tweets(seed, 300, longer=shift)) for seed in range(100, 140)]
     assert 0.6 <= np.mean(moves) <= 0.97
 
 
@@ -68,28 +63,21 @@ def test_features_that_are_not_logged_are_not_compared() -> None:
     live = tweets(1, 500)
     live.features[:, FEATURES.index("words")] = np.nan
     assert moved(live) == []
-    of = (HELD_OUT.features, live.features, HELD_OUT.probabilities, live.probabilities)
-    assert set(effects(*of)) == {*FEATURES, "score"} - {"words"}
-
-
-def test_no_overlap_at_all_is_an_effect_of_one() -> None:
-    result = effect(np.zeros(100), np.ones(100))
-    assert (result.delta, result.high, result.moved) == (1, 1, True)
-    assert 0.9 < result.low < 1
+    assert set(compared(live)) == {*FEATURES, "score"} - {"words"}
 
 
 def test_words_are_named_where_they_tell() -> None:
     texts = pd.read_csv(CORPUS)["text"].astype(str)
-    known, other = texts[0:1200:2].tolist(), texts[1:1200:2].tolist()
+    training, other = texts[0:1200:2].tolist(), texts[1:1200:2].tolist()
     shown = [f"@someone {text} https://t.example/z" for text in other]
-    wording, words = compare_words(known, shown)
+    wording, words = compare_words(training, shown)
     assert wording
     assert not wording.moved  # links and mentions are no words
     assert words == []
     live = [f"{text} zorgblatt" if i % 2 else text for i, text in enumerate(other)]
-    wording, words = compare_words(known, live)
+    wording, words = compare_words(training, live)
     assert wording
     assert wording.moved
     assert words[0].word == "zorgblatt"
-    assert (round(words[0].live, 2), words[0].known) == (0.5, 0)
-    assert compare_words(known, live[:20]) == compare_words([], live) == (None, [])
+    assert (round(words[0].live, 2), words[0].training) == (0.5, 0)
+    assert compare_words(training, live[:20]) == compare_words([], live) == (None, [])

@@ -9,14 +9,14 @@ from tests.monitor.conftest import Line, Place, command, tweets, verdict, write
 
 LIVE = tweets(3, 300)
 TEXTS = [f"storm number {i} https://t.example/{i}" for i in range(300)]
-KNOWN, TESTED = "Storm NUMBER 5!", "storm number 6"
+LEARNT, TESTED = "Storm NUMBER 5!", "storm number 6"
 
 
 @pytest.fixture
 def lines(place: Place) -> list[Line]:
     prepared = place.folder / "prepared"
     prepared.mkdir()
-    train = [KNOWN, *[f"known {i}" for i in range(99)]]
+    train = [LEARNT, *[f"learnt {i}" for i in range(99)]]
     for split, texts in (("train", train), ("validation", ["other"]), ("test", [TESTED])):
         pd.DataFrame({"text": texts}).to_parquet(prepared / f"{split}.parquet")
     return place.log(LIVE, texts=TEXTS)
@@ -41,8 +41,13 @@ def review(place: Place, rows: list[int], drawn: str, name: str) -> Path:
 def test_reviewed_tweets_are_taken_with_where_they_come_from(
     place: Place, lines: list[Line]
 ) -> None:
-    printed, table = harvest(place, "--reviewed", review(place, [3, 5, 6, 7], "random", "a.csv"))
-    assert "taken=2 to_review=0 unknown=0 without_text=0 in_test_split=1 known=1" in printed
+    late = {**lines[-1], "id": "late", "time": "2026-01-01T00:00:00Z"}
+    write(place.logs / "predictions-2.jsonl", [late])  # a label may be of any day
+    sample = review(place, [3, 5, 6, 7], "random", "a.csv")
+    sample.write_text(sample.read_text() + "nobody,'shown,random,1\n")
+    printed, table = harvest(place, "--reviewed", sample)
+    counts = "harvested=2 to_review=0 unknown=1 without_text=0 in_test=1 duplicate=1"
+    assert counts in printed
     assert table["id"].tolist() == ["r-3", "r-7"]
     assert table["text"].tolist() == [TEXTS[3], TEXTS[7]]  # as it was logged, not as it was shown
     assert table["target"].tolist() == LIVE.labels[[3, 7]].tolist()
@@ -50,7 +55,6 @@ def test_reviewed_tweets_are_taken_with_where_they_come_from(
     assert table["probability"].tolist() == pytest.approx(LIVE.probabilities[[3, 7]].tolist())
     assert table["time"][0].startswith("2025-11-20 06:30")
     assert set(table["labelled_by"]) == {"reviewer, drawn by random"}
-    assert lines
 
 
 def test_readers_tweets_wait_for_a_reviewer(place: Place, lines: list[Line]) -> None:
@@ -58,8 +62,8 @@ def test_readers_tweets_wait_for_a_reviewer(place: Place, lines: list[Line]) -> 
     feedback = write(place.folder / "f.jsonl", verdicts)
     printed, table = harvest(place, "--feedback", feedback)
     waiting = place.folder / "harvest-to-review.csv"
-    cap = int(102 / 9)  # a tenth of all tweets then known
-    assert f"taken=0 to_review={cap} " in printed
+    cap = int(102 / 9)  # a tenth of all tweets then
+    assert f"harvested=0 to_review={cap} " in printed
     assert str(waiting) in printed
     assert table.empty
     sample = pd.read_csv(waiting, dtype=str, keep_default_na=False)
@@ -67,46 +71,28 @@ def test_readers_tweets_wait_for_a_reviewer(place: Place, lines: list[Line]) -> 
     assert set(sample["label"]) == {""}
     assert {"r-5", "r-6"}.isdisjoint(sample["id"])
     # once labelled they count, up to the cap
-    sample["label"] = "1"
-    sample.to_csv(place.folder / "labelled.csv", index=False)
+    labelled = place.folder / "labelled.csv"
+    sample.assign(label="1").to_csv(labelled, index=False)
     waiting.unlink()
-    printed, table = harvest(
-        place, "--feedback", feedback, "--reviewed", place.folder / "labelled.csv"
-    )
+    printed, table = harvest(place, "--feedback", feedback, "--reviewed", labelled)
     assert sorted(table["id"]) == sorted(sample["id"])
     assert set(table["labelled_by"]) == {"reviewer, drawn by feedback"}
     assert "to_review=0" in printed
     more = review(place, [*range(60, 90)], "feedback", "more.csv")
-    printed, table = harvest(place, "--reviewed", place.folder / "labelled.csv", more)
+    printed, table = harvest(place, "--reviewed", labelled, more)
     assert (len(table), f"over_cap={len(sample) + 30 - cap}" in printed) == (cap, True)
-
-
-def test_without_text_there_is_nothing_to_take(place: Place, lines: list[Line]) -> None:
-    for line in lines:
-        del line["text"]
-    write(place.logs / "predictions-1.jsonl", lines)
-    printed, table = harvest(place, "--reviewed", review(place, [3, 7], "random", "a.csv"))
-    assert "taken=0 to_review=0 unknown=0 without_text=2" in printed
-    assert table.empty
 
 
 def test_what_is_lacking_is_said(place: Place, lines: list[Line]) -> None:
     at = ("harvest", place.logs, "--model", place.model, "--output", place.folder / "h.csv")
     assert "--reviewed or --feedback" in command(*at, status=1)
-    sample = review(place, [3], "random", "a.csv")
+    sample = review(place, [3, 7], "random", "a.csv")
     without = ("--reviewed", sample, "--prepared", place.folder / "none")
     assert "train.parquet: cannot be read (`make repro`" in command(*at, *without, status=1)
     assert not (place.folder / "h.csv").exists()
-    assert lines
-
-
-def test_labels_of_long_ago_count_and_unknown_ones_are_told(
-    place: Place, lines: list[Line]
-) -> None:
-    late = {**lines[-1], "id": "late", "time": "2026-01-01T00:00:00Z"}
-    write(place.logs / "predictions-2.jsonl", [late])
-    sample = review(place, [3, 7], "random", "a.csv")
-    sample.write_text(sample.read_text() + "nobody,'shown,random,1\n")
+    for line in lines:
+        del line["text"]
+    write(place.logs / "predictions-1.jsonl", lines)
     printed, table = harvest(place, "--reviewed", sample)
-    assert "taken=2 to_review=0 unknown=1" in printed
-    assert table["id"].tolist() == ["r-3", "r-7"]
+    assert "harvested=0 to_review=0 unknown=0 without_text=2" in printed
+    assert table.empty

@@ -32,22 +32,17 @@ def all_of(folder: str) -> Log:
     return read([folder], date(2025, 11, 1))[0]["v1"]
 
 
-def test_the_last_week(folder: str) -> None:
+def test_the_last_week_and_days_that_are_named(folder: str) -> None:
     logs, lines = read([folder])
     assert logs.keys() == {"v1"}  # the other is of the week before
     times = logs["v1"].table["time"]
     assert f"{times.min():%m-%d %H:%M}, {times.max():%m-%d %H:%M}" == "11-28 00:00, 12-04 03:10"
     assert len(logs["v1"]) == 884
     assert lines.read == 2000
-
-
-def test_days_that_are_named(folder: str) -> None:
     day = date(2025, 11, 27)
     logs, _ = read([folder], day, day)
     assert [len(log) for log in logs.values()] == [94, 50]
     assert f"{logs['v1'].table['time'].min():%m-%d %H:%M}" == "11-27 00:00"
-    whole, _ = read([folder], date(2025, 11, 1))
-    assert [len(log) for log in whole.values()] == [1950, 50]
     with pytest.raises(InputError, match="has them from 2025-11-20 to 2025-12-04"):
         read([folder], date(2030, 1, 1), date(2030, 1, 2))
     with pytest.raises(InputError, match="--since 2025-11-30 is later than --until 2025-11-29"):
@@ -55,18 +50,15 @@ def test_days_that_are_named(folder: str) -> None:
 
 
 def test_columns_stay_together(folder: str) -> None:
-    log, live = all_of(folder), tweets(0, 2000)
-    rows = log.rows([f"r-{i}" for i in (3, 999, 1001, 1999)])
-    assert log.probabilities[rows] == pytest.approx(live.probabilities[[3, 999, 1001, 1999]])
-    assert log.disaster[rows].tolist() == live.disaster[[3, 999, 1001, 1999]].tolist()
+    log, live, numbers = all_of(folder), tweets(0, 2000), [3, 999, 1001, 1999]
+    rows = log.rows([f"r-{i}" for i in numbers])
+    assert log.probabilities[rows] == pytest.approx(live.probabilities[numbers])
+    assert log.disaster[rows].tolist() == live.disaster[numbers].tolist()
     features = log.table.loc[rows, [*FEATURES]].to_numpy()
-    assert features == pytest.approx(live.features[[3, 999, 1001, 1999]])
+    assert features == pytest.approx(live.features[numbers])
     assert log.table["time"].is_monotonic_increasing
-    assert log.texts[rows].tolist() == [f"tweet {i}" for i in (3, 999, 1001, 1999)]
-
-
-def test_a_tweet_counts_once(folder: str) -> None:
-    once = all_of(folder).once()
+    assert log.texts[rows].tolist() == [f"tweet {i}" for i in numbers]
+    once = log.once()  # each tweet
     assert len(once) == 1950 - 99
     assert once[:3].tolist() == [0, 100, 101]
 
@@ -83,9 +75,8 @@ def test_one_request_id_for_many_answers(folder: str) -> None:
 
 
 def test_a_line_that_was_delivered_twice_counts_once(folder: str) -> None:
-    before, _ = read([folder], date(2025, 11, 1))
     (Path(folder) / "again.jsonl").write_text((Path(folder) / "a.jsonl").read_text())
     logs, lines = read([folder], date(2025, 11, 1))
     assert lines.double == 2000
-    assert [len(log) for log in logs.values()] == [len(log) for log in before.values()]
+    assert [len(log) for log in logs.values()] == [1950, 50]
     assert logs["v1"].rows(["r-5"]).tolist() == [5]
