@@ -22,7 +22,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ from common.atomic import new_folder
 from common.errors import InputError, run
 from locked.labels import LABELS
 from locked.manifest import MANIFEST, read_manifest
+from monitor.__main__ import call
 from monitor.report import load
-from monitor.verdict import STATUS
 from stages import params
 from stages.lock.stage import lock
 from stages.shared import outputs
@@ -63,7 +63,7 @@ class Server:
 
     url: str
     failures: int = 0
-    requests: int = field(default=0)
+    requests: int = 0
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send JSON; return the answer."""
@@ -153,12 +153,8 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
 
 def monitor(*arguments: object) -> None:
     """Run a command of the monitor, and show it."""
-    command = ["-m", "monitor", *map(str, arguments)]
-    print("\n$ python", " ".join(command), flush=True)
-    environment = os.environ | {"TQDM_DISABLE": "1"}
-    status = subprocess.run([sys.executable, *command], env=environment, check=False).returncode  # noqa: S603 - our own
-    if status not in STATUS.values():
-        sys.exit(status)
+    print("\n$ python -m monitor", *arguments, flush=True)
+    call([*map(str, arguments)])
 
 
 def accuracy(answered: pd.DataFrame) -> float:
@@ -172,23 +168,16 @@ def unfold(folder: Path) -> str:
     shutil.copytree(outputs.CLASSIFIER, folder / "before")
     tweets, logs, sample = traffic(), folder / "logs", folder / "sample.csv"
     labelled, adapted = folder / "sample-labelled.csv", folder / "after"
+    general = ("--model", folder / "before")
     with serving(folder) as server:
         before = server.ask(tweets)
-        monitor(logs, "--model", folder / "before", "--output", folder / "without-labels")
+        monitor(logs, *general, "--output", folder / "without-labels")
         print(f"In truth {accuracy(before):.3f} of the {len(before)} answers are right.")
-        monitor("review", logs, "--model", folder / "before", "--n", LABELLED, "--output", sample)
+        monitor("review", logs, *general, "--n", LABELLED, "--output", sample)
         drawn = pd.read_csv(sample, dtype=str).drop(columns=["label", "text"])
         drawn.merge(before[["id", "text", "label"]]).to_csv(labelled, index=False)
         print(f"{labelled}: the labels that the page would save, prepared for this demo")
-        monitor(
-            logs,
-            "--model",
-            folder / "before",
-            "--reviewed",
-            labelled,
-            "--output",
-            folder / "labels",
-        )
+        monitor(logs, *general, "--reviewed", labelled, "--output", folder / "labels")
 
         start = time.monotonic()
         paths = (outputs.NETWORK, outputs.PREPARED, outputs.GROUPS, labelled, adapted)

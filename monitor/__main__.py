@@ -25,7 +25,11 @@ from monitor.page import page
 from monitor.records import Lines
 from monitor.verdict import STATUS
 
-OUTPUTS = {"report": "monitor-report", "review": "sample.csv", "harvest": "harvest.csv"}
+COMMANDS = {  # the default output, and the help
+    "report": ("monitor-report", "report traffic, accuracy and drift (the default)"),
+    "review": ("sample.csv", "draw a sample of tweets, and write a page to label them"),
+    "harvest": ("harvest.csv", "write labelled tweets as data for the next training"),
+}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -34,19 +38,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
     since = "first day in UTC, such as 2026-11-20 (default: 7 days in all; harvest: all days)"
-    helps = {
-        "report": "report traffic, accuracy and drift (the default)",
-        "review": "draw a sample of tweets, and write a page to label them",
-        "harvest": "write labelled tweets as data for the next training",
-    }
-    for name, output in OUTPUTS.items():
-        command = commands.add_parser(name, help=helps[name])
-        add = command.add_argument
+    for name, (output, text) in COMMANDS.items():
+        add = commands.add_parser(name, help=text).add_argument
         add("logs", nargs="+", help="files or folders of prediction logs")
         add("--since", type=_day, help=since)
         add("--until", type=_day, help="last day (default: the log's last)")
-        models = {"nargs": "+", "type": Path, "default": [Path("models/classifier")]}
-        add("--model", **models, help="folders of locked models whose answers are judged")  # type: ignore[arg-type] # as typeshed has it
+        models = "folders of locked models whose answers are judged"
+        add("--model", nargs="+", type=Path, default=[Path("models/classifier")], help=models)
         add("--output", type=Path, default=Path(output), help=f"default: {output}")
         if name == "review":
             add("--n", type=_positive, default=100, help="tweets to draw")
@@ -57,7 +55,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             add("--reviewed", nargs="+", default=[], help="labelled samples")
             splits = "folder of the stage prepare (default: data/prepared)"
             add("--prepared", type=Path, default=Path("data/prepared"), help=splits)
-    if not arguments or arguments[0] not in (*OUTPUTS, "-h", "--help"):
+    if not arguments or arguments[0] not in (*COMMANDS, "-h", "--help"):
         arguments = ["report", *arguments]
     return parser.parse_args(arguments)
 
@@ -130,11 +128,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def call(arguments: list[str]) -> int:
+    """Run the command; return the exit status."""
+    chosen = parse(arguments)
+    commands = {"report": write_report, "review": write_sample, "harvest": write_harvest}
+    return commands[chosen.command](chosen)
+
+
 def main() -> None:
     """Run the command."""
-    chosen = parse(sys.argv[1:])
-    commands = {"report": write_report, "review": write_sample, "harvest": write_harvest}
-    sys.exit(commands[chosen.command](chosen))
+    sys.exit(call(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reads predictions and readers' verdicts from logs, and predictions from `python -m score`.
+"""Reads predictions and readers' verdicts from logs.
 
 A collector may have put anything around each record.
 """
@@ -11,13 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import (
-    Annotated,
-    Any,
-    BinaryIO,
-    Literal,
-    NotRequired,
-)
+from typing import Annotated, Any, BinaryIO, Literal, NotRequired
 
 import fsspec
 import pandas as pd
@@ -26,13 +20,10 @@ from typing_extensions import TypedDict  # pydantic reads that of typing from Py
 
 from common.errors import InputError
 from common.progress import Progress
-from common.storage import Folder, reaching
-from locked.answer import SCHEMA, SCORED
-from locked.features import features, words
 from locked.labels import Label
+from monitor.archive import is_archive, read_archive
 from reader.content import unpacked
 from reader.files import find, size
-from reader.open import opened
 from reader.table import as_input
 
 BLOCK = 8 * 2**20  # bytes read at a time
@@ -53,7 +44,6 @@ LEVELS = 8  # of objects, arrays and strings within each other
 CLOCKS = ("time", "timestamp", "@timestamp", "ts", "date", "__REALTIME_TIMESTAMP")
 WRITTEN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*")  # a time in front of a record
 LATEST = 1e11  # seconds since 1970: a larger number counts milliseconds or less
-RUN = "run.json"  # only a folder of `python -m score` has one
 
 
 def moment(value: object) -> datetime:
@@ -156,9 +146,9 @@ def read_records(places: list[str], kind: Kind, lines: Lines) -> Iterator[list[A
         InputError: a file cannot be read.
 
     """
-    archives = [place for place in places if _is_archive(place)]
+    archives = [place for place in places if is_archive(place)]
     for place in archives:
-        for rows in _archive(place):
+        for rows in read_archive(place):
             lines.read += len(rows)
             yield rows
     logs = [place for place in places if place not in archives]
@@ -266,50 +256,3 @@ def _decoded(text: str, clock: object) -> Iterator[tuple[object, object]]:
             false_starts, end = false_starts + 1, start.end()
         else:
             yield value, written[0] if written else clock
-
-
-def _is_archive(place: str) -> bool:
-    with reaching(place):
-        system, path = fsspec.core.url_to_fs(f"{place.rstrip('/')}/{RUN}")
-        return bool(system.exists(path))
-
-
-def _archive(place: str) -> Iterator[list[dict[str, Any]]]:
-    """Yield the answers of `python -m score` as predictions; their time is that of the file.
-
-    Features and hash need the text: `--keep` must have it, where it names columns. The words that
-    the training tweets lack are not counted.
-    """
-    try:
-        text = str(json.loads(Folder(place).read(RUN) or b"")["text"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{place}/{RUN} is not what `python -m score` writes") from error
-    for name in Progress(find(f"{place.rstrip('/')}/answers"), desc="monitor: answers"):
-        with reaching(name):
-            system, path = fsspec.core.url_to_fs(name)
-            time = system.modified(path)
-        with opened(name) as table:
-            # score calls its columns predicted_…, where the input has one of their names
-            added = [
-                next(
-                    c
-                    for c in reversed(table.columns)
-                    if re.fullmatch(rf"(predicted_)?{f}(_\d+)?", c)
-                )
-                for f in SCORED
-            ]
-            own = table.optional(text)
-            texts = [own] if own and own not in added else []
-            for chunk in table.chunks([*added, *texts]):
-                rows = chunk.table.rename_columns([*SCORED, *["text"] * len(texts)]).to_pylist()
-                about = {
-                    "schema": SCHEMA,
-                    "time": time if time.tzinfo else time.replace(tzinfo=UTC),
-                }
-                for number, row in zip(chunk.numbers, rows, strict=True):
-                    row |= about | {"id": f"{name}:{number}"}
-                    row["probability"] = float(row["probability"])
-                    if texts:
-                        row["features"] = features(row["text"], ()) | {"unknown": None}
-                        row["hash"] = " ".join(words(row["text"]))
-                yield rows

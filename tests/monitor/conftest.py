@@ -6,7 +6,7 @@ import io
 import json
 import sys
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from locked.features import FEATURES
 from locked.labels import LABELS
 from locked.manifest import MANIFEST, NETWORK, TOKENIZER, BaseWeights, Calibration, Manifest
 from locked.reference import REFERENCE, Reference
-from monitor.__main__ import main
+from monitor.__main__ import call
 from tests.conftest import exit_status
 from tests.score.conftest import model as model  # the fixtures
 from tests.score.conftest import score as score
@@ -127,23 +127,12 @@ def write(path: Path, lines: list[Line]) -> Path:
     return path
 
 
-@dataclass
 class Place:
     """A folder with a model and room for its log."""
 
-    folder: Path
-    version: str = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.model, self.logs = folder, folder / "model", folder / "logs"
         self.version = make_model(self.model)
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model"
-
-    @property
-    def logs(self) -> Path:
-        return self.folder / "logs"
 
     def log(self, live: Tweets, **other: Any) -> list[Line]:  # noqa: ANN401
         lines = lines_of(live, self.version, **other)
@@ -159,13 +148,8 @@ def place(tmp_path: Path) -> Place:
 def command(*arguments: object, status: int = 0) -> str:
     """Run `python -m monitor` in this process, check its status; return its error or output."""
     printed = io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(printed),
-    ):
-        patch.setattr(sys, "argv", ["monitor", *map(str, arguments)])
-        code, message = exit_status(main)
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code, message = exit_status(lambda: sys.exit(call([*map(str, arguments)])))
     output = message or printed.getvalue()
     assert code == status, output
     return output

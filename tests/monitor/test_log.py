@@ -28,7 +28,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(tmp_path)
 
 
-def all_of(folder: str) -> Log:
+@pytest.fixture
+def log(folder: str) -> Log:
+    """All days of one version."""
     return read([folder], date(2025, 11, 1))[0]["v1"]
 
 
@@ -49,8 +51,8 @@ def test_the_last_week_and_days_that_are_named(folder: str) -> None:
         read([folder], date(2025, 11, 30), date(2025, 11, 29))
 
 
-def test_columns_stay_together(folder: str) -> None:
-    log, live, numbers = all_of(folder), tweets(0, 2000), [3, 999, 1001, 1999]
+def test_columns_stay_together(log: Log) -> None:
+    live, numbers = tweets(0, 2000), [3, 999, 1001, 1999]
     rows = log.rows([f"r-{i}" for i in numbers])
     assert log.probabilities[rows] == pytest.approx(live.probabilities[numbers])
     assert log.disaster[rows].tolist() == live.disaster[numbers].tolist()
@@ -63,8 +65,7 @@ def test_columns_stay_together(folder: str) -> None:
     assert once[:3].tolist() == [0, 100, 101]
 
 
-def test_one_request_id_for_many_answers(folder: str) -> None:
-    log = all_of(folder)
+def test_one_request_id_for_many_answers(folder: str, log: Log) -> None:
     assert log.rows(["twice", "r-5", "r-1000"]).tolist() == [-1, 5, -1]
     assert log.rows([]).tolist() == []
     own = [name for name in log.table["id"] if name.startswith("twice~")]

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -14,13 +15,12 @@ from locked.classifier import Classifier
 from locked.features import FEATURES
 from monitor.log import Log, read
 from monitor.records import Lines, Prediction
-from tests.gcs import Cloud
 from tests.monitor.conftest import Line, lines_of, tweets, write
 from tests.score.conftest import Score
 
 LINES = [line | {"message": "prediction"} for line in lines_of(tweets(0, 20), "v1")]
 SOUND = [json.dumps(line) for line in LINES]
-TIME = "2025-11-20T06:00:00.5Z"
+TIME, MICROS = "2025-11-20T06:00:00.5Z", "1763618400500000"
 
 
 def of(*places: object) -> tuple[Log, Lines]:
@@ -31,10 +31,6 @@ def of(*places: object) -> tuple[Log, Lines]:
 
 def without(line: Line, *names: str) -> Line:
     return {name: value for name, value in line.items() if name not in names}
-
-
-def test_the_fields_are_those_of_an_answer() -> None:
-    assert set(Prediction.__annotations__) == set(Answer._fields)
 
 
 def each(around: Callable[[Line], object]) -> str:
@@ -50,10 +46,7 @@ COLLECTED: dict[str, str | bytes] = {
     ),
     "docker json-file": each(lambda line: {"log": json.dumps(line) + "\n", "stream": "stdout"}),
     "journald, with the time outside": each(
-        lambda line: {
-            "MESSAGE": json.dumps(without(line, "time")),
-            "__REALTIME_TIMESTAMP": "1763618400500000",
-        }
+        lambda line: {"MESSAGE": json.dumps(line | {"time": ""}), "__REALTIME_TIMESTAMP": MICROS}
     ),
     "CRI": each(lambda line: f"2025-11-20T06:00:00.123Z stdout F {json.dumps(line)}"),
     "kubectl": each(lambda line: f"[pod/disaster-1/server] {json.dumps(line)}"),
@@ -66,9 +59,7 @@ COLLECTED: dict[str, str | bytes] = {
     "Filebeat": each(lambda line: {"@timestamp": TIME, "json": without(line, "time")}),
     "Loki's API": json.dumps({"data": {"result": [{"values": [["17636", one] for one in SOUND]}]}}),
     "logfmt": each(lambda line: f"level=info msg={json.dumps(json.dumps(line))}"),
-    "numbers as strings": each(
-        lambda line: line | {"schema": "1", "probability": str(line["probability"])}
-    ),
+    "numbers as strings": each(lambda x: x | {"schema": "1", "probability": str(x["probability"])}),
     "a BOM first": "\ufeff" + "\n".join(SOUND),
     "PowerShell": "\n".join(SOUND).encode("utf-16"),
     "indented": "\n".join(json.dumps(line, indent=1) for line in LINES),
@@ -88,27 +79,21 @@ def test_a_collectors_log(tmp_path: Path, collector: str) -> None:
     assert log.table[[*FEATURES]].notna().all(axis=None)
 
 
-def test_files_of_all_kinds_in_a_folder(tmp_path: Path) -> None:
-    write(tmp_path / "a.jsonl", LINES[:5])
-    with gzip.open(tmp_path / "b.jsonl.gz", "wt") as file:
-        file.writelines(one + "\n" for one in SOUND[5:10])
-    write(tmp_path / "run/2025/c.log.1", [*LINES[10:15], {"message": "ready"}])
-    (tmp_path / "notes.txt").write_text("not a log")
-    log, counts = of(tmp_path)
-    assert (len(log), counts.read, counts.others, counts.broken) == (15, 16, 1, 0)
-
-
-def test_a_bucket(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
-    bucket = cloud.client().create_bucket("logged")
-    first, second = ("".join(f"{one}\n" for one in part) for part in (SOUND[:5], SOUND[5:10]))
-    bucket.blob("logs/a.jsonl").upload_from_string(first + "{\n")
-    bucket.blob("logs/2026/b.jsonl.gz").upload_from_string(gzip.compress(second.encode()))
-    log, counts = of("gs://logged/logs")
-    assert len(log) == 10
-    assert counts.named[0].startswith("gs://logged/logs/a.jsonl:6: Invalid JSON")
-    with pytest.raises(InputError, match="gs://logged/nothing: no such file or bucket"):
-        read(["gs://logged/nothing"])
+@pytest.mark.parametrize("place", ["", "memory:///logged"])
+def test_files_of_all_kinds_in_a_folder(tmp_path: Path, place: str) -> None:
+    write(tmp_path / "logs/a.jsonl", [*LINES[:5], {"probability": "schema"}])
+    with gzip.open(tmp_path / "logs/b.jsonl.gz", "wt") as packed:
+        packed.writelines(one + "\n" for one in SOUND[5:10])
+    write(tmp_path / "logs/run/2025/c.log.1", [*LINES[10:15], {"message": "ready"}])
+    (tmp_path / "logs/notes.txt").write_text("not a log")
+    if place:
+        fsspec.filesystem("memory").put(f"{tmp_path}/", "/logged/", recursive=True)
+    place = place or str(tmp_path)
+    log, counts = of(f"{place}/logs")
+    assert (len(log), counts.read, counts.others, counts.broken) == (15, 17, 1, 1)
+    assert counts.named[0].startswith(f"{place}/logs/a.jsonl:6: `schema`: Field required")
+    with pytest.raises(InputError, match=f"{place}/nothing: no such file or bucket"):
+        read([f"{place}/nothing"])
 
 
 BROKEN = {
@@ -120,7 +105,6 @@ BROKEN = {
     json.dumps(LINES[0] | {"time": "yesterday"}): "`time`: ",
     json.dumps(LINES[0] | {"time": "2200-01-01T00:00:00Z"}): "ahead of the clock",
     json.dumps(LINES[0] | {"schema": 2}): "`schema`",
-    json.dumps(without(LINES[0], "schema")): "`schema`: Field required",
     json.dumps(LINES[0] | {"text": "XX"}).replace("XX", "\udcff"): "unicode",
 }
 
@@ -137,6 +121,7 @@ def test_a_broken_line_is_named_with_the_reason(tmp_path: Path, line: str, reaso
 
 
 def test_a_log_of_which_most_is_broken_is_an_error(tmp_path: Path) -> None:
+    assert set(Prediction.__annotations__) == set(Answer._fields)
     path = write(tmp_path / "a.log", [*LINES[:9], *[without(line, "time") for line in LINES[9:]]])
     with pytest.raises(InputError, match=r"11 of 20 prediction .*a.log:10: `time`: .*keep_time"):
         read([str(path)])

@@ -21,15 +21,7 @@ WITHOUT_LABELS = "50 labels narrow it to ± 0.06, 100 labels to ± 0.04"
         (0.90, 0.97, 0, True, "ok", 0, ""),
         (0.60, 0.92, 50, False, "act", 4, ""),
         (0.60, 0.94, 50, False, "unknown", 0, ""),
-        (
-            0.86,
-            0.94,
-            800,
-            True,
-            "look",
-            3,
-            OF_800,
-        ),
+        (0.86, 0.94, 800, True, "look", 3, OF_800),
         (0.90, 0.92, 2000, False, "ok", 0, ""),  # a loss, and it is tolerated
     ],
 )
