@@ -26,30 +26,23 @@ def answer(request: Tweet | Tweets, answer_id: str, job: Job, log: PredictionLog
     """Return the answer to a request, and have it logged."""
     now, seconds = time.time(), time.monotonic() - job.received
     results = iter(zip(job.texts, job.predictions(), strict=True))
+    tweets = [request] if isinstance(request, Tweet) else request.instances
     entries: list[Entry] = []
-
-    def predict(own_id: str) -> dict[str, object]:
+    bodies: list[dict[str, object]] = []
+    for index, tweet in enumerate(tweets):
+        own_id = answer_id if tweet is request else f"{answer_id}-{index}"
+        if isinstance(tweet, WrongTweet):
+            bodies.append({"error": f"instances[{index}]: {tweet.error}", "id": own_id})
+            continue
         text, prediction = next(results)
+        label, probability, _ = prediction
         entries.append(Entry(own_id, now, text, job.model, prediction, seconds))
-        metrics.predictions(prediction.label).inc()
-        metrics.PROBABILITY.observe(prediction.probability)
-        return {"label": prediction.label, "probability": prediction.probability}
-
-    content: dict[str, object]
-    if isinstance(request, Tweet):
-        content = {**predict(answer_id), "model": job.model, "id": answer_id}
-    else:
-        predictions = []
-        for index, tweet in enumerate(request.instances):
-            own_id = f"{answer_id}-{index}"
-            if isinstance(tweet, WrongTweet):
-                body: dict[str, object] = {"error": f"instances[{index}]: {tweet.error}"}
-            else:
-                body = predict(own_id)
-            predictions.append({**body, "id": own_id})
-        content = {"predictions": predictions, "model": job.model}
+        metrics.predictions(label).inc()
+        metrics.PROBABILITY.observe(probability)
+        bodies.append({"label": label, "probability": probability, "id": own_id})
     log.note(entries)
-    return Response(json.dumps(content), media_type="application/json")
+    content = bodies[0] if tweets[0] is request else {"predictions": bodies}
+    return Response(json.dumps(content | {"model": job.model}), media_type="application/json")
 
 
 def variants(text: str, limit: int) -> list[str]:

@@ -112,11 +112,10 @@ class Middleware:
                 fields |= trace_fields(traceparent, self.options.google_cloud_project)
                 if reason := scope.get(REASON):
                     fields["reason"] = reason
-                level = logging.INFO if status < 500 else logging.ERROR
-                if status == 503:  # on purpose: not ready or too late
-                    level = logging.WARNING
-                text = f"{method} {route} {status}"
-                logger.log(level, text, extra={"fields": fields})
+                # 503 is on purpose: not ready or too late
+                failure = logging.WARNING if status == 503 else logging.ERROR
+                level = failure if status >= 500 else logging.INFO
+                logger.log(level, f"{method} {route} {status}", extra={"fields": fields})
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send

@@ -59,7 +59,6 @@ class Cloud:
     requests: list[str] = field(default_factory=list)
     # Instead of the emulator's, by method and a part of the path.
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
-    ill: int = 0  # how many uploads fail before the next succeeds
 
     def refuse(self, method: str, path: str, status: int, message: str) -> None:
         self.answers[method, path] = status, {"error": {"code": status, "message": message}}
@@ -81,9 +80,6 @@ class Handler(server.RequestHandler):  # type: ignore[misc]
         for (method, path), answer in self.cloud.answers.items():
             if method == self.command and path in self.path:
                 return self.reply(*answer)
-        if self.cloud.ill and self.command == "POST":
-            self.cloud.ill -= 1
-            return self.reply(503, {"error": {"code": 503, "message": "try again"}})
         server.Router(self).handle(self.command)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815

@@ -99,7 +99,7 @@ def test_every_package_has_a_floor() -> None:
 @pytest.mark.parametrize(
     ("modules", "foreign"),
     [
-        (["locked.classifier", "locked.store"], ["torch", "transformers", "fastapi", "litserve"]),
+        (["locked.classifier", "locked.store"], ["torch", "transformers", "litserve", "gcsfs"]),
         (
             ["serve.server", "serve.__main__"],
             ["torch", "transformers", "pandas", "sklearn", "onnx"],

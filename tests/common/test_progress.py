@@ -17,16 +17,15 @@ class Terminal(io.StringIO):
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LOG_INTERVAL", 0.05)
     log, began = io.StringIO(), time.monotonic()
-    with Progress(total=40, desc="train", unit=" tweets", file=log) as bar:
+    with Progress(total=40, desc="train", file=log) as bar:
         for _ in range(40):
             time.sleep(0.005)
             bar.update()
-    lines = [line for line in log.getvalue().split("\n") if line]
     assert "\r" not in log.getvalue()
+    lines = [line for line in log.getvalue().split("\n") if line]
     assert 2 <= len(lines) <= 3 + (time.monotonic() - began) / 0.05
     assert lines[0].startswith("train:   0%")
     assert "40/40" in lines[-1]
-    assert "tweets/s" in lines[-1]
 
 
 def test_a_terminal_gets_one_line_of_the_first_process(monkeypatch: pytest.MonkeyPatch) -> None:

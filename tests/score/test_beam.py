@@ -64,16 +64,14 @@ def test_a_killed_run_goes_on_and_ends_as_on_one_machine(
     killed.kill()
     killed.communicate(timeout=HANG)  # its workers have the pipes too, and end without it
     result = run(model, archive, out, *LOCAL)
-
     whole = score(archive, tmp_path / "whole", status=3)
     assert result.returncode == 3, result.stderr
     assert result.stdout == whole.stdout
     assert whole.stderr.splitlines()[-2] in result.stderr
     assert answers(out) == answers(tmp_path / "whole")
     assert refused(out) == refused(tmp_path / "whole")
-    assert (
-        score(archive, out, status=3).stdout == result.stdout
-    )  # and one machine continues Beam's run
+    continued = score(archive, out, status=3)  # one machine continues Beam's run
+    assert continued.stdout == result.stdout
     assert (out / "run.json").read_bytes() == (tmp_path / "whole/run.json").read_bytes()
 
 

@@ -1,6 +1,5 @@
 """A real server process, asked over HTTP."""
 
-import concurrent.futures
 import contextlib
 import itertools
 import json
@@ -9,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -152,25 +150,6 @@ def serving(project: Project, folder: Path, **environment: str) -> Iterator[Runn
             if server.process.poll() is None:
                 os.kill(pid, signal.SIGKILL)
         server.process.wait()
-
-
-@contextmanager
-def load(ask: Callable[[], object], threads: int) -> Iterator[None]:
-    """Ask again and again, by many threads at once, until the end of the block."""
-    is_over = threading.Event()
-
-    def again() -> None:
-        while not is_over.is_set():
-            ask()
-
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        asking = [pool.submit(again) for _ in range(threads)]
-        try:
-            yield
-        finally:
-            is_over.set()
-    for future in asking:
-        future.result()
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:

@@ -2,20 +2,17 @@
 
 import asyncio
 import contextlib
-import json
 import math
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from fastapi import HTTPException
 
 from serve import dispatcher as dispatcher_module
-from serve.dispatcher import Dispatcher, ModelRejectedError
+from serve.dispatcher import Dispatcher, ModelRejectedError, RemoteWorker
 from serve.jobs import BATCH_COST, BATCH_REQUESTS, TURN_COST, Job, Queue, cost
 from serve.worker import Prediction, Worker
 
@@ -25,12 +22,8 @@ SECOND = Path("second")  # a folder of another model
 NO_PROCESS = 2**30  # beyond every system's process ids; killing 0 would end the tests themselves
 
 
-class FakeWorker:
+class FakeWorker(RemoteWorker):
     """A worker's end of the socket, played by the test, so that it says when it answers."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
 
     @classmethod
     async def start(cls, dispatcher: Dispatcher) -> "FakeWorker":
@@ -38,33 +31,24 @@ class FakeWorker:
         with contextlib.chdir(dispatcher.path.parent):  # a socket's whole path may be too long
             connection.connect(dispatcher.path.name)
         worker = cls(*await asyncio.open_unix_connection(sock=connection))
-        await worker.say(hello=NO_PROCESS)
-        assert await worker.hear() == {"do": "load", "folder": str(dispatcher.folder)}
+        worker.send(hello=NO_PROCESS)
+        assert await worker.receive() == {"do": "load", "folder": str(dispatcher.folder)}
         return worker
-
-    async def say(self, **message: Any) -> None:  # noqa: ANN401
-        text = json.dumps(message).encode()
-        self.writer.write(struct.pack("!i", len(text)) + text)
-        await self.writer.drain()
-
-    async def hear(self) -> dict[str, Any]:
-        (length,) = struct.unpack("!i", await self.reader.readexactly(4))
-        return dict(json.loads(await self.reader.readexactly(length)))
 
     async def accept(self) -> "FakeWorker":
         """Accept the model that it was told to load."""
-        await self.say(error=None)
-        assert await self.hear() == {"do": "swap"}
+        self.send(error=None)
+        assert await self.receive() == {"do": "swap"}
         return self
 
     async def texts(self) -> list[str]:
-        return list((await self.hear())["texts"])
+        return list((await self.receive())["texts"])
 
     async def answer(self, texts: list[str] | None = None, model: str = "m") -> list[str]:
         """Score each text, or each of the next batch, by the number it is; -1 fails."""
         texts = texts or await self.texts()
         scores = [["disaster", float(t), None] if t != "-1" else "RuntimeError" for t in texts]
-        await self.say(predictions=scores, model=model)
+        self.send(predictions=scores, model=model)
         return texts
 
 
@@ -133,17 +117,6 @@ def test_requests_take_turns() -> None:
     assert cost("x" * 1000) == cost("x" * 500) > cost("x" * 499)
 
 
-@scene()
-async def test_waiting_requests_share_a_batch(dispatcher: Dispatcher, worker: FakeWorker) -> None:
-    first = await ask(dispatcher, 0.1)
-    assert await worker.texts() == ["0.1"]  # at once: no other was waiting
-    others = [await ask(dispatcher, 0.2, 0.3), await ask(dispatcher, 0.4)]
-    await worker.answer(["0.1"])
-    assert await worker.answer() == ["0.2", "0.3", "0.4"]
-    assert await scores(first, *others) == [[0.1], [0.2, 0.3], [0.4]]
-    assert (await first).model == "m"
-
-
 @scene(max_queue=10)
 async def test_the_queue_has_a_limit(dispatcher: Dispatcher, worker: FakeWorker) -> None:
     large = await ask(dispatcher, *range(50))  # one is answered, however large, if none waits
@@ -161,8 +134,8 @@ async def test_a_text_that_fails_the_model_costs_its_request(
     dispatcher: Dispatcher, worker: FakeWorker
 ) -> None:
     busy, *jobs = [await ask(dispatcher, *numbers) for numbers in ([0], [1], [2, -1, 3], [4])]
-    await worker.answer()
-    await worker.answer()
+    assert await worker.answer() == ["0"]  # at once: no other was waiting
+    assert await worker.answer() == ["1", "2", "-1", "3", "4"]
     assert await error_of(jobs.pop(1)) == (500, False)
     assert await scores(busy, *jobs) == [[0], [1], [4]]
 
@@ -218,7 +191,7 @@ async def test_one_request_is_answered_by_one_model(
     large = await ask(dispatcher, *MANY[: BATCH_TEXTS + 1])
     first = await worker.texts()
     using = asyncio.create_task(dispatcher.use(SECOND))
-    assert await worker.hear() == {"do": "load", "folder": str(SECOND)}
+    assert await worker.receive() == {"do": "load", "folder": str(SECOND)}
     starting = await FakeWorker.start(dispatcher)  # with the previous model
     killed = asyncio.Event()
     dispatcher.workers[1].kill = killed.set  # type: ignore[method-assign]
@@ -242,8 +215,8 @@ async def test_a_model_that_one_worker_rejects_is_used_by_none(
     other, first = await (await FakeWorker.start(dispatcher)).accept(), dispatcher.folder
     using = asyncio.create_task(dispatcher.use(SECOND))
     for each, error in ((worker, None), (other, "golden: no")):
-        assert (await each.hear())["do"] == "load"
-        await each.say(error=error)
+        assert (await each.receive())["do"] == "load"
+        each.send(error=error)
     with pytest.raises(ModelRejectedError, match="golden: no"):
         await using
     assert dispatcher.folder == first
@@ -262,12 +235,12 @@ async def test_a_worker_that_dies_says_nothing_of_the_model(
     (await FakeWorker.start(dispatcher)).writer.close()
     first = dispatcher.folder
     using = asyncio.create_task(dispatcher.use(SECOND))
-    assert (await worker.hear())["do"] == "load"
+    assert (await worker.receive())["do"] == "load"
     worker.writer.close()
     assert await error_of(using) == (503, True)
     assert await error_of(dispatcher.use(SECOND)) == (503, True)
     assert (dispatcher.folder, problems) == (first, [])
-    await (await FakeWorker.start(dispatcher)).say(error="golden: no")
+    (await FakeWorker.start(dispatcher)).send(error="golden: no")
     while not problems:
         await asyncio.sleep(0)
     assert (problems, dispatcher.ready) == (["golden: no"], [])

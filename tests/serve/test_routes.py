@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
 from locked.classifier import Classifier
@@ -19,17 +18,11 @@ FUNCTIONS = {"sum", "by", "rate", "increase", "histogram_quantile", "absent", "o
 VERDICT = {"id": "abc", "right": False}
 
 
-def test_info_and_metrics_describe_the_model(server: Here, classifier: Classifier) -> None:
+def test_info_describes_the_model(server: Here, classifier: Classifier) -> None:
     info, manifest = server.get("/info").json(), classifier.manifest
-    assert info["model"]["version"] == manifest.version
     assert info["model"]["threshold"] == manifest.threshold
     assert info["model"]["metrics"]["accuracy"] == manifest.metrics["accuracy"]
     assert info["previous"] is None
-    text = server.get("/metrics").text
-    families = {family.name: family for family in text_string_to_metric_families(text)}
-    assert "ready_workers" in families
-    assert {"version": manifest.version} in [s.labels for s in families["model_info"].samples]
-    assert {s.labels["outcome"] for s in families["model_swaps"].samples} >= {"done", "rejected"}
 
 
 def test_the_schema_has_examples_answers_and_errors(server: Here) -> None:

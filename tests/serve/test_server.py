@@ -1,9 +1,11 @@
 """Start, drain, kill and reload of the server's processes; all else is tested in process."""
 
 import concurrent.futures
+import contextlib
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,17 +17,7 @@ import pytest
 from locked.manifest import verify
 from serve.jobs import BATCH_COST, cost
 from tests.conftest import HANG, Project
-from tests.serve.running import (
-    LEAVE,
-    Running,
-    children,
-    load,
-    logged,
-    runs,
-    serving,
-    start,
-    wait_until,
-)
+from tests.serve.running import LEAVE, Running, children, logged, runs, serving, start, wait_until
 
 KEY = "only-for-the-tests-of-reload"
 
@@ -57,10 +49,13 @@ def test_under_load_workers_die_and_models_change(
         answers: list[tuple[int, float, str]] = []
         kills: list[tuple[float, float]] = []
         killed: set[int] = set()
+        is_over = threading.Event()
 
         def ask() -> None:
-            answer = client.post("/predict", json=body)
-            answers.append((answer.status_code, time.monotonic(), answer.json().get("model", "")))
+            while not is_over.is_set():
+                answer = client.post("/predict", json=body)
+                model = answer.json().get("model", "")
+                answers.append((answer.status_code, time.monotonic(), model))
 
         def more() -> bool:
             enough = len(answers) + 50
@@ -74,7 +69,9 @@ def test_under_load_workers_die_and_models_change(
             return client.post("/reload", json={}, headers={"X-API-Key": KEY})
 
         assert both_are_ready()
-        with load(ask, 24):
+        with concurrent.futures.ThreadPoolExecutor(24) as pool, contextlib.ExitStack() as stack:
+            stack.callback(is_over.set)
+            asking = [pool.submit(ask) for _ in range(24)]
             for pid in server.workers():
                 assert more()
                 began = time.monotonic()
@@ -89,6 +86,7 @@ def test_under_load_workers_die_and_models_change(
             assert more()
             assert reload(eager).json() == {"model": second, "previous": first}
             assert more()
+        assert not any(future.exception() for future in asking)
         assert {code for code, _, _ in answers} <= {200, 503}
         lost = [at for code, at, _ in answers if code == 503]
         assert 0 < len(lost) <= 20
