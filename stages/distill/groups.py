@@ -56,18 +56,18 @@ def answers(
     """
     truth = train["target"].to_numpy()
 
-    def answer(rows: Rows, others: Vectors) -> npt.NDArray[np.float64]:
-        model = teacher(len(rows)).fit(vectors[0][rows], truth[rows])
-        return np.asarray(model.predict_proba(others)[:, 1])
+    def answer(fitted: Rows, asked: Vectors) -> npt.NDArray[np.float64]:
+        model = teacher(len(fitted)).fit(vectors[0][fitted], truth[fitted])
+        return np.asarray(model.predict_proba(asked)[:, 1])
 
-    unseen = np.zeros(len(train))
+    out_of_group = np.zeros(len(train))
     for fitted, left_out in folds:
-        unseen[left_out] = answer(fitted, vectors[0][left_out])
-    known = validation.assign(probability=answer(np.arange(len(train)), vectors[1]))
-    is_new = ~known["group"].isin(train["group"]) | (known["group"] == "")
+        out_of_group[left_out] = answer(fitted, vectors[0][left_out])
+    scored = validation.assign(probability=answer(np.arange(len(train)), vectors[1]))
+    is_new = ~validation["group"].isin(train["group"]) | (validation["group"] == "")
     parts = [
-        known.assign(judged="validation"),
-        train.assign(probability=unseen, judged="unseen"),
-        known[is_new].assign(judged="unseen"),
+        scored.assign(judged="validation"),
+        train.assign(probability=out_of_group, judged="unseen"),
+        scored[is_new].assign(judged="unseen"),
     ]
     return pd.concat(parts, ignore_index=True)[["target", "probability", "judged"]]

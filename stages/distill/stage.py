@@ -24,7 +24,7 @@ from transformers.utils import logging
 from common.atomic import new_file
 from common.errors import InputError
 from common.progress import Progress
-from stages.distill import groups
+from stages.distill.groups import answers, folds_of
 from stages.shared import arithmetic, base_model
 from stages.shared.batches import Tweets
 from stages.shared.outputs import GROUPS, PREPARED, TARGETS, read_tweets
@@ -36,52 +36,52 @@ BATCH = 64
 LANDMARKS = 1000  # of the kernel map: enough for some ten thousand tweets
 
 
-def distill(data: Path, output: Path, p: "Params") -> dict[str, float]:
-    """Write the target of each training tweet; return the teachers' quality out of fold.
+def distill(data: Path, targets: Path, groups: Path, p: "Params") -> dict[str, float]:
+    """Write the training targets, and answers to groups; return the teachers' quality out of fold.
 
-    `data` is the folder of train.parquet; `output` gets `id` and `target` (from 0 to 1), in the
-    order of the rows. Raises InputError if a class has too few tweets for `distill.folds`.
-    """
-    arithmetic.use_threads(p.compute)
-    tweets = read_tweets(data / "train.parquet")
-    truth = tweets["target"].to_numpy(np.float64)
-    targets, quality = truth, {}
-    if p.distill.weight > 0:
-        rarer = int(min(truth.sum(), len(truth) - truth.sum()))
-        if rarer < p.distill.folds:
-            raise InputError(
-                f"distill.folds: {rarer} training tweets of one class are too few for "
-                f"{p.distill.folds} folds; set distill.weight: 0.0 to learn from labels alone"
-            )
-        vectors, texts = embed(tweets, p), tweets["text"].to_numpy()
-        by_meaning = _out_of_fold(_kernel_model(len(truth)), vectors, truth, p)
-        expected = np.mean([by_meaning, _out_of_fold(_word_model(), texts, truth, p)], axis=0)
-        quality = {
-            "accuracy": float(((expected >= 0.5) == truth).mean()),
-            "log_loss": float(log_loss(truth, expected)),
-        }
-        targets = (1 - p.distill.weight) * truth + p.distill.weight * expected
-    with new_file(output) as file:
-        pd.DataFrame({"id": tweets["id"], "target": targets}).to_parquet(file, index=False)
-    return quality
+    Args:
+        data: folder of {train,validation}.parquet.
+        targets: file that gets `id` and `target` (from 0 to 1) of each training tweet, in order.
+        groups: file that gets a teacher's answers to known and unseen groups (see `groups`); it has
+            no rows where the tweets have no groups.
+        p: all params; `compute`, `model` and `distill` are read.
 
+    Raises:
+        InputError: a class has too few tweets for `distill.folds`.
 
-def answer_groups(data: Path, output: Path, p: "Params") -> pd.DataFrame:
-    """Write and return a teacher's answers to known and unseen groups (see `groups`).
-
-    `data` is the folder of {train,validation}.parquet. Without groups the table has no rows.
     """
     arithmetic.use_threads(p.compute)
     train, validation = (
         read_tweets(data / f"{split}.parquet") for split in ("train", "validation")
     )
+    truth, weight = train["target"].to_numpy(np.float64), p.distill.weight
+    rarer = int(min(truth.sum(), len(truth) - truth.sum()))
+    if weight > 0 and rarer < p.distill.folds:
+        raise InputError(
+            f"distill.folds: {rarer} training tweets of one class are too few for "
+            f"{p.distill.folds} folds; set distill.weight: 0.0 to learn from labels alone"
+        )
+    folds = folds_of(train, p.distill.folds)
+    vectors = embed(train, p) if folds or weight > 0 else np.zeros((0, 0), np.float32)
+    softened, quality = truth, {}
+    if weight > 0:
+        by_meaning = _out_of_fold(_kernel_model(len(truth)), vectors, truth, p)
+        by_wording = _out_of_fold(_word_model(), train["text"].to_numpy(), truth, p)
+        expected = np.mean([by_meaning, by_wording], axis=0)
+        quality = {
+            "accuracy": float(((expected >= 0.5) == truth).mean()),
+            "log_loss": float(log_loss(truth, expected)),
+        }
+        softened = (1 - weight) * truth + weight * expected
     table = pd.DataFrame({"target": [], "probability": [], "judged": []})
-    if folds := groups.folds_of(train, p.distill.folds):
-        vectors = embed(train, p), embed(validation, p)
-        table = groups.answers(train, validation, vectors, folds, _kernel_model)
-    with new_file(output) as file:
+    if folds:
+        both = vectors, embed(validation, p)
+        table = answers(train, validation, both, folds, _kernel_model)
+    with new_file(targets) as file:
+        pd.DataFrame({"id": train["id"], "target": softened}).to_parquet(file, index=False)
+    with new_file(groups) as file:
         table.to_parquet(file, index=False)
-    return table
+    return quality
 
 
 @torch.no_grad()
@@ -145,7 +145,6 @@ def _word_model() -> Pipeline:
 
 def main(p: "Params") -> None:
     """Run the stage as params.yaml has it."""
-    quality = distill(PREPARED, TARGETS, p)
-    answer_groups(PREPARED, GROUPS, p)
+    quality = distill(PREPARED, TARGETS, GROUPS, p)
     figures = ", ".join(f"{name} {value:.4f}" for name, value in quality.items())
     print(f"teachers out of fold: {figures or 'none, the labels are the targets'}")

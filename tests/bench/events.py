@@ -35,7 +35,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from common.progress import Progress
 from locked.manifest import MANIFEST, NETWORK, read_manifest
 from stages import params
-from stages.distill.stage import answer_groups, distill
+from stages.distill.stage import distill
 from stages.evaluate.metrics import Truth, calibration_error, wilson
 from stages.export.last_layer import last_layer, vector_network
 from stages.export.stage import export
@@ -168,8 +168,7 @@ def learnt(
             )
             for split, part in zip(SPLITS, (kept, held_out, own), strict=True):
                 part.to_parquet(work / f"{split}.parquet", index=False)
-            distill(work, work / "targets.parquet", p)
-            answer_groups(work, work / "groups.parquet", p)
+            distill(work, work / "targets.parquet", work / "groups.parquet", p)
             train(work, work / "targets.parquet", work / "model", work / "h", work / "c", p)
             export(work / "model", work, work / "network", p)
         pd.read_parquet(work / "groups.parquet").head(0).to_parquet(work / "none.parquet")

@@ -29,7 +29,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from common.progress import Progress
 from locked.classifier import Classifier
 from stages import params
-from stages.distill.stage import answer_groups, distill
+from stages.distill.stage import distill
 from stages.evaluate.metrics import calibration_error
 from stages.evaluate.stage import baseline_scores
 from stages.export.stage import export
@@ -81,12 +81,11 @@ def answer(tweets: pd.DataFrame, unseen: list[int], variant: str, p: Params, wor
     )
     for name, rows in zip(SPLITS, (training, validation, tweets.loc[unseen]), strict=True):
         rows.to_parquet(work / f"{name}.parquet", index=False)
-    targets = work / "targets.parquet"
-    distill(work, targets, p)
+    targets, groups = work / "targets.parquet", work / "groups.parquet"
+    distill(work, targets, groups, p)
     train(work, targets, work / "model", work / "history", work / "checkpoints", p)
     export(work / "model", work, work / "network", p)
-    answer_groups(work, work / "groups.parquet", p)
-    lock(work / "network", work, work / "groups.parquet", None, work / "classifier", p)
+    lock(work / "network", work, groups, None, work / "classifier", p)
     classifier = Classifier(work / "classifier", p.compute.threads)
     scores = classifier.probabilities(tweets.loc[unseen, "text"].tolist()).astype(np.float64)
     shutil.rmtree(work)

@@ -18,7 +18,7 @@ from common.hashing import sha256_of
 from locked.classifier import TOLERANCE, Classifier, log_odds
 from locked.engines import ENGINES
 from stages import params
-from stages.distill.stage import answer_groups, distill
+from stages.distill.stage import distill
 from stages.export.last_layer import last_layer
 from stages.export.stage import export
 from stages.lock.stage import lock
@@ -28,12 +28,8 @@ from stages.shared.onnx_reference import evaluator
 from stages.train.stage import train
 from tests.conftest import Project
 
-SIZE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-}
+SIZE = {"hidden_size": 32, "intermediate_size": 64}
+SIZE |= {"num_hidden_layers": 2, "num_attention_heads": 2}
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]  # as RoBERTa numbers them
 
 
@@ -72,13 +68,9 @@ KINDS: dict[str, Kind] = {
         pieces,
         {
             **SIZE,
-            "relative_attention": True,
-            "position_buckets": 16,
-            "norm_rel_ebd": "layer_norm",
-            "share_att_key": True,
-            "pos_att_type": ["p2c", "c2p"],
-            "position_biased_input": False,
-            "type_vocab_size": 0,
+            **{"relative_attention": True, "position_buckets": 16, "norm_rel_ebd": "layer_norm"},
+            **{"share_att_key": True, "pos_att_type": ["p2c", "c2p"]},
+            **{"position_biased_input": False, "type_vocab_size": 0},
         },
     ),
     "distilbert": (
@@ -128,19 +120,18 @@ def pinned(p: Params, base: Path, max_length: int) -> Params:
 
 def check_architecture(name: str, pipeline: Project, tmp_path: Path) -> None:
     """Train, export and lock a tiny model of an architecture; each engine must answer alike."""
-    data = tmp_path / "data"
-    data.mkdir()
+    (data := tmp_path / "data").mkdir()
     for split, rows in (("train", 160), ("validation", 60), ("test", 20)):
         table = pd.read_parquet(pipeline.folder / f"data/prepared/{split}.parquet").head(rows)
         table.to_parquet(data / f"{split}.parquet")
     texts = pd.read_parquet(data / "train.parquet")["text"].tolist()
     base = make(tmp_path / "base", name, texts)
     p = pinned(params.load(pipeline.folder / "params.yaml"), base, 64)
-    distill(data, tmp_path / "targets.parquet", p)
-    train(data, tmp_path / "targets.parquet", tmp_path / "model", tmp_path / "h", tmp_path / "c", p)
+    targets, groups = tmp_path / "targets.parquet", tmp_path / "groups.parquet"
+    distill(data, targets, groups, p)
+    train(data, targets, tmp_path / "model", tmp_path / "history", tmp_path / "checkpoints", p)
     parity = export(tmp_path / "model", data, tmp_path / "network", p)
-    answer_groups(data, tmp_path / "groups.parquet", p)
-    lock(tmp_path / "network", data, tmp_path / "groups.parquet", None, tmp_path / "classifier", p)
+    lock(tmp_path / "network", data, groups, None, tmp_path / "classifier", p)
     columns = np.load(tmp_path / "network/test.npy").astype(float)
     layer = last_layer(onnx.load(tmp_path / "network/network.onnx"))
     product = columns[:, 1:] @ layer.weight + layer.bias
