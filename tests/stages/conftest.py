@@ -10,7 +10,7 @@ from stages.params import Params
 from tests.conftest import Project
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def p(pipeline: Project) -> Params:
     return params.load(pipeline.folder / "params.yaml")
 

@@ -1,36 +1,27 @@
 """Changed tweets."""
 
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from locked.classifier import Classifier
 from stages.evaluate.robustness import INVARIANT, LOWER, TWEETS, robustness
-from tests.conftest import Project
 
 TEXT = "#ForestFire near @town, 12 & more houses: https://t.example/x run NOW"
 
 
-class Words:
-    """A model that knows one word."""
-
-    manifest = SimpleNamespace(threshold=0.5)
-
-    def __init__(self, word: str) -> None:
-        self.word = word
-
-    def probabilities(self, texts: list[str]) -> Any:  # noqa: ANN401
-        return np.array([0.9 if self.word in text else 0.1 for text in texts])
-
-
 def robustness_of(word: str, texts: list[str]) -> pd.DataFrame:
-    model = cast("Classifier", Words(word))
-    before = model.probabilities(texts)
-    return robustness(model, pd.Series(texts), before).set_index("change")
+    """Return how a model that knows one word answers changed texts."""
+
+    def probabilities(texts: list[str]) -> Any:  # noqa: ANN401
+        return np.array([0.9 if word in text else 0.1 for text in texts])
+
+    model: Any = SimpleNamespace(
+        manifest=SimpleNamespace(threshold=0.5), probabilities=probabilities
+    )
+    return robustness(model, pd.Series(texts), probabilities(texts)).set_index("change")
 
 
 @pytest.mark.parametrize(
@@ -58,31 +49,19 @@ def test_typos_swap_their_share_of_the_letters() -> None:
     assert 0.14 < moved < 0.22  # two letters a swap
 
 
-def test_flips_are_counted() -> None:
+def test_flips_are_counted_of_all_and_falls_of_disasters_alone() -> None:
     table = robustness_of("fire", ["a fire", "a FIRE", "no", "nothing"])
     assert table.loc["upper case", "share"] == pytest.approx(0.25)  # one of four
     assert table.loc["a mention in front", "share"] == 0
-
-
-def test_a_fall_is_counted_of_disasters_alone() -> None:
-    table = robustness_of("flood", ["a flood", "the flood", "nothing"])
     falls = table[table["test"] == "fall"]
     assert set(falls.index) == set(LOWER)
-    assert set(falls["tweets"]) == {2}
+    assert set(falls["tweets"]) == {1}
     assert set(falls["share"]) == {0.0}
+    assert (table["low"] <= table["share"]).all()
+    assert (table["share"] <= table["high"]).all()
 
 
 def test_a_test_without_tweets_is_left_out_and_none_has_more_than_its_share() -> None:
     table = robustness_of("flood", ["plain"] * (TWEETS + 50))
     assert "hashtags dropped" not in table.index
     assert table.loc["upper case", "tweets"] == TWEETS
-
-
-def test_report_and_card_have_it(pipeline: Project) -> None:
-    folder = Path(pipeline.folder / "models/evaluation")
-    table = pd.read_csv(folder / "robustness.csv")
-    assert (table["low"] <= table["share"]).all()
-    assert (table["share"] <= table["high"]).all()
-    card = (folder / "model_card.md").read_text()
-    row = table[table["change"] == "upper case"].iloc[0]
-    assert f"| upper case | {row.tweets} | {row.share:.1%} |" in card

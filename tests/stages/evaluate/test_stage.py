@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from common.errors import InputError
-from locked.classifier import TOLERANCE, Classifier
-from stages import params
-from stages.evaluate.metrics import calibration_error, compute
+from locked.classifier import calibrate
+from locked.manifest import verify
+from stages.evaluate.metrics import Truth, calibration_error, compute
 from stages.evaluate.stage import (
     MISTAKES,
     baseline_scores,
@@ -21,12 +21,13 @@ from stages.evaluate.stage import (
     unseen_event,
     worst_mistakes,
 )
+from stages.params import Params
 from tests.conftest import Project
 
 
 @pytest.fixture(scope="module")
-def test_split(pipeline: Project) -> pd.DataFrame:
-    return pd.read_parquet(pipeline.folder / "data/prepared/test.parquet")
+def truth(pipeline: Project) -> Truth:
+    return pd.read_parquet(pipeline.folder / "data/prepared/test.parquet")["target"].to_numpy()
 
 
 @pytest.fixture(scope="module")
@@ -34,28 +35,28 @@ def report(pipeline: Project) -> dict[str, Any]:
     return dict(json.loads((pipeline.folder / "models/report.json").read_text()))
 
 
+@pytest.fixture(scope="module")
+def card(pipeline: Project) -> str:
+    return (pipeline.folder / "models/evaluation/model_card.md").read_text()
+
+
 def test_the_report_is_of_the_stored_answers(
-    pipeline: Project, test_split: pd.DataFrame, report: dict[str, Any]
+    pipeline: Project, truth: Truth, report: dict[str, Any]
 ) -> None:
     predictions = pd.read_csv(pipeline.folder / "models/evaluation/predictions.csv")
-    probabilities = predictions["probability"]
-    classifier = Classifier(pipeline.folder / "models/classifier")
-    served = classifier.probabilities(test_split["text"].tolist())
-    by = classifier.manifest.calibration.scale
-    assert np.abs(probabilities - served).max() < TOLERANCE * by
-    truth = test_split["target"].to_numpy()
-    expected = compute(truth, probabilities.to_numpy(), report["threshold"])
+    probabilities = predictions["probability"].to_numpy()
+    manifest = verify(pipeline.folder / "models/classifier")
+    answers = np.load(pipeline.folder / "models/answers.npy")
+    assert probabilities == pytest.approx(calibrate(answers, manifest.calibration), abs=1e-6)
+    expected = compute(truth, probabilities, report["threshold"])
     assert report["test"] == pytest.approx(expected, abs=1e-6)
     assert report["rows"] == len(truth)
     metrics = json.loads((pipeline.folder / "models/metrics.json").read_text())
     assert metrics == {
         "passed": True,
         **{name: report["test"][name] for name in ("accuracy", "f1", "roc_auc", "log_loss")},
-        "validation_log_loss": classifier.manifest.metrics["log_loss"],
+        "validation_log_loss": manifest.metrics["log_loss"],
     }
-
-
-def test_every_figure_has_an_interval_and_a_baseline(report: dict[str, Any]) -> None:
     assert report["test"].keys() == report["interval_95"].keys() == report["baseline"].keys()
     for name in ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss"):
         low, high = report["interval_95"][name]
@@ -63,13 +64,11 @@ def test_every_figure_has_an_interval_and_a_baseline(report: dict[str, Any]) -> 
 
 
 def test_calibration_is_shown_before_and_after(
-    pipeline: Project, test_split: pd.DataFrame, report: dict[str, Any]
+    pipeline: Project, truth: Truth, report: dict[str, Any], card: str
 ) -> None:
-    truth = test_split["target"].to_numpy()
     error = calibration_error(truth, np.load(pipeline.folder / "models/answers.npy"))
     before, after = report["uncalibrated"]["test"], report["test"]
     assert before["calibration_error"] == pytest.approx(error)
-    card = (pipeline.folder / "models/evaluation/model_card.md").read_text()
     for name, figures in (("uncalibrated", before), ("calibrated", after)):
         table = pd.read_csv(pipeline.folder / f"models/evaluation/plots/{name}.csv")
         gap = (table["predicted"] - table["observed"]).abs() * table["tweets"]
@@ -90,7 +89,7 @@ def test_a_slice_counts_its_own_rows() -> None:
     test = pd.DataFrame(
         {
             "text": ["see https://t.example/1"] * 10 + ["#tag"] * 20,
-            "keyword": [""] * 10 + ["fire"] * 12 + [""] * 8,
+            "keyword": [""] * 10 + ["fire"] * 12 + [f"of one tweet {i}" for i in range(8)],
             "target": [1] * 10 + [0] * 20,
         }
     )
@@ -103,17 +102,10 @@ def test_a_slice_counts_its_own_rows() -> None:
         ("hashtag", "with"): (20, 1),
         ("hashtag", "without"): (10, 0.5),
         ("length", "below 50"): (30, 25 / 30),
-        ("keyword", "none"): (18, 13 / 18),
-        ("keyword", "any"): (12, 1),
+        ("keyword", "none"): (10, 0.5),
+        ("keyword", "any"): (20, 1),
         ("keyword", "fire"): (12, 1),
     }
-
-
-def test_keywords_of_one_tweet_each_are_no_slices() -> None:
-    count = 10_000
-    test = pd.DataFrame({"text": "a", "keyword": [f"tag {i}" for i in range(count)], "target": 1})
-    slices = [(s["slice"], s["value"]) for s in slice_metrics(test, np.ones(count), 0.5)]
-    assert [value for name, value in slices if name == "keyword"] == ["any"]
 
 
 def test_the_worst_mistakes_come_first() -> None:
@@ -124,50 +116,41 @@ def test_the_worst_mistakes_come_first() -> None:
     assert len(worst_mistakes(many, np.zeros(50), 0.5)) == MISTAKES
 
 
-def judge(pipeline: Project, classifier: Path, output: Path, **minimum: float) -> dict[str, Any]:
-    folder = pipeline.folder
-    values = params.load(folder / "params.yaml").model_dump()
-    values["evaluate"]["minimum"] |= minimum
-    p = params.parse(values, folder)
-    return evaluate(classifier, folder / "models/answers.npy", folder / "data/prepared", output, p)
-
-
-def test_a_minimum_not_reached_is_not_passed(pipeline: Project, tmp_path: Path) -> None:
-    report = judge(pipeline, pipeline.folder / "models/classifier", tmp_path / "out", roc_auc=1.0)
-    assert report["passed"] is False
+def test_a_minimum_not_reached_is_not_passed_and_an_altered_model_not_judged(
+    pipeline: Project, p: Params, classifier_folder: Path, tmp_path: Path
+) -> None:
+    minimum = p.evaluate.minimum.model_copy(update={"roc_auc": 1.0})
+    p = p.model_copy(update={"evaluate": p.evaluate.model_copy(update={"minimum": minimum})})
+    inputs = pipeline.folder / "models/answers.npy", pipeline.folder / "data/prepared"
+    assert evaluate(classifier_folder, *inputs, tmp_path / "out", p)["passed"] is False
     card = (tmp_path / "out/model_card.md").read_text()
     assert "**does not reach** the minimums" in card
     assert "roc_auc 1.0." in card
+    (classifier_folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match=r"tokenizer.json has been altered"):
+        evaluate(classifier_folder, *inputs, tmp_path / "none", p)
+    assert not (tmp_path / "none").exists()
 
 
-def test_the_second_line_is_of_an_unseen_event(pipeline: Project, report: dict[str, Any]) -> None:
-    card = (pipeline.folder / "models/evaluation/model_card.md").read_text()
+def test_the_second_line_is_of_an_unseen_event(report: dict[str, Any], card: str) -> None:
     line = card.splitlines()[3]
     assert line == report["unseen_event"]
-    assert "its probabilities do not hold" in line
     assert "0.5 means something from 0.18 to 0.82" in line
     by_group = unseen_event(report["test"], {"by": "group", "column": "file"})
     right = f"right in {report['test']['accuracy']:.1%}"
     assert f"On groups (file) that it has not seen it is {right}" in by_group
 
 
-def test_an_altered_model_is_not_judged(
-    classifier_folder: Path, pipeline: Project, tmp_path: Path
-) -> None:
-    (classifier_folder / "tokenizer.json").write_text("{}")
-    with pytest.raises(InputError, match=r"tokenizer.json has been altered"):
-        judge(pipeline, classifier_folder, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 def test_the_model_card_shows_the_figures_and_an_adaptation(
-    pipeline: Project, report: dict[str, Any]
+    pipeline: Project, p: Params, report: dict[str, Any], card: str
 ) -> None:
-    card = (pipeline.folder / "models/evaluation/model_card.md").read_text()
     low, high = report["interval_95"]["accuracy"]
     value, baseline = report["test"]["accuracy"], report["baseline"]["accuracy"]
     assert f"| accuracy | {value:.3f} | {low:.3f} to {high:.3f} | {baseline:.3f} |" in card
-    manifest = Classifier(pipeline.folder / "models/classifier").manifest
+    robustness = pd.read_csv(pipeline.folder / "models/evaluation/robustness.csv")
+    row = robustness.set_index("change").loc["upper case"]
+    assert f"| upper case | {row.tweets} | {row.share:.1%} |" in card
+    manifest = verify(pipeline.folder / "models/classifier")
     assert card.startswith(f"# Model card: disaster-tweets {manifest.version}\n")
     assert "chosen on the validation split" in card
     assert "## Adapted to an event" not in card
@@ -178,8 +161,7 @@ def test_the_model_card_shows_the_figures_and_an_adaptation(
     adaptation = {**labels, **step, "on_labels": {"log_loss": change}, "on_test": {}}
     adapted = manifest.model_validate(manifest.model_dump() | {"adaptation": adaptation})
     names = ("plots/uncalibrated", "plots/calibrated", "slices", "robustness")
-    p = params.load(pipeline.folder / "params.yaml")
     card = model_card(adapted, report, dict.fromkeys(names, pd.DataFrame({"test": []})), p)
-    row = "| log loss | 0.500 | 0.400 to 0.600 | 0.750 | 0.700 to 0.800 | +0.100 to +0.300 |"
-    for words in ("`storm.csv` (40 labelled", "**calibration**", "0.875", row, "event's labels"):
+    line = "| log loss | 0.500 | 0.400 to 0.600 | 0.750 | 0.700 to 0.800 | +0.100 to +0.300 |"
+    for words in ("`storm.csv` (40 labelled", "**calibration**", "0.875", line, "event's labels"):
         assert words in card

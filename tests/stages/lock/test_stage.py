@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import pandas as pd
 import pytest
@@ -13,19 +12,9 @@ from scipy.special import expit
 from common.hashing import sha256_of
 from locked.classifier import TOLERANCE, Classifier
 from locked.engines import ENGINES
-from locked.manifest import verify
-from stages import params
-from stages.evaluate.metrics import Truth
-from stages.lock.adapt import (
-    STEPS,
-    Choice,
-    Floats,
-    Step,
-    Tweets,
-    answers,
-    change_of,
-    compare,
-)
+from locked.manifest import Calibration, verify
+from stages.evaluate.metrics import Scores, Truth
+from stages.lock.adapt import STEPS, Choice, Floats, Step, Tweets, answers, change_of, compare
 from stages.lock.stage import lock, report_lines
 from stages.params import Params
 from stages.shared.onnx_reference import evaluator
@@ -33,27 +22,18 @@ from stages.shared.outputs import CLASSIFIER, GROUPS, NETWORK, PREPARED
 from tests.conftest import Project
 
 
-@pytest.fixture(scope="module")
-def p(pipeline: Project) -> Params:
-    return params.load(pipeline.folder / "params.yaml")
-
-
-@pytest.fixture(scope="module")
-def labels(pipeline: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An event at which the model errs: half of its disasters are tweets of the training data."""
-    tweets = pd.read_parquet(pipeline.folder / "data/prepared/train.parquet").head(60)
-    words = np.where(tweets["target"] == 1, "not_disaster", "disaster")
-    words[:40] = np.where(tweets["target"][:40] == 1, "disaster", "not_disaster")
-    path = tmp_path_factory.mktemp("labels") / "event.csv"
-    tweets.assign(label=words)[["id", "text", "label"]].to_csv(path, index=False)
-    return path
-
-
-Scores = npt.NDArray[np.float32]
+@pytest.fixture
+def labels(pipeline: Project, tmp_path: Path) -> Path:
+    """An event at which the model errs: a third of the labels of training tweets are swapped."""
+    tweets = pd.read_parquet(pipeline.folder / PREPARED / "train.parquet").head(60)
+    is_disaster = (tweets["target"] == 1) ^ (np.arange(60) >= 40)
+    words = np.where(is_disaster, "disaster", "not_disaster")
+    tweets.assign(label=words)[["id", "text", "label"]].to_csv(tmp_path / "event.csv", index=False)
+    return tmp_path / "event.csv"
 
 
 def locked(
-    pipeline: Project, labels: Path, p: Params, output: Path, step: Step
+    pipeline: Project, labels: Path, p: Params, step: Step, name: str = "out"
 ) -> tuple[Classifier, Scores]:
     """Lock by one of the steps, and load the model into the evaluator that defines it."""
 
@@ -66,12 +46,12 @@ def locked(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stages.lock.stage.choose", choose)
         network, data, groups = (pipeline.folder / path for path in (NETWORK, PREPARED, GROUPS))
-        scores = lock(network, data, groups, labels, output, p)
-    return Classifier(output, 2, evaluator), scores
+        scores = lock(network, data, groups, labels, labels.parent / name, p)
+    return Classifier(labels.parent / name, 2, evaluator), scores
 
 
 def test_the_manifest_says_where_the_model_comes_from(pipeline: Project, base_model: Path) -> None:
-    manifest = verify(pipeline.folder / "models/classifier")
+    manifest = verify(pipeline.folder / CLASSIFIER)
     assert manifest.base_model.sha256 == sha256_of(base_model / "model.safetensors")
     train = pipeline.folder / "data/prepared/train.parquet"
     assert manifest.training_data_sha256 == sha256_of(train)
@@ -81,10 +61,11 @@ def test_the_manifest_says_where_the_model_comes_from(pipeline: Project, base_mo
 
 
 def test_golden_and_stored_answers_define_the_model(pipeline: Project) -> None:
-    model = Classifier(pipeline.folder / "models/classifier", 2, evaluator)
-    probabilities = model.probabilities([golden.text for golden in model.manifest.golden])
-    assert probabilities.tolist() == [golden.probability for golden in model.manifest.golden]
-    test = pd.read_parquet(pipeline.folder / "data/prepared/test.parquet")
+    model = Classifier(pipeline.folder / CLASSIFIER, 2, evaluator)
+    golden = model.manifest.golden
+    probabilities = model.probabilities([each.text for each in golden])
+    assert probabilities.tolist() == [each.probability for each in golden]
+    test = pd.read_parquet(pipeline.folder / PREPARED / "test.parquet")
     stored = np.load(pipeline.folder / "models/answers.npy")
     assert stored == pytest.approx(model.uncalibrated(test["text"].tolist()), abs=1e-6)
 
@@ -100,8 +81,7 @@ def test_groups_make_the_calibration_that_of_unseen_groups(
     network, data = (pipeline.folder / path for path in (NETWORK, PREPARED))
     lock(network, data, tmp_path / "groups.parquet", None, tmp_path / "out", p)
     before, after = verify(pipeline.folder / CLASSIFIER), verify(tmp_path / "out")
-    by = after.calibration.scale / before.calibration.scale
-    assert by == pytest.approx(1, abs=0.01)
+    assert after.calibration.scale / before.calibration.scale == pytest.approx(1, abs=0.01)
     assert after.calibration.shift == pytest.approx(before.calibration.shift + 1, abs=0.05)
     assert after.threshold == 0.5
     assert after.version != before.version
@@ -109,33 +89,34 @@ def test_groups_make_the_calibration_that_of_unseen_groups(
 
 @pytest.mark.parametrize("step", STEPS[1:])
 def test_an_adapted_model_is_a_locked_model(
-    pipeline: Project, labels: Path, p: Params, tmp_path: Path, step: Step
+    pipeline: Project,
+    labels: Path,
+    p: Params,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: Step,
 ) -> None:
-    model, scores = locked(pipeline, labels, p, tmp_path / "out", step)
-    before = verify(pipeline.folder / "models/classifier")
-    assert model.manifest.version != before.version
+    calibration = Calibration(scale=1.5, shift=0.7)
+    monkeypatch.setattr("stages.lock.stage.fit", lambda *_: calibration)
+    model, scores = locked(pipeline, labels, p, step)
     adaptation = model.manifest.adaptation
     assert adaptation
     assert (adaptation.step, adaptation.tweets) == (step, 60)
     assert adaptation.labels_sha256 == sha256_of(labels)
-    assert (
-        set(adaptation.on_labels)
-        == set(adaptation.on_test)
-        == {
-            "accuracy",
-            "log_loss",
-            "calibration_error",
-        }
-    )
-    test = pd.read_parquet(pipeline.folder / "data/prepared/test.parquet")
+    figures = {"accuracy", "log_loss", "calibration_error"}
+    assert set(adaptation.on_labels) == set(adaptation.on_test) == figures
+    test = pd.read_parquet(pipeline.folder / PREPARED / "test.parquet")
     texts, truth = test["text"].tolist(), test["target"].to_numpy()
     probabilities = model.probabilities(texts)
     right = ((probabilities >= model.manifest.threshold) == truth).mean()
     assert right == pytest.approx(adaptation.on_test["accuracy"].after, abs=1e-9)
+    loss = -np.log(np.where(truth == 1, probabilities, 1 - probabilities)).mean()
+    assert loss == pytest.approx(adaptation.on_test["log_loss"].after, abs=1e-3)
     assert scores == pytest.approx(model.uncalibrated(texts), abs=1e-5)
     reference = json.loads((tmp_path / "out/reference.json").read_text())
     assert reference["probabilities"] == pytest.approx(probabilities.tolist(), abs=1e-5)
     if step == "calibration":
+        before = verify(pipeline.folder / CLASSIFIER)
         assert model.manifest.files["network.onnx"] == before.files["network.onnx"]
     else:
         onnx.checker.check_model(onnx.load(tmp_path / "out/network.onnx"), full_check=True)
@@ -144,27 +125,21 @@ def test_an_adapted_model_is_a_locked_model(
         other = Classifier(tmp_path / "out", 1, engine)
         other.check()
         assert np.abs(other.uncalibrated(texts) - model.uncalibrated(texts)).max() < TOLERANCE
+    locked(pipeline, labels, p, step, "again")
+    one, two = (
+        {path.name: sha256_of(path) for path in (tmp_path / name).iterdir()}
+        for name in ("out", "again")
+    )
+    assert one == two, "the same labels give the same bytes"
 
 
 def test_labels_that_change_nothing_leave_the_version(
-    pipeline: Project, labels: Path, p: Params, tmp_path: Path
+    pipeline: Project, labels: Path, p: Params
 ) -> None:
-    model, _ = locked(pipeline, labels, p, tmp_path / "out", "none")
-    assert model.manifest.version == verify(pipeline.folder / "models/classifier").version
+    model, _ = locked(pipeline, labels, p, "none")
+    assert model.manifest.version == verify(pipeline.folder / CLASSIFIER).version
     assert model.manifest.adaptation
     first, *figures = report_lines(model.manifest.adaptation)
     assert first.startswith("60 labels, step: none (")
     assert len(figures) == 6
     assert all("(change +0.000 to +0.000, 95 %)" in line for line in figures)
-
-
-def test_the_same_labels_give_the_same_bytes(
-    pipeline: Project, labels: Path, p: Params, tmp_path: Path
-) -> None:
-    for name in ("one", "two"):
-        locked(pipeline, labels, p, tmp_path / name, "last layer")
-    one, two = (
-        {path.name: sha256_of(path) for path in (tmp_path / name).iterdir()}
-        for name in ("one", "two")
-    )
-    assert one == two

@@ -1,6 +1,7 @@
 """Running the prepare stage on a table that a test has written."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,11 +17,9 @@ CLASSES = "id\ttweet\tclass\tevent\n" + "".join(
     f"event {i % 5}\n"
     for i in range(400)
 )
-NAMED = {
-    "text": "tweet",
-    "label": "Class",
-    "disaster": ["rescue", "Damage"],
-    "not_disaster": ["other"],
+NAMED: dict[str, Any] = {
+    **{"text": "tweet", "label": "Class"},
+    **{"disaster": ["rescue", "Damage"], "not_disaster": ["other"]},
 }
 
 
@@ -40,5 +39,6 @@ def rows(count: int) -> list[str]:
 
 
 def write(path: Path, lines: list[str], header: str = HEADER) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(header + "".join(lines), encoding="utf-8")
     return path

@@ -18,11 +18,11 @@ def duplicates(near: npt.NDArray[np.int64]) -> Duplicates:
     return Duplicates(HASHES[: len(near)], np.arange(len(near)), near)
 
 
-def shares(split: npt.NDArray[Any]) -> list[float]:
-    return list(np.bincount(split, minlength=3) / len(split))
+def check_shares(split: npt.NDArray[Any], tolerance: float) -> None:
+    assert np.bincount(split) / len(split) == pytest.approx([0.7, 0.1, 0.2], abs=tolerance)
 
 
-def grouped(groups: "pd.Series[str]", held_out: tuple[str, ...] = ()) -> npt.NDArray[np.int8]:
+def grouped(groups: "pd.Series[str]", *held_out: str) -> npt.NDArray[np.int8]:
     return by_group(groups, duplicates(np.arange(len(groups))), 1, [*held_out], 0.1, 0.2)
 
 
@@ -34,7 +34,7 @@ def groups(count: int) -> "pd.Series[str]":
 def test_shares_are_as_asked_however_many_are_alike(size: int) -> None:
     near = np.arange(20_000) // size
     split = by_hash(duplicates(near), validation=0.1, test=0.2)
-    assert shares(split) == pytest.approx([0.7, 0.1, 0.2], abs=0.01 * size**0.5)
+    check_shares(split, 0.01 * size**0.5)
     assert not leaking(split, near, np.ones(20_000, bool)).any()
 
 
@@ -51,18 +51,15 @@ def test_a_group_is_in_one_split(count: int) -> None:
     assert pd.Series(split).groupby(groups(count)).nunique().max() == 1
     assert set(split) == {0, 1, 2}
     if count == 1000:
-        assert shares(split) == pytest.approx([0.7, 0.1, 0.2], abs=0.05)
+        check_shares(split, 0.05)
+    ungrouped = grouped(groups(count).where(np.arange(3000) % 2 == 0, ""))[1::2]
+    check_shares(ungrouped, 0.05)  # rows without a group are drawn one by one
 
 
 def test_held_out_groups_are_the_test_split() -> None:
-    split = grouped(groups(6), ("group 2", "group 5"))
+    split = grouped(groups(6), "group 2", "group 5")
     assert set(groups(6)[split == 2]) == {"group 2", "group 5"}
     assert set(split) == {0, 1, 2}
-
-
-def test_rows_without_a_group_are_drawn_one_by_one() -> None:
-    named = groups(6).where(np.arange(3000) % 2 == 0, "")
-    assert shares(grouped(named)[1::2]) == pytest.approx([0.7, 0.1, 0.2], abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -77,27 +74,22 @@ def test_groups_that_cannot_be_split_are_named(
     count: int, held_out: list[str], reason: str
 ) -> None:
     with pytest.raises(InputError, match=reason):
-        grouped(groups(count), (*held_out,))
+        grouped(groups(count), *held_out)
 
 
 def test_the_past_trains_and_the_future_judges() -> None:
     times = np.random.default_rng(2).permutation(1000) // 4  # four at a time
     split = by_time(times, 0.1, 0.2)
-    assert shares(split) == pytest.approx([0.7, 0.1, 0.2], abs=0.01)
+    check_shares(split, 0.01)
     assert times[split == 0].max() < times[split == 1].min()
     assert times[split == 1].max() < times[split == 2].min()
-
-
-def test_rows_at_the_border_stay_in_the_later_split() -> None:
-    assert by_time(np.array([1, 2, 3, 3, 3, 3, 4, 5, 5, 6]), 0.2, 0.2).tolist() == [
-        *[0, 0, 0, 0, 0, 0],
-        *[1, 2, 2, 2],
-    ]
+    # Rows at the border stay in the later split.
+    split = by_time(np.array([1, 2, 3, 3, 3, 3, 4, 5, 5, 6]), 0.2, 0.2)
+    assert split.tolist() == [*[0] * 6, 1, 2, 2, 2]
 
 
 def test_a_near_duplicate_in_an_earlier_split_leaks() -> None:
-    split = np.array([0, 2, 1, 2, 2], dtype=np.int8)
-    near = np.array([5, 5, 3, 3, 1])
+    split, near = np.array([0, 2, 1, 2, 2], dtype=np.int8), np.array([5, 5, 3, 3, 1])
     keep = np.ones(5, bool)
     assert leaking(split, near, keep).tolist() == [False, True, False, True, False]
     keep[0] = False  # now the other one is in one split alone
