@@ -124,4 +124,4 @@ def test_a_wrong_call_and_a_workers_error_are_explained(
     assert result.returncode == 1
     assert re.search(f"^error: .*{message}", result.stderr, re.M), result.stderr
     assert "Traceback" not in result.stderr
-    assert not (tmp_path / "out/answers").exists()
+    assert (tmp_path / "out").exists() == ("07.csv" in message)  # run.json
