@@ -86,8 +86,6 @@ def mend_cache(repo: Repo) -> Iterator[Path]:
         cached.unlink()
         if copy.is_file() and _md5(copy) == md5:
             shutil.copyfile(copy, cached)
-        elif copy.is_file():
-            copy.unlink()
         yield cached
 
 

@@ -78,9 +78,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     """Run a command of this package in this process, check its status, return its output."""
 
     def called(project: Project, command: str, *arguments: str, status: int = 0) -> str:
-        monkeypatch.chdir(project.folder)
-        for name in ("PATH", "DVC_SITE_CACHE_DIR"):
-            monkeypatch.setenv(name, project.environment()[name])
+        enter(project, monkeypatch)
         monkeypatch.setattr("sys.argv", [command, *arguments])
         monkeypatch.setattr("signal.signal", lambda *_: None)
         monkeypatch.setattr(logging.getLogger("dvc"), "handlers", [])  # of an earlier test's output
@@ -96,10 +94,15 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 def dvc(project: Project, *command: str) -> None:
     """Run DVC in this process, as its import takes a second."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project.folder)
-        for name in ("PATH", "DVC_SITE_CACHE_DIR"):
-            patch.setenv(name, project.environment()[name])
+        enter(project, patch)
         assert main([*command]) == 0
+
+
+def enter(project: Project, patch: pytest.MonkeyPatch) -> None:
+    """Let this process work in a project."""
+    patch.chdir(project.folder)
+    for name in ("PATH", "DVC_SITE_CACHE_DIR"):
+        patch.setenv(name, project.environment()[name])
 
 
 def retrain(project: Project, lr: float) -> None:

@@ -30,8 +30,5 @@ def test_pickled_weights_become_a_base_model(
     before, after = (load_file(path / "model.safetensors") for path in (base_model, folder))
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    text = "Flood in town"
-    ids = [
-        Tokenizer.from_file(str(p / "tokenizer.json")).encode(text).ids for p in (pickled, folder)
-    ]
-    assert ids[0] == ids[1]
+    first, second = (Tokenizer.from_file(str(p / "tokenizer.json")) for p in (pickled, folder))
+    assert first.encode("Flood in town").ids == second.encode("Flood in town").ids

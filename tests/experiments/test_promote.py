@@ -1,5 +1,6 @@
 """A stage is given to sound models only, and can be given back."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,8 @@ def test_a_workspace_that_differs_is_not_promoted(toy: Project, call: Call) -> N
 
     (toy.folder / "models/classifier/manifest.json").write_text("altered")
     assert "train: models/classifier is modified" in call(toy, "promote", status=1)
+    shutil.rmtree(toy.folder / "models/classifier")
+    assert "train: models/classifier is deleted" in call(toy, "promote", status=1)
     call(toy, "restore")
 
     set_lr(toy, 0.6)

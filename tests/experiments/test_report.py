@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import ROOT, Project, copied
+from tests.conftest import Project, copied
 from tests.experiments.conftest import Call, commit, dvc, set_lr
 
 PLOTS = 4  # of eight: the learning curves are in DVC's cache, which this clone lacks
@@ -28,7 +28,6 @@ def clone(pipeline: Project, tmp_path_factory: pytest.TempPathFactory) -> Projec
     figures.write_text(json.dumps(json.loads(figures.read_text()) | {"log_loss": 0.9}))
     dvc(project, "commit", "--force")  # as if that were the outcome of a run
     commit(project, "other")
-    dvc(project, "exp", "save", "--name", "saved")
     folder = project.folder.with_name("clone")
     project.run("git", "clone", "--quiet", "--branch", "other", str(project.folder), str(folder))
     clone = Project(folder, folder.with_name("clone-site-cache"))
@@ -91,14 +90,3 @@ def test_alone_and_without_a_run(two: Project, call: Call) -> None:
     assert "--comment: name the commit" in call(two, "report", "--comment", "c.md", status=2)
     (two.folder / "models/report.json").unlink()
     assert "models/report.json is missing: run `dvc repro`" in call(two, "report", status=1)
-
-
-def test_the_table_of_experiments_fits_a_terminal(clone: Project) -> None:
-    project = Project(clone.folder.with_name("project"), clone.site_cache)
-    others = r"|(distill|export|runtime|prepare|evaluate|promote|model|compute)\..*"
-    text = (ROOT / "docs/experiments.md").read_text()
-    (command,) = re.findall(r"^dvc exp show .*(?=')", text, re.M)
-    table = project.run("bash", "-c", f"COLUMNS=100 {command}{others}'").stdout
-    assert "saved" in table
-    assert "…" not in table, table
-    assert max(map(len, table.splitlines())) <= 100

@@ -44,8 +44,6 @@ COMMIT = "git -c user.name=T -c user.email=t@e.example commit -qm new --allow-em
     ("state", "message"),
     [
         (BREAK_CONFIG, "not committed yet: .dvc/config"),
-        (BREAK_PIPELINE, "not committed yet: dvc.yaml"),
-        ("git rm -r --quiet .dvc", "not committed yet"),
         ("git tag classifier@v0.0.1", "gto: tag 'classifier@v0.0.1' already exists"),
         (f"{TAG}v0.0.1; {TAG}v0.0.2", "gto: Multiple versions are not allowed"),
         (f"{TAG}v0.0.1; {TAG}v0.0.1!", "gto: tag 'classifier@v0.0.1' already exists"),

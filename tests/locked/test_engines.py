@@ -64,22 +64,9 @@ def test_what_is_no_network_is_named(classifier_folder: Path, engine: Name) -> N
         Classifier(classifier_folder, 1, engine)
 
 
-@pytest.mark.parametrize(
-    ("flags", "engine"),
-    [
-        ("fpu avx2 avx_vnni", "openvino"),
-        ("fpu avx2", "onnxruntime"),
-        (None, "onnxruntime"),  # no Linux
-    ],
-)
-def test_the_engine_is_chosen_by_the_cpu(
-    monkeypatch: pytest.MonkeyPatch, flags: str | None, engine: Name
-) -> None:
-    def read(path: Path) -> str:
-        assert path == Path("/proc/cpuinfo")
-        if flags is None:
-            raise FileNotFoundError(path)
-        return f"flags\t\t: {flags}\n"
-
-    monkeypatch.setattr(Path, "read_text", read)
-    assert engines.fastest() == engine
+def test_the_engine_is_chosen_by_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(engines, "Path", {"/proc/cpuinfo": tmp_path / "cpuinfo"}.__getitem__)
+    assert engines.fastest() == "onnxruntime"  # no Linux
+    for flags, engine in (("avx2 avx_vnni", "openvino"), ("avx2", "onnxruntime")):
+        (tmp_path / "cpuinfo").write_text(f"flags\t\t: fpu {flags}\n")
+        assert engines.fastest() == engine

@@ -48,23 +48,22 @@ def test_a_wrong_field_is_named(
 
 
 @pytest.mark.parametrize(
-    ("change", "renames"),
+    ("name", "value", "renames"),
     [
-        ({"threshold": 0.25}, True),
-        ({"max_length": 8}, True),
-        ({"calibration": {"scale": 9, "shift": 0}}, True),
-        ({"files": {NETWORK: "0" * 64}}, True),
-        ({"files": {TOKENIZER: "0" * 64}}, True),
-        ({"files": {"reference.json": "0" * 64}}, False),
-        ({"metrics": {"accuracy": 0.5}}, False),
+        ("threshold", 0.25, True),
+        ("max_length", 8, True),
+        ("calibration", {"scale": 9, "shift": 0}, True),
+        ("files", {NETWORK: "0" * 64}, True),
+        ("files", {TOKENIZER: "0" * 64}, True),
+        ("files", {"reference.json": "0" * 64}, False),
+        ("metrics", {"accuracy": 0.5}, False),
     ],
 )
 def test_the_version_follows_what_decides_an_answer(
-    pipeline: Project, change: dict[str, Any], renames: bool
+    pipeline: Project, name: str, value: object, renames: bool
 ) -> None:
     manifest = verify(pipeline.folder / "models/classifier")
     values = manifest.model_dump()
-    for name, value in change.items():
-        values[name] = values[name] | value if name == "files" else value
+    values[name] = values[name] | value if name == "files" else value
     assert (Manifest.model_validate(values).version != manifest.version) is renames
     assert re.fullmatch("[0-9a-f]{12}", manifest.version)

@@ -40,7 +40,7 @@ def test_the_interval_holds_the_true_effect() -> None:
     assert 360 <= held <= 390
     apart = effect(np.zeros(100), np.ones(100))
     assert (apart.delta, apart.high, apart.moved) == (1, 1, True)
-    assert 0.9 < apart.low < 1
+    assert apart.low == pytest.approx(1 - 1.96 / 100, abs=1e-4)
 
 
 def test_the_feature_that_moved_is_named_and_more_tweets_alone_alarm_nobody() -> None:

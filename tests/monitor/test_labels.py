@@ -59,12 +59,12 @@ def changed(change: Callable[[int, str], dict[str, Any]]) -> list[dict[str, Any]
     return [row | change(i, row["label"]) for i, row in enumerate(SAMPLE)]
 
 
-def as_csv(rows: list[dict[str, Any]], **how: Any) -> str:  # noqa: ANN401
-    return str(pd.DataFrame(rows).to_csv(index=False, lineterminator="\r\n", **how))
+def as_csv(rows: list[dict[str, Any]], separator: str = ",") -> str:
+    return str(pd.DataFrame(rows).to_csv(index=False, lineterminator="\r\n", sep=separator))
 
 
-def as_lines(rows: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
+def choice(row: dict[str, Any]) -> dict[str, Any]:
+    return {"options": [{"id": "0"}, {"id": "1"}], "accept": [row["label"]]}
 
 
 def studio(i: int, row: dict[str, Any]) -> dict[str, Any]:
@@ -79,19 +79,15 @@ EXPORTS = {
     "as review wrote it": as_csv(SAMPLE),
     "Excel, long numbers spoilt": "\ufeff"
     + as_csv(changed(lambda _, label: {"id": "1.72938E+18", "label": f"{label}.0"})),
-    "LibreOffice, German": as_csv(changed(lambda _, label: {"label": f"{label},0"}), sep=";"),
+    "LibreOffice, German": as_csv(changed(lambda _, label: {"label": f"{label},0"}), ";"),
     "Google Sheets, check boxes": as_csv(
         changed(lambda _, label: {"label": ["FALSE", "TRUE"][int(label)]})
     ),
-    "Prodigy, binary": as_lines(
+    "Prodigy, binary": json.dumps(
         changed(lambda _, label: {"answer": ["reject", "accept"][int(label)], "label": "1"})
     ),
-    "Prodigy, choice": as_lines(
-        [
-            {"id": row["id"], "text": row["text"], "drawn": "random", "answer": "accept"}
-            | {"options": [{"id": "0"}, {"id": "1"}], "accept": [row["label"]]}
-            for row in SAMPLE
-        ]
+    "Prodigy, choice": json.dumps(
+        [{"text": x["text"], "drawn": "random", "answer": "accept"} | choice(x) for x in SAMPLE]
     ),
     "Label Studio, JSON": json.dumps([studio(i, row) for i, row in enumerate(SAMPLE)]),
     "Label Studio, CSV, another name": as_csv(
@@ -215,11 +211,9 @@ def test_verdicts_among_other_lines(tmp_path: Path, lines: list[Line]) -> None:
     broken = [sound | {"time": "2200-01-01T00:00:00Z"}, sound | {"right": "yes"}]
     path = write(tmp_path / "f.jsonl", [{"message": "prediction"}, sound, nested, *broken])
     counts = Lines()
-    table = read_feedback([str(path)], counts)
-    assert table["id"].tolist() == [lines[0]["id"], "other"]
-    assert table["right"].tolist() == [True, True]
+    assert read_feedback([str(path)], counts)["id"].tolist() == [lines[0]["id"], "other"]
     assert (counts.read, counts.others, counts.broken) == (5, 1, 2)
     assert "f.jsonl:4: `time`: Value error, missing, or ahead of the clock" in counts.named[0]
     with pytest.raises(InputError, match=r"3 of 3 verdict lines cannot be read"):
         read_feedback([str(write(path, [sound | {"right": "?"}] * 3))], Lines())
-    assert read_feedback([], Lines()).equals(pd.DataFrame(columns=["id", "time", "right", "label"]))
+    assert read_feedback([], Lines()).empty

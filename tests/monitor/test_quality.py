@@ -71,11 +71,7 @@ def test_labels_weigh_as_they_were_drawn() -> None:
     )
     assert equal.high < weighted.low
     assert scaled == weighted  # up to a factor
-
-
-def test_reach_is_half_the_width() -> None:
-    assert reach(0) == reach(1) == 0.17
-    assert reach(100) == pytest.approx(0.042)
+    assert (reach(0), reach(1), reach(100)) == pytest.approx((0.17, 0.17, 0.042))
 
 
 def test_readers_verdicts_are_weighted_as_the_traffic_is() -> None:

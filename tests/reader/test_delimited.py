@@ -22,9 +22,9 @@ PLAIN = "".join(f"tweet number {i},{i % 2}\n" for i in range(9))
             ['"flood', "noodles", 'no way"', "b"],
         ),
         (
-            'target,text\n1,"Fire, at the mill:\n\nsmoke, and\nno way out"\n0,cake\n',
+            'target,text\n1,"Fire, at the mill:\n\n0, smoke\nno way out"\n0,cake\n',
             "double",
-            ["Fire, at the mill:\n\nsmoke, and\nno way out", "cake"],
+            ["Fire, at the mill:\n\n0, smoke\nno way out", "cake"],
         ),
         (
             'text,target\n"she said \\"hi\\", twice",1\n"b",0\n',
@@ -92,6 +92,11 @@ def test_columns_of_one_name_and_without_a_name(tmp_path: Path) -> None:
     assert read(tmp_path / "in.csv", Format("target"))[1] == [("fire", "1", "a", "b")]
 
 
+def test_the_column_of_texts_names_the_separator(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("id;text;what, if, any, at all\n1;fire;no\n")
+    assert read(tmp_path / "in.csv")[1] == [("1", "fire", "no")]
+
+
 @pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;;;", "\ufeffsep=;"])
 def test_excel_declares_the_separator(tmp_path: Path, first: str) -> None:
     content = f"{first}\r\na,b;text\r\n1;fire\r\n{first}\r\na,b;text\r\n2;cake\r\n"
@@ -113,11 +118,3 @@ def test_rows_have_their_numbers_in_the_file(
         parts = [chunk.table for chunk in table.chunks(["text"], lambda *_: None)]
         assert [part["text"].to_pylist() for part in parts] == [["a", "b"], ["c"]]
         assert table.repeated_headers == [4]
-
-
-@pytest.mark.parametrize(
-    "content", ["id;text;what, if, any, at all\n1;fire;no\n", "sep=:\nid:text:x\n1:fire:no\n"]
-)
-def test_the_text_or_the_first_line_names_the_separator(tmp_path: Path, content: str) -> None:
-    (tmp_path / "in.csv").write_text(content)
-    assert read(tmp_path / "in.csv")[1] == [("1", "fire", "no")]

@@ -25,13 +25,10 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts(tmp_path: Path, layout: str) -> None:
-    (tmp_path / "in").write_text(LAYOUTS[layout])
-    assert read(tmp_path / "in")[1] == [("1", "fire"), ("2", "cake")]
-
-
-def test_a_key_of_a_page_may_be_a_column(tmp_path: Path) -> None:
+def test_layouts_and_a_key_of_a_page_that_is_a_column(tmp_path: Path) -> None:
+    for layout, content in LAYOUTS.items():
+        (tmp_path / "in").write_text(content)
+        assert read(tmp_path / "in")[1] == [("1", "fire"), ("2", "cake")], layout
     (tmp_path / "in").write_text('{"data": "fire", "meta": 1}\n{"data": "cake"}\n')
     assert read(tmp_path / "in", Format("data"))[1] == [("fire", "1"), ("cake", None)]
     assert read(tmp_path / "in")[1] == [("fire", "1"), ("cake", None)]
@@ -41,27 +38,26 @@ CUT = "Buses leave from the…"
 WHOLE = "Buses leave from the stadium"
 
 
-@pytest.mark.parametrize(
-    ("others", "text"),
-    [
-        ({"text": CUT, "full_text": WHOLE}, WHOLE),
-        ({"text": f"{CUT} https://t.example/x", "extended_tweet": {"full_text": WHOLE}}, WHOLE),
-        ({"text": "Buses leave from...", "note_tweet": {"text": WHOLE}}, WHOLE),
-        ({"text": f"RT @a: {CUT}", "retweeted_status": {"full_text": WHOLE}}, f"RT @a: {WHOLE}"),
-        ({"text": f"RT @a: {CUT}", "full_text": f"RT @a: {WHOLE}"}, f"RT @a: {WHOLE}"),
-        ({"text": None, "full_text": WHOLE}, WHOLE),
-        ({"text": CUT, "full_text": "Trains leave from the stadium"}, CUT),
-        ({"text": "Buses leave", "full_text": WHOLE}, "Buses leave"),  # not cut: it is a summary
-        ({"text": CUT, "full_text": 7}, CUT),
-        ({"text": CUT, "extended_tweet": None}, CUT),
-    ],
-)
-def test_the_whole_text_is_taken(tmp_path: Path, others: dict[str, object], text: str) -> None:
-    (tmp_path / "in").write_text(f"{json.dumps(others)}\n{json.dumps(A)}\n")
-    about, rows = read(tmp_path / "in")
-    assert rows[0][0] == text
-    if text != CUT:
-        assert about["whole_texts"]
+CUT_TEXTS: list[tuple[dict[str, object], str]] = [
+    ({"text": CUT, "full_text": WHOLE}, WHOLE),
+    ({"text": f"{CUT} https://t.example/x", "extended_tweet": {"full_text": WHOLE}}, WHOLE),
+    ({"text": "Buses leave from...", "note_tweet": {"text": WHOLE}}, WHOLE),
+    ({"text": f"RT @a: {CUT}", "retweeted_status": {"full_text": WHOLE}}, f"RT @a: {WHOLE}"),
+    ({"text": f"RT @a: {CUT}", "full_text": f"RT @a: {WHOLE}"}, f"RT @a: {WHOLE}"),
+    ({"text": None, "full_text": WHOLE}, WHOLE),
+    ({"text": CUT, "full_text": "Trains leave from the stadium"}, CUT),
+    ({"text": "Buses leave", "full_text": WHOLE}, "Buses leave"),  # not cut: it is a summary
+    ({"text": CUT, "full_text": 7}, CUT),
+    ({"text": CUT, "extended_tweet": None}, CUT),
+]
+
+
+def test_the_whole_text_is_taken(tmp_path: Path) -> None:
+    for tweet, text in CUT_TEXTS:
+        (tmp_path / "in").write_text(f"{json.dumps(tweet)}\n{json.dumps(A)}\n")
+        about, rows = read(tmp_path / "in")
+        assert rows[0][0] == text
+        assert text == CUT or about["whole_texts"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
