@@ -34,7 +34,8 @@ class LastLayer:
 
 def last_layer(model: ModelProto) -> LastLayer:
     """Return the last layer of a network."""
-    producers, constants = _producers(model), _constants(model)
+    producers = {name: node for node in model.graph.node for name in node.output}
+    constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
     node = producers[model.graph.output[0].name]
     while node.op_type != "Softmax":
         node = producers[node.input[0]]
@@ -115,11 +116,3 @@ def _with_nodes(
     graph.initializer.extend(numpy_helper.from_array(t, name) for name, t in tensors.items())
     graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, shape))
     return changed
-
-
-def _producers(model: ModelProto) -> dict[str, NodeProto]:
-    return {name: node for node in model.graph.node for name in node.output}
-
-
-def _constants(model: ModelProto) -> dict[str, npt.NDArray[Any]]:
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}

@@ -67,8 +67,7 @@ def change_of(step: Step, tweets: Tweets, truth: Truth, weights: Floats) -> Floa
     """Return the most probable change of a step's parameters, given labelled tweets."""
     if step == "none":
         return np.zeros(0)
-    features, spread = _features(step, tweets)
-    offset = _offset(step, tweets)
+    offset, features, spread = _terms(step, tweets)
     sign = np.where(truth == 1, 1.0, -1.0)
 
     def loss(change: Floats) -> tuple[float, Floats]:
@@ -83,25 +82,22 @@ def change_of(step: Step, tweets: Tweets, truth: Truth, weights: Floats) -> Floa
 
 def answers(step: Step, change: Floats, tweets: Tweets) -> Floats:
     """Return P(disaster) of each tweet after a step: (tweets,)."""
-    if step == "none":
-        odds = tweets.log_odds
-    else:
-        odds = _offset(step, tweets) + _features(step, tweets)[0] @ change
+    odds = tweets.log_odds
+    if step != "none":
+        offset, features, _ = _terms(step, tweets)
+        odds = offset + features @ change
     probabilities: Floats = np.clip(1 / (1 + np.exp(-np.clip(odds, -500, 500))), SURE, 1 - SURE)
     return probabilities
 
 
-def _offset(step: Step, tweets: Tweets) -> Floats:
-    return tweets.log_odds if step == "calibration" else tweets.layer_log_odds
-
-
-def _features(step: Step, tweets: Tweets) -> tuple[Floats, Floats]:
-    """Return the factors of a step's parameters, (tweets, parameters), and their prior spreads."""
+def _terms(step: Step, tweets: Tweets) -> tuple[Floats, Floats, Floats]:
+    """Return the log-odds without a change, the parameters' factors and their prior spreads."""
     ones = np.ones((len(tweets.log_odds), 1))
     if step == "calibration":
-        return np.hstack([tweets.log_odds[:, None], ones]), np.array([SCALE_SPREAD, SHIFT_SPREAD])
-    units = tweets.vectors.shape[1]
-    return np.hstack([tweets.vectors, ones]), np.array([WEIGHT_SPREAD] * units + [SHIFT_SPREAD])
+        factors = np.hstack([tweets.log_odds[:, None], ones])
+        return tweets.log_odds, factors, np.array([SCALE_SPREAD, SHIFT_SPREAD])
+    spreads = np.array([WEIGHT_SPREAD] * tweets.vectors.shape[1] + [SHIFT_SPREAD])
+    return tweets.layer_log_odds, np.hstack([tweets.vectors, ones]), spreads
 
 
 def choose(tweets: Tweets, truth: Truth, weights: Floats, threshold: float) -> Choice:
@@ -135,14 +131,15 @@ def choose(tweets: Tweets, truth: Truth, weights: Floats, threshold: float) -> C
     high = figures["log_loss"].difference_95[1]
     ranking = roc_auc_score(truth, by_step[step], sample_weight=weights)
     reason = f"{step} has the least log loss that these labels can tell apart"
+    refusal = ""
     if step == "none":
         reason = "no step is better than the locked model on these labels"
     elif ranking < RANDOM:
-        reason = f"the labels do not follow the model's ranking of the tweets (AUC {ranking:.2f})"
+        refusal = f"the labels do not follow the model's ranking of the tweets (AUC {ranking:.2f})"
     elif high > HARM:
-        reason = f"{step} may raise the log loss by {high:.2f} (95 % interval); label more tweets"
-    if step != "none" and (ranking < RANDOM or high > HARM):
-        step = "none"
+        refusal = f"{step} may raise the log loss by {high:.2f} (95 % interval); label more tweets"
+    if refusal:
+        step, reason = "none", refusal
         figures = compare(truth, (by_step["none"],) * 2, (threshold,) * 2, weights)
     return Choice(step, reason, change_of(step, tweets, truth, weights), auc, figures)
 
@@ -174,8 +171,7 @@ def compare(
     truth: Truth, answers: tuple[Floats, Floats], thresholds: tuple[float, float], weights: Floats
 ) -> dict[str, Change]:
     """Return three figures of the answers before and after, with paired bootstrap intervals."""
-    right = [scores >= least for scores, least in zip(answers, thresholds, strict=True)]
-    right = [labelled == truth for labelled in right]
+    right = [(p >= least) == truth for p, least in zip(answers, thresholds, strict=True)]
     losses = [_losses(truth, scores) for scores in answers]
 
     def figures(rows: npt.NDArray[np.int64]) -> list[list[float]]:
@@ -190,11 +186,9 @@ def compare(
     before, after = np.moveaxis(np.array(drawn), 2, 0)  # (resamples, figures) each
     spreads = np.percentile([before, after, after - before], [2.5, 97.5], axis=1)
     changes = {}
-    for number, (name, values) in enumerate(
-        zip(FIGURES, figures(np.arange(len(truth))), strict=True)
-    ):
+    for number, values in enumerate(figures(np.arange(len(truth)))):
         bounds = [(float(low), float(high)) for low, high in spreads[:, :, number].T]
-        changes[name] = Change(
+        changes[FIGURES[number]] = Change(
             before=values[0],
             before_95=bounds[0],
             after=values[1],
