@@ -15,7 +15,7 @@ from tests.stages.architectures import check_architecture, make, pinned
 pytestmark = pytest.mark.usefixtures("fresh_accelerator")
 
 
-@pytest.mark.parametrize("name", ["albert", "deberta-v3", "ModernBERT"])  # the others: nightly
+@pytest.mark.parametrize("name", ["deberta-v3", "ModernBERT"])  # the others: nightly
 def test_an_architecture_comes_to_an_answer(name: str, pipeline: Project, tmp_path: Path) -> None:
     check_architecture(name, pipeline, tmp_path)
 

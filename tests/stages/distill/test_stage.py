@@ -47,7 +47,8 @@ def test_a_wrong_label_is_doubted_from_the_others(
 ) -> None:
     """Out of fold: what is expected of a tweet does not follow that tweet's own label."""
     quality, before, groups = run(data, p, 0.5)
-    assert quality["accuracy"] > max(tweets["target"].mean(), 1 - tweets["target"].mean()) + 0.1
+    chance = max(tweets["target"].mean(), 1 - tweets["target"].mean())
+    assert chance + 0.1 < quality["accuracy"] < 0.95  # a fit to all labels would know most of them
     assert groups.empty
     surest = before.to_numpy().argmax()
     assert tweets["target"][surest] == 1

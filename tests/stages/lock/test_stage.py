@@ -1,6 +1,7 @@
 """Locking, and adapting to an event."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from stages.shared.onnx_reference import evaluator
 from stages.shared.outputs import CLASSIFIER, GROUPS, NETWORK, PREPARED
 from tests.conftest import Project
 
+Lock = Callable[[Step, str], tuple[Classifier, Scores]]
+
 
 @pytest.fixture
 def labels(pipeline: Project, tmp_path: Path) -> Path:
@@ -32,22 +35,24 @@ def labels(pipeline: Project, tmp_path: Path) -> Path:
     return tmp_path / "event.csv"
 
 
-def locked(
-    pipeline: Project, labels: Path, p: Params, step: Step, name: str = "out"
-) -> tuple[Classifier, Scores]:
+@pytest.fixture
+def lock_by(pipeline: Project, labels: Path, p: Params, tmp_path: Path) -> Lock:
     """Lock by one of the steps, and load the model into the evaluator that defines it."""
 
-    def choose(tweets: Tweets, truth: Truth, weights: Floats, threshold: float) -> Choice:
-        change = change_of(step, tweets, truth, weights)
-        scores = answers("none", np.zeros(0), tweets), answers(step, change, tweets)
-        figures = compare(truth, scores, (threshold, threshold), weights)
-        return Choice(step, "the test says so", change, 0.7, figures)
+    def locked(step: Step, name: str) -> tuple[Classifier, Scores]:
+        def choose(tweets: Tweets, truth: Truth, weights: Floats, threshold: float) -> Choice:
+            change = change_of(step, tweets, truth, weights)
+            scores = answers("none", np.zeros(0), tweets), answers(step, change, tweets)
+            figures = compare(truth, scores, (threshold, threshold), weights)
+            return Choice(step, "the test says so", change, 0.7, figures)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stages.lock.stage.choose", choose)
-        network, data, groups = (pipeline.folder / path for path in (NETWORK, PREPARED, GROUPS))
-        scores = lock(network, data, groups, labels, labels.parent / name, p)
-    return Classifier(labels.parent / name, 2, evaluator), scores
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("stages.lock.stage.choose", choose)
+            network, data, groups = (pipeline.folder / path for path in (NETWORK, PREPARED, GROUPS))
+            scores = lock(network, data, groups, labels, tmp_path / name, p)
+        return Classifier(tmp_path / name, 2, evaluator), scores
+
+    return locked
 
 
 def test_the_manifest_says_where_the_model_comes_from(pipeline: Project, base_model: Path) -> None:
@@ -89,20 +94,15 @@ def test_groups_make_the_calibration_that_of_unseen_groups(
 
 @pytest.mark.parametrize("step", STEPS[1:])
 def test_an_adapted_model_is_a_locked_model(
-    pipeline: Project,
-    labels: Path,
-    p: Params,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    step: Step,
+    pipeline: Project, lock_by: Lock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Step
 ) -> None:
     calibration = Calibration(scale=1.5, shift=0.7)
     monkeypatch.setattr("stages.lock.stage.fit", lambda *_: calibration)
-    model, scores = locked(pipeline, labels, p, step)
+    model, scores = lock_by(step, "one")
     adaptation = model.manifest.adaptation
     assert adaptation
     assert (adaptation.step, adaptation.tweets) == (step, 60)
-    assert adaptation.labels_sha256 == sha256_of(labels)
+    assert adaptation.labels_sha256 == sha256_of(tmp_path / "event.csv")
     figures = {"accuracy", "log_loss", "calibration_error"}
     assert set(adaptation.on_labels) == set(adaptation.on_test) == figures
     test = pd.read_parquet(pipeline.folder / PREPARED / "test.parquet")
@@ -113,30 +113,25 @@ def test_an_adapted_model_is_a_locked_model(
     loss = -np.log(np.where(truth == 1, probabilities, 1 - probabilities)).mean()
     assert loss == pytest.approx(adaptation.on_test["log_loss"].after, abs=1e-3)
     assert scores == pytest.approx(model.uncalibrated(texts), abs=1e-5)
-    reference = json.loads((tmp_path / "out/reference.json").read_text())
+    reference = json.loads((tmp_path / "one/reference.json").read_text())
     assert reference["probabilities"] == pytest.approx(probabilities.tolist(), abs=1e-5)
     if step == "calibration":
         before = verify(pipeline.folder / CLASSIFIER)
         assert model.manifest.files["network.onnx"] == before.files["network.onnx"]
     else:
-        onnx.checker.check_model(onnx.load(tmp_path / "out/network.onnx"), full_check=True)
+        onnx.checker.check_model(onnx.load(tmp_path / "one/network.onnx"), full_check=True)
     for engine in ENGINES:
         pytest.importorskip(engine)
-        other = Classifier(tmp_path / "out", 1, engine)
+        other = Classifier(tmp_path / "one", 1, engine)
         other.check()
         assert np.abs(other.uncalibrated(texts) - model.uncalibrated(texts)).max() < TOLERANCE
-    locked(pipeline, labels, p, step, "again")
-    one, two = (
-        {path.name: sha256_of(path) for path in (tmp_path / name).iterdir()}
-        for name in ("out", "again")
-    )
-    assert one == two, "the same labels give the same bytes"
+    lock_by(step, "two")  # the same labels give the same bytes
+    for path in (tmp_path / "one").iterdir():
+        assert sha256_of(tmp_path / "two" / path.name) == sha256_of(path)
 
 
-def test_labels_that_change_nothing_leave_the_version(
-    pipeline: Project, labels: Path, p: Params
-) -> None:
-    model, _ = locked(pipeline, labels, p, "none")
+def test_labels_that_change_nothing_leave_the_version(pipeline: Project, lock_by: Lock) -> None:
+    model, _ = lock_by("none", "out")
     assert model.manifest.version == verify(pipeline.folder / CLASSIFIER).version
     assert model.manifest.adaptation
     first, *figures = report_lines(model.manifest.adaptation)

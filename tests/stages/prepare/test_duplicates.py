@@ -11,9 +11,8 @@ from stages.prepare.duplicates import Duplicates, _candidates, find_duplicates
 WORDS = [f"word{i}" for i in range(2000)]
 
 
-def duplicates(*texts: str, seed: int = 1, chunk: int = 10_000) -> Duplicates:
-    parts = [texts[start : start + chunk] for start in range(0, len(texts), chunk)]
-    return find_duplicates(pyarrow.chunked_array(parts), seed)
+def duplicates(*texts: str, seed: int = 1) -> Duplicates:
+    return find_duplicates(pyarrow.chunked_array([texts]), seed)
 
 
 def tweets(seed: int = 1) -> list[list[str]]:
@@ -57,17 +56,6 @@ def test_a_cut_copy_is_the_same_tweet() -> None:
 def test_a_common_beginning_alone_is_not_enough(one: str, other: str) -> None:
     result = duplicates(one, other)
     assert result.same[0] != result.same[1]
-
-
-def test_order_and_chunks_change_nothing() -> None:
-    texts = [" ".join(words) for words in tweets()]
-    texts += [f"{text} more" for text in texts[:50]]
-    whole, parts = duplicates(*texts), duplicates(*texts, chunk=7)
-    reverse = duplicates(*texts[::-1])
-    assert (whole.near == parts.near).all()
-    assert (whole.hashes == reverse.hashes[::-1]).all()
-    again = reverse.near[::-1]
-    assert ((whole.near[:, None] == whole.near) == (again[:, None] == again)).all()
 
 
 def test_a_copy_is_compared_with_few_others() -> None:

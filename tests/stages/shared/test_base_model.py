@@ -22,33 +22,25 @@ def folder(base_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(base_model, tmp_path / "base"))
 
 
-@pytest.fixture
-def pinned(folder: Path) -> Model:
-    hashes = {part: sha256_of(folder / name) for part, name in FILES.items()}
-    return Model(name=str(folder), sha256=Pins(**hashes), max_length=64)
+def unusable(model: Model) -> list[str]:
+    with pytest.raises(InputError) as error:
+        locate(model)
+    return str(error.value).splitlines()
 
 
 @pytest.mark.parametrize("part", FILES)
-def test_a_file_that_is_missing_or_not_pinned_is_named(
-    folder: Path, pinned: Model, part: str
-) -> None:
-    assert locate(pinned) == folder
+def test_a_file_that_is_missing_or_not_pinned_is_named(folder: Path, part: str) -> None:
+    hashes = {each: sha256_of(folder / name) for each, name in FILES.items()}
+    model = Model(name=str(folder), sha256=Pins(**hashes), max_length=64)
+    assert locate(model) == folder
+    lines = unusable(model.model_copy(update={"sha256": None}))
+    assert [line.partition(":")[0] for line in lines] == [f"model.sha256.{each}" for each in FILES]
     path = folder / FILES[part]
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(InputError) as error:
-        locate(pinned)
-    (line,) = str(error.value).splitlines()
+    (line,) = unusable(model)
     assert line.startswith(f"model.sha256.{part}: {path} has SHA-256 {sha256_of(path)}; ")
     path.unlink()
-    with pytest.raises(InputError, match=f"model.name: .* has no {FILES[part]}"):
-        locate(pinned)
-
-
-def test_a_folder_without_pins_is_told_them(pinned: Model) -> None:
-    with pytest.raises(InputError) as error:
-        locate(pinned.model_copy(update={"sha256": None}))
-    lines = str(error.value).splitlines()
-    assert [line.partition(":")[0] for line in lines] == [f"model.sha256.{part}" for part in FILES]
+    assert unusable(model) == [f"model.name: {folder} has no {path.name}"]
 
 
 @pytest.mark.parametrize(

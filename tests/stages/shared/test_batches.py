@@ -41,23 +41,15 @@ def test_batches_have_little_padding_and_come_mixed() -> None:
     assert lengths not in (sorted(lengths), sorted(lengths, reverse=True))
 
 
-@pytest.fixture(scope="module")
-def tweets() -> Tweets:
+def test_a_batch_has_its_tweets_padded_to_the_longest_on_the_grid() -> None:
     tokenizer = Tokenizer(models.WordLevel({"a": 5, "?": 1}, unk_token="?"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.enable_padding(pad_id=3)
     texts = ["a " * (1 + i % 7) for i in range(CHUNK + 3)]
     table = pd.DataFrame({"text": texts, "target": 0.0})
     table.loc[CHUNK, "target"] = 0.75
-    return Tweets(table, tokenizer, "some")
-
-
-def test_tweets_keep_their_ids_and_labels(tweets: Tweets) -> None:
+    tweets = Tweets(table, tokenizer, "some")
     assert [ids.tolist() for ids in tweets.ids] == [[5] * (1 + i % 7) for i in range(CHUNK + 3)]
-    assert np.flatnonzero(tweets.targets).tolist() == [CHUNK]
-
-
-def test_a_batch_is_padded_to_its_longest_on_the_grid(tweets: Tweets) -> None:
     rows = np.array([CHUNK, 0])
     batch = tweets.batch(rows, grid=3)
     assert batch["input_ids"].tolist() == [[5, 5, 5, 5, 5, 3], [5, 3, 3, 3, 3, 3]]

@@ -28,7 +28,11 @@ def state(number: int) -> dict[str, Any]:
     return {"number": number, "weights": torch.full((1000,), float(number)), "rows": rows}
 
 
-def test_the_newest_comes_back_and_old_ones_go(store: Checkpoints) -> None:
+def test_the_newest_comes_back_and_those_of_this_run_go(
+    store: Checkpoints, tmp_path: Path, data: Path
+) -> None:
+    other = Checkpoints(tmp_path / "place", {"lr": 2e-5}, [data])
+    other.save(1, state(1))
     assert store.load() is None
     for step in (5, 100, 20_000):
         assert store.save(step, state(step))
@@ -36,6 +40,10 @@ def test_the_newest_comes_back_and_old_ones_go(store: Checkpoints) -> None:
     loaded = store.load() or {}
     assert (loaded["number"], loaded["rows"]) == (20_000, [(1, {"a": 2.0})])
     assert torch.equal(loaded["weights"], torch.full((1000,), 20_000.0))
+    (store.folder / ".1.tmp").write_bytes(b"half a checkpoint")  # of a process that was killed
+    store.clear()
+    assert [*(tmp_path / "place").iterdir()] == [other.folder]
+    assert other.load() is not None
 
 
 @pytest.mark.parametrize("spoil", ["cut", "flip", "empty"])
@@ -89,33 +97,19 @@ def test_another_input_file_code_or_library_is_another_run(
             assert not resumed()
     data.write_bytes(b"other tweets")
     assert not resumed()
-
-
-def test_the_loaded_modules_of_the_project_count() -> None:
     modules = checkpoints._own_modules()
     assert {"stages/train/checkpoints.py", "locked/text.py"} <= modules.keys()
     assert all(name.startswith(("stages/", "locked/", "reader/")) for name in modules)
 
 
-def test_clearing_takes_the_checkpoints_of_this_run_alone(
-    store: Checkpoints, tmp_path: Path, data: Path
-) -> None:
-    other = Checkpoints(tmp_path / "place", {"lr": 2e-5}, [data])
-    for run in (store, other):
-        run.save(1, state(1))
-    (store.folder / ".1.tmp").write_bytes(b"half a checkpoint")  # of a process that was killed
-    store.clear()
-    assert [*(tmp_path / "place").iterdir()] == [other.folder]
-    assert other.load() is not None
-
-
 def test_signals_are_noted_and_put_back() -> None:
     """The handlers are called: a real signal would overflow the stack of pytest's fault handler."""
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    numbers = signal.SIGTERM, signal.SIGINT
+    before = [signal.getsignal(number) for number in numbers]
     with recorded_signals() as received:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in numbers:
             handler = signal.getsignal(number)
             assert callable(handler)
             handler(number, None)
-    assert received == [signal.SIGTERM, signal.SIGINT]
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    assert received == [*numbers]
+    assert [signal.getsignal(number) for number in numbers] == before

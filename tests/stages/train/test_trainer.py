@@ -5,6 +5,7 @@ import shutil
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -110,9 +111,8 @@ def test_a_batch_too_large_for_the_memory_is_taken_in_parts(
         return logits(batch)
 
     batch = tweets.batch(np.arange(rows))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "_logits", limited)
-        patch.setattr("gc.collect", lambda: 0)  # which takes long in the process of the tests
+    # A collection takes long in the process of the tests.
+    with patch.object(trainer, "_logits", limited), patch("gc.collect"):
         if part is None:
             with pytest.raises(InputError, match=r"not even one tweet .* fits into memory"):
                 trainer.fit_into_memory(batch)
@@ -205,20 +205,17 @@ def test_soft_targets_pull_between_the_labels(trainer: Trainer, batch: Batch) ->
     ],
 )
 def test_the_precision_is_one_that_the_hardware_has(
-    monkeypatch: pytest.MonkeyPatch,
-    param: str,
-    gpu: tuple[int, int] | None,
-    cpu_has_bf16: bool,
-    exact: bool,
-    chosen: str,
+    param: str, gpu: tuple[int, int] | None, cpu_has_bf16: bool, exact: bool, chosen: str
 ) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu is not None)
-    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: gpu)
-    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": cpu_has_bf16})
-    if " " in chosen:
-        with pytest.raises(InputError, match=f"train.precision: .*{chosen}"):
-            precision(param, exact, {})
-        return
-    assert precision(param, exact, {}) == chosen
-    if chosen == "fp16":
-        assert precision(param, exact, {"model_type": "deberta-v2"}) == "no"
+    with (
+        patch("torch.cuda.is_available", return_value=gpu is not None),
+        patch("torch.cuda.get_device_capability", return_value=gpu),
+        patch("torch.cpu.get_capabilities", return_value={"avx512_bf16": cpu_has_bf16}),
+    ):
+        if " " in chosen:
+            with pytest.raises(InputError, match=f"train.precision: .*{chosen}"):
+                precision(param, exact, {})
+            return
+        assert precision(param, exact, {}) == chosen
+        if chosen == "fp16":
+            assert precision(param, exact, {"model_type": "deberta-v2"}) == "no"
