@@ -5,23 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from google.cloud import storage
 
 from locked.manifest import LockedModelError, verify
 from locked.store import ModelStore
 from tests.gcs import Cloud
-
-
-@pytest.fixture
-def bucket(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> storage.Bucket:
-    """An emulated bucket, empty."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
-    return cloud.client().create_bucket("models")
-
-
-def upload(bucket: storage.Bucket, folder: Path, prefix: str) -> None:
-    for file in folder.iterdir():
-        bucket.blob(f"{prefix}/{file.name}").upload_from_filename(file, checksum=None)
 
 
 @pytest.fixture
@@ -60,23 +47,22 @@ def test_an_altered_one_leaves_no_copy(classifier_folder: Path, own: Path) -> No
     assert list(own.iterdir()) == []
 
 
-def test_a_bucket_gives_the_same_bytes(
-    bucket: storage.Bucket, classifier_folder: Path, tmp_path: Path
+def test_a_bucket_gives_the_same_bytes_and_what_it_lacks_is_named(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, classifier_folder: Path, own: Path
 ) -> None:
-    upload(bucket, classifier_folder, "best/model")
-    copy = ModelStore("gs://models/best/model/", tmp_path).fetch()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
+    bucket = cloud.client().create_bucket("models")
+    for file in classifier_folder.iterdir():
+        bucket.blob(f"best/model/{file.name}").upload_from_filename(file, checksum=None)
+    store = ModelStore("gs://models/best/model/", own)
+    copy = store.fetch()
     for file in classifier_folder.iterdir():
         assert (copy / file.name).read_bytes() == file.read_bytes()
-    assert ModelStore("gs://models/best/model", tmp_path).manifest() == verify(classifier_folder)
-
-
-def test_what_a_bucket_lacks_is_named(
-    bucket: storage.Bucket, classifier_folder: Path, own: Path
-) -> None:
-    (classifier_folder / "network.onnx").unlink()
-    upload(bucket, classifier_folder, "broken")
-    with pytest.raises(LockedModelError, match=r"^gs://models/broken/network.onnx: no such"):
-        ModelStore("gs://models/broken", own).fetch()
+    assert store.manifest() == verify(classifier_folder)
+    store.keep(set())
+    bucket.blob("best/model/network.onnx").delete()
+    with pytest.raises(LockedModelError, match=r"^gs://models/best/model/network.onnx: no such"):
+        store.fetch()
     with pytest.raises(LockedModelError, match=r"^gs://models/manifest.json is missing"):
         ModelStore("gs://models", own).fetch()
     assert list(own.iterdir()) == []

@@ -16,21 +16,10 @@ PLAIN = "".join(f"tweet number {i},{i % 2}\n" for i in range(9))
     ("content", "quotes", "texts"),
     [
         ('text,target\n"flood 1,1\n"flood 2,0\n', "none", ['"flood 1', '"flood 2']),
-        (
-            'text,target\n"flood,1\nnoodles,0\nno way",0\nb,1\n',  # would swallow rows
-            "none",
-            ['"flood', "noodles", 'no way"', "b"],
-        ),
-        (
-            'target,text\n1,"Fire, at the mill:\n\n0, smoke\nno way out"\n0,cake\n',
-            "double",
-            ["Fire, at the mill:\n\n0, smoke\nno way out", "cake"],
-        ),
-        (
-            'text,target\n"she said \\"hi\\", twice",1\n"b",0\n',
-            "backslash",
-            ['she said "hi", twice', "b"],
-        ),
+        # the quotes would swallow rows
+        ('text,target\n"a,1\nb,0\nno way",0\nc,1\n', "none", ['"a', "b", 'no way"', "c"]),
+        ('target,text\n1,"Fire, at:\n\n0, a\nb"\n0,c\n', "double", ["Fire, at:\n\n0, a\nb", "c"]),
+        ('text,target\n"a \\"hi\\", b",1\n"c",0\n', "backslash", ['a "hi", b', "c"]),
         ('id,"text,target\n1,fire,1\n2,the 5" pipe,0\n', "none", ["fire", 'the 5" pipe']),
         ('\n"the\nid","text",target\n1,"fire,\nrun",1\n', "double", ["fire,\nrun"]),
         ('text\nsmoke, no way\n"fire; run"\n', "double", ["smoke, no way", "fire; run"]),

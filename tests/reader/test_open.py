@@ -53,14 +53,13 @@ def test_compression_is_told_by_the_content(tmp_path: Path, kind: str, place: st
     assert rows == ROWS
 
 
+FORMS = [("\n", "LF", ","), ("\r\n", "CRLF", ";"), ("\r", "CR", "\t"), ("\n", "LF", "|")]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
-@pytest.mark.parametrize(
-    ("ending", "name", "separator"),
-    [("\n", "LF", ","), ("\r\n", "CRLF", ";"), ("\r", "CR", "\t"), ("\n", "LF", "|")],
-)
-def test_the_form_is_detected(
-    tmp_path: Path, encoding: str, ending: str, name: str, separator: str
-) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_the_form_is_detected(tmp_path: Path, encoding: str, form: tuple[str, str, str]) -> None:
+    ending, name, separator = form
     quoted = [(i, '"' + text.replace('"', '""') + '"', y) for i, text, y in ROWS]
     text = "".join(separator.join(line) + ending for line in [("id", "text", "target"), *quoted])
     (tmp_path / "tweets").write_bytes(text.encode(encoding))
