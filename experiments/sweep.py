@@ -87,9 +87,9 @@ def sweep(name: str, space: Space, trials: int, jobs: int) -> optuna.Study:
     except ValueError as error:
         raise InputError(f"{name} is a sweep over other params: {error}; try --name") from error
     (FOLDER / name).mkdir(parents=True, exist_ok=True)
-    taken = {experiment for experiment, *_ in before}
-    taken |= {log.stem for log in (FOLDER / name).glob("*.log")}
-    names = (new for n in itertools.count(1) if (new := f"{name}-{n}") not in taken)
+    old_names = {experiment for experiment, *_ in before}
+    old_names |= {log.stem for log in (FOLDER / name).glob("*.log")}
+    names = (new for n in itertools.count(1) if (new := f"{name}-{n}") not in old_names)
     study_lock = threading.Lock()
 
     def run_next() -> None:
