@@ -70,7 +70,7 @@ class Delimited(TextTable):
             records = self._parsed(lines, self.quotes)
             header = self._header(records)
             for number in count(1):
-                lines.taken.clear()
+                lines.kept.clear()
                 try:
                     record = next(filter(None, records), None)  # blank lines are no rows
                 except csv.Error as error:
@@ -144,15 +144,15 @@ class Delimited(TextTable):
         records = self._parsed(lines, quotes)
         try:
             self._header(records)
-            lines.taken.clear()
+            lines.kept.clear()
             for record in records:
                 if record and len(record) != self.width:
                     return False
-                if len(lines.taken) > 1 and self._has_swallowed_rows(lines.taken):
+                if len(lines.kept) > 1 and self._has_swallowed_rows(lines.kept):
                     return False
-                lines.taken.clear()
+                lines.kept.clear()
         except csv.Error as error:  # the sample may end inside a quote
-            is_part = len(sample) == SAMPLE and len(lines.taken) < SAMPLE // 2
+            is_part = len(sample) == SAMPLE and len(lines.kept) < SAMPLE // 2
             return is_part and "unexpected end" in str(error)
         return True
 
@@ -176,20 +176,20 @@ class Delimited(TextTable):
 
 
 class _Recorder(Iterator[str]):
-    """Yields lines, and keeps those since the last `taken.clear()`."""
+    """Yields lines, and keeps those since the last `kept.clear()`."""
 
     def __init__(self, lines: Iterator[str]) -> None:
-        self.lines, self.taken = lines, list[str]()
+        self.lines, self.kept = lines, list[str]()
 
     def __next__(self) -> str:
         line = next(self.lines)
-        self.taken.append(line)
+        self.kept.append(line)
         return line
 
     @property
     def rows(self) -> list[str]:
         """The kept lines that are not blank."""
-        return [line for line in self.taken if line.strip("\r\n")]
+        return [line for line in self.kept if line.strip("\r\n")]
 
 
 def _whole_header(lines: Iterator[str]) -> str:
