@@ -1,13 +1,14 @@
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from locked.classifier import Classifier
 from tests.conftest import Project
-from tests.serve.here import Here, here
+from tests.serve.here import Here, Serve, here
 
 
 @pytest.fixture(scope="module")  # other files change the logging of this process
@@ -15,6 +16,12 @@ def server(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> 
     """A server with the default settings, for tests that leave it as it was."""
     with here(classifier, tmp_path_factory.mktemp("server")) as running:
         yield running
+
+
+@pytest.fixture
+def serve(classifier: Classifier, tmp_path: Path) -> Serve:
+    """Serve with other settings."""
+    return partial(here, classifier, tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@
 import logging
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
@@ -34,6 +34,9 @@ class Here(Client):
 
     def output(self) -> str:
         return b"".join(self.lines).decode()
+
+
+Serve = Callable[..., AbstractContextManager[Here]]
 
 
 def configured(**values: str) -> Settings:

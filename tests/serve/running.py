@@ -60,6 +60,10 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in printed("pgrep", "-P", str(pid)).split()]
 
 
+# One for all, since each reads the system's certificates; it keeps no connection.
+SESSION = httpx.Client(timeout=HANG, limits=httpx.Limits(max_keepalive_connections=0))
+
+
 class Client:
     """Asks the server at a port."""
 
@@ -73,10 +77,10 @@ class Client:
         return socket.create_connection(("127.0.0.1", self.port), timeout=HANG)
 
     def get(self, path: str, **arguments: Any) -> httpx.Response:  # noqa: ANN401 - httpx's
-        return httpx.get(self.url + path, **{"timeout": HANG, **arguments})
+        return SESSION.get(self.url + path, **arguments)
 
     def post(self, path: str, json: object = None, **arguments: Any) -> httpx.Response:  # noqa: ANN401
-        return httpx.post(self.url + path, json=json, **{"timeout": HANG, **arguments})
+        return SESSION.post(self.url + path, json=json, **arguments)
 
     def predict(self, body: object) -> Any:  # noqa: ANN401 - JSON
         return self.post("/predict", body).raise_for_status().json()

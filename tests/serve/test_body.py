@@ -5,15 +5,13 @@ import gzip
 import json
 import re
 import zlib
-from pathlib import Path
 
 import httpx
 import pytest
 
-from locked.classifier import Classifier
 from serve import connections
 from serve.body import MAX_BODY, MAX_HELD
-from tests.serve.here import Here, here
+from tests.serve.here import Here, Serve
 from tests.serve.running import wait_until
 
 
@@ -24,10 +22,10 @@ def test_a_body_too_large_is_refused(server: Here) -> None:
         assert server.post("/predict", content=pieces).status_code == 413
 
 
-def test_bodies_do_not_fill_the_memory(classifier: Classifier, tmp_path: Path) -> None:
+def test_bodies_do_not_fill_the_memory(serve: Serve) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % MAX_BODY
     # No body may time out before the last has come, however busy the machine is.
-    with here(classifier, tmp_path, BODY_TIMEOUT="600") as server:
+    with serve(BODY_TIMEOUT="600") as server:
         refused = 'rejected_total{reason="held"}'
         before = server.metric(refused)
         with contextlib.ExitStack() as stack:
@@ -43,11 +41,9 @@ def test_bodies_do_not_fill_the_memory(classifier: Classifier, tmp_path: Path) -
 HEAD = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n"
 
 
-def test_who_sends_slowly_is_not_waited_for(
-    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_sends_slowly_is_not_waited_for(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_TIME", 0.2)
-    with here(classifier, tmp_path, BODY_TIMEOUT="0.2") as server:
+    with serve(BODY_TIMEOUT="0.2") as server:
         for sent, statuses in (
             (b"", []),
             (HEAD[:30], []),

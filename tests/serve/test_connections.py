@@ -4,15 +4,13 @@ import contextlib
 import resource
 import socket
 from http.client import HTTPResponse
-from pathlib import Path
 
 import httpx
 import pytest
 
-from locked.classifier import Classifier
 from serve import connections
 from serve.connections import OTHER_FILES, Protocol
-from tests.serve.here import Here, here
+from tests.serve.here import Here, Serve
 from tests.serve.running import wait_until
 
 BODY = b'{"text": "Bridge down"}'
@@ -59,10 +57,10 @@ def test_a_connection_that_cannot_be_parsed_is_closed(server: Here) -> None:
 
 
 def test_beyond_the_limit_the_longest_silent_is_closed(
-    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Protocol, "limit", 5)
-    with here(classifier, tmp_path) as server, contextlib.ExitStack() as stack:
+    with serve() as server, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(httpx.Client(base_url=server.url)) for _ in range(12)]
         for client in [*clients, clients[0]]:  # each keeps its connection; the first one asks anew
             assert client.get("/health").status_code == 200

@@ -7,17 +7,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from locked.classifier import Classifier
 from locked.manifest import verify
-from tests.serve.here import Here, here
+from tests.serve.here import Here, Serve
 
 KEY = {"X-API-Key": "only-for-the-tests-of-reload"}
 
 
 @pytest.fixture
-def own(classifier: Classifier, classifier_folder: Path, tmp_path: Path) -> Iterator[Here]:
-    settings = {"MODEL_URI": str(classifier_folder), "ADMIN_KEY": KEY["X-API-Key"]}
-    with here(classifier, tmp_path, **settings) as server:
+def own(serve: Serve, classifier_folder: Path) -> Iterator[Here]:
+    with serve(MODEL_URI=str(classifier_folder), ADMIN_KEY=KEY["X-API-Key"]) as server:
         yield server
 
 

@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
-import httpx
 import pytest
 
 from locked.classifier import Classifier
 from serve.body import MAX_BODY
-from tests.serve.here import Here, here
+from tests.serve.here import Here, Serve, here
+from tests.serve.running import SESSION
 
 KEYS = ("the-first-key-of-two", "the-second-key-of-two")
 ORIGIN = "https://app.example"
@@ -35,11 +34,11 @@ def test_a_key_opens_what_is_guarded(guarded: Here) -> None:
     ):
         url = guarded.url + path
         for headers in wrong:
-            answer = httpx.request(method, url, json=BODY, headers=headers)
+            answer = SESSION.request(method, url, json=BODY, headers=headers)
             assert answer.status_code == 401, (path, headers)
             assert answer.headers["WWW-Authenticate"] == "Bearer"
         for headers in right:
-            status = httpx.request(method, url, json=BODY, headers=headers).status_code
+            status = SESSION.request(method, url, json=BODY, headers=headers).status_code
             assert status == (422 if path == "/feedback" else 200), (path, headers)
     assert not any(key in guarded.output() for key in KEYS)
 
@@ -56,15 +55,15 @@ def test_no_route_that_takes_something_is_open(guarded: Here) -> None:
 
 def test_head_answers_where_get_does(server: Here) -> None:
     for route in ("/health", "/", "/info", "/docs", "/metrics", "/predict?text=x"):
-        got, head = server.get(route), httpx.head(server.url + route)
+        got, head = server.get(route), SESSION.head(server.url + route)
         assert head.status_code == got.status_code == 200
         assert head.headers["content-type"] == got.headers["content-type"]
         assert head.content == b""
 
 
-def test_a_prefix_may_stay_or_be_taken_off(classifier: Classifier, tmp_path: Path) -> None:
+def test_a_prefix_may_stay_or_be_taken_off(serve: Serve) -> None:
     routes = {"AIP_PREDICT_ROUTE": "/v1/models/m:predict", "AIP_HEALTH_ROUTE": "/v1/models/m/"}
-    with here(classifier, tmp_path, ROOT_PATH="/tweets/", **routes) as server:
+    with serve(ROOT_PATH="/tweets/", **routes) as server:
         for prefix in ("", "/tweets"):
             assert server.post(f"{prefix}/v1/models/m:predict", BODY).status_code == 200
             assert server.get(f"{prefix}/v1/models/m").status_code == 200
@@ -81,7 +80,7 @@ def test_other_origins_are_let_in_by_name_only(guarded: Here, server: Here) -> N
         (server, ORIGIN, None),
     ):
         headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-        answer = httpx.options(f"{asked.url}/predict", headers=headers)
+        answer = SESSION.options(f"{asked.url}/predict", headers=headers)
         assert answer.headers.get("Access-Control-Allow-Origin") == allowed
 
 

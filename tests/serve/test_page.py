@@ -3,13 +3,12 @@
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from locked.classifier import Classifier
-from tests.serve.here import Here, here
+from tests.serve.here import Here, Serve
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
 TWEET = "Wildfire forces hundreds from their homes near the lake"
@@ -147,11 +146,9 @@ def test_the_command_shown_works(page: Page, server: Here) -> None:
     assert json.loads(output)["label"] in ("disaster", "not_disaster")
 
 
-def test_it_asks_for_a_key_where_one_is_needed(
-    browser: Browser, classifier: Classifier, tmp_path: Path
-) -> None:
+def test_it_asks_for_a_key_where_one_is_needed(browser: Browser, serve: Serve) -> None:
     page, key = browser.new_page(), "a-key-for-the-page-only"
-    with here(classifier, tmp_path, API_KEYS=key) as server:
+    with serve(API_KEYS=key) as server:
         page.goto(server.url)
         fill(page, TWEET)
         expect(page.get_by_text("This server asks for an API key.")).to_be_visible()

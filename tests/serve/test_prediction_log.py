@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from locked.answer import Answer
-from locked.classifier import Classifier
 from serve import logs, metrics, prediction_log
 from serve.logs import FullError
 from serve.prediction_log import Entry, Folder, PredictionLog
 from serve.settings import Settings
 from serve.worker import Prediction
 from tests.conftest import HANG
-from tests.serve.here import here
+from tests.serve.here import Serve
 from tests.serve.running import logged
 
 KEY = "a-key-of-sixteen-characters"
@@ -34,9 +33,9 @@ def dropped(reason: str) -> float:
     return float(metrics.LOG_DROPPED.labels(reason)._value.get())
 
 
-def test_each_answer_has_a_line(classifier: Classifier, tmp_path: Path) -> None:
+def test_each_answer_has_a_line(serve: Serve, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with here(classifier, tmp_path, PREDICTION_LOG=str(log), PREDICTION_LOG_KEY=KEY) as server:
+    with serve(PREDICTION_LOG=str(log), PREDICTION_LOG_KEY=KEY) as server:
         one = server.predict({"text": "FLOOD in the @valley"})
         many = {"instances": ["Flood in the valley", {"txt": "x"}, "cake"]}
         predictions = server.predict(many | {"parameters": {"partial": True}})["predictions"]
@@ -59,10 +58,10 @@ def test_each_answer_has_a_line(classifier: Classifier, tmp_path: Path) -> None:
 
 
 def test_standard_output_takes_lines_whatever_the_level(
-    classifier: Classifier, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    serve: Serve, capfd: pytest.CaptureFixture[str]
 ) -> None:
     settings = {"PREDICTION_LOG": "stdout", "LOG_TEXT": "1", "LOG_LEVEL": "error"}
-    with here(classifier, tmp_path, FEEDBACK_FILE="stdout", **settings) as server:
+    with serve(FEEDBACK_FILE="stdout", **settings) as server:
         answer = server.predict({"text": "Flood"})
         verdict = {"text": "Flood", "right": False, **answer}
         assert server.post("/feedback", verdict).status_code == 202

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
@@ -10,7 +9,7 @@ from ruamel.yaml import YAML
 from locked.classifier import Classifier
 from serve import logs, routes, schema
 from tests.conftest import ROOT
-from tests.serve.here import Here, here
+from tests.serve.here import Here, Serve
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboard.json"
 RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
@@ -73,12 +72,12 @@ def test_a_verdict_is_recorded_without_the_tweet(server: Here) -> None:
 
 
 def test_a_verdict_that_cannot_be_recorded_is_refused(
-    server: Here, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Here, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(routes, "FEEDBACK_LIMIT", 0)
     to_file = server.post("/feedback", VERDICT)
     assert (to_file.status_code, "has reached 0 bytes" in to_file.json()["detail"]) == (503, True)
-    with here(classifier, tmp_path, FEEDBACK_FILE="stdout") as other:
+    with serve(FEEDBACK_FILE="stdout") as other:
         monkeypatch.setattr(logs.stdout, "put", lambda _: False)
         to_stdout = other.post("/feedback", VERDICT)
     assert (to_stdout.status_code, "standard output" in to_stdout.json()["detail"]) == (503, True)
