@@ -48,7 +48,6 @@ def test_under_load_workers_die_and_models_change(
     ):
         answers: list[tuple[int, float, str]] = []
         kills: list[tuple[float, float]] = []
-        killed: set[int] = set()
         is_over = threading.Event()
 
         def ask() -> None:
@@ -64,6 +63,13 @@ def test_under_load_workers_die_and_models_change(
         def both_are_ready() -> bool:
             return wait_until(lambda: server.metric("ready_workers") == 2)
 
+        def kill(pid: int) -> None:
+            began = time.monotonic()
+            os.kill(pid, signal.SIGKILL)
+            assert wait_until(lambda: pid not in children(server.process.pid))
+            assert both_are_ready()
+            kills.append((began, time.monotonic()))
+
         def reload(model: Path) -> httpx.Response:
             shutil.copytree(model, classifier_folder, dirs_exist_ok=True)
             return client.post("/reload", json={}, headers={"X-API-Key": KEY})
@@ -74,12 +80,7 @@ def test_under_load_workers_die_and_models_change(
             asking = [pool.submit(ask) for _ in range(24)]
             for pid in server.workers():
                 assert more()
-                began = time.monotonic()
-                killed.add(pid)
-                os.kill(pid, signal.SIGKILL)
-                assert wait_until(lambda: not killed & set(children(server.process.pid)))
-                assert both_are_ready()
-                kills.append((began, time.monotonic()))
+                kill(pid)
             refused = reload(confused)
             assert refused.status_code == 409
             assert f"{classifier_folder}/manifest.json: golden" in refused.json()["detail"]
@@ -92,8 +93,7 @@ def test_under_load_workers_die_and_models_change(
         assert 0 < len(lost) <= 20
         assert all(any(began < at < ready for began, ready in kills) for at in lost)
         assert {model for code, _, model in answers if code == 200} == {first, second}
-        os.kill(server.workers()[0], signal.SIGKILL)
-        assert both_are_ready()
+        kill(server.workers()[0])
         assert client.post("/predict", json=body).json()["model"] == second
         assert "Traceback" not in server.output()
 
