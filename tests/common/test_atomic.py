@@ -11,8 +11,7 @@ from stages.shared.outputs import write_json
 
 def test_a_folder_appears_only_when_complete(tmp_path: Path) -> None:
     target, draft = tmp_path / "out", tmp_path / ".out.tmp"
-    draft.mkdir()
-    (draft / "half").touch()  # by a killed run
+    (draft / "half").mkdir(parents=True)  # by a killed run
     with new_folder(target) as folder:
         (folder / "a").write_text("new")
         assert not target.exists()
