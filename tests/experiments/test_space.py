@@ -6,13 +6,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from common.errors import InputError
 from experiments.space import Distribution, read_space
 from stages import params
-from stages.params import Params
 from tests.conftest import ROOT
 
-
-@pytest.fixture(scope="module")
-def p() -> Params:
-    return params.load(ROOT / "params.yaml")
+PARAMS = params.load(ROOT / "params.yaml")
 
 
 @pytest.mark.parametrize(
@@ -26,10 +22,8 @@ def p() -> Params:
         ("train.epochs=interval(1,5)", IntDistribution(1, 5)),
     ],
 )
-def test_a_space_is_read_as_dvc_reads_it(
-    p: Params, override: str, distribution: Distribution
-) -> None:
-    assert list(read_space([override], p).values()) == [distribution]
+def test_a_space_is_read_as_dvc_reads_it(override: str, distribution: Distribution) -> None:
+    assert list(read_space([override], PARAMS).values()) == [distribution]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +39,6 @@ def test_a_space_is_read_as_dvc_reads_it(
         ("train.lr=1e-4,[", r"train.lr=1e-4,\["),
     ],
 )
-def test_an_override_that_is_no_space_is_named(p: Params, override: str, message: str) -> None:
+def test_an_override_that_is_no_space_is_named(override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read_space(override.split(), p)
+        read_space(override.split(), PARAMS)

@@ -52,7 +52,7 @@ def test_a_sweep_continues_survives_a_failed_trial_and_names_the_best(
 
 
 @pytest.mark.parametrize(
-    ("trials", "event", "error", "message"),
+    "case",  # trials, event, error, message
     [
         (0, "echo changed > toy.py", InputError, "not committed yet: toy.py"),
         (2, "echo changed > toy.py", InputError, "not committed yet: toy.py"),
@@ -61,13 +61,9 @@ def test_a_sweep_continues_survives_a_failed_trial_and_names_the_best(
     ],
 )
 def test_a_sweep_stops_at_ctrl_c_or_where_the_workspace_changes(
-    toy: Project,
-    monkeypatch: pytest.MonkeyPatch,
-    trials: int,
-    event: str,
-    error: type[BaseException],
-    message: str,
+    toy: Project, monkeypatch: pytest.MonkeyPatch, case: tuple[int, str, type[BaseException], str]
 ) -> None:
+    trials, event, error, message = case
     monkeypatch.chdir(toy.folder)
     monkeypatch.setattr("time.sleep", lambda _: None)
     numbers = itertools.count(1)

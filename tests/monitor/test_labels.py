@@ -157,24 +157,20 @@ def test_two_labels_of_a_tweet_agree_or_are_named(tmp_path: Path, log: Log) -> N
         joined(log, first, again)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"label": ["1", "0"]}, r"data row 1: label must be one of 0, 1, .*'1, 0'"),
-        ({"label": "maybe"}, r"data row 1: label must be one of 0, 1, .*'maybe'"),
-        ({"drawn": "by hand"}, r"data row 1: drawn must be random, feedback .*'by hand'"),
-        ({"id": "?", "text": "another"}, r"none of its 6 labels matches .*--since"),
-        ({"label": ""}, r"none of its 6 rows has a label: write 0 or 1"),
-        ({"label": "", "mine": "1", "yours": "0"}, r"in any of mine, yours: call their column"),
-    ],
-)
-def test_what_is_wrong_with_labels(
-    tmp_path: Path, log: Log, change: dict[str, Any], message: str
-) -> None:
-    wrong = write(tmp_path / "a.jsonl", changed(lambda *_: change))
-    with pytest.raises(InputError, match=message) as raised:
-        joined(log, wrong)
-    assert getattr(raised.value, "file", None) == (str(wrong) if "none of" in message else None)
+def test_what_is_wrong_with_labels(tmp_path: Path, log: Log) -> None:
+    changes: dict[str, dict[str, Any]] = {
+        r"data row 1: label must be one of 0, 1, .*'1, 0'": {"label": ["1", "0"]},
+        r"data row 1: label must be one of 0, 1, .*'maybe'": {"label": "maybe"},
+        r"data row 1: drawn must be random, feedback .*'by hand'": {"drawn": "by hand"},
+        r"none of its 6 labels matches .*--since": {"id": "?", "text": "another"},
+        r"none of its 6 rows has a label: write 0 or 1": {"label": ""},
+        r"in any of mine, yours: call their column": {"label": "", "mine": "1", "yours": "0"},
+    }
+    for message, change in changes.items():
+        wrong = write(tmp_path / "a.jsonl", [row | change for row in SAMPLE])
+        with pytest.raises(InputError, match=message) as raised:
+            joined(log, wrong)
+        assert getattr(raised.value, "file", None) == (str(wrong) if "none of" in message else None)
 
 
 def feedback(log: Log, path: Path, verdicts: list[Line]) -> Labelled:

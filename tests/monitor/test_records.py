@@ -130,23 +130,17 @@ def test_a_log_of_which_most_is_broken_is_an_error(tmp_path: Path) -> None:
     assert (len(log), counts.named[0].startswith(f"{path}:20: Invalid JSON")) == (19, True)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
+def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    for name, content, message in (
         ("cut.jsonl.zip", b"PK\3\4 and no more", "cut.jsonl.zip: cannot be read: "),
         ("other.jsonl", b'{"message": "ready"}', "other.jsonl: no prediction among 1 lines"),
         ("folder/notes.txt", b"", "folder: the folder has no file"),
         ("folder/run.json", b"[]", r"run\.json is not what `python -m score` writes"),
-    ],
-)
-def test_what_cannot_be_read_is_an_error(
-    tmp_path: Path, name: str, content: bytes, message: str
-) -> None:
-    path = tmp_path / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=message):
-        read([str(tmp_path / name.partition("/")[0])])
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            read([str(tmp_path / name.partition("/")[0])])
 
 
 ARCHIVE = ["Flood in the valley", "cake", "", "FLOOD in the valley!", "storm https://t.example/1"]

@@ -39,15 +39,10 @@ def test_each_tweet_once_and_the_model_unnamed(logged: Place) -> None:
     assert sorted(table["id"]) == sorted(f"r-{i}" for i in range(101))
     assert (set(table["label"]), set(table["drawn"])) == ({""}, {"1"})
     assert table["id"].tolist() != sorted(table["id"])
+    assert sample(logged, 10, "10.csv")["id"].tolist() == table["id"][:10].tolist()
     with (logged.folder / "sample.csv").open(newline="") as file:
         texts = {row["id"]: row["text"] for row in csv.DictReader(file)}
     assert (texts["r-0"], texts["r-1"], texts["r-2"]) == ("'=1+1", "'@someone look", TEXTS[2])
-
-
-@pytest.mark.parametrize("more", [(), ("--near-threshold",)])
-def test_a_larger_sample_holds_the_smaller(logged: Place, more: tuple[str, ...]) -> None:
-    small, large = (sample(logged, n, f"{n}.csv", *more) for n in (10, 30))
-    assert large["id"][:10].tolist() == small["id"].tolist()
 
 
 def test_doubtful_answers_are_drawn_more_often_and_the_file_says_how_often(place: Place) -> None:
@@ -57,6 +52,8 @@ def test_doubtful_answers_are_drawn_more_often_and_the_file_says_how_often(place
     rows = table["id"].str.removeprefix("r-").astype(int)
     odds = np.abs(np.log(answered.probabilities / (1 - answered.probabilities)))
     assert odds[rows].mean() < 0.85 * odds.mean()
+    smaller = sample(place, 10, "10.csv", "--near-threshold")
+    assert smaller["id"].tolist() == table["id"][:10].tolist()  # a larger sample holds it
     expected = inclusion(doubt(answered.probabilities), 200)
     assert table["drawn"].astype(float).to_numpy() == pytest.approx(expected[rows], rel=1e-4)
     sizes = np.array([1.0, 1.0, 2.0, 100.0])
