@@ -3,7 +3,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,22 +12,22 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from deploy import __main__ as deploy
 from deploy import google
 from tests.conftest import NOWHERE
 from tests.deploy.fake_gcloud import Gcloud
 from tests.gcs import Cloud
 
 ROBOT = "robot@mine.iam.gserviceaccount.com"
+REMOTE = "[core]\nno_scm = true\nremote = storage\n['remote \"storage\"']\n"  # of .dvc/config
+Command = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
 def private_key() -> str:
     key = rsa.generate_private_key(65537, 2048)
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ).decode()
+    formats = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(*formats, serialization.NoEncryption()).decode()
 
 
 @pytest.fixture
@@ -66,7 +67,8 @@ def robot(
     return path
 
 
-CALLS: set[tuple[str, ...]] = set()  # of gcloud, by all tests
+WRONG = ("run", "services", "list", "--projct=a")
+CALLS: set[tuple[str, ...]] = {WRONG}  # of gcloud, by all tests
 
 
 @pytest.fixture
@@ -80,38 +82,39 @@ def gcloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gcloud]:
     CALLS.update(fake.calls)
 
 
+@pytest.fixture
+def command(gcloud: Gcloud, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """`python -m deploy` in this process."""
+
+    def run(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["deploy", *arguments])
+        deploy.main()
+
+    return run
+
+
 @pytest.fixture(scope="package", autouse=True)
 def lint_the_calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let the real gcloud, where it is installed, check all commands that the tests called."""
-    yield
-    if shutil.which("gcloud") and CALLS:
-        assert unknown_to_gcloud(CALLS, tmp_path_factory.mktemp("lint")) == []
+    """Let the real gcloud, where it is installed, check the words and flags of all calls.
 
-
-def shape_of(call: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a command's own words, and its flags without their values."""
-    words = (word.partition("=")[0] for word in call if not word.startswith(google.NAME))
-    return tuple(word for word in words if re.fullmatch("[a-z-]+", word))
-
-
-def unknown_to_gcloud(calls: Iterable[tuple[str, ...]], folder: Path) -> list[str]:
-    """Return the real gcloud's errors for commands whose words or flags it does not know.
-
-    One command stands for all with the same words and flags; its values are masked where gcloud's
+    One call stands for all with the same words and flags; its values are masked where gcloud's
     linter cannot read them.
     """
-    shapes = {shape_of(call): call for call in calls}
-    lines = [" ".join(re.sub(r"[^\w:/.,=@-]", "_", word) for word in c) for c in shapes.values()]
-    commands = [{"command_string": f"gcloud {line}"} for line in lines]
-    (path := folder / "commands.json").write_text(json.dumps(commands))
-    environment = {"CLOUDSDK_CONFIG": str(folder), "CLOUDSDK_CORE_CHECK_GCE_METADATA": "0"}
-    linter = subprocess.run(
-        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={path}", "--quiet"],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    yield
+    if not shutil.which("gcloud"):
+        return
+    commands = {}
+    for call in CALLS:
+        words = [word.partition("=")[0] for word in call if not word.startswith(google.NAME)]
+        shape = tuple(word for word in words if re.fullmatch("[a-z-]+", word))
+        line = " ".join(re.sub(r"[^\w:/.,=@-]", "_", word) for word in call)
+        commands[shape] = {"command_string": f"gcloud {line}"}
+    folder = tmp_path_factory.mktemp("lint")
+    (path := folder / "commands.json").write_text(json.dumps([*commands.values()]))
+    settings = {"CLOUDSDK_CONFIG": str(folder), "CLOUDSDK_CORE_CHECK_GCE_METADATA": "0"}
+    lint = ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={path}", "--quiet"]
+    linter = subprocess.run(lint, env=os.environ | settings, capture_output=True, check=True)
     results = json.loads(linter.stdout)
     assert len(results) == len(commands)
-    return [f"{e['command_string']}: {e['error_message']}" for e in results if not e["success"]]
+    wrong = [f"{e['command_string']}: {e['error_message']}" for e in results if not e["success"]]
+    assert len(wrong) == 1 and "--projct" in wrong[0], wrong

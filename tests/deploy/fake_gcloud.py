@@ -41,10 +41,10 @@ class Gcloud:
 
     def _answer(self, call: tuple[str, ...]) -> Json:
         line = " ".join(call)
-        for position, (words, message) in enumerate(self.refusals):
-            if words in line:
-                del self.refusals[position]
-                raise Refusal(message)
+        for refusal in self.refusals:
+            if refusal[0] in line:
+                self.refusals.remove(refusal)
+                raise Refusal(refusal[1])
         for words in sorted(self.answers, key=len, reverse=True):
             if f"{line} ".startswith(f"{words} "):
                 reply = self.answers[words](*call[len(words.split()) :])
@@ -64,6 +64,14 @@ def flag(words: tuple[str, ...], name: str) -> str:
     return values[-1] if values else ""
 
 
+def shares_of(words: tuple[str, ...], name: str) -> dict[str, int]:
+    """Return the shares of the traffic that a flag names."""
+    pairs = (each.split("=") for each in flag(words, name).split(","))
+    shares = {key: int(share) for key, share in pairs}
+    assert sum(shares.values()) == 100
+    return shares
+
+
 class CloudRun:
     """A service of Cloud Run, which is at once in the state that it was asked for."""
 
@@ -73,7 +81,8 @@ class CloudRun:
         self.service: Json = NOTHING
         self.revisions: list[dict[str, Any]] = []
         self.splits: list[dict[str, int]] = []  # how the traffic was split, change by change
-        self.key, self.key_version = "a-key", "1"
+        self.faults: dict[tuple[str, float], BaseException] = {}  # by address and seconds
+        self.key_version = "1"
         gcloud.answers |= {
             "run services describe": lambda *_: self.service,
             "run services replace": self.replace,
@@ -82,16 +91,20 @@ class CloudRun:
             "secrets versions access latest": self.secret,
         }
 
+    def smoke(self, url: str, _model: str, key: str, seconds: float) -> None:
+        assert key == "a-key"
+        if fault := self.faults.get((url, seconds)):
+            raise fault
+
     def secret(self, *_: str) -> Json:
-        data = base64.urlsafe_b64encode(f"{self.key},another-key".encode()).decode()
+        data = base64.urlsafe_b64encode(b"a-key,another-key").decode()
         return {"name": f"versions/{self.key_version}", "payload": {"data": data}}
 
     def replace(self, path: str, *_: str) -> Json:
         spec = YAML(typ="safe").load(Path(path))["spec"]
         if not self.revisions or self.revisions[-1]["spec"] != spec["template"]:
             number = len(self.revisions) + 1
-            stamp = f"2026-01-01T00:00:{number:02d}Z"
-            metadata = {"name": f"revision-{number}", "creationTimestamp": stamp}
+            metadata = {"name": f"revision-{number}", "creationTimestamp": f"2026-01-{number:02d}"}
             self.revisions.append({"metadata": metadata, "spec": spec["template"]})
         newest = self.revisions[-1]["metadata"]["name"]
         status = {"latestReadyRevisionName": newest, "latestCreatedRevisionName": newest}
@@ -99,15 +112,15 @@ class CloudRun:
         self._send([{"revisionName": newest} | each for each in spec["traffic"]])
 
     def update_traffic(self, _name: str, *words: str) -> Json:
-        traffic = self.service["status"]["traffic"]
+        tagged = [each for each in self.service["status"]["traffic"] if "tag" in each]
         if tag := flag(words, "update-tags"):
             name, revision = tag.split("=")
-            traffic = [each for each in traffic if "tag" not in each]
-            self._send([*traffic, {"revisionName": revision, "tag": name}])
+            others = [e for e in self.service["status"]["traffic"] if e not in tagged]
+            self._send([*others, {"revisionName": revision, "tag": name}])
         else:
-            shares = dict(each.split("=") for each in flag(words, "to-revisions").split(","))
-            split = [{"revisionName": name, "percent": int(p)} for name, p in shares.items()]
-            self._send([*split, *({**each, "percent": 0} for each in traffic if "tag" in each)])
+            shares = shares_of(words, "to-revisions").items()
+            split = [{"revisionName": name, "percent": share} for name, share in shares]
+            self._send([*split, *({**each, "percent": 0} for each in tagged)])
 
     def _send(self, traffic: list[dict[str, Any]]) -> None:
         for each in traffic:
@@ -119,48 +132,43 @@ class CloudRun:
 
 
 class Vertex:
-    """Models and endpoints of Vertex AI."""
+    """Models of Vertex AI, and an endpoint."""
 
     def __init__(self, gcloud: Gcloud) -> None:
-        self.models: list[dict[str, Any]] = []
-        self.endpoints: list[dict[str, Any]] = []
+        self.items: dict[str, list[dict[str, Any]]] = {"models": [], "endpoints": []}
         self.deployments = 0
         self.prediction: Json = None  # of the endpoint
         gcloud.answers |= {
-            "ai models list": lambda *_: self.models,
-            "ai models upload": lambda *words: self._add(self.models, words),
-            "ai endpoints list": lambda *_: self.endpoints,
-            "ai endpoints create": lambda *words: self._add(self.endpoints, words),
+            "ai models list": lambda *_: self.items["models"],
+            "ai models upload": lambda *words: self.add("models", words),
+            "ai endpoints list": lambda *_: self.items["endpoints"],
+            "ai endpoints create": lambda *words: self.add("endpoints", words),
             "ai endpoints deploy-model": self.deploy,
             "ai endpoints undeploy-model": self.undeploy,
-            "ai endpoints update": self.update,
+            "ai endpoints update": self.split,
             "ai endpoints predict": lambda *_: self.prediction,
         }
 
-    def _add(self, items: list[dict[str, Any]], words: tuple[str, ...]) -> None:
-        image = flag(words, "container-image-uri")
-        name = f"{'models' if image else 'endpoints'}/{len(items) + 1}"
-        items.append({"name": name, "displayName": flag(words, "display-name"), "image": image})
+    @property
+    def endpoint(self) -> dict[str, Any]:
+        return self.items["endpoints"][0]
+
+    def add(self, kind: str, words: tuple[str, ...]) -> None:
+        name, image = flag(words, "display-name"), flag(words, "container-image-uri")
+        self.items[kind].append({"name": kind, "displayName": name, "image": image})
 
     def deploy(self, _endpoint: str, *words: str) -> None:
-        (endpoint,) = self.endpoints
-        models = endpoint.setdefault("deployedModels", [])
         self.deployments += 1
-        key = str(self.deployments)
-        models.append({"id": key, "displayName": flag(words, "display-name")})
-        self._split(words, key)
+        model = {"id": str(self.deployments), "name": flag(words, "display-name")}
+        self.endpoint.setdefault("deployedModels", []).append(model)
+        self.split("", *words)
 
-    def update(self, _endpoint: str, *words: str) -> None:
-        self._split(words)
-
-    def _split(self, words: tuple[str, ...], new: str = "") -> None:
-        shares = dict(each.split("=") for each in flag(words, "traffic-split").split(","))
-        assert sum(map(int, shares.values())) == 100
-        split = {new if key == "0" else key: int(share) for key, share in shares.items()}
-        self.endpoints[0]["trafficSplit"] = split
+    def split(self, _endpoint: str, *words: str) -> None:
+        shares = shares_of(words, "traffic-split")
+        new = str(self.deployments)
+        self.endpoint["trafficSplit"] = {new if k == "0" else k: n for k, n in shares.items()}
 
     def undeploy(self, _endpoint: str, *words: str) -> None:
-        (endpoint,) = self.endpoints
-        key, models = flag(words, "deployed-model-id"), endpoint["deployedModels"]
-        assert not endpoint["trafficSplit"].pop(key, 0) or len(models) == 1, "it has traffic"
+        key, models = flag(words, "deployed-model-id"), self.endpoint["deployedModels"]
+        assert not self.endpoint["trafficSplit"].pop(key, 0) or len(models) == 1, "it has traffic"
         models[:] = [each for each in models if each["id"] != key]

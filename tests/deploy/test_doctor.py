@@ -2,18 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common.errors import InputError
 from deploy.doctor import GRANT, LOGIN, NEEDED, SET_REMOTE, examine
 from tests.conftest import ROOT
-from tests.deploy.conftest import ROBOT
+from tests.deploy.conftest import REMOTE, ROBOT
 from tests.gcs import Cloud
 
 Ask = Callable[..., str]
-CONFIG = "[core]\nno_scm = true\nremote = storage\n['remote \"storage\"']\n"
 PERMISSIONS = ("GET", "/iam/")
+OUR_GRANT = GRANT.format(bucket="bucket")
 
 
 def output_for(folder: Path) -> str:
@@ -37,7 +38,7 @@ def ask(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
         settings = {"url": "gs://bucket/dvc", "verify": "true"} | config
         lines = [f"    {key} = {value}\n" for key, value in settings.items()]
-        (folder / "config").write_text(CONFIG + "".join(lines))
+        (folder / "config").write_text(REMOTE + "".join(lines))
         return output_for(folder.parent)
 
     return ask
@@ -57,59 +58,45 @@ def test_all_is_well(ask: Ask, robot: Path, own_key: bool, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("robot")
-def test_a_missing_permission_is_named_with_the_command_that_grants_it(
-    ask: Ask, cloud: Cloud
-) -> None:
-    cloud.answers[PERMISSIONS] = 200, {"permissions": ["storage.objects.get", *NEEDED[:1]]}
-    output = ask()
-    assert "bucket does not grant storage.objects.delete, storage.objects.list" in output
-    assert output.endswith(GRANT.format(bucket="bucket"))
-
-
-@pytest.mark.usefixtures("robot")
 @pytest.mark.parametrize(
-    ("request_line", "status", "message"),
+    ("config", "answers", "message", "remedy"),
     [
-        (PERMISSIONS, 403, "The billing account is disabled"),
-        (PERMISSIONS, 503, "Backend Error"),
-        (("GET", "/o?"), 403, "retention policy"),
-    ],
-)
-def test_the_words_of_google_are_passed_on(
-    ask: Ask, cloud: Cloud, request_line: tuple[str, str], status: int, message: str
-) -> None:
-    cloud.refuse(*request_line, status, message)
-    assert message in ask()
-
-
-@pytest.mark.usefixtures("robot")
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ({"verify": "false"}, "gs://bucket/dvc is no gs:// URL with `verify true`"),
-        ({"url": "s3://bucket"}, "s3://bucket is no gs:// URL"),
-        ({"nonsense": "1"}, "extra keys not allowed"),
-    ],
-)
-def test_a_remote_that_cannot_be_used(ask: Ask, config: dict[str, str], message: str) -> None:
-    output = ask(**config)
-    assert message in output.splitlines()[0]
-    assert output.endswith(SET_REMOTE)
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        (None, "not inside of a DVC repository"),
-        ("[core]\n", "is not a git repository"),
-        ("[core]\nno_scm = true\nremote = mine\n", "there is no remote mine"),
         (
-            (ROOT / ".dvc/config").read_text().replace("[core]", "[core]\nno_scm = true"),
-            "no remote",
+            *({}, {PERMISSIONS: (200, {"permissions": [NEEDED[0], "storage.objects.get"]})}),
+            *("bucket does not grant storage.objects.delete, storage.objects.list", OUR_GRANT),
         ),
+        ({}, {PERMISSIONS: (503, {"error": {"message": "Ill"}})}, "Ill", OUR_GRANT),
+        ({}, {("GET", "/o?"): (403, {"error": {"message": "retained"}})}, "retained", "dvc push"),
+        ({}, {("POST", "/token"): (400, {"error": "invalid_grant"})}, "invalid_grant", LOGIN),
+        ({"verify": "false"}, {}, "gs://bucket/dvc is no gs:// URL with `verify true`", SET_REMOTE),
+        ({"url": "s3://bucket"}, {}, "s3://bucket is no gs:// URL", SET_REMOTE),
+        ({"nonsense": "1"}, {}, "extra keys not allowed", SET_REMOTE),
     ],
 )
-def test_a_folder_without_a_remote(tmp_path: Path, config: str | None, message: str) -> None:
+def test_a_fault_is_named_with_its_remedy(
+    ask: Ask,
+    cloud: Cloud,
+    private_key: str,
+    config: dict[str, str],
+    answers: dict[tuple[str, str], tuple[int, Any]],
+    message: str,
+    remedy: str,
+) -> None:
+    cloud.answers |= answers
+    output = ask(**config)
+    assert message in output
+    assert output.endswith(remedy)
+    assert not [line for line in private_key.splitlines() if line in output]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("", "not inside of a DVC repository"),
+        ((ROOT / ".dvc/config").read_text().replace("\n", "\nno_scm = true\n", 1), "no remote"),
+    ],
+)
+def test_a_folder_without_a_remote(tmp_path: Path, config: str, message: str) -> None:
     if config:
         (tmp_path / ".dvc").mkdir()
         (tmp_path / ".dvc/config").write_text(config)
@@ -120,28 +107,17 @@ def test_a_folder_without_a_remote(tmp_path: Path, config: str | None, message: 
 
 @pytest.mark.usefixtures("nobody")
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("key", "message"),
     [
-        (None, "default credentials were not found"),
-        ("secret", "is not a valid json file"),
+        ("", "default credentials were not found"),
         ('{"type": "service_account", "private_key": "secret"}', "Failed to load service account"),
     ],
-    ids=["no login", "no JSON", "no key"],
 )
 def test_a_missing_login_is_named_and_a_wrong_key_not_printed(
-    ask: Ask, tmp_path: Path, content: str | None, message: str
+    ask: Ask, tmp_path: Path, key: str, message: str
 ) -> None:
-    path = tmp_path / "key.json"
-    path.write_text(content or "")
-    output = ask(**{"credentialpath": str(path)} if content else {})
+    (path := tmp_path / "key.json").write_text(key)
+    output = ask(**{"credentialpath": str(path)} if key else {})
     assert message in output
     assert output.endswith(LOGIN)
     assert "secret" not in output
-
-
-def test_a_login_that_google_refuses(ask: Ask, cloud: Cloud, robot: Path, private_key: str) -> None:
-    refusal = {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}
-    cloud.answers["POST", "/token"] = 400, refusal
-    output = ask()
-    assert "invalid_grant: Invalid JWT Signature." in output
-    assert not [line for line in private_key.splitlines() if line in output]

@@ -3,7 +3,6 @@
 import fnmatch
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,33 +56,22 @@ for line in sys.argv[2:]:
 def test_files_follow_the_definitions_that_gcloud_knows(tmp_path: Path) -> None:
     if not (gcloud := shutil.which("gcloud")):
         pytest.skip("gcloud is not installed")
-    modules = Path(gcloud).resolve().parents[1] / "lib"
-    lines = [
-        f"{path.relative_to(ROOT)} {definition}"
-        for pattern, definition in DEFINITIONS.items()
-        for path in ROOT.glob(pattern)
-    ]
-    assert len(lines) == len(DEFINITIONS) - 1 + len([*ROOT.glob("deploy/alerts/*")])
-    (tmp_path / "wrong.yaml").write_text("waitfor: [serve]\n")
-    wrong = f"{tmp_path}/wrong.yaml cloudbuild v1 BuildStep"
+    paths = [(path, name) for glob, name in DEFINITIONS.items() for path in ROOT.glob(glob)]
+    assert len(paths) == len(DEFINITIONS) - 1 + len([*ROOT.glob("deploy/alerts/*")])
+    (wrong := tmp_path / "wrong.yaml").write_text("waitfor: [serve]\n")
+    lines = [f"{path} {name}" for path, name in [*paths, (wrong, "cloudbuild v1 BuildStep")]]
     # -S: without site-packages, which have other versions of some of gcloud's modules.
-    process = subprocess.run(
-        [sys.executable, "-S", "-c", CHECK, str(modules), *lines, wrong],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.stderr == ""
-    assert process.stdout.splitlines()[0].startswith(str(tmp_path)), process.stdout
-    assert "waitfor" in process.stdout
+    modules = str(Path(gcloud).resolve().parents[1] / "lib")
+    output = run(sys.executable, "-S", "-c", CHECK, modules, *lines).stdout
+    assert output.startswith(str(wrong))
+    assert "waitfor" in output
 
 
-@pytest.mark.parametrize("command", ["check rules rules.yaml", "test rules rules-test.yaml"])
-def test_prometheus_accepts_its_rules(command: str) -> None:
+def test_prometheus_accepts_its_rules() -> None:
     if not shutil.which("promtool"):
         pytest.skip("promtool is not installed")
-    run("promtool", *command.split(), cwd=ROOT / "deploy/prometheus")
+    for command in ("check rules rules.yaml", "test rules rules-test.yaml"):
+        run("promtool", *command.split(), cwd=ROOT / "deploy/prometheus")
 
 
 def test_every_file_is_checked() -> None:
@@ -94,24 +82,17 @@ def test_every_file_is_checked() -> None:
     )
     hooks = yaml.load(ROOT / ".pre-commit-config.yaml")["repos"][0]["hooks"]
     patterns = [hook["files"] for hook in hooks if "files" in hook]
-    files = run("git", "ls-files").stdout
-    names = re.findall(
-        r"^(?:(?:score/)?Dockerfile.*|\.github/.*|deploy/.*\.(?:ya?ml|json))$", files, re.M
-    )
-    by_hook = [name for name in names if any(re.search(pattern, name) for pattern in patterns)]
-    by_definition = [
-        name
-        for name in names
-        if any(fnmatch.fnmatch(name, pattern) for pattern in (*exceptions, *DEFINITIONS))
-    ]
-    assert len(by_hook) > 5
-    assert set(names) - {*by_hook, *by_definition} == set()
+    patterns += map(fnmatch.translate, (*exceptions, *DEFINITIONS))
+    read = r"^(?:(?:score/)?Dockerfile.*|\.github/.*|deploy/.*\.(?:ya?ml|json))$"
+    names = re.findall(read, run("git", "ls-files").stdout, re.M)
+    assert len(names) > 20
+    assert [name for name in names if not any(re.search(p, name) for p in patterns)] == []
 
 
 def test_a_build_names_existing_steps_substitutions_and_tests() -> None:
+    text = (ROOT / "deploy/release/cloudbuild.yaml").read_text()
     ids = [step["id"] for step in BUILD["steps"]]
     assert {name for step in BUILD["steps"] for name in step.get("waitFor", [])} <= {*ids, "-"}
-    text = (ROOT / "deploy/release/cloudbuild.yaml").read_text()
     assert set(re.findall(r"\$\{?(_\w+)", text)) == set(BUILD["substitutions"])
     deselected = re.findall(r"--deselect=(\S+)::(\S+)", text)
     assert len(deselected) == 2
@@ -125,16 +106,7 @@ def test_scripts_of_a_build_are_well_written(tmp_path: Path) -> None:
     scripts += [step["run"] for step in steps if "run" in step]
     for number, script in enumerate(scripts):
         (tmp_path / f"{number}.sh").write_text(f"set -e\n{script}")  # as they are run
-    run("shellcheck", "--shell=bash", *map(str, tmp_path.glob("*.sh")))
-
-
-def test_actions_are_pinned_to_one_commit_each() -> None:
-    uses = set(re.findall(r"uses: (.+)", text_of(*WORKFLOWS, *ACTIONS)))
-    own = {f"./{path.parent.relative_to(ROOT)}" for path in ACTIONS}
-    assert own <= uses
-    others = uses - own
-    assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each) for each in others)
-    assert len({each.partition("@")[0] for each in others}) == len(others)
+    run("shellcheck", "--shell=bash", *map(str, tmp_path.iterdir()))
 
 
 def text_of(*paths: Path) -> str:
@@ -155,13 +127,11 @@ def test_workflows_call_existing_commands() -> None:
     text = text_of(*WORKFLOWS, *ACTIONS, ROOT / ".ci/run")
     tasks = set(re.findall(r"(?:^\s*|run: )make ([\w-]+)", text, re.M))
     assert {"setup", "test", "deploy"} <= tasks
-    assert tasks <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
-    commands = set(re.findall(r"python -m deploy (\w+)", text))
-    assert commands == {"images", "back"}
+    assert tasks <= set(re.findall(r"^([\w-]+):", text_of(ROOT / "Makefile"), re.M))
+    assert set(re.findall(r"python -m deploy (\w+)", text)) == {"images", "back"}
     paths = set(re.findall(r"pytest (\S+)", text))
     assert {"tests/nightly", "tests/test_images.py", "tests/serve"} <= paths
     modules = re.findall(r"python -m (tests\.[\w.]+)", text)
-    assert modules == ["tests.score.beam_environment"]
     paths |= {f"{name.replace('.', '/')}.py" for name in modules}
     paths |= set(yaml.load(ROOT / ".github/workflows/images.yml")["on"]["pull_request"]["paths"])
     assert [path for path in paths if not list(ROOT.glob(path))] == []
@@ -183,16 +153,16 @@ def test_the_tag_of_the_stage_prod_deploys() -> None:
         assert not fnmatch.fnmatch(other, pattern)
 
 
-@pytest.mark.parametrize(
-    ("file", "bucket"),
-    [
-        ("docs/sharing.md", "YOUR-BUCKET"),
-        ("docs/cloud.md", "YOUR-PROJECT-disaster-tweets"),
-        ("deploy/release/cloudbuild.yaml", "$PROJECT_ID-disaster-tweets"),
-        ("deploy/setup/resources.yaml", "$bucket"),
-        (".github/actions/google-cloud/action.yml", "$PROJECT-disaster-tweets"),
-    ],
-)
-def test_a_bucket_is_named_alike_everywhere(file: str, bucket: str) -> None:
-    text = (ROOT / file).read_text().replace('"', "")
-    assert [command for command in NAMING if command.format(bucket=bucket) not in text] == []
+BUCKETS = {
+    "docs/sharing.md": "YOUR-BUCKET",
+    "docs/cloud.md": "YOUR-PROJECT-disaster-tweets",
+    "deploy/release/cloudbuild.yaml": "$PROJECT_ID-disaster-tweets",
+    "deploy/setup/resources.yaml": "$bucket",
+    ".github/actions/google-cloud/action.yml": "$PROJECT-disaster-tweets",
+}
+
+
+@pytest.mark.parametrize("file", BUCKETS)
+def test_a_bucket_is_named_alike_everywhere(file: str) -> None:
+    text = text_of(ROOT / file).replace('"', "")
+    assert [line for line in NAMING if line.format(bucket=BUCKETS[file]) not in text] == []

@@ -2,77 +2,72 @@
 
 import argparse
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from dvc.cli import main as dvc
 from dvc.repo import Repo
+from google.cloud import storage
 
 from deploy import watch
 from monitor.labels import UnusedLabelsError
 from monitor.verdict import STATUS
-from tests.conftest import ROOT
+from tests.deploy.conftest import REMOTE
 from tests.gcs import Cloud
 from tests.monitor.conftest import lines_of, make_model, tweets
-from tests.test_images import run, sent
 
-pytestmark = pytest.mark.usefixtures("nobody")
 NOW = datetime.now(UTC)
 
 
-def copy_code_of_an_image(folder: Path) -> Path:
-    """Copy the code that an image gets, and no other."""
-    for name in run("git", "ls-files").stdout.split():
-        if Path(name).suffix in (".py", ".jinja") and sent(name):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
-    return folder
+@pytest.fixture
+def bucket(nobody: None, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> storage.Bucket:
+    """The bucket that the job uses; its DVC runs in this process."""
 
+    def run(command: list[str], check: bool) -> None:
+        assert dvc(command[1:]) == 0
+        assert check
 
-def test_the_report_of_a_day_is_made_by_the_code_of_an_image(
-    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (project := tmp_path / "project").mkdir()
-    settings = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "BUCKET": "bucket",
-        "PYTHONPATH": str(copy_code_of_an_image(tmp_path / "code")),
-        "STORAGE_EMULATOR_HOST": cloud.url,
-        "GOOGLE_CLOUD_PROJECT": "my-project",
-    }
-    bucket = cloud.client().create_bucket("bucket")
-    (project / ".dvc").mkdir()
-    config = "[core]\n no_scm = true\n remote = storage\n['remote \"storage\"']\n"
-    (project / ".dvc/config").write_text(f"{config} url = gs://bucket/dvc\n")
-    version = make_model(project / "models/classifier")
-    for name, value in settings.items():
+    for name, value in {"BUCKET": "bucket", "STORAGE_EMULATOR_HOST": cloud.url}.items():
         monkeypatch.setenv(name, value)
-    with Repo(project) as repo:
-        repo.add(str(project / "models/classifier"))
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
+    monkeypatch.setattr("deploy.watch.subprocess.run", run)
+    return cloud.client().create_bucket("bucket")
+
+
+def test_the_report_of_a_day_goes_to_the_bucket(
+    bucket: storage.Bucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text(f"{REMOTE} url = gs://bucket/dvc\n")
+    version = make_model(tmp_path / "models/classifier")
+    with Repo(tmp_path) as repo:
+        repo.add("models/classifier")
         repo.push()
-    shutil.rmtree(project / ".dvc/cache")
-    shutil.rmtree(project / "models/classifier")
+    shutil.rmtree(tmp_path / ".dvc/cache")
+    shutil.rmtree(tmp_path / "models/classifier")
     lines = lines_of(tweets(1, 400, longer=0.5), version, start=NOW - timedelta(days=3))
     log = bucket.blob("run.googleapis.com/stdout/2026/11/26/10:00:00_10:59:59_S0.json")
     log.upload_from_string(  # as a sink of Cloud Logging writes it
         "".join(json.dumps({"jsonPayload": line, "severity": "INFO"}) + "\n" for line in lines)
     )
-    command = [sys.executable, "-m", "deploy.watch"]
-    process = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stderr
-    assert re.search("^look: ", process.stdout, re.M)
+    monkeypatch.setattr(sys, "argv", ["watch"])
+    with pytest.raises(SystemExit, match="0"):  # though the verdict is `look`
+        watch.main()
+    assert re.search("^look: ", capsys.readouterr().out, re.M)
     names = [blob.name for blob in bucket.list_blobs(prefix="reports/")]
     assert [name.split("/")[3] for name in names] == ["report.html", "report.json"]
     assert json.loads(bucket.blob(names[1]).download_as_bytes())["in_use"] == version
 
 
-def test_the_options_name_the_week_and_the_samples(cloud: Cloud) -> None:
-    bucket = cloud.client().create_bucket("bucket")
+def test_the_options_name_the_week_and_the_samples(bucket: storage.Bucket) -> None:
     today = datetime(2026, 11, 30, tzinfo=UTC)
     week = ["gs://bucket/run.googleapis.com", "--since=2026-11-23", "--until=2026-11-29"]
     assert watch.options(bucket, today) == week
@@ -81,23 +76,16 @@ def test_the_options_name_the_week_and_the_samples(cloud: Cloud) -> None:
     assert watch.options(bucket, today) == [*week, "--reviewed", "gs://bucket/reviewed/a.csv"]
 
 
-@pytest.mark.parametrize(("status", "code"), [(STATUS["look"], 0), (STATUS["act"], STATUS["act"])])
-def test_old_samples_are_left_out_and_only_act_fails_the_job(
-    status: int, code: int, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("bucket")
+def test_old_samples_are_left_out_and_act_fails_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     def write_report(chosen: argparse.Namespace) -> int:
         if "old" in chosen.reviewed:
             raise UnusedLabelsError("old", "no answer of these days")
         assert chosen.reviewed == ["new"]
-        return status
+        return STATUS["act"]
 
-    cloud.client().create_bucket("bucket")
-    for name, value in {"BUCKET": "bucket", "STORAGE_EMULATOR_HOST": cloud.url}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
     monkeypatch.setattr(sys, "argv", ["watch", "--reviewed", "old", "new"])
     monkeypatch.setattr(watch, "write_report", write_report)
     monkeypatch.setattr("deploy.watch.subprocess.run", lambda *_, **__: None)  # dvc pull
-    with pytest.raises(SystemExit) as exit_info:
+    with pytest.raises(SystemExit, match=str(STATUS["act"])):
         watch.main()
-    assert exit_info.value.code == code

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -6,76 +5,56 @@ import pytest
 from common.errors import InputError
 from deploy.google import GoogleProject
 from deploy.release import cloud_run, images, vertex
-from deploy.release.cloud_run import back, release, update_report
+from deploy.release.cloud_run import SOAK, back, release, update_report
 from tests.deploy.fake_gcloud import CloudRun, Gcloud, Vertex, flag
 
 PROJECT = GoogleProject("my-project")
 MODEL = "model1"
-Faults = dict[tuple[str, float], BaseException]  # by address and seconds
-Put = Callable[[int], None]  # releases an image
 RIGHT = {"predictions": [{"label": "disaster", "probability": 0.9}] * 2}
+URL = "https://revision-{}.example".format
 
 
 @pytest.fixture
-def run(gcloud: Gcloud) -> CloudRun:
-    return CloudRun(gcloud)
+def run(gcloud: Gcloud, monkeypatch: pytest.MonkeyPatch) -> CloudRun:
+    run = CloudRun(gcloud)
+    monkeypatch.setattr(cloud_run, "smoke", run.smoke)
+    return run
 
 
-@pytest.fixture
-def faults(run: CloudRun, monkeypatch: pytest.MonkeyPatch) -> Faults:
-    """Faults; other requests with the right key are answered well."""
-    faults: Faults = {}
-
-    def smoke(url: str, _model: str, key: str, seconds: float) -> None:
-        assert key == run.key
-        if fault := faults.get((url, seconds)):
-            raise fault
-
-    monkeypatch.setattr(cloud_run, "smoke", smoke)
-    return faults
+def put(number: int) -> None:
+    release(PROJECT, f"image@sha256:{number}", MODEL)
 
 
-@pytest.fixture
-def put(faults: Faults) -> Put:
-    """Release an image."""
-    return lambda number: release(PROJECT, f"image@sha256:{number}", MODEL)
-
-
-def url_of(number: int) -> str:
-    return f"https://revision-{number}.example"
-
-
-def test_a_release_goes_step_by_step(run: CloudRun, put: Put) -> None:
-    put(1)
-    assert run.splits[-1] == {"revision-1": 100}
+def test_a_release_goes_step_by_step(run: CloudRun) -> None:
+    run.faults[URL(1), 0] = InputError("wrong")
+    with pytest.raises(InputError, match="wrong"):
+        put(1)
+    put(2)  # as the first one
+    assert run.splits[-1] == {"revision-2": 100}
     spec = run.service["spec"]["template"]["spec"]
     assert "$" not in str(spec)
-    assert spec["containers"][0]["image"] == "image@sha256:1"
+    assert spec["containers"][0]["image"] == "image@sha256:2"
     assert spec["serviceAccountName"] == PROJECT.account("serve")
-    put(2)
+    put(3)
     assert run.splits[-3:] == [
-        {"revision-1": 100},  # the new revision exists, without traffic
-        {"revision-1": 90, "revision-2": 10},
-        {"revision-2": 100},
+        {"revision-2": 100},  # the new revision exists, without traffic
+        {"revision-2": 90, "revision-3": 10},
+        {"revision-3": 100},
     ]
     run.key_version = "2"
-    put(2)  # the same, but for its keys
-    assert run.splits[-1] == {"revision-3": 100}
+    put(3)  # the same, but for its keys
+    assert run.splits[-1] == {"revision-4": 100}
 
 
 def test_back_goes_to_the_newest_earlier_revision_that_answers(
-    run: CloudRun,
-    put: Put,
-    faults: Faults,
-    gcloud: Gcloud,
-    capsys: pytest.CaptureFixture[str],
+    run: CloudRun, gcloud: Gcloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(InputError, match="no service disaster-tweets has traffic"):
         back(PROJECT)
     for number in range(1, 5):
         put(number)
     gcloud.refusals = [("update-tags", "revision-3 is not ready")]
-    faults[url_of(2), 0] = InputError("wrong")
+    run.faults[URL(2), 0] = InputError("wrong")
     back(PROJECT)
     assert run.splits[-1] == {"revision-1": 100}
     output = capsys.readouterr().out
@@ -87,41 +66,27 @@ def test_back_goes_to_the_newest_earlier_revision_that_answers(
 
 
 @pytest.mark.parametrize(
-    ("url", "seconds", "fault", "had_traffic"),
+    ("request_of_smoke", "fault", "had_traffic"),
     [
-        (url_of(2), 0, InputError("another model"), False),
-        (url_of(2), cloud_run.SOAK, InputError("wrong"), True),
-        (CloudRun.URL, 0, InputError("wrong"), True),
-        (url_of(2), cloud_run.SOAK, KeyboardInterrupt(), True),
+        ((URL(2), 0), InputError("another model"), False),
+        ((URL(2), SOAK), InputError("wrong"), True),
+        ((CloudRun.URL, 0), KeyboardInterrupt(), True),
     ],
 )
 def test_a_revision_that_answers_wrongly_gets_no_traffic(
     run: CloudRun,
-    put: Put,
-    faults: Faults,
-    url: str,
-    seconds: float,
+    request_of_smoke: tuple[str, float],
     fault: BaseException,
     had_traffic: bool,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     put(1)
-    faults[url, seconds] = fault
+    run.faults[request_of_smoke] = fault
     with pytest.raises(type(fault)):
         put(2)
     assert run.splits[-1] == {"revision-1": 100}
     assert ({"revision-1": 90, "revision-2": 10} in run.splits) == had_traffic
     assert capsys.readouterr().out.endswith("in use: revision-1\n")
-
-
-def test_a_first_revision_that_answers_wrongly_can_be_replaced(
-    run: CloudRun, put: Put, faults: Faults
-) -> None:
-    faults[url_of(1), 0] = InputError("wrong")
-    with pytest.raises(InputError, match="wrong"):
-        put(1)
-    put(2)
-    assert run.splits[-1] == {"revision-2": 100}
 
 
 def test_the_daily_report_runs_the_released_image(
@@ -132,15 +97,13 @@ def test_the_daily_report_runs_the_released_image(
     assert "make cloud" in capsys.readouterr().out
     gcloud.answers["run jobs describe disaster-tweets-monitor"] = lambda *_: {"kind": "Job"}
     update_report(PROJECT, "c0ffee")
-    update = gcloud.calls[-1]
-    assert update[:4] == ("run", "jobs", "update", "disaster-tweets-monitor")
-    assert flag(update, "image") == "train@sha256:c0ffee"
-    assert (flag(update, "command"), flag(update, "args")) == ("python", "-m,deploy.watch")
+    (update,) = gcloud.called("run jobs update disaster-tweets-monitor")
+    assert {"--image=train@sha256:c0ffee", "--args=-m,deploy.watch"} < {*update}
 
 
 def test_a_missing_secret_is_named(gcloud: Gcloud) -> None:
     with pytest.raises(InputError, match="disaster-tweets-api-keys does not exist"):
-        release(PROJECT, "image", MODEL)
+        put(1)
 
 
 def test_a_release_on_vertex_ai_replaces_the_model_step_by_step(
@@ -148,30 +111,30 @@ def test_a_release_on_vertex_ai_replaces_the_model_step_by_step(
 ) -> None:
     monkeypatch.setattr(vertex, "ANSWERS", 1)
     cloud = Vertex(gcloud)
-    with pytest.raises(InputError, match="answers None"):
-        vertex.release(PROJECT, "image@sha256:1", "one")
-    assert cloud.endpoints[0]["deployedModels"] == []
-    cloud.prediction = RIGHT
-    vertex.release(PROJECT, "image@sha256:1", "one")
-    vertex.release(PROJECT, "image@sha256:2", "one")  # other code, the same model
-    assert [model["image"][-1] for model in cloud.models] == ["1", "2"]
-    [only] = cloud.endpoints[0]["deployedModels"]
-    assert only["displayName"] == "disaster-tweets-one-2"
-    assert cloud.endpoints[0]["trafficSplit"] == {only["id"]: 100}
-    splits = [flag(call, "traffic-split") for call in gcloud.called("traffic-split")]
-    assert splits[-2:] == ["0=10,2=90", "2=0,3=100"]
 
     def interrupt(*_: str) -> None:
         raise KeyboardInterrupt
 
+    def put(number: int) -> None:
+        vertex.release(PROJECT, f"image@sha256:{number}", "one")
+
+    with pytest.raises(InputError, match="answers None"):
+        put(1)
+    assert cloud.endpoint["deployedModels"] == []
+    cloud.prediction = RIGHT
+    put(1)
+    put(2)  # other code, the same model
+    assert [model["image"][-1] for model in cloud.items["models"]] == ["1", "2"]
+    splits = [flag(call, "traffic-split") for call in gcloud.called("traffic-split")]
+    assert splits[-2:] == ["0=10,2=90", "2=0,3=100"]
     cloud.prediction = {"predictions": ["nonsense"]}
     with pytest.raises(InputError, match="nonsense"):
-        vertex.release(PROJECT, "image@sha256:3", "three")
+        put(3)
     gcloud.answers["ai endpoints predict"] = interrupt
     with pytest.raises(KeyboardInterrupt):
-        vertex.release(PROJECT, "image@sha256:3", "three")
-    assert cloud.endpoints[0]["deployedModels"] == [only]
-    assert cloud.endpoints[0]["trafficSplit"] == {only["id"]: 100}
+        put(3)
+    assert cloud.endpoint["deployedModels"] == [{"id": "3", "name": "disaster-tweets-one-2"}]
+    assert cloud.endpoint["trafficSplit"] == {"3": 100}
 
 
 def test_a_build_gets_a_clone_of_the_commit(

@@ -1,19 +1,17 @@
-import io
 import os
 import signal
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from common.errors import InputError
-from deploy import __main__ as deploy
-from deploy.google import GcloudError, GoogleProject
+from deploy.google import GoogleProject
 from deploy.release import images
 from deploy.train import vertex, vm
 from tests.conftest import HANG
+from tests.deploy.conftest import Command
 from tests.deploy.fake_gcloud import NOTHING, Gcloud, Refusal, flag
 from tests.serve.running import wait_until
 
@@ -42,8 +40,7 @@ class Machines:
         return ""
 
     def tail(self, *_: str) -> str:
-        self.zone = ""
-        self.status = self.statuses.pop(0)
+        self.zone, self.status = "", self.statuses.pop(0)
         raise Refusal("Could not fetch serial port output: the VM does not exist")
 
     def cat(self, *_: str) -> str:
@@ -81,34 +78,24 @@ def test_a_full_zone_is_skipped_and_a_pre_empted_vm_replaced(
 
 
 @pytest.mark.parametrize(
-    ("message", "error", "words"),
+    ("refusal", "status", "hours", "message", "tried"),
     [
-        ("Quota 'GPUS_ALL_REGIONS' exceeded. Limit: 0.0", InputError, "no T4 is free"),
-        ("Required 'compute.instances.create' permission", GcloudError, "instances.create"),
+        ("Quota 'GPUS_ALL_REGIONS' exceeded. Limit: 0.0", None, 1, "no T4 is free", 3),
+        ("Required 'compute.instances.create' permission", None, 1, "instances.create", 1),
+        ("", 3, 1, "ended with status 3", 1),
+        ("", None, -1, "not finished after -1 hours", 0),
     ],
 )
-def test_a_full_zone_and_other_refusals_are_told_apart(
-    gcloud: Gcloud, message: str, error: type[Exception], words: str
-) -> None:
-    Machines(gcloud)
-    zones = "us-west1-b\nus-central1-f\nus-central1-a\n"
-    gcloud.answers["compute accelerator-types list"] = lambda *_: zones
-    gcloud.refusals = [("create", message)] * 3
-    with pytest.raises(error, match=words):
-        vm.train(PROJECT, RUN, "image", 1, [])
-    nearest_first = ["us-central1-a", "us-central1-f", "us-west1-b"]
-    assert zones_of(gcloud) == (nearest_first[:1] if error is GcloudError else nearest_first)
-
-
-@pytest.mark.parametrize(
-    ("status", "hours", "message"), [(3, 1, "ended with status 3"), (None, 0, "after 0 hours")]
-)
-def test_a_training_that_fails_or_takes_too_long_fails_here_too(
-    gcloud: Gcloud, status: int | None, hours: float, message: str
+def test_an_end_without_a_model_is_explained(
+    gcloud: Gcloud, refusal: str, status: int | None, hours: float, message: str, tried: int
 ) -> None:
     Machines(gcloud, status)
+    zones = "us-west1-b\nus-central1-f\nus-central1-a\n"
+    gcloud.answers["compute accelerator-types list"] = lambda *_: zones
+    gcloud.refusals = [("create", refusal)] * 3 if refusal else []
     with pytest.raises(InputError, match=message):
-        vm.train(PROJECT, RUN, "image", hours, ["us-central1-a"])
+        vm.train(PROJECT, RUN, "image", hours, [])
+    assert zones_of(gcloud) == ["us-central1-a", "us-central1-f", "us-west1-b"][:tried]
     assert bool(gcloud.called("storage rm")) == bool(status)  # so that the next try starts anew
 
 
@@ -142,43 +129,39 @@ def test_a_job_of_vertex_ai_is_a_spot_job_and_followed_again(gcloud: Gcloud) -> 
 
 
 def test_results_are_unpacked_over_the_clone(
-    gcloud: Gcloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gcloud: Gcloud, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def copy(target: str, *_: str) -> str:
         with tarfile.open(target, mode="w:gz") as tar:
-            member = tarfile.TarInfo("models/metrics.json")
-            member.size = len(b"new")
-            tar.addfile(member, io.BytesIO(b"new"))
+            tar.add(new, "models/metrics.json")
         return ""
 
     Machines(gcloud, 0)
     gcloud.answers[f"storage cp {FILE}/results.tar.gz"] = copy
     monkeypatch.setattr(images, "commit", lambda: "c0ffee")
     monkeypatch.setattr(images, "built", lambda *_: "image@sha256:1")
-    monkeypatch.setattr(sys, "argv", ["deploy", "train", "--zones", "us-central1-a"])
+    (new := tmp_path / "new").write_text("new")
     (metrics := tmp_path / "models/metrics.json").parent.mkdir()
     metrics.write_text("old")
     monkeypatch.chdir(tmp_path)
-    deploy.main()
+    command("train", "--zones", "us-central1-a")
     assert metrics.read_text() == "new"
 
 
 def test_a_commit_needs_its_image_and_no_change(
-    gcloud: Gcloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gcloud: Gcloud, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (path := tmp_path / "params.yaml").write_text("a: 1\n")
     name = "-c user.name=a -c user.email=a@b.c"
-    for command in ("init --quiet", "add .", f"{name} commit --quiet --message start"):
-        subprocess.run(["git", *command.split()], check=True)
+    for line in ("init --quiet", "add .", f"{name} commit --quiet --message start"):
+        subprocess.run(["git", *line.split()], check=True)
     gcloud.answers["artifacts docker images describe"] = lambda *_: NOTHING
-    monkeypatch.setattr(sys, "argv", ["deploy", "train"])
-    message = r"no image .*/train:[0-9a-f]{12}: python -m deploy images"
-    with pytest.raises(InputError, match=message):
-        deploy.main()
+    with pytest.raises(InputError, match=r"no image .*/train:[0-9a-f]{12}: python -m deploy imag"):
+        command("train")
     path.write_text("a: 2\n")
     with pytest.raises(InputError, match=r"not committed yet: params\.yaml"):
-        deploy.main()
+        command("train")
 
 
 STUBS = {  # the programs that the start-up script calls on a VM
