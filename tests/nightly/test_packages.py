@@ -28,12 +28,8 @@ def test_every_package_is_built_for(platform: str, python: str) -> None:
         f"--python-version={python}",
     )
     environment = os.environ | {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
+    command = [sys.executable, "-m", *resolve]
     resolution = subprocess.run(
-        [sys.executable, "-m", *resolve],
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        capture_output=True,
-        check=False,
+        command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False
     )
     assert resolution.returncode == 0, resolution.stderr
