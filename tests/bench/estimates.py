@@ -48,14 +48,13 @@ class Tweets:
 
     def take(self, number: int, share: float, chance: np.random.Generator) -> "Tweets":
         """Draw tweets with this share of disasters, or as near to it as the classes allow."""
-        classes = [np.flatnonzero(self.targets == target) for target in (0, 1)]
-        disasters = int(np.clip(share * number, number - len(classes[0]), len(classes[1])))
-        rows = np.concatenate(
-            [
-                chance.choice(of_class, n, replace=False)
-                for of_class, n in zip(classes, (number - disasters, disasters), strict=True)
-            ]
-        )
+        others, disasters = (np.flatnonzero(self.targets == target) for target in (0, 1))
+        count = int(np.clip(share * number, number - len(others), len(disasters)))
+        drawn = [
+            chance.choice(rows, n, replace=False)
+            for rows, n in ((others, number - count), (disasters, count))
+        ]
+        rows = np.concatenate(drawn)
         return Tweets(self.odds[rows], self.targets[rows])
 
 
@@ -73,12 +72,12 @@ def read(folder: Path, rows: int) -> pd.DataFrame:
 
 def locked(tweets: pd.DataFrame, folder: Path) -> Iterator[tuple[str, Tweets, Tweets]]:
     """Yield each event, the locked model's reference and its answers to the event."""
-    reference, targets = Reference.load(folder), tweets["target"].to_numpy()
+    reference = Reference.load(folder)
     known = Tweets(log_odds(reference.probabilities), reference.labels)
-    odds = log_odds(Classifier(folder).probabilities(tweets["text"].tolist()))
-    for event in tweets["event"].unique():
-        unseen = (tweets["event"] == event).to_numpy()
-        yield event, known, Tweets(odds[unseen], targets[unseen])
+    classifier = Classifier(folder)
+    for event, own in tweets.groupby("event", sort=False):
+        odds = log_odds(classifier.probabilities(own["text"].tolist()))
+        yield str(event), known, Tweets(odds, own["target"].to_numpy())
 
 
 def frozen_vectors(tweets: pd.DataFrame) -> Iterator[tuple[str, Tweets, Tweets]]:
@@ -146,19 +145,8 @@ def judge(name: str, events: Iterator[tuple[str, Tweets, Tweets]], number: int) 
                 for method, figure in figures.items():
                     row = (name, event, kind, size, labels, method, is_right.mean(), reference)
                     rows.append((*row, figure.low, figure.high))
-    columns = [
-        "model",
-        "event",
-        "kind",
-        "size",
-        "labels",
-        "method",
-        "accuracy",
-        "reference",
-        "low",
-        "high",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    columns = "model event kind size labels method accuracy reference low high"
+    return pd.DataFrame(rows, columns=columns.split())
 
 
 def main() -> None:
@@ -175,11 +163,10 @@ def main() -> None:
     table["width"] = table["high"] - table["low"]
     edge = 1e-9
     table["held"] = table["accuracy"].between(table["low"] - edge, table["high"] + edge)
-    windows_in_all = len(table[(table["labels"] == 0) & (table["method"] == "random")])
-    print(f"{windows_in_all} windows; 95 % intervals of accuracy: share that hold it, and width")
-    for by in (["model", "method"], ["model", "method", "kind"]):
-        part = table if len(by) == 2 else table[table["method"] == "random"]
-        part = part[part["method"] != "Wilson"] if len(by) == 3 else part
+    random = table[table["method"] == "random"]
+    print(f"{(random['labels'] == 0).sum()} windows; 95 % intervals: share that hold the accuracy,")
+    print("and their width; then random labels by the kind of window")
+    for part, by in ((table, ["model", "method"]), (random, ["model", "kind"])):
         means = part.groupby([*by, "labels"])[["held", "width"]].mean().unstack("labels")
         print(means.round(3).to_string(na_rep=""), end="\n\n")
     drop = table["reference"] - table["accuracy"]

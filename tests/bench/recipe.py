@@ -69,25 +69,29 @@ def varied(p: Params, variant: str, seed: int, jobs: int) -> Params:
     return Params.model_validate(values)
 
 
-def answer(tweets: pd.DataFrame, unseen: list[int], variant: str, p: Params, work: Path) -> Answers:
-    """Train on all tweets but the unseen ones, and return the model's answers to those."""
-    seen = tweets.drop(index=unseen)
-    if variant == "tf-idf":
-        scores = baseline_scores(seen, tweets.loc[unseen, "text"])
-        return scores, scores >= 0.5
-    work.mkdir(parents=True)
+def learn(seen: pd.DataFrame, unseen: pd.DataFrame, p: Params, work: Path) -> None:
+    """Train and export a network of some tweets in a folder, where `unseen` is the test split."""
+    work.mkdir(parents=True, exist_ok=True)
     training, validation = train_test_split(
         seen, test_size=VALIDATION, stratify=seen["target"], random_state=FOLD_SEED
     )
-    for name, rows in zip(SPLITS, (training, validation, tweets.loc[unseen]), strict=True):
+    for name, rows in zip(SPLITS, (training, validation, unseen), strict=True):
         rows.to_parquet(work / f"{name}.parquet", index=False)
-    targets, groups = work / "targets.parquet", work / "groups.parquet"
-    distill(work, targets, groups, p)
-    train(work, targets, work / "model", work / "history", work / "checkpoints", p)
+    distill(work, work / "targets.parquet", work / "groups.parquet", p)
+    train(work, work / "targets.parquet", work / "model", work / "h", work / "checkpoints", p)
     export(work / "model", work, work / "network", p)
-    lock(work / "network", work, groups, None, work / "classifier", p)
+
+
+def answer(tweets: pd.DataFrame, unseen: list[int], variant: str, p: Params, work: Path) -> Answers:
+    """Train on all tweets but the unseen ones, and return the model's answers to those."""
+    seen, texts = tweets.drop(index=unseen), tweets.loc[unseen, "text"]
+    if variant == "tf-idf":
+        scores = baseline_scores(seen, texts)
+        return scores, scores >= 0.5
+    learn(seen, tweets.loc[unseen], p, work)
+    lock(work / "network", work, work / "groups.parquet", None, work / "classifier", p)
     classifier = Classifier(work / "classifier", p.compute.threads)
-    scores = classifier.probabilities(tweets.loc[unseen, "text"].tolist()).astype(np.float64)
+    scores = classifier.probabilities(texts.tolist()).astype(np.float64)
     shutil.rmtree(work)
     return scores, scores >= classifier.manifest.threshold
 
@@ -148,20 +152,19 @@ def main() -> None:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    scores: dict[str, list[Scores]] = {}
-    calls: dict[str, list[Calls]] = {}
     order = np.argsort(np.concatenate(unseen))
+    answers: dict[str, dict[str, list[Scores]]] = {"scores": {}, "calls": {}}
     for variant, seeds in runs.items():
-        answers = [[json.loads(file.read_text()) for file in files] for files in seeds]
-        scores[variant], calls[variant] = (
-            [np.concatenate([fold[key] for fold in run])[order] for run in answers]
-            for key in ("scores", "calls")
-        )
-    print_table(truth, scores, calls)
+        folds_of_seeds = [[json.loads(file.read_text()) for file in files] for files in seeds]
+        for key, of_variants in answers.items():
+            of_variants[variant] = [
+                np.concatenate([fold[key] for fold in run])[order] for run in folds_of_seeds
+            ]
+    print_table(truth, answers["scores"], answers["calls"])
 
 
 def print_table(
-    truth: npt.NDArray[np.int8], scores: dict[str, list[Scores]], calls: dict[str, list[Calls]]
+    truth: npt.NDArray[np.int8], scores: dict[str, list[Scores]], calls: dict[str, list[Scores]]
 ) -> None:
     """Print the figures, means over seeds, and the difference to the first network."""
     first = next((name for name in calls if name != "tf-idf"), "")

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -67,38 +68,23 @@ def start(python: str, inputs: list[Path], out: Path, *options: str) -> subproce
     return subprocess.Popen(line, stdout=subprocess.DEVNULL)
 
 
-def scored(
-    inputs: list[Path], out: Path, *options: str, python: str = sys.executable
-) -> tuple[float, float]:
-    """Score in a process of its own; return its seconds and its peak memory in MB."""
-    start_time, memory = time.perf_counter(), math.nan
-    process = start(python, inputs, out, *options)
-    while process.poll() is None:
-        memory = peak(process.pid) or memory
-        time.sleep(0.02)
-    if process.returncode:
-        sys.exit(f"scoring failed with status {process.returncode}")
-    return time.perf_counter() - start_time, memory
-
-
-def peak(pid: int) -> float:
-    """Return the peak memory of a process so far, in MB; 0 if it has ended or this is no Linux."""
-    try:
-        match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    except OSError:
-        return 0.0
-    return int(match[1]) / 1024 if match else 0.0
-
-
-def halves(files: list[Path], out: Path) -> float:
-    """Return the seconds that two processes take, each with one thread and half of the files."""
-    start_time = time.perf_counter()
-    both = [
-        start(sys.executable, files[half::2], out / str(half), "--threads=1") for half in (0, 1)
-    ]
-    if any([process.wait() for process in both]):  # noqa: C419 - wait for both
+def end(start_time: float, *processes: subprocess.Popen[bytes]) -> float:
+    """Wait for the end of processes that score; return the seconds since their start."""
+    if any([process.wait() for process in processes]):  # noqa: C419 - wait for all
         sys.exit("scoring failed")
     return time.perf_counter() - start_time
+
+
+def peak(process: subprocess.Popen[bytes]) -> float:
+    """Watch a process to its end; return its peak memory in MB, as Linux alone tells it."""
+    memory = math.nan
+    while process.poll() is None:
+        with suppress(OSError):
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            if match := re.search(r"VmHWM:\s+(\d+) kB", status):
+                memory = int(match[1]) / 1024
+        time.sleep(0.02)
+    return memory
 
 
 def loop(texts: list[str]) -> float:
@@ -126,11 +112,21 @@ def main() -> None:
         classifier = Classifier(MODEL)
         classifier.probabilities(texts[:BLOCK])  # the engine prepares for each shape once
         before = bare(classifier, texts)
-        score_seconds, memory = scored([folder / "all"], folder / "out-all")
-        seconds = {"score": score_seconds, "two processes": halves(files, folder / "out-halves")}
+        seconds = {}
+        began = time.perf_counter()
+        process = start(sys.executable, [folder / "all"], folder / "out-all")
+        memory = peak(process)
+        seconds["score"] = end(began, process)
+        began = time.perf_counter()
+        halves = [
+            start(sys.executable, files[half::2], folder / f"out-{half}", "--threads=1")
+            for half in (0, 1)
+        ]
+        seconds["two processes"] = end(began, *halves)
         if python := os.environ.get("BEAM_PYTHON"):
-            beam, _ = scored([folder / "all"], folder / "out-beam", *BEAM.split(), python=python)
-            seconds["Beam, two workers"] = beam
+            began = time.perf_counter()
+            beam = start(python, [folder / "all"], folder / "out-beam", *BEAM.split())
+            seconds["Beam, two workers"] = end(began, beam)
         after = bare(classifier, texts)
         looped = loop(texts[:LOOPED])
     baseline = 2 * rows / (before + after)

@@ -4,8 +4,7 @@
 
 - ours: `python -m serve`.
 - logging: the same with a prediction log.
-- replaced: FastAPI and transformers, fp32, padded to 128 tokens, one tweet at a time.
-- by hand: FastAPI that batches in its own process, with this project's engine.
+- replaced, by hand: see tests/bench/rivals.py.
 
 All answer from the same trained weights. Each round starts them one after another, so that a
 slower minute of the machine affects all alike; wrk sends the requests. The engines are measured
@@ -14,7 +13,6 @@ alone, in this process, each with its differences to the reference.
 
 import argparse
 import json
-import math
 import os
 import re
 import shutil
@@ -31,7 +29,6 @@ from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from common.progress import Progress
@@ -47,12 +44,12 @@ from tests.serve.running import free_port
 SERVERS = {
     "ours": "serve",
     "logging": "serve",
-    "replaced": "tests.bench.rivals.replaced",
-    "by hand": "tests.bench.rivals.batching",
+    "replaced": "tests.bench.rivals replaced",
+    "by hand": "tests.bench.rivals by-hand",
 }
-CONNECTIONS = (1, 8, 64, 256)
 BULK = 256  # tweets
-BULK_CONNECTIONS = 2
+LOADS = (("single", 1), ("single", 8), ("single", 64), ("single", 256), ("bulk", 2))  # connections
+AT_64 = 2  # of LOADS
 MODEL = Path("models/classifier")
 SCRIPT = """
 local bodies = {}
@@ -76,15 +73,7 @@ class Load(NamedTuple):
     rate: float  # requests per second
     p50: float  # milliseconds
     p99: float  # milliseconds
-    errors: int
-
-
-class Round(NamedTuple):
-    """Figures of a server in one round."""
-
-    seconds: float  # from its start to its first answer
-    memory: float  # MB of all its processes, shared pages counted once
-    loads: list[Load]  # of each number of CONNECTIONS, then in bulk
+    errors: float
 
 
 def load(script: Path, port: int, connections: int, seconds: int) -> Load:
@@ -95,22 +84,12 @@ def load(script: Path, port: int, connections: int, seconds: int) -> Load:
     match = re.search(r"RESULT (\S+) (\S+) (\S+) (\S+) (\S+)", output)
     assert match, output
     requests, microseconds, p50, p99, errors = map(float, match.groups())
-    return Load(requests / microseconds * 1e6, p50 / 1e3, p99 / 1e3, int(errors))
+    return Load(requests / microseconds * 1e6, p50 / 1e3, p99 / 1e3, errors)
 
 
-def memory(pid: int) -> float:
-    """Return the proportional set size of a process and its descendants, in MB."""
-    if not Path("/proc").exists():
-        return math.nan  # only Linux shows it
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    own = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return own / 1024 + sum(memory(int(child)) for child in children)
-
-
-def first_answer(port: int, text: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for_answer(port: int, text: str, process: subprocess.Popen[bytes]) -> None:
     """Repeat a request until the server answers."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(httpx.TransportError):
             url = f"http://127.0.0.1:{port}/predict"
@@ -120,32 +99,24 @@ def first_answer(port: int, text: str, process: subprocess.Popen[bytes]) -> None
     raise SystemExit("error: a server gave no answer")
 
 
-def measure(name: str, scripts: dict[str, Path], text: str, seconds: int, log: Path) -> Round:
+def measure(name: str, folder: Path, text: str, seconds: int) -> list[Load]:
     """Start a server and send it every load."""
-    port = free_port()
     environment = os.environ | {
-        "PORT": str(port),
+        "PORT": str(port := free_port()),
         "MODEL_URI": str(MODEL),
         "CHECKPOINT": "models/checkpoint",
         "LOG_LEVEL": "warning",
         "MAX_QUEUE": "100000",
     }
     if name == "logging":
-        environment |= {"PREDICTION_LOG": str(log), "PREDICTION_LOG_KEY": "k" * 16}
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", SERVERS[name]],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+        environment |= {"PREDICTION_LOG": str(folder / "log"), "PREDICTION_LOG_KEY": "k" * 16}
+    command = [sys.executable, "-m", *SERVERS[name].split()]
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)
     try:
-        first_answer(port, text, process)
-        seconds_to_answer = time.perf_counter() - start
-        load(scripts["single"], port, 64, seconds)  # a warm-up
-        loads = [load(scripts["single"], port, connections, seconds) for connections in CONNECTIONS]
-        loads.append(load(scripts["bulk"], port, BULK_CONNECTIONS, seconds))
-        return Round(seconds_to_answer, memory(process.pid), loads)
+        wait_for_answer(port, text, process)
+        load(folder / "single.lua", port, 64, seconds)  # a warm-up
+        return [load(folder / f"{kind}.lua", port, number, seconds) for kind, number in LOADS]
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -165,21 +136,20 @@ def engine_speed(classifier: Classifier, texts: list[str], seconds: float) -> fl
     return tweets / (time.perf_counter() - start)
 
 
-def write_scripts(texts: list[str], folder: Path) -> dict[str, Path]:
+def write_scripts(texts: list[str], folder: Path) -> None:
     """Write wrk's scripts: one tweet, or BULK of them, in a request."""
     instances = [{"text": text} for text in texts]
     parts = [instances[start : start + BULK] for start in range(0, len(texts), BULK)]
-    bodies: dict[str, list[Any]] = {"single": [*instances], "bulk": []}
-    bodies["bulk"] += [{"instances": part} for part in parts]
+    bodies: dict[str, list[Any]] = {"single": instances}
+    bodies["bulk"] = [{"instances": part} for part in parts]
     for kind, lines in bodies.items():
-        (folder / f"{kind}.txt").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        script = SCRIPT.replace("BODIES", str(folder / f"{kind}.txt"))
-        (folder / f"{kind}.lua").write_text(script)
-    return {kind: folder / f"{kind}.lua" for kind in bodies}
+        path = folder / f"{kind}.txt"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        path.with_suffix(".lua").write_text(SCRIPT.replace("BODIES", str(path)))
 
 
 def main() -> None:
-    """Measure and print the tables."""
+    """Measure and print the tables: medians over the rounds."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("source", nargs="?", default="data/tweets.csv")
     arguments.add_argument("--rounds", type=int, default=3)
@@ -192,57 +162,38 @@ def main() -> None:
     truth = Classifier(MODEL, engine=evaluator).probabilities(texts)
     names: list[Any] = sorted(engines.ENGINES, key=lambda name: name != engines.fastest())
     classifiers = {name: Classifier(MODEL, engine=engines.ENGINES[name]) for name in names}
-    differences = {n: np.abs(c.probabilities(texts) - truth) for n, c in classifiers.items()}
-    servers: dict[str, list[Round]] = {name: [] for name in SERVERS}
+    servers: dict[str, list[list[Load]]] = {name: [] for name in SERVERS}
     speeds: dict[str, list[float]] = {name: [] for name in classifiers}
-    total = options.rounds * (len(SERVERS) + len(classifiers))
+    total = options.rounds * (len(servers) + len(speeds))
     with tempfile.TemporaryDirectory() as name, Progress(desc="measured", total=total) as bar:
-        scripts = write_scripts(texts, Path(name))
+        write_scripts(texts, Path(name))
         for _ in range(options.rounds):
             for label, rounds in servers.items():
-                log = Path(name) / "log"
-                rounds.append(measure(label, scripts, texts[0], options.seconds, log))
+                rounds.append(measure(label, Path(name), texts[0], options.seconds))
                 bar.update()
             for label, classifier in classifiers.items():
                 speeds[label].append(engine_speed(classifier, texts, options.seconds))
                 bar.update()
-    print_tables(servers, speeds, differences)
-
-
-def print_tables(
-    servers: dict[str, list[Round]],
-    speeds: dict[str, list[float]],
-    differences: dict[str, npt.NDArray[np.float32]],
-) -> None:
-    """Print medians over the rounds; ratios are of a round's own figures."""
-    median = statistics.median
     print(f"on {processor()}, {cpus()} CPUs")
     print(f"{'':10}{'connections':>12}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'errors':>8}")
-    for place, label in enumerate([*map(str, CONNECTIONS), f"bulk of {BULK}"]):
+    for place, (kind, connections) in enumerate(LOADS):
         for server, rounds in servers.items():
-            loads = [each.loads[place] for each in rounds]
-            print(
-                f"{server:10}{label:>12}{median(load.rate for load in loads):12.1f}"
-                f"{median(load.p50 for load in loads):9.1f}"
-                f"{median(load.p99 for load in loads):9.1f}{sum(load.errors for load in loads):8}"
-            )
-    print(f"\n{'':10}{'first answer s':>16}{'memory MB':>11}")
-    for server, rounds in servers.items():
-        seconds = median(each.seconds for each in rounds)
-        print(f"{server:10}{seconds:16.2f}{median(each.memory for each in rounds):11.0f}")
+            rate, p50, p99, errors = np.median([each[place] for each in rounds], axis=0)
+            label = str(connections) if kind == "single" else f"bulk of {BULK}"
+            print(f"{server:10}{label:>12}{rate:12.1f}{p50:9.1f}{p99:9.1f}{errors:8.0f}")
     print(f"\n{'':12}{'tweets/s':>9}{'difference, mean':>18}{'largest':>9}")
-    for engine, rates in speeds.items():
-        off = differences[engine]
-        print(f"{engine:12}{median(rates):9.0f}{off.mean():18.4f}{off.max():9.4f}")
+    for label, rates in speeds.items():
+        off = np.abs(classifiers[label].probabilities(texts) - truth)
+        print(f"{label:12}{np.median(rates):9.0f}{off.mean():18.4f}{off.max():9.4f}")
 
-    def ratio(ours: Iterable[float], theirs: Iterable[float]) -> str:
-        return f"{median(a / b for a, b in zip(ours, theirs, strict=True)):.2f}x"
+    def ratio(rates: Iterable[float], others: Iterable[float]) -> str:  # of a round's own figures
+        return f"{statistics.median(a / b for a, b in zip(rates, others, strict=True)):.2f}x"
 
-    at_64 = {name: [each.loads[2].rate for each in rounds] for name, rounds in servers.items()}
+    at_64 = {name: [each[AT_64].rate for each in rounds] for name, rounds in servers.items()}
     print(f"\nlogging at 64 connections: {ratio(at_64['logging'], at_64['ours'])} ours")
     for rival in ("replaced", "by hand"):
         print(f"ours at 64 connections: {ratio(at_64['ours'], at_64[rival])} {rival}")
-    bulk = [each.loads[-1].rate * BULK for each in servers["ours"]]
+    bulk = [each[-1].rate * BULK for each in servers["ours"]]
     print(f"ours in bulk: {ratio(bulk, next(iter(speeds.values())))} the engine alone")
 
 

@@ -57,16 +57,14 @@ def usual(data: Path, p: Params, batch_size: int, grid: int) -> tuple[float, flo
     schedule = get_linear_schedule_with_warmup(optimizer, 0, steps)
     model.train()
     start = time.perf_counter()
-    with Progress(desc=f"batches of {batch_size}", total=len(tweets) * p.train.epochs) as progress:
-        for _ in range(p.train.epochs):
-            for rows in torch.split(torch.randperm(len(tweets)), batch_size):
-                batch = tweets.batch(rows.numpy(), grid)
-                targets = batch.pop("targets").long()
-                model(**batch, labels=targets).loss.backward()
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad()
-                progress.update(len(rows))
+    for _ in Progress(range(p.train.epochs), desc=f"batches of {batch_size}", unit=" epochs"):
+        for rows in torch.split(torch.randperm(len(tweets)), batch_size):
+            batch = tweets.batch(rows.numpy(), grid)
+            targets = batch.pop("targets").long()
+            model(**batch, labels=targets).loss.backward()
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
     speed = len(tweets) * p.train.epochs / (time.perf_counter() - start)
     return speed, accuracy(model, tokens, data)
 
@@ -133,14 +131,12 @@ def main() -> None:
     print(f"{'':8}{'tweets/s':>10}{'x padded':>10}{'x glue':>8}{'accuracy':>10}{'spread':>8}")
     rates = {label: np.array([rate for rate, _ in runs]) for label, runs in results.items()}
     for label, runs in results.items():
-        accuracies = [accuracy for _, accuracy in runs]
+        right = [accuracy for _, accuracy in runs]
         rate, padded, glue = (
             np.median(rates[label] / other) for other in (1, rates["padded"], rates["glue"])
         )
-        print(
-            f"{label:8}{rate:10.0f}{padded:10.1f}{glue:8.1f}"
-            f"{statistics.mean(accuracies):10.4f}{max(accuracies) - min(accuracies):8.4f}"
-        )
+        print(f"{label:8}{rate:10.0f}{padded:10.1f}{glue:8.1f}", end="")
+        print(f"{np.mean(right):10.4f}{np.ptp(right):8.4f}")
 
 
 if __name__ == "__main__":
