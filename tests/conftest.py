@@ -127,6 +127,11 @@ class Project:
             **extra,
         }
 
+    def start_git(self) -> None:
+        self.run("git", "init", "--quiet", "--initial-branch=main")
+        self.run("git", "config", "user.name", "Tester")
+        self.run("git", "config", "user.email", "tester@example.com")
+
     def params(self) -> dict[str, Any]:
         return dict(YAML(typ="safe").load(self.folder / "params.yaml"))
 
@@ -188,14 +193,8 @@ def make_base_model(folder: Path, source: Path) -> None:
     )
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        pad_token_id=0,
-    )
+    size = {"vocab_size": tokenizer.get_vocab_size(), "hidden_size": 32, "intermediate_size": 64}
+    config = BertConfig(**size, num_hidden_layers=2, num_attention_heads=2, pad_token_id=0)
     BertModel(config).save_pretrained(folder)
 
 
@@ -217,19 +216,15 @@ def word_pieces(texts: list[str]) -> dict[str, int]:
 
 def make_project(folder: Path, source: Path, base_model: Path) -> Project:
     """Copy the repository's files, as git has them, to a new repository with quick params."""
-    names = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split("\0")
-    for name in filter(None, names):
+    project = Project(folder, folder.with_name(f"{folder.name}-site-cache"))
+    listed = Project(ROOT, project.site_cache).run(
+        "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"
+    )
+    for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file() and not name.startswith(("tests/", "dvc.lock")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
     shutil.copyfile(source, folder / "data" / "tweets.csv")
-    project = Project(folder, folder.with_name(f"{folder.name}-site-cache"))
     params = project.params()
     params["model"] = {
         "name": str(base_model),
@@ -242,19 +237,12 @@ def make_project(folder: Path, source: Path, base_model: Path) -> Project:
     params["train"] |= {"freeze_embeddings": False, "dropout": 0.1}
     params["runtime"]["checkpoint_steps"] = 20
     params["export"]["calibration_rows"] = 50
-    params["evaluate"] |= {
-        "bootstrap": 100,
-        "minimum": dict.fromkeys(["accuracy", "f1", "roc_auc"], 0.0),
-    }
+    minimum = dict.fromkeys(["accuracy", "f1", "roc_auc"], 0.0)
+    params["evaluate"] |= {"bootstrap": 100, "minimum": minimum}
     project.set_params(params)
-    for command in (
-        "git init --quiet --initial-branch=main",
-        "git config user.name Tester",
-        "git config user.email tester@example.com",
-        "git add --all",
-        "git commit --quiet --message start",
-    ):
-        project.run(*command.split())
+    project.start_git()
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", "start")
     return project
 
 

@@ -56,46 +56,25 @@ def is_failure(text: str, environment: dict[str, str]) -> bool:
     return bool(environment.get("CI")) and not (reason and reason.in_ci)
 
 
-def text_of(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """Return why a test was skipped."""
+def _why(report: pytest.TestReport | pytest.CollectReport) -> str:
     details = report.longrepr
     return str(details[2] if isinstance(details, tuple) else details)
-
-
-def _fail_if_unexpected(report: pytest.TestReport | pytest.CollectReport) -> None:
-    expected_failure = hasattr(report, "wasxfail")
-    if report.skipped and not expected_failure and is_failure(text_of(report), dict(os.environ)):
-        report.outcome = "failed"
-        report.longrepr = f"{report.nodeid}: {text_of(report)}; CI must run it (tests/skips.py)"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let an unexpected skip fail."""
     report = yield
-    _fail_if_unexpected(report)
+    expected_failure = hasattr(report, "wasxfail")
+    if report.skipped and not expected_failure and is_failure(_why(report), dict(os.environ)):
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: {_why(report)}; CI must run it (tests/skips.py)"
     return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Let a file that is skipped as a whole fail likewise."""
-    report = yield
-    _fail_if_unexpected(report)
-    return report
-
-
-def summary(texts: list[str]) -> list[str]:
-    """Return a line for each kind of skipped tests: how many, and what to do to run them."""
-    counts = Counter(reason_for(text) or text for text in texts)
-    return [
-        f"{count} skipped: {reason if isinstance(reason, str) else reason.remedy}"
-        for reason, count in counts.items()
-    ]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how to run the skipped tests."""
-    texts = [text_of(report) for report in terminalreporter.stats.get("skipped", [])]
-    for line in summary(texts):
-        terminalreporter.write_line(line, yellow=True)
+    """Print how to run the skipped tests: a line for each kind of them."""
+    texts = map(_why, terminalreporter.stats.get("skipped", []))
+    for reason, count in Counter(reason_for(text) or text for text in texts).items():
+        remedy = reason if isinstance(reason, str) else reason.remedy
+        terminalreporter.write_line(f"{count} skipped: {remedy}", yellow=True)

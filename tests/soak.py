@@ -34,12 +34,11 @@ def prepare(name: str, folder: Path) -> list[str]:
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     if name == "home":
         home.chmod(0o555)
-    order = {"reversed": "reversed", "random": str(time.time_ns())}.get(name, "")
     variables = {
-        "HOME": str(home),
-        "TMPDIR": str(temporary),
+        "HOME": home,
+        "TMPDIR": temporary,
         "LOGNAME": "somebody",
-        "TEST_ORDER": order,
+        "TEST_ORDER": {"reversed": "reversed", "random": time.time_ns()}.get(name, ""),
         # make asks access(2) before it starts a program itself, and that does not know the right of
         # AS_NOBODY to read a home. A shell that is not make's own starts all programs.
         "MAKEFLAGS": "SHELL=/bin/bash",
@@ -51,22 +50,19 @@ def prepare(name: str, folder: Path) -> list[str]:
 def run(name: str) -> bool:
     """Run all tests in one circumstance; return whether they pass."""
     folder = Path(tempfile.mkdtemp(prefix=f"soak-{name}-"))
-    command = prepare(name, folder)
-    log = folder / "log"
-    processes = [subprocess.Popen(["sh", "-c", BUSY]) for _ in range(2 if name == "busy" else 0)]
-    began = time.monotonic()
+    command, log, began = prepare(name, folder), folder / "log", time.monotonic()
+    busy = [subprocess.Popen(["sh", "-c", BUSY]) for _ in range(2 if name == "busy" else 0)]
     try:
-        with log.open("wb") as output:
-            status = subprocess.run(
-                command, cwd=folder / "clone", stdout=output, stderr=output, check=False
-            ).returncode
+        with log.open("wb") as out:
+            status = subprocess.call(command, cwd=folder / "clone", stdout=out, stderr=out)
     finally:
-        for process in processes:
+        for process in busy:
             process.kill()
             process.wait()
     last = (log.read_text(errors="replace").splitlines() or [""])[-1]
-    order = next(part for part in command if part.startswith("TEST_ORDER="))
-    print(f"{name} {order}: status {status}, {time.monotonic() - began:.0f} s: {last}", flush=True)
+    (order,) = (part for part in command if part.startswith("TEST_ORDER="))
+    seconds = time.monotonic() - began
+    print(f"{name} {order}: status {status}, {seconds:.0f} s: {last}", flush=True)
     if status:
         print(f"{name}: the whole output is in {log}", flush=True)
     else:
@@ -74,13 +70,6 @@ def run(name: str) -> bool:
     return status == 0
 
 
-def main() -> None:
-    """Run what the command line names, or all."""
-    names = sys.argv[1:] or list(NAMES)
-    if unknown := set(names) - {*NAMES}:
-        sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}")
-    sys.exit(1 if [name for name in names if not run(name)] else 0)
-
-
 if __name__ == "__main__":
-    main()
+    passed = [run(name) for name in sys.argv[1:] or NAMES]
+    sys.exit(not all(passed))

@@ -26,6 +26,7 @@ from ruamel.yaml import YAML
 from locked.manifest import MANIFEST, NETWORK, read_manifest
 from tests.conftest import HANG, ROOT, Project
 from tests.serve.running import LEAVE, Running, free_port, wait_until
+from tests.test_repository import modules_behind
 
 BASE = "docker.io/library/python:3.11-slim"
 USER = "65532"
@@ -60,17 +61,15 @@ def run(*command: str, check: bool = True, cwd: Path = ROOT) -> subprocess.Compl
 
 def pip_from_outside(place: Path) -> list[str]:
     """Give a build this machine's settings of pip, without leaving anything of it in the image."""
-    lines = {"[global]": ""}
-    paths: dict[str, str] = {}
+    lines, paths = ["[global]"], {str(place / "pip.conf"): "/etc/pip.conf"}
     for line in run(sys.executable, "-m", "pip", "config", "list").stdout.splitlines():
         name, _, quoted = line.partition("=")
         value = str(ast.literal_eval(quoted))
-        lines[f"{name.rpartition('.')[2]} = {value}"] = ""
+        lines.append(f"{name.rpartition('.')[2]} = {value}")
         # The files of a file:// index may lie beside it.
         words = [re.sub(r"^file://(.*)/.*", r"\1", word) for word in value.split()]
         paths |= {word: word for word in words if word.startswith("/")}
-    (config := place / "pip.conf").write_text("\n".join(lines))
-    paths[str(config)] = "/etc/pip.conf"
+    (place / "pip.conf").write_text("\n".join(dict.fromkeys(lines)))
     return [f"--volume={path}:{target}:ro" for path, target in paths.items()]
 
 
@@ -171,19 +170,26 @@ def mounts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return pip_from_outside(tmp_path_factory.mktemp("pip"))
 
 
+@contextmanager
+def built(context: Path, file: str, *options: str) -> Iterator[str]:
+    """Build an image, and remove it at the end of the block."""
+    name = f"localhost/test-{uuid.uuid4().hex}"
+    build(context, file, *options, f"--tag={name}")
+    yield name
+    run("podman", "rmi", "--force", name)
+
+
 @pytest.fixture(scope="session")
 def serve_image(context: Path, mounts: list[str]) -> Iterator[str]:
     labels = ("--build-arg=COMMIT=c0ffee", f"--build-arg=MODEL={version_of(context)}")
-    build(context, "Dockerfile.serve", *mounts, *labels, "--tag=test-disaster-serve")
-    yield "localhost/test-disaster-serve"
-    run("podman", "rmi", "--force", "localhost/test-disaster-serve")
+    with built(context, "Dockerfile.serve", *mounts, *labels) as image:
+        yield image
 
 
 @pytest.fixture(scope="session")
 def train_image(context: Path, mounts: list[str]) -> Iterator[str]:
-    build(context, "Dockerfile.train", *mounts, "--tag=test-disaster-train")
-    yield "localhost/test-disaster-train"
-    run("podman", "rmi", "--force", "localhost/test-disaster-train")
+    with built(context, "Dockerfile.train", *mounts) as image:
+        yield image
 
 
 def test_only_what_images_need_is_sent(context: Path) -> None:
@@ -195,8 +201,10 @@ def test_only_what_images_need_is_sent(context: Path) -> None:
     assert names <= tracked | model
     stages = YAML(typ="safe").load(context / "dvc.lock")["stages"].values()
     read = {dep["path"] for stage in stages for dep in stage["deps"]} & tracked
-    rooms = ("common/", "locked/", "reader/", "serve/", "stages/", "deploy/accelerate/")
+    rooms = ("common/", "locked/", "monitor/", "reader/", "serve/", "stages/", "deploy/accelerate/")
     code = {n for n in tracked if n.startswith(rooms) or fnmatch.fnmatch(n, "score/*[.]py")}
+    for path in ("deploy/release/check_model.py", "deploy/train/job.py", "deploy/watch.py"):
+        code |= modules_behind(ROOT / path)
     assert names >= model | read | code | {"dvc.yaml", "dvc.lock", "params.yaml", ".dvc/config"}
 
 
@@ -204,10 +212,8 @@ def test_buildah_reads_the_ignore_file_alike(
     context: Path, mounts: list[str], tmp_path: Path
 ) -> None:
     (file := tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
-    build(context, str(file), *mounts, "--tag=test-disaster-context")
-    image = "localhost/test-disaster-context"
-    names = {name for name, _ in contents(image, tmp_path / "saved.tar", 0)}
-    run("podman", "rmi", "--force", image)
+    with built(context, str(file), *mounts) as image:
+        names = {name for name, _ in contents(image, tmp_path / "saved.tar", 0)}
     assert names == {name for name in files(context) if sent(name)}
 
 
@@ -246,10 +252,8 @@ def test_another_build_gives_the_same_layers(
     for path in (changed, *changed.rglob("*")):
         os.utime(path, (1e9, 1e9))
         path.chmod(0o700 if path.is_dir() else 0o600)
-    build(changed, "Dockerfile.serve", *mounts, "--no-cache", "--tag=test-disaster-again")
-    again = layers("localhost/test-disaster-again")
-    run("podman", "rmi", "--force", "localhost/test-disaster-again")
-    assert again == layers(serve_image)
+    with built(changed, "Dockerfile.serve", *mounts, "--no-cache") as again:
+        assert layers(again) == layers(serve_image)
 
 
 def test_layers_of_the_server_hold_nothing_else(serve_image: str, tmp_path: Path) -> None:

@@ -1,39 +1,30 @@
 """The DVC pipeline as its users run it, in a repository of its own."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
-from ruamel.yaml import YAML
+from dvc.repo import Repo
 
-from locked.manifest import verify
 from tests.conftest import Project
 
 STAGES = ["prepare", "distill", "train", "export", "lock", "evaluate"]
 
 
 @pytest.fixture
-def edited(pipeline: Project) -> Iterator[Project]:
+def edited(pipeline: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """The shared project, whose sources are put back afterwards; no stage may be run."""
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(pipeline.site_cache))
+    monkeypatch.chdir(pipeline.folder)
     yield pipeline
     pipeline.run("git", "checkout", "--quiet", "HEAD", "--", ".")
 
 
-def stale(project: Project) -> list[str]:
+def stale_stages() -> list[str]:
     """Name the stages that `dvc repro` would run because something they read has changed."""
-    status = json.loads(project.run("dvc", "status", "--json").stdout)
-    changed = {
-        stage: [c for c in changes if "changed deps" in c] for stage, changes in status.items()
-    }
-    return [stage for stage in STAGES if changed.get(stage)]
-
-
-def test_second_repro_runs_nothing(pipeline: Project) -> None:
-    before = pipeline.lock()
-    assert list(before["stages"]) == STAGES
-    output = pipeline.run("dvc", "repro").stdout
-    assert "Running stage" not in output
-    assert pipeline.lock() == before
+    with Repo() as repo:
+        status = repo.status()
+    assert not status.keys() - {*STAGES}
+    return [s for s in STAGES if any("changed deps" in change for change in status.get(s, []))]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +46,7 @@ def test_a_changed_param_reruns_its_stages(
     params = edited.params()
     params[section][key] = value
     edited.set_params(params)
-    assert stale(edited) == expected
+    assert stale_stages() == expected
 
 
 @pytest.mark.parametrize(
@@ -75,44 +66,15 @@ def test_a_changed_module_reruns_its_stages(
 ) -> None:
     path = edited.folder / module
     path.write_text(path.read_text() + "# changed\n")
-    assert stale(edited) == expected
-
-
-def test_plots_and_artifact_are_there(pipeline: Project) -> None:
-    shown = json.loads(pipeline.run("dvc", "plots", "show", "--json").stdout)
-    assert "errors" not in shown
-    assert sorted(shown["data"]) == [
-        "Calibration",
-        "Confusion",
-        "Gradient norm",
-        "Learning rate",
-        "Precision and recall",
-        "ROC",
-        "Training loss",
-        "Validation accuracy",
-    ]
-    artifact = YAML(typ="safe").load(pipeline.folder / "dvc.yaml")["artifacts"]["classifier"]
-    assert artifact["type"] == "model"
-    assert verify(pipeline.folder / artifact["path"]).labels == ("not_disaster", "disaster")
+    assert stale_stages() == expected
 
 
 def test_bad_params_stop_the_pipeline_by_name(unchanged: Project) -> None:
     params = unchanged.params()
-    params["train"]["lr"] = "fast"
-    params["train"]["momentum"] = 0.9
+    params["train"] |= {"lr": "fast", "momentum": 0.9}
     unchanged.set_params(params)
-    done = unchanged.run("dvc", "repro", check=False)
-    assert done.returncode != 0
-    assert "train.lr" in done.stderr
-    assert "train.momentum" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_missing_source_stops_the_pipeline_by_name(unchanged: Project) -> None:
-    params = unchanged.params()
-    params["prepare"]["source"] = "data/nowhere.csv"
-    unchanged.set_params(params)
-    done = unchanged.run("dvc", "repro", check=False)
-    assert done.returncode != 0
-    assert "data/nowhere.csv" in done.stderr
-    assert "Traceback" not in done.stderr
+    process = unchanged.run("dvc", "repro", check=False)
+    assert process.returncode != 0
+    assert "train.lr" in process.stderr
+    assert "train.momentum" in process.stderr
+    assert "Traceback" not in process.stderr

