@@ -90,12 +90,12 @@ def test_an_end_without_a_model_is_explained(
     gcloud: Gcloud, refusal: str, status: int | None, hours: float, message: str, tried: int
 ) -> None:
     Machines(gcloud, status)
-    zones = "us-west1-b\nus-central1-f\nus-central1-a\n"
+    zones = "us-central1-f\nus-west1-b\nus-central1-a\n"
     gcloud.answers["compute accelerator-types list"] = lambda *_: zones
     gcloud.refusals = [("create", refusal)] * 3 if refusal else []
     with pytest.raises(InputError, match=message):
-        vm.train(PROJECT, RUN, "image", hours, [])
-    assert zones_of(gcloud) == ["us-central1-a", "us-central1-f", "us-west1-b"][:tried]
+        vm.train(GoogleProject("my-project", "us-west1"), RUN, "image", hours, [])
+    assert zones_of(gcloud) == ["us-west1-b", "us-central1-a", "us-central1-f"][:tried]
     assert bool(gcloud.called("storage rm")) == bool(status)  # so that the next try starts anew
 
 
