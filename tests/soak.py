@@ -71,5 +71,7 @@ def run(name: str) -> bool:
 
 
 if __name__ == "__main__":
+    if wrong := set(sys.argv[1:]) - {*NAMES}:
+        sys.exit(f"error: no run {', '.join(wrong)}; the runs are {', '.join(NAMES)}")
     passed = [run(name) for name in sys.argv[1:] or NAMES]
     sys.exit(not all(passed))
