@@ -70,11 +70,11 @@ class Adaptation(_Part):
     labels: str  # the file's name
     labels_sha256: Sha256
     tweets: int
-    step: Literal["none", "calibration", "last layer"]
+    step: Literal["none", "calibration", "last layer", "training"]
     reason: str  # for the step
-    auc: float  # of the original model on the labels
-    on_labels: dict[str, Change]  # cross-fitted
-    on_test: dict[str, Change]  # on the test split, which is of the old events
+    auc: float | None = None  # of the original model on the labels
+    on_labels: dict[str, Change] = {}  # cross-fitted; of a training there are none
+    on_test: dict[str, Change] = {}  # on the test split, which is of the old events; likewise
 
 
 class Manifest(_Part):

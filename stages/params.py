@@ -20,6 +20,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
+Labels = Annotated[str, Field(pattern=r"^[^/\\]+\.csv$")]  # a file of data/labels/
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -113,6 +114,7 @@ class Distill(Section):
 class Train(Section):
     """The fine-tuning recipe."""
 
+    event: Labels
     seed: Seed
     layers: Positive | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]
@@ -146,7 +148,7 @@ class Export(Section):
 class Lock(Section):
     """What the locked model is adapted to."""
 
-    labels: Annotated[str, Field(pattern=r"^[^/\\]+\.csv$")] | None
+    labels: Labels | None
 
 
 class Minimum(Section):

@@ -144,7 +144,8 @@ def model_card(
     return render(
         CARD,
         manifest=manifest,
-        adapted=manifest.adaptation is not None and manifest.adaptation.step != "none",
+        adapted=manifest.adaptation is not None
+        and manifest.adaptation.step in ("calibration", "last layer"),
         report=report,
         slices=[*frames["slices"].itertuples()],
         reliability=[{row.bin: row for row in side.itertuples()} for side in sides],

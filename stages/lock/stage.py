@@ -37,8 +37,8 @@ from stages.lock.calibration import (
     fit,
     for_unseen_groups,
 )
-from stages.lock.labels import read_labels
 from stages.shared import arithmetic, base_model, onnx_reference, outputs
+from stages.shared.labels import read_labels
 from stages.shared.outputs import read_tweets
 
 if TYPE_CHECKING:
@@ -92,7 +92,15 @@ def lock(
         calibration, threshold = for_unseen_groups(calibration, answers_to_groups), 0.5
     model = onnx.load(network / NETWORK)
     adaptation = None
-    if labels:
+    if labels and labels.name == p.train.event:  # labels that are learnt judge nothing
+        adaptation = Adaptation(
+            labels=labels.name,
+            labels_sha256=sha256_of(labels),
+            tweets=len(read_labels(labels).texts),
+            step="training",
+            reason="train.event names these labels",
+        )
+    elif labels:
         labelled = read_labels(labels)
         vectors = vector_network(network, p.model.max_length, p.compute)
         layer = last_layer(model)
@@ -212,7 +220,9 @@ def report_lines(adaptation: Adaptation) -> list[str]:
 
 def main(p: "Params") -> None:
     """Run the stage as params.yaml has it."""
-    labels = outputs.LABELS / p.lock.labels if p.lock.labels else None
+    if p.lock.labels and p.train.event != outputs.NO_EVENT:
+        raise InputError("lock.labels and train.event are both set: set lock.labels to null")
+    labels = outputs.labels_of(p.lock.labels or p.train.event)
     scores = lock(outputs.NETWORK, outputs.PREPARED, outputs.GROUPS, labels, outputs.CLASSIFIER, p)
     np.save(outputs.ANSWERS, scores)
     manifest = read_manifest(outputs.CLASSIFIER / MANIFEST)

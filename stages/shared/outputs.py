@@ -19,12 +19,18 @@ MACHINE = Path("models/speed/machine.json")  # where the training ran, and for h
 CHECKPOINTS = Path("models/checkpoints")  # of a training under way
 NETWORK = Path("models/network")  # int8 network, tokenizer.json, {validation,test}.npy
 LABELS = Path("data/labels")  # labelled tweets of events, a CSV each
+NO_EVENT = "none.csv"  # the one without labels, because a dependency of `train` must exist
 CLASSIFIER = Path("models/classifier")  # the locked model
 ANSWERS = Path("models/answers.npy")  # of the locked model to the test split, uncalibrated
 PARITY = Path("models/parity.json")  # int8 against fp32
 EVALUATION = Path("models/evaluation")  # predictions, plots, slices, mistakes, model card
 METRICS = Path("models/metrics.json")  # the figures that experiments are compared by
 REPORT = Path("models/report.json")  # all figures with intervals, and the baseline
+
+
+def labels_of(event: str) -> Path | None:
+    """Return the labelled tweets of an event by their file's name; there may be none."""
+    return None if event == NO_EVENT else LABELS / event
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold

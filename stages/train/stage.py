@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import pandas as pd
 from accelerate.utils import broadcast_object_list
 
 from common.atomic import new_folder
@@ -18,6 +19,7 @@ from common.hashing import sha256_of
 from common.progress import Progress
 from stages.shared import base_model, outputs
 from stages.shared.batches import Tweets, batches_of
+from stages.shared.labels import read_labels
 from stages.shared.outputs import read_tweets
 from stages.train.checkpoints import Checkpoints, recorded_signals
 from stages.train.machine import machine
@@ -26,6 +28,10 @@ from stages.train.training_log import SPEED, TrainingLog
 
 if TYPE_CHECKING:
     from stages.params import Params
+
+# Of the rows to learn: some ten copies each of 50 labels. docs/event.md has what that is worth; no
+# other share was measured.
+EVENT_SHARE = 0.15
 
 
 @dataclass
@@ -39,14 +45,21 @@ class Position:
 
 
 def train(
-    data: Path, targets: Path, output: Path, history: Path, checkpoints: Path, p: "Params"
+    data: Path,
+    targets: Path,
+    output: Path,
+    history: Path,
+    checkpoints: Path,
+    p: "Params",
+    event: Path | None = None,
 ) -> dict[str, float]:
     """Fine-tune the base model; return the best epoch's validation metrics.
 
     `data` has {train,validation}.parquet, `targets` the target of each training tweet in their
-    order. Makes two folders: `output` with the weights of the epoch with the lowest validation
-    loss, their configuration and tokenizer.json; and `history` with the figures by step (DVCLive).
-    A run that was stopped resumes from its last checkpoint in `checkpoints`, to the same bytes.
+    order; `event` is a CSV of labelled tweets that are learnt too, or None. Makes two folders:
+    `output` with the weights of the epoch with the lowest validation loss, their configuration and
+    tokenizer.json; and `history` with the figures by step (DVCLive). A run that was stopped resumes
+    from its last checkpoint in `checkpoints`, to the same bytes.
 
     Raises InputError if the base model is not the pinned one, the targets are those of other
     tweets, or the training diverges; SystemExit after SIGTERM or SIGINT and a checkpoint.
@@ -58,14 +71,17 @@ def train(
         raise InputError(
             f"{targets} has other tweets than {data / 'train.parquet'}: run `dvc repro`"
         )
-    tweets = Tweets(labelled.assign(target=soft["target"]), tokens, "train")
+    learnt = labelled.assign(target=soft["target"])
+    if event:
+        learnt = with_event(learnt, event)
+    tweets = Tweets(learnt, tokens, "train")
     validation = Tweets(read_tweets(data / "validation.parquet"), tokens, "validation")
     order = functools.partial(batches_of, tweets.lengths, p.train.batch_size, p.train.seed)
     trainer = Trainer(base, len(order(1)) * p.train.epochs, p.train, p.compute)
     accelerator = trainer.accelerator
     is_main = accelerator.is_main_process
     params = p.model_dump(include={"compute", "model", "train"})
-    splits = (data / "train.parquet", targets, data / "validation.parquet")
+    inputs = [data / "train.parquet", targets, data / "validation.parquet", *filter(None, [event])]
     store = Checkpoints(
         checkpoints,
         {
@@ -74,7 +90,7 @@ def train(
             "precision": accelerator.mixed_precision,
             "processes": accelerator.num_processes,
         },
-        [*splits, *(base / name for name in base_model.FILES.values())],
+        [*inputs, *(base / name for name in base_model.FILES.values())],
     )
     state = broadcast_object_list([store.load() if is_main else None])[0]
     at, best_weights = Position(), {}
@@ -152,6 +168,14 @@ def train(
     return at.best
 
 
+def with_event(tweets: pd.DataFrame, labels: Path) -> pd.DataFrame:
+    """Return the tweets to learn and those of an event, repeated to be EVENT_SHARE of all."""
+    event = read_labels(labels)
+    times = max(1, round(EVENT_SHARE / (1 - EVENT_SHARE) * len(tweets) / len(event.texts)))
+    rows = pd.DataFrame({"text": event.texts, "target": event.truth})
+    return pd.concat([tweets, *[rows] * times], ignore_index=True)
+
+
 def _stop(number: int, step: int, is_saved: bool) -> NoReturn:
     name = signal.Signals(number).name
     outcome = "saved; the same command" if is_saved else "not saved; the next run"
@@ -165,6 +189,6 @@ def main(p: "Params") -> None:
     checkpoints = Path(os.environ.get("CHECKPOINTS", outputs.CHECKPOINTS))
     start = time.time()
     files = outputs.TARGETS, outputs.CHECKPOINT, outputs.HISTORY
-    train(outputs.PREPARED, *files, checkpoints, p)
+    train(outputs.PREPARED, *files, checkpoints, p, outputs.labels_of(p.train.event))
     if os.environ.get("RANK", "0") == "0":
         outputs.write_json(outputs.MACHINE, machine(time.time() - start))

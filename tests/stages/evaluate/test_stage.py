@@ -165,3 +165,8 @@ def test_the_model_card_shows_the_figures_and_an_adaptation(
     line = "| log loss | 0.500 | 0.400 to 0.600 | 0.750 | 0.700 to 0.800 | +0.100 to +0.300 |"
     for words in ("`storm.csv` (40 labelled", "**calibration**", "0.875", line, "event's labels"):
         assert words in card
+    step = {"step": "training", "reason": "it has learnt them"}
+    adapted = manifest.model_validate(manifest.model_dump() | {"adaptation": labels | step})
+    card = model_card(adapted, report, dict.fromkeys(names, pd.DataFrame({"test": []})), p)
+    for words in ("`storm.csv` (40 labelled", "**training**", "validation split", "a new sample"):
+        assert words in card

@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from common.errors import InputError
 from common.hashing import sha256_of
 from locked.classifier import TOLERANCE, Classifier
 from locked.engines import ENGINES
 from locked.manifest import Calibration, verify
+from stages import params
 from stages.evaluate.metrics import Scores, Truth
 from stages.lock.adapt import STEPS, Choice, Floats, Step, Tweets, answers, change_of, compare
-from stages.lock.stage import lock, report_lines
+from stages.lock.stage import lock, main, report_lines
 from stages.params import Params
 from stages.shared.onnx_reference import evaluator
 from stages.shared.outputs import CLASSIFIER, GROUPS, NETWORK, PREPARED
@@ -138,3 +140,19 @@ def test_labels_that_change_nothing_leave_the_version(pipeline: Project, lock_by
     assert first.startswith("60 labels, step: none (")
     assert len(figures) == 6
     assert all("(change +0.000 to +0.000, 95 %)" in line for line in figures)
+
+
+def test_labels_that_the_network_has_learnt_are_named_and_change_nothing(
+    pipeline: Project, labels: Path, p: Params, tmp_path: Path
+) -> None:
+    learnt = p.model_copy(update={"train": p.train.model_copy(update={"event": labels.name})})
+    network, data, groups = (pipeline.folder / path for path in (NETWORK, PREPARED, GROUPS))
+    lock(network, data, groups, labels, tmp_path / "out", learnt)
+    manifest = verify(tmp_path / "out")
+    assert manifest.version == verify(pipeline.folder / "models/classifier").version
+    adaptation = manifest.adaptation
+    assert adaptation
+    assert (adaptation.step, adaptation.tweets) == ("training", 60)
+    assert adaptation.labels_sha256 == sha256_of(labels)
+    with pytest.raises(InputError, match=r"lock.labels and train.event are both set"):
+        main(learnt.model_copy(update={"lock": params.Lock(labels=labels.name)}))

@@ -12,12 +12,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForSequenceClassification
 
 from common.errors import InputError
 from common.hashing import sha256_of
 from stages.params import Params
-from stages.train.stage import train
-from tests.conftest import HANG, Project
+from stages.train import stage
+from stages.train.stage import EVENT_SHARE, train, with_event
+from tests.conftest import HANG, ROOT, Project
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerator")
 
@@ -168,3 +172,38 @@ def test_two_processes_learn_what_one_does(
     )
     assert together != alone
     assert together == pytest.approx(alone, abs=1e-5)
+
+
+def test_the_labels_of_an_event_are_learnt(pipeline: Project, p: Params, tmp_path: Path) -> None:
+    texts = [f"{letters} {n}" for letters in ("q w q w", "z x z x") for n in range(10)]
+    truth = [1] * 10 + [0] * 10
+    pd.DataFrame({"text": texts, "label": truth}).to_csv(tmp_path / "event.csv", index=False)
+    tweets = pd.read_parquet(pipeline.folder / "data/prepared/train.parquet")
+    learnt = with_event(tweets, tmp_path / "event.csv")
+    assert learnt.head(len(tweets))["text"].equals(tweets["text"])
+    assert (len(learnt) - len(tweets)) / len(learnt) == pytest.approx(EVENT_SHARE, abs=0.02)
+    data = pipeline.folder / "data"
+    model, history, checkpoints = (tmp_path / name for name in ("model", "history", "checkpoints"))
+    files = data / "prepared", data / "targets.parquet", model, history, checkpoints
+    train(*files, p, tmp_path / "event.csv")
+    right = []
+    for folder in (pipeline.folder / "models/checkpoint", model):
+        network = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        ids = [torch.tensor([tokens.encode(text).ids]) for text in texts]
+        with torch.no_grad():
+            calls = [network(one).logits.argmax().item() for one in ids]
+        right.append(sum(call == label for call, label in zip(calls, truth, strict=True)))
+    assert right[0] < 20 == right[1]
+
+
+@pytest.mark.parametrize("name", ["none.csv", "storm.csv"])
+def test_only_a_file_with_labels_is_learnt(
+    p: Params, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    events: list[Path | None] = []
+    monkeypatch.setattr(stage, "train", lambda *inputs: events.append(inputs[-1]))
+    monkeypatch.setenv("RANK", "1")  # it writes nothing
+    stage.main(p.model_copy(update={"train": p.train.model_copy(update={"event": name})}))
+    assert events == [None if name == "none.csv" else Path("data/labels/storm.csv")]
+    assert (ROOT / "data/labels/none.csv").read_text() == "text,label\n"

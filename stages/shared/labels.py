@@ -10,7 +10,6 @@ import pandas as pd
 from common.errors import InputError
 from locked.labels import LABELS
 from reader.canonical import canonical_texts
-from stages.evaluate.metrics import Truth
 
 UNLABELLED = ("", "unsure")
 LEAST = 10  # labelled tweets
@@ -22,7 +21,7 @@ class Labelled:
     """Labelled tweets, no two of them the same."""
 
     texts: list[str]
-    truth: Truth  # (tweets,), 1 is a disaster
+    truth: npt.NDArray[np.int8]  # (tweets,), 1 is a disaster
     weights: npt.NDArray[np.float64]  # (tweets,), of mean 1
 
 
@@ -42,7 +41,7 @@ def read_labels(path: Path) -> Labelled:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(
-            f"lock.labels: {path} does not exist. Put the CSV there, or set null"
+            f"{path} does not exist. Put the CSV of labelled tweets there, or set null"
         ) from error
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{path} is not a CSV in UTF-8: {error}") from error

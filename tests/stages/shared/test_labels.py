@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError
-from stages.lock.labels import read_labels
+from stages.shared.labels import read_labels
 
 ROWS = [f"{n},tweet number {'x' * n},{'disaster' if n % 2 else 'not_disaster'}" for n in range(12)]
 
@@ -45,5 +45,5 @@ def test_unusable_labels_are_named(
 ) -> None:
     with pytest.raises(InputError, match=message):
         read(tmp_path, rows, header)
-    with pytest.raises(InputError, match=r"lock.labels: .*none.csv does not exist"):
+    with pytest.raises(InputError, match=r"none.csv does not exist"):
         read_labels(tmp_path / "none.csv")
