@@ -187,6 +187,12 @@ class Params(Section):
     evaluate: Evaluate
     promote: Promote
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.lock.labels and self.train.event != "none.csv":
+            raise ValueError("lock.labels and train.event exclude each other: reset one of them")
+        return self
+
 
 def load(path: Path = Path("params.yaml")) -> Params:
     """Read and check a params file, as YAML 1.2 (where `2e-5` is a number).
@@ -217,5 +223,6 @@ def parse(values: Any, path: Path) -> Params:  # noqa: ANN401 - checked here
             is_missing = problem["type"] == "missing"
             text = "this key is missing" if is_missing else problem["msg"]
             got = "" if is_missing else f" (got {problem['input']!r})"
-            problems.append(f"{path}: {'.'.join(map(str, problem['loc']))}: {text}{got}")
+            key = ".".join(map(str, problem["loc"]))
+            problems.append(f"{path}: {key}: {text}{got}" if key else f"{path}: {text}")
         raise InputError("\n".join(problems)) from error

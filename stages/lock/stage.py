@@ -220,8 +220,6 @@ def report_lines(adaptation: Adaptation) -> list[str]:
 
 def main(p: "Params") -> None:
     """Run the stage as params.yaml has it."""
-    if p.lock.labels and p.train.event != outputs.NO_EVENT:
-        raise InputError("lock.labels and train.event are both set: set lock.labels to null")
     labels = outputs.labels_of(p.lock.labels or p.train.event)
     scores = lock(outputs.NETWORK, outputs.PREPARED, outputs.GROUPS, labels, outputs.CLASSIFIER, p)
     np.save(outputs.ANSWERS, scores)

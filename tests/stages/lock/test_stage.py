@@ -10,15 +10,13 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from common.errors import InputError
 from common.hashing import sha256_of
 from locked.classifier import TOLERANCE, Classifier
 from locked.engines import ENGINES
 from locked.manifest import Calibration, verify
-from stages import params
 from stages.evaluate.metrics import Scores, Truth
 from stages.lock.adapt import STEPS, Choice, Floats, Step, Tweets, answers, change_of, compare
-from stages.lock.stage import lock, main, report_lines
+from stages.lock.stage import lock, report_lines
 from stages.params import Params
 from stages.shared.onnx_reference import evaluator
 from stages.shared.outputs import CLASSIFIER, GROUPS, NETWORK, PREPARED
@@ -154,5 +152,3 @@ def test_labels_that_the_network_has_learnt_are_named_and_change_nothing(
     assert adaptation
     assert (adaptation.step, adaptation.tweets) == ("training", 60)
     assert adaptation.labels_sha256 == sha256_of(labels)
-    with pytest.raises(InputError, match=r"lock.labels and train.event are both set"):
-        main(learnt.model_copy(update={"lock": params.Lock(labels=labels.name)}))
