@@ -130,9 +130,9 @@ def unseen_event(figures: dict[str, float], split: dict[str, Any]) -> str:
         )
     low, high = (1 / (1 + np.exp(-shift)) for shift in (-SHIFT_SPREAD, SHIFT_SPREAD))
     return (
-        "On an event that it has not seen its probabilities do not hold: in two thirds of events a "
-        f"probability of 0.5 means something from {low:.2f} to {high:.2f}. Adapt it by 10 or more "
-        "labelled tweets of the event (docs/event.md)."
+        "On an event that it has not seen, its probabilities are wrong: where it says 0.5, the "
+        f"true share of disasters is between {low:.2f} and {high:.2f} in two thirds of events. "
+        "Adapt it with 10 or more labelled tweets of the event (docs/event.md)."
     )
 
 

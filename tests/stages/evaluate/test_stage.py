@@ -135,7 +135,7 @@ def test_a_minimum_not_reached_is_not_passed_and_an_altered_model_not_judged(
 def test_the_second_line_is_of_an_unseen_event(report: dict[str, Any], card: str) -> None:
     line = card.splitlines()[3]
     assert line == report["unseen_event"]
-    assert "0.5 means something from 0.18 to 0.82" in line
+    assert "between 0.18 and 0.82 in two thirds of events" in line
     by_group = unseen_event(report["test"], {"by": "group", "column": "file"})
     right = f"right in {report['test']['accuracy']:.1%}"
     assert f"On groups (file) that it has not seen it is {right}" in by_group
