@@ -151,6 +151,15 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
     raise InputError(f"the server does not start: {log.read_text().strip().splitlines()[-1:]}")
 
 
+def _wait_until_logged(logs: Path, answers: int) -> None:
+    """Wait for the server's log, which it writes a moment after it has answered."""
+    deadline = time.monotonic() + READY
+    while sum(len(file.read_bytes().splitlines()) for file in logs.glob("*.jsonl")) < answers:
+        if time.monotonic() > deadline:
+            raise InputError(f"{logs}: the server has not logged its {answers} answers")
+        time.sleep(0.1)
+
+
 def monitor(*arguments: object) -> None:
     """Run a command of the monitor, and show it."""
     print("\n$ python -m monitor", *arguments, flush=True)
@@ -171,6 +180,7 @@ def unfold(folder: Path) -> str:
     general = ("--model", folder / "before")
     with serving(folder) as server:
         before = server.ask(tweets)
+        _wait_until_logged(logs, len(tweets))
         monitor(logs, *general, "--output", folder / "without-labels")
         print(f"In truth {accuracy(before):.3f} of the {len(before)} answers are right.")
         monitor("review", logs, *general, "--n", LABELLED, "--output", sample)
