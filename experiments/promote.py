@@ -33,7 +33,8 @@ from reader.canonical import canonical_texts
 from reader.format import Format
 from reader.open import opened
 from stages import params
-from stages.shared.outputs import CLASSIFIER, METRICS, PREPARED
+from stages.shared.labels import read_labels
+from stages.shared.outputs import CLASSIFIER, METRICS, PREPARED, labels_of
 
 
 def promote(stage: str, name: str | None, fresh: Path | None = None) -> str:
@@ -117,7 +118,10 @@ def unlearnt(file: Path) -> pd.DataFrame:
     if wrong := sorted(set(tweets["target"]) - {"0", "1"}):
         raise InputError(f"{file}: target must be 0 or 1 (got {wrong[0]!r})")
     splits = [pd.read_parquet(PREPARED / f"{split}.parquet") for split in ("train", "validation")]
-    learnt = set(canonical_texts(pd.concat(splits)["text"]))
+    p = params.load()
+    event = labels_of(p.lock.labels or p.train.event)
+    texts = [text for split in splits for text in split["text"]]
+    learnt = set(canonical_texts(texts + (read_labels(event).texts if event else [])))
     new: pd.DataFrame = tweets[[text not in learnt for text in canonical_texts(tweets["text"])]]
     if new.empty:
         raise InputError(f"{file}: this model was trained on each of its tweets")

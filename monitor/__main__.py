@@ -37,7 +37,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m monitor", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
-    since = "first day in UTC, such as 2026-11-20 (default: 7 days in all; harvest: all days)"
+    since = (
+        "first day in UTC, such as 2026-11-20 (default: six days before --until; harvest: all days)"
+    )
     for name, (output, text) in COMMANDS.items():
         add = commands.add_parser(name, help=text).add_argument
         add("logs", nargs="+", help="files or folders of prediction logs")

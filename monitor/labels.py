@@ -143,12 +143,9 @@ def _check_use(rows: pd.DataFrame, labelled: pd.DataFrame, files: int) -> None:
 
 def _check_agreement(labelled: pd.DataFrame) -> None:
     """Refuse two labels of one tweet that differ."""
-    places = labelled["file"] + " row " + labelled["number"].astype(str)
-    pairs = [
-        " and ".join(places[rows])
-        for rows in labelled.groupby(["model", "row"]).groups.values()
-        if labelled["target"][rows].nunique() > 1
-    ]
+    differing = labelled[labelled.groupby(["model", "row"])["target"].transform("nunique") > 1]
+    places = differing["file"] + " row " + differing["number"].astype(str)
+    pairs = places.groupby([differing["model"], differing["row"]]).agg(" and ".join).tolist()
     if pairs:
         more = f", and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
         raise InputError(

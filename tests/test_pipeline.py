@@ -1,5 +1,6 @@
 """The DVC pipeline as its users run it, in a repository of its own."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -67,6 +68,14 @@ def test_a_changed_module_reruns_its_stages(
     path = edited.folder / module
     path.write_text(path.read_text() + "# changed\n")
     assert stale_stages() == expected
+
+
+def test_a_second_repro_runs_nothing_and_all_plots_are_there(edited: Project) -> None:
+    with Repo() as repo:
+        assert repo.reproduce() == []
+    shown = json.loads(edited.run("dvc", "plots", "show", "--json").stdout)
+    assert "errors" not in shown
+    assert len(shown["data"]) == 8
 
 
 def test_bad_params_stop_the_pipeline_by_name(unchanged: Project) -> None:

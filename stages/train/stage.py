@@ -169,11 +169,15 @@ def train(
 
 
 def with_event(tweets: pd.DataFrame, labels: Path) -> pd.DataFrame:
-    """Return the tweets to learn and those of an event, repeated to be EVENT_SHARE of all."""
+    """Return the tweets to learn and those of an event, repeated to be EVENT_SHARE of all.
+
+    A tweet of a larger weight is repeated more often; each is there once at least.
+    """
     event = read_labels(labels)
-    times = max(1, round(EVENT_SHARE / (1 - EVENT_SHARE) * len(tweets) / len(event.texts)))
+    copies = EVENT_SHARE / (1 - EVENT_SHARE) * len(tweets) / len(event.texts) * event.weights
     rows = pd.DataFrame({"text": event.texts, "target": event.truth})
-    return pd.concat([tweets, *[rows] * times], ignore_index=True)
+    repeated = rows.loc[rows.index.repeat(copies.round().clip(1).astype(int))]
+    return pd.concat([tweets, repeated], ignore_index=True)
 
 
 def _stop(number: int, step: int, is_saved: bool) -> NoReturn:

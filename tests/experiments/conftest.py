@@ -60,9 +60,7 @@ def trained_toy(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (folder / "toy.py").write_text(TOY)
     (folder / ".gitignore").write_text("/models/checkpoint\n/models/classifier\n/models/sweeps\n")
     project = Project(folder, folder.with_name("site-cache"))
-    project.run("git", "init", "--quiet", "--initial-branch=main")
-    project.run("git", "config", "user.name", "Tester")
-    project.run("git", "config", "user.email", "tester@example.com")
+    project.start_git()
     dvc(project, "repro")
     commit(project, "run")
     return project

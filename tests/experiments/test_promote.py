@@ -129,6 +129,15 @@ def test_the_real_model_on_fresh_tweets(pipeline: Project, call: Call, tmp_path:
         promote.unlearnt(wrong)
     fresh.write_text(fresh.read_text() + "A dam has burst above the town,1\nlovely cake,0\n")
     assert promote.unlearnt(fresh)["target"].tolist() == [1, 0]
+    lines = ["lovely cake,0", *(f"a storm at gate {n},{n % 2}" for n in range(10))]
+    (project.folder / "data/labels/storm.csv").write_text("\n".join(["text,label", *lines]))
+    for section, key in (("train", "event"), ("lock", "labels")):
+        learnt_too = project.params()
+        learnt_too[section][key] = "storm.csv"
+        project.set_params(learnt_too)
+        assert promote.unlearnt(fresh)["target"].tolist() == [1]
+        project.set_params(params)
+    (project.folder / "data/labels/storm.csv").unlink()
     printed = call(project, "promote", "--fresh", str(fresh))
     for name in ("the test split", fresh):
         assert f"accuracy on {name}, minus that of v0.0.1: +0.00 points" in printed

@@ -112,10 +112,10 @@ class Running(Client):
         assert self.process.poll() is None, self.output()
 
     def http_process(self) -> int:
-        return children(self.process.pid)[0]  # the first one to start
+        return int(printed("pgrep", "-o", "-P", str(self.process.pid)))  # the oldest
 
     def workers(self) -> list[int]:
-        return children(self.process.pid)[1:]
+        return [pid for pid in children(self.process.pid) if pid != self.http_process()]
 
     def stop(self, number: int = signal.SIGTERM) -> str:
         self.process.send_signal(number)

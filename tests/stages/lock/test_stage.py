@@ -10,19 +10,21 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from common.errors import InputError
 from common.hashing import sha256_of
 from locked.classifier import TOLERANCE, Classifier
 from locked.engines import ENGINES
 from locked.manifest import Calibration, verify
 from stages.evaluate.metrics import Scores, Truth
+from stages.lock import stage
 from stages.lock.adapt import STEPS, Choice, Floats, Step, Tweets, answers, change_of, compare
 from stages.lock.stage import lock, report_lines
-from stages.params import Params
+from stages.params import Lock, Params
 from stages.shared.onnx_reference import evaluator
 from stages.shared.outputs import CLASSIFIER, GROUPS, NETWORK, PREPARED
 from tests.conftest import Project
 
-Lock = Callable[[Step, str], tuple[Classifier, Scores]]
+LockBy = Callable[[Step, str], tuple[Classifier, Scores]]
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def labels(pipeline: Project, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lock_by(pipeline: Project, labels: Path, p: Params, tmp_path: Path) -> Lock:
+def lock_by(pipeline: Project, labels: Path, p: Params, tmp_path: Path) -> LockBy:
     """Lock by one of the steps, and load the model into the evaluator that defines it."""
 
     def locked(step: Step, name: str) -> tuple[Classifier, Scores]:
@@ -94,7 +96,7 @@ def test_groups_make_the_calibration_that_of_unseen_groups(
 
 @pytest.mark.parametrize("step", STEPS[1:])
 def test_an_adapted_model_is_a_locked_model(
-    pipeline: Project, lock_by: Lock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Step
+    pipeline: Project, lock_by: LockBy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Step
 ) -> None:
     calibration = Calibration(scale=1.5, shift=0.7)
     monkeypatch.setattr("stages.lock.stage.fit", lambda *_: calibration)
@@ -130,7 +132,7 @@ def test_an_adapted_model_is_a_locked_model(
         assert sha256_of(tmp_path / "two" / path.name) == sha256_of(path)
 
 
-def test_labels_that_change_nothing_leave_the_version(pipeline: Project, lock_by: Lock) -> None:
+def test_labels_that_change_nothing_leave_the_version(pipeline: Project, lock_by: LockBy) -> None:
     model, _ = lock_by("none", "out")
     assert model.manifest.version == verify(pipeline.folder / CLASSIFIER).version
     assert model.manifest.adaptation
@@ -152,3 +154,22 @@ def test_labels_that_the_network_has_learnt_are_named_and_change_nothing(
     assert adaptation
     assert (adaptation.step, adaptation.tweets) == ("training", 60)
     assert adaptation.labels_sha256 == sha256_of(labels)
+
+
+def test_the_labels_are_those_of_either_param(p: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    files: list[Path | None] = []
+
+    def called(*inputs: Path | None) -> None:
+        files.append(inputs[3])
+        raise InputError("far enough")
+
+    monkeypatch.setattr(stage, "lock", called)
+    train, locking = p.train.model_copy(update={"event": "a.csv"}), Lock(labels="b.csv")
+    for params in (
+        p,
+        p.model_copy(update={"train": train}),
+        p.model_copy(update={"lock": locking}),
+    ):
+        with pytest.raises(InputError, match="far enough"):
+            stage.main(params)
+    assert files == [None, Path("data/labels/a.csv"), Path("data/labels/b.csv")]

@@ -197,6 +197,33 @@ def test_the_labels_of_an_event_are_learnt(pipeline: Project, p: Params, tmp_pat
     assert right[0] < 20 == right[1]
 
 
+def test_a_tweet_of_more_weight_is_repeated_more_often(tmp_path: Path) -> None:
+    texts = [f"tweet {n}" for n in range(10)]
+    drawn = [0.25, 0.5] + [1] * 8
+    table = pd.DataFrame({"text": texts, "label": [0, 1] * 5, "drawn": drawn})
+    table.to_csv(tmp_path / "event.csv", index=False)
+    old = pd.DataFrame({"text": [f"old {n}" for n in range(850)], "target": 0.5})
+    counts = with_event(old, tmp_path / "event.csv")["text"].value_counts()
+    assert [counts[text] for text in texts[:3]] == [43, 21, 11]
+
+
+def test_the_labels_are_among_the_inputs_of_a_checkpoint(
+    data: Path, p: Params, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    event = tmp_path / "event.csv"
+    event.write_text("text,label\n" + "".join(f"tweet {n},{n % 2}\n" for n in range(10)))
+    inputs: list[Path] = []
+
+    def checkpoints(_place: Path, _run: object, files: list[Path]) -> None:
+        inputs.extend(files)
+        raise InputError("far enough")
+
+    monkeypatch.setattr(stage, "Checkpoints", checkpoints)
+    with pytest.raises(InputError, match="far enough"):
+        train(data / "prepared", data / "targets.parquet", tmp_path, tmp_path, tmp_path, p, event)
+    assert event in inputs
+
+
 @pytest.mark.parametrize("name", ["none.csv", "storm.csv"])
 def test_only_a_file_with_labels_is_learnt(
     p: Params, monkeypatch: pytest.MonkeyPatch, name: str
