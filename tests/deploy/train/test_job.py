@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -85,8 +84,7 @@ def test_a_job_that_is_taken_away_goes_on_elsewhere(cloud: Cloud, tmp_path: Path
     archive = tmp_path / "results.tar.gz"
     bucket.blob("runs/run/results.tar.gz").download_to_filename(archive)
     third, environment = machine(tmp_path / "third", cloud)
-    with tarfile.open(archive) as tar:
-        tar.extractall(third, filter="data")
+    subprocess.run(["tar", "-xzf", archive, "-C", third], check=True)
     (third / "dvc.yaml").write_text(STAGES.replace("cp model metrics", "wc -c < model > metrics"))
     assert run_job(third, environment) == ["evaluate"]  # the rest comes from the bucket
     assert (third / "metrics").read_text() == "5\n"
