@@ -86,6 +86,8 @@ def mend_cache(repo: Repo) -> Iterator[Path]:
         cached.unlink()
         if copy.is_file() and _md5(copy) == md5:
             shutil.copyfile(copy, cached)
+        elif copy.is_file():  # so that DVC cannot take it for a good one
+            copy.unlink()
         yield cached
 
 

@@ -78,9 +78,9 @@ def blocks(file: str, expected: str, settings: Settings) -> Iterator[Block]:
 
     def take_refused() -> list[tuple[int, str]]:
         _check_unchanged(file, expected)
-        taken = refused[:]
+        rows = refused[:]
         refused.clear()
-        return taken
+        return rows
 
     _check_unchanged(file, expected)
     try:
@@ -176,6 +176,6 @@ def _problem(text: str | None) -> str | None:
 
 def _unused(name: str, columns: list[str]) -> str:
     """Return `name`, or the first like it that no column has in any case."""
-    taken = set(map(fold, columns))
+    used_names = set(map(fold, columns))
     names = chain([name, f"predicted_{name}"], (f"predicted_{name}_{n}" for n in count(2)))
-    return next(candidate for candidate in names if candidate not in taken)
+    return next(candidate for candidate in names if candidate not in used_names)

@@ -189,6 +189,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        # stages.shared.outputs has this name, but loads NumPy, for which it is too early here.
         if self.lock.labels and self.train.event != "none.csv":
             raise ValueError("lock.labels and train.event exclude each other: reset one of them")
         return self

@@ -23,7 +23,7 @@ AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody
 
 
 @pytest.fixture(scope="module")  # the tests leave it as it was
-def theirs(pipeline: Project) -> Iterator[Project]:
+def foreign(pipeline: Project) -> Iterator[Project]:
     """A project that belongs to a user whom nobody knows; pytest's folders are closed to others."""
     with tempfile.TemporaryDirectory() as name:
         (top := Path(name)).chmod(0o755)
@@ -154,40 +154,40 @@ def test_a_shallow_clone_says_what_it_lacks(pipeline: Project, tmp_path: Path) -
 
 
 @AS_ROOT
-def test_a_user_with_no_name_and_no_home(theirs: Project) -> None:
+def test_a_user_with_no_name_and_no_home(foreign: Project) -> None:
     through_env = "RUN=env .venv/bin/python -m"  # make itself would not see a Python in a home
-    output = theirs.run(*bare(theirs), *MAKE, through_env, "repro").stdout
+    output = foreign.run(*bare(foreign), *MAKE, through_env, "repro").stdout
     assert "up to date" in output
     image = dict(re.findall(r"(HOME|LOGNAME)=(\S+)", (ROOT / "Dockerfile.train").read_text()))
-    assert "up to date" in theirs.run(*bare(theirs, **image), "dvc", "status").stdout
+    assert "up to date" in foreign.run(*bare(foreign, **image), "dvc", "status").stdout
 
 
 @AS_ROOT
-def test_a_home_that_cannot_be_written_and_one_core(theirs: Project) -> None:
-    (home := theirs.folder.with_name("home")).mkdir(mode=0o555)
-    inside = bare(theirs, HOME=str(home), LOGNAME="somebody")
-    assert "Permission denied" in refusal(theirs, *inside, "touch", str(home / "file"))
+def test_a_home_that_cannot_be_written_and_one_core(foreign: Project) -> None:
+    (home := foreign.folder.with_name("home")).mkdir(mode=0o555)
+    inside = bare(foreign, HOME=str(home), LOGNAME="somebody")
+    assert "Permission denied" in refusal(foreign, *inside, "touch", str(home / "file"))
     if not shutil.which("taskset"):
         pytest.skip("taskset is not installed")
     repeat = ("taskset", "--cpu-list", "0", "dvc", "repro", "--force", "--single-item", "evaluate")
-    before = theirs.lock()
-    assert "denied" not in theirs.run(*inside, *repeat).stderr
-    assert theirs.lock() == before
+    before = foreign.lock()
+    assert "denied" not in foreign.run(*inside, *repeat).stderr
+    assert foreign.lock() == before
 
 
 @AS_ROOT
-def test_a_repository_of_somebody_else(theirs: Project) -> None:
-    (home := theirs.folder.with_name("stranger")).mkdir()
+def test_a_repository_of_somebody_else(foreign: Project) -> None:
+    (home := foreign.folder.with_name("stranger")).mkdir()
     start = ("env", f"HOME={home}", "GIT_CONFIG_NOSYSTEM=1")
-    advice = f"git config --global --add safe.directory {theirs.folder}"
+    advice = f"git config --global --add safe.directory {foreign.folder}"
     for command in (
         (*MAKE, "repro"),
         ("python", "-m", "experiments.report"),
         ("python", "-m", "experiments.fetch", "prod"),
     ):
-        assert advice in refusal(theirs, *start, *command), command
-    theirs.run(*start, *advice.split())
-    assert "none yet" in refusal(theirs, *start, "python", "-m", "experiments.fetch", "prod")
+        assert advice in refusal(foreign, *start, *command), command
+    foreign.run(*start, *advice.split())
+    assert "none yet" in refusal(foreign, *start, "python", "-m", "experiments.fetch", "prod")
 
 
 def test_temporary_files_far_down(pipeline: Project, tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def run(*command: str) -> str:
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return process.stdout
 
 
 def modules_behind(path: Path) -> set[str]:

@@ -73,11 +73,11 @@ def read(folder: Path, rows: int) -> pd.DataFrame:
 def locked(tweets: pd.DataFrame, folder: Path) -> Iterator[tuple[str, Tweets, Tweets]]:
     """Yield each event, the locked model's reference and its answers to the event."""
     reference = Reference.load(folder)
-    known = Tweets(log_odds(reference.probabilities), reference.labels)
+    held_out = Tweets(log_odds(reference.probabilities), reference.labels)
     classifier = Classifier(folder)
     for event, own in tweets.groupby("event", sort=False):
         odds = log_odds(classifier.probabilities(own["text"].tolist()))
-        yield str(event), known, Tweets(odds, own["target"].to_numpy())
+        yield str(event), held_out, Tweets(odds, own["target"].to_numpy())
 
 
 def frozen_vectors(tweets: pd.DataFrame) -> Iterator[tuple[str, Tweets, Tweets]]:
@@ -87,12 +87,16 @@ def frozen_vectors(tweets: pd.DataFrame) -> Iterator[tuple[str, Tweets, Tweets]]
     for event in tweets["event"].unique():
         unseen = (tweets["event"] == event).to_numpy()
         learnt, calibrating = ~unseen & (part < 0.4), ~unseen & (part >= 0.4) & (part < 0.5)
-        known = ~unseen & (part >= 0.5)
+        held_out = ~unseen & (part >= 0.5)
         model = LogisticRegression(C=20, max_iter=500).fit(vectors[learnt], targets[learnt])
         raw = model.decision_function(vectors)[:, None]
         platt = LogisticRegression(C=1000).fit(raw[calibrating], targets[calibrating])
         odds = platt.decision_function(raw)
-        yield event, Tweets(odds[known], targets[known]), Tweets(odds[unseen], targets[unseen])
+        yield (
+            event,
+            Tweets(odds[held_out], targets[held_out]),
+            Tweets(odds[unseen], targets[unseen]),
+        )
 
 
 def windows(known: Tweets, unseen: Tweets, number: int, event: str) -> Iterator[tuple[str, Tweets]]:

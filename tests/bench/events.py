@@ -178,18 +178,18 @@ def print_kinds(p: Params, folds: int) -> None:
     names = [name for name in kind.unique() if name]
     held_out = [np.flatnonzero(kind == name) for name in names]
     split = StratifiedKFold(folds, shuffle=True, random_state=FOLD_SEED).split(tweets, truth)
-    unknown, known = [], np.zeros(len(tweets), dtype=bool)
+    accuracies, is_right = [], np.zeros(len(tweets), dtype=bool)
     for rows in Progress(held_out, desc="unknown", unit=" models"):
         with tempfile.TemporaryDirectory() as folder:
             calls = answer(tweets, rows.tolist(), "recipe", p, Path(folder) / "work")[1]
-        unknown.append((calls == truth[rows]).mean())
+        accuracies.append((calls == truth[rows]).mean())
     for _, rows in Progress(split, desc="known", total=folds, unit=" models"):
         with tempfile.TemporaryDirectory() as folder:
             calls = answer(tweets, rows.tolist(), "recipe", p, Path(folder) / "work")[1]
-        known[rows] = calls == truth[rows]
+        is_right[rows] = calls == truth[rows]
     print(f"{'event':20}{'tweets':>7}{'unknown':>9}{'known':>9}")
-    for name, rows, accuracy in zip(names, held_out, unknown, strict=True):
-        print(f"{name:20}{len(rows):7}{accuracy:9.3f}{known[rows].mean():9.3f}")
+    for name, rows, accuracy in zip(names, held_out, accuracies, strict=True):
+        print(f"{name:20}{len(rows):7}{accuracy:9.3f}{is_right[rows].mean():9.3f}")
 
 
 def main() -> None:

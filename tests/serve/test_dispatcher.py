@@ -93,11 +93,13 @@ async def batches(*requests: list[str]) -> list[list[tuple[int, int, int]]]:
     queue, jobs = Queue(), [Job(texts) for texts in requests]
     for job in jobs:
         queue.add(job)
-    made = []
+    batches_of_parts = []
     while queue.jobs:
-        made.append([(jobs.index(job), start, end) for job, start, end in queue.next_batch()])
+        batches_of_parts.append(
+            [(jobs.index(job), start, end) for job, start, end in queue.next_batch()]
+        )
     assert queue.size == 0
-    return made
+    return batches_of_parts
 
 
 def test_requests_take_turns() -> None:
