@@ -63,8 +63,8 @@ bench: $(READY) ## Benchmark preparation, training, serving and scoring against 
 cloud: $(READY) ## Create the resources on Google Cloud: bucket, accounts, roles, secrets
 	$(RUN) deploy up
 
-deploy: $(READY) ## Release this commit's server on Cloud Run, or ON=vertex, step by step
-	$(RUN) deploy release $(if $(ON),--on $(ON))
+deploy: $(READY) ## Release this commit's server on Cloud Run, step by step
+	$(RUN) deploy release
 
 clean: ## Remove the environment and caches; data and models stay
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -12,9 +12,8 @@ from pathlib import Path
 from common.errors import run
 from deploy.google import NAME, GoogleProject, command_line, current_project, gcloud
 from deploy.release import cloud_run, images
-from deploy.release import vertex as endpoint
 from deploy.setup import resources
-from deploy.train import vertex, vm
+from deploy.train import submit
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,16 +32,13 @@ def parser() -> argparse.ArgumentParser:
     down.add_argument("--delete-data", action="store_true", help="also remove bucket, images, keys")
 
     commands.add_parser("images", help="build, test and push this commit's images on Cloud Build")
-    release = commands.add_parser("release", help="release this commit's server, step by step")
-    release.add_argument("--on", choices=["cloud-run", "vertex"], default="cloud-run")
+    commands.add_parser("release", help="release this commit's server, step by step")
     commands.add_parser("back", help="give Cloud Run's traffic to the previous revision")
 
     train = commands.add_parser(
         "train", help="train this commit on a T4, and download dvc.lock and the figures"
     )
-    train.add_argument("--on", choices=["vm", "vertex"], default="vm")
     train.add_argument("--hours", type=float, default=4, help="time limit (default: 4)")
-    train.add_argument("--zones", nargs="+", default=[], help="zones to try for the VM, in order")
     return top
 
 
@@ -66,25 +62,18 @@ def manage_resources(project: GoogleProject, options: argparse.Namespace) -> Non
         print(resources.next_steps(project, github, number))
 
 
-def release(project: GoogleProject, options: argparse.Namespace) -> None:
+def release(project: GoogleProject) -> None:
     """Put this commit's server in use."""
     tag = images.commit()
-    image, model = images.built(project, "serve", tag), images.locked_model()
-    if options.on == "vertex":
-        endpoint.release(project, image, model)
-    else:
-        cloud_run.release(project, image, model)
-        cloud_run.update_report(project, tag)
+    cloud_run.release(project, images.built(project, "serve", tag), images.locked_model())
+    cloud_run.update_report(project, tag)
 
 
-def train(project: GoogleProject, options: argparse.Namespace) -> None:
+def train(project: GoogleProject, hours: float) -> None:
     """Train this commit, and unpack its results over this clone."""
     tag = images.commit()
     name, image = f"{NAME}-train-{tag}", images.built(project, "train", tag)
-    if options.on == "vm":
-        vm.train(project, name, image, options.hours, options.zones)
-    else:
-        vertex.train(project, name, image, options.hours)
+    submit.train(project, name, image, hours)
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "results.tar.gz"
         gcloud("storage", "cp", f"gs://{project.bucket}/runs/{name}/results.tar.gz", str(archive))
@@ -102,11 +91,11 @@ def main() -> None:
     if options.command == "images":
         images.build(project)
     elif options.command == "release":
-        release(project, options)
+        release(project)
     elif options.command == "back":
         cloud_run.back(project)
     elif options.command == "train":
-        train(project, options)
+        train(project, options.hours)
     else:
         manage_resources(project, options)
 

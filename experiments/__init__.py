@@ -2,5 +2,5 @@
 
 from common.commands import check_command
 
-COMMANDS = ("fetch", "promote", "report", "restore", "sweep", "verify")
+COMMANDS = ("fetch", "promote", "report", "restore", "sweep")
 check_command("experiments", *(f"experiments.{name}" for name in COMMANDS))

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    AliasChoices,
     BeforeValidator,
     Field,
     SecretStr,
@@ -63,18 +62,14 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class Settings(BaseSettings):
-    """Each field is read from the environment variable of its name, or from Vertex AI's own."""
+    """Each field is read from the environment variable of its name."""
 
     model_config = SettingsConfigDict(frozen=True, loc_by_alias=False, validate_default=False)
 
     host: Host = "127.0.0.1"
-    port: Port = Field(default=8080, validation_alias=AliasChoices("AIP_HTTP_PORT", "PORT"))
-    predict_route: Route = Field(
-        default="/predict", validation_alias=AliasChoices("AIP_PREDICT_ROUTE", "PREDICT_ROUTE")
-    )
-    health_route: Route = Field(
-        default="/health", validation_alias=AliasChoices("AIP_HEALTH_ROUTE", "HEALTH_ROUTE")
-    )
+    port: Port = 8080
+    predict_route: Route = "/predict"
+    health_route: Route = "/health"
     model_uri: Annotated[str, Field(min_length=1)] = "models/classifier"
     workers: Annotated[int, Field(ge=1)] = 1
     threads: Annotated[int, Field(ge=0)] = 0  # of a worker; 0 takes its share of the CPUs
@@ -125,9 +120,6 @@ def load() -> Settings:
         if not first["loc"]:
             raise BadSettingError(first["msg"].removeprefix("Value error, ")) from error
         field = str(first["loc"][0])
-        alias = Settings.model_fields[field].validation_alias
-        names = alias.choices if isinstance(alias, AliasChoices) else [field.upper()]
         # A secret is not repeated, not even a wrong one.
         value = "" if field.endswith(("key", "keys")) else f" (got {first['input']!r})"
-        name = " or ".join(map(str, names))
-        raise BadSettingError(f"{name}: {first['msg']}{value}") from error
+        raise BadSettingError(f"{field.upper()}: {first['msg']}{value}") from error

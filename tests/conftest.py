@@ -117,7 +117,7 @@ class Project:
 
     def environment(self, **extra: str) -> dict[str, str]:
         return {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "AIP_"))},
+            **{k: v for k, v in os.environ.items() if not k.startswith("DVC_")},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": "",
             "DVC_SITE_CACHE_DIR": str(self.site_cache),

@@ -53,7 +53,7 @@ def test_a_command_prints_its_usage(
 
 
 def test_python_asks_the_package_first() -> None:
-    command = [sys.executable, "-m", "deploy.train.vm"]
+    command = [sys.executable, "-m", "deploy.train.submit"]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert process.returncode == 2
     assert "the commands are: python -m deploy, python -m deploy.doctor" in process.stderr

@@ -4,13 +4,11 @@
 
 With the variable BUCKET, the job pulls the outputs of earlier runs from there and pushes its own;
 the files for git go to runs/RUN/results.tar.gz. Without it, the job just runs the pipeline.
-The stage gets the job's SIGTERM, as before a pre-emption, and saves a checkpoint. On several
-machines of Vertex AI the first one runs the pipeline, and the others take part in the training.
+The stage gets the job's SIGTERM, as before a pre-emption, and saves a checkpoint.
 """
 
 import base64
 import io
-import json
 import os
 import shlex
 import signal
@@ -19,8 +17,6 @@ import sys
 import tarfile
 import time
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
 import google.auth
 from dvc.repo import Repo
@@ -28,7 +24,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
 
-from common.errors import InputError, run
+from common.errors import run
 from deploy.google import NAMING, WANDB_KEY
 from stages import params
 
@@ -57,39 +53,6 @@ def call(command: list[str]) -> None:
         signal.signal(number, signal.SIG_DFL)
     if status:
         sys.exit(128 - status if status < 0 else status)
-
-
-def join(cluster: dict[str, Any]) -> int:
-    """Write Accelerate's list of machines, and return this machine's rank.
-
-    `cluster` is Vertex AI's CLUSTER_SPEC, see
-    https://cloud.google.com/vertex-ai/docs/training/distributed-training.
-    """
-    import torch  # slow, and only several machines need it
-    from accelerate.commands.config.config_args import default_yaml_config_file
-
-    gpus = torch.cuda.device_count()
-    pools: dict[str, list[str]] = cluster["cluster"]
-    machines = [(pool, index) for pool in sorted(pools) for index in range(len(pools[pool]))]
-    rank = machines.index((cluster["task"]["type"], cluster["task"]["index"]))
-    address, _, port = pools[machines[0][0]][0].rpartition(":")
-    settings = {
-        "compute_environment": "LOCAL_MACHINE",
-        "distributed_type": "MULTI_GPU",
-        "use_cpu": gpus == 0,
-        "num_machines": len(machines),
-        "num_processes": len(machines) * max(gpus, 1),
-        "machine_rank": rank,
-        "main_process_ip": address,
-        "main_process_port": int(port),
-        "rdzv_backend": "static",
-        "same_network": True,
-        "mixed_precision": "no",
-    }
-    path = Path(default_yaml_config_file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
-    return rank
 
 
 def upload(bucket: str, name: str) -> None:
@@ -128,21 +91,10 @@ def main() -> None:
             call(command.format(bucket=bucket).split())
     if p.runtime.wandb and "WANDB_API_KEY" not in os.environ:
         fetch_wandb_key()
-    cluster = json.loads(os.environ.get("CLUSTER_SPEC") or '{"cluster": {}}')
-    rank = 0
-    if sum(map(len, cluster["cluster"].values())) > 1:
-        if not p.runtime.launch.startswith("accelerate launch"):
-            raise InputError("several machines need `runtime.launch: accelerate launch`")
-        rank = join(cluster)
-    pipeline = ["dvc", "repro", *(["--pull"] if bucket else [])]
-    if rank:
-        call([*pipeline, "distill"])
-        call([*shlex.split(p.runtime.launch), "-m", "stages", "train"])
-    else:
-        call(pipeline)
-        if bucket:
-            call(["dvc", "push"])
-            upload(bucket, os.environ.get("RUN", "latest"))
+    call(["dvc", "repro", *(["--pull"] if bucket else [])])
+    if bucket:
+        call(["dvc", "push"])
+        upload(bucket, os.environ.get("RUN", "latest"))
     return None
 
 

@@ -29,7 +29,7 @@ BUILD = yaml.load(ROOT / "deploy/release/cloudbuild.yaml")
 DEFINITIONS = {
     "deploy/release/cloudbuild.yaml": "cloudbuild v1 Build",
     "deploy/release/service.yaml": "run v1 Service",
-    "deploy/train/vertex-job.yaml": "aiplatform v1 GoogleCloudAiplatformV1CustomJobSpec",
+    "deploy/train/job.yaml": "aiplatform v1 GoogleCloudAiplatformV1CustomJobSpec",
     "deploy/setup/lifecycle.json": "storage v1 Bucket.LifecycleValue",
     "deploy/setup/dropped.yaml": "logging v2 LogMetric",
     "deploy/setup/dashboard.yaml": "monitoring v1 Dashboard",

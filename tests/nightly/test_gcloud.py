@@ -19,7 +19,7 @@ from deploy.google import GoogleProject
 from deploy.setup.resources import down, read_resources, status, up
 
 ALL = read_resources(GoogleProject("my-project"), "me/disaster-tweets", "123456789")
-GRANTS = ("SelfDelete on my-project", "serve has storage.objectViewer", "score has dataflow.worker")
+GRANTS = ("serve has storage.objectViewer", "score has dataflow.worker")
 ROWS = [
     each for each in ALL if each.title.startswith("bucket") or any(g in each.title for g in GRANTS)
 ]
@@ -100,15 +100,12 @@ def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Google]:
 
 
 def test_buckets_and_roles_are_created_once_updated_and_removed(google: Google) -> None:
-    assert up(ROWS) == len(ROWS) == 5
+    assert up(ROWS) == len(ROWS) == 4
     bucket = google.items[BUCKET]
     assert bucket["iamConfiguration"]["publicAccessPrevention"] == "enforced"
     assert bucket["versioning"] == {"enabled": True}
     policy = google.items["/v1/projects/my-project/policy"]
-    conditions = {b["role"]: b.get("condition") for b in policy["bindings"]}
-    own_vms = conditions["projects/my-project/roles/disasterTweetsSelfDelete"]
-    assert "disaster-tweets-train" in own_vms["expression"]
-    assert conditions["roles/dataflow.worker"] is None
+    assert [binding["role"] for binding in policy["bindings"]] == ["roles/dataflow.worker"]
 
     changes = google.changes
     assert up(ROWS) == 0  # gcloud's answers match the table

@@ -41,7 +41,7 @@ Serve = Callable[..., AbstractContextManager[Here]]
 
 def configured(**values: str) -> Settings:
     """Return the settings that these variables make, and no others."""
-    others = {k: v for k, v in os.environ.items() if k not in NAMES and not k.startswith("AIP_")}
+    others = {k: v for k, v in os.environ.items() if k not in NAMES}
     with patch.dict(os.environ, others | values, clear=True):
         return settings.load()
 

@@ -62,7 +62,7 @@ def test_head_answers_where_get_does(server: Here) -> None:
 
 
 def test_a_prefix_may_stay_or_be_taken_off(serve: Serve) -> None:
-    routes = {"AIP_PREDICT_ROUTE": "/v1/models/m:predict", "AIP_HEALTH_ROUTE": "/v1/models/m/"}
+    routes = {"PREDICT_ROUTE": "/v1/models/m:predict", "HEALTH_ROUTE": "/v1/models/m/"}
     with serve(ROOT_PATH="/tweets/", **routes) as server:
         for prefix in ("", "/tweets"):
             assert server.post(f"{prefix}/v1/models/m:predict", BODY).status_code == 200

@@ -28,8 +28,6 @@ def test_what_surrounds_a_value_is_taken_off(
 ) -> None:
     monkeypatch.setenv(name, value)
     assert getattr(load(), name.lower()) == expected
-    monkeypatch.setenv("AIP_HTTP_PORT", "9002")  # Vertex AI's own names come first
-    assert load().port == 9002
 
 
 def keys(settings: Settings) -> list[str]:
@@ -46,7 +44,6 @@ def test_a_key_is_bare(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
 
 BAD = {
     "PORT": ["http", "80"],
-    "AIP_HTTP_PORT": ["0"],
     "HOST": ["conda-linux-gnu.example"],
     "PREDICT_ROUTE": ["predict", "/{text}"],
     "HEALTH_ROUTE": ["/"],

@@ -4,9 +4,9 @@ import pytest
 
 from common.errors import InputError
 from deploy.google import GoogleProject
-from deploy.release import cloud_run, images, vertex
+from deploy.release import cloud_run, images
 from deploy.release.cloud_run import SOAK, back, release, update_report
-from tests.deploy.fake_gcloud import CloudRun, Gcloud, Vertex, flag
+from tests.deploy.fake_gcloud import CloudRun, Gcloud
 
 PROJECT = GoogleProject("my-project")
 MODEL = "model1"
@@ -104,37 +104,6 @@ def test_the_daily_report_runs_the_released_image(
 def test_a_missing_secret_is_named(gcloud: Gcloud) -> None:
     with pytest.raises(InputError, match="disaster-tweets-api-keys does not exist"):
         put(1)
-
-
-def test_a_release_on_vertex_ai_replaces_the_model_step_by_step(
-    gcloud: Gcloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vertex, "ANSWERS", 1)
-    cloud = Vertex(gcloud)
-
-    def interrupt(*_: str) -> None:
-        raise KeyboardInterrupt
-
-    def put(number: int) -> None:
-        vertex.release(PROJECT, f"image@sha256:{number}", "one")
-
-    with pytest.raises(InputError, match="answers None"):
-        put(1)
-    assert cloud.endpoint["deployedModels"] == []
-    cloud.prediction = RIGHT
-    put(1)
-    put(2)  # other code, the same model
-    assert [model["image"][-1] for model in cloud.items["models"]] == ["1", "2"]
-    splits = [flag(call, "traffic-split") for call in gcloud.called("traffic-split")]
-    assert splits[-2:] == ["0=10,2=90", "2=0,3=100"]
-    cloud.prediction = {"predictions": ["nonsense"]}
-    with pytest.raises(InputError, match="nonsense"):
-        put(3)
-    gcloud.answers["ai endpoints predict"] = interrupt
-    with pytest.raises(KeyboardInterrupt):
-        put(3)
-    assert cloud.endpoint["deployedModels"] == [{"id": "3", "name": "disaster-tweets-one-2"}]
-    assert cloud.endpoint["trafficSplit"] == {"3": 100}
 
 
 def test_a_build_gets_a_clone_of_the_commit(

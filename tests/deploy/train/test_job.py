@@ -1,4 +1,3 @@
-import json
 import re
 import shutil
 import signal
@@ -7,11 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from accelerate.commands.config import config_args
 from google.cloud import storage
 
-from common.errors import InputError
 from deploy.train import job
 from tests.conftest import HANG, ROOT, Project
 from tests.deploy.conftest import no_cloud
@@ -94,30 +90,3 @@ def test_the_status_is_that_of_the_command(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit, match="7"):
         job.call(["sh", "-c", "exit 7"])
-
-
-def test_the_first_machine_runs_the_pipeline_and_the_second_the_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[str] = []
-    monkeypatch.setattr(job, "call", lambda command: calls.append(" ".join(command)))
-    monkeypatch.setattr(config_args, "default_yaml_config_file", str(tmp_path / "new/config.yaml"))
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(sys, "argv", ["job"])
-    monkeypatch.delenv("BUCKET", raising=False)
-    pools = {"workerpool0": ["first:2222"], "workerpool1": ["second:1"]}
-    for rank in (0, 1):
-        spec = {"cluster": pools, "task": {"type": f"workerpool{rank}", "index": 0}}
-        monkeypatch.setenv("CLUSTER_SPEC", json.dumps(spec))
-        monkeypatch.chdir(ROOT)
-        with pytest.raises(InputError, match="accelerate launch"):
-            job.main()
-        text = (ROOT / "params.yaml").read_text()
-        text = text.replace("launch: python", "launch: accelerate launch")
-        (tmp_path / "params.yaml").write_text(text)
-        monkeypatch.chdir(tmp_path)
-        job.main()
-    assert calls == ["dvc repro", "dvc repro distill", "accelerate launch -m stages train"]
-    settings = config_args.load_config_from_file(str(tmp_path / "new/config.yaml"))
-    assert (settings.num_machines, settings.num_processes, settings.machine_rank) == (2, 4, 1)
-    assert (settings.main_process_ip, settings.main_process_port) == ("first", 2222)

@@ -13,7 +13,7 @@ GOOD = tuple(f"JOB_STATE_{state}" for state in ("QUEUED", "PENDING", "RUNNING", 
 
 def train(project: GoogleProject, name: str, image: str, hours: float) -> None:
     """Train, or follow the training of that name, until it succeeds or fails."""
-    text = Path("deploy/train/vertex-job.yaml").read_text(encoding="utf-8")
+    text = Path("deploy/train/job.yaml").read_text(encoding="utf-8")
     text = Template(text).substitute(
         image=image,
         bucket=project.bucket,
