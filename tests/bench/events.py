@@ -1,6 +1,7 @@
 """Accuracy on an event that the model has never seen, before and after an adaptation to it.
 
     python -m tests.bench.events FOLDER [--learn N] [--labels N ...] [--draws N] [--rows N]
+    python -m tests.bench.events FOLDER --train [--learn N] [--labels N ...] [--rows N]
     python -m tests.bench.events [--folds N]
 
 FOLDER has a CSV for each event of CrisisLexT6 (https://crisislex.org/data-collections.html). The
@@ -9,6 +10,9 @@ other events, is adapted to each event by labels drawn at random, as `lock` does
 the event's other tweets. A learnt model is calibrated in two ways: on tweets of the events that it
 has learnt, and for groups that it has not. What is learnt is kept in --results.
 
+With --train, the model is trained again on the labels too, as by `train.event`. The figures are of
+one draw for each number of labels, and `none` and `lock` are judged on the same other tweets.
+
 Without FOLDER, each kind of event that the keywords of the shipped corpus tell is judged once by a
 model that learnt from all tweets but those of this kind, and once by cross-validation.
 
@@ -16,6 +20,7 @@ The stages make these models, `compute.exact` being false.
 """
 
 import argparse
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,15 +38,17 @@ from locked.manifest import MANIFEST, NETWORK, read_manifest
 from stages import params
 from stages.evaluate.metrics import Truth, calibration_error
 from stages.export.last_layer import last_layer, vector_network
-from stages.lock.adapt import ADAPTED_THRESHOLD, Floats, Tweets, answers, choose
+from stages.export.stage import export
+from stages.lock.adapt import ADAPTED_THRESHOLD, Floats, Step, Tweets, answers, choose
 from stages.lock.stage import lock, tweets_of
 from stages.params import Params
 from stages.prepare.duplicates import find_duplicates
 from stages.prepare.source import read_rows
 from stages.prepare.splits import SPLITS
-from stages.shared.outputs import CLASSIFIER, PREPARED
+from stages.shared.outputs import CLASSIFIER, GROUPS, PREPARED, TARGETS
 from stages.shared.outputs import NETWORK as NETWORK_FOLDER
 from stages.train.machine import processor
+from stages.train.stage import train
 from tests.bench.recipe import FOLD_SEED, answer, learn, varied
 
 NOTHING = np.zeros(0)
@@ -80,7 +87,9 @@ def crisislex(folder: Path, rows: int) -> tuple[pd.DataFrame, pd.Series]:
 
 
 Figures = list[float]  # accuracy, log loss, calibration error, AUC
+Line = tuple[str, str, int, Figures]  # event, which model, number of labels
 Columns = npt.NDArray[np.float32]  # of `vector_network`
+Rows = npt.NDArray[np.int64]
 
 
 def figures(truth: Truth, scores: Floats, threshold: float) -> Figures:
@@ -93,6 +102,17 @@ def figures(truth: Truth, scores: Floats, threshold: float) -> Figures:
     ]
 
 
+class Model(NamedTuple):
+    """Where a model is, and what it has learnt."""
+
+    data: Path  # folder of {train,validation}.parquet
+    targets: Path
+    groups: Path
+    network: Path
+    classifier: Path
+    trained: Path  # folder for the models that learn labels too
+
+
 class Judged(NamedTuple):
     """An event as a model that has not learnt it sees it."""
 
@@ -101,24 +121,27 @@ class Judged(NamedTuple):
     tweets: Tweets
     truth: Truth
     threshold: float
+    table: pd.DataFrame  # of the same tweets
+    model: Model
 
 
-def judged(
-    event: str, way: str, columns: Columns, own: pd.DataFrame, network: Path, classifier: Path
-) -> Judged:
-    """Return an event's tweets as the locked model in a folder sees them."""
-    manifest = read_manifest(classifier / MANIFEST)
-    tweets = tweets_of(columns, last_layer(onnx.load(network / NETWORK)), manifest.calibration)
-    return Judged(event, way, tweets, own["target"].to_numpy(), manifest.threshold)
+def judged(event: str, way: str, columns: Columns, own: pd.DataFrame, model: Model) -> Judged:
+    """Return an event's tweets as a locked model sees them."""
+    manifest = read_manifest(model.classifier / MANIFEST)
+    layer = last_layer(onnx.load(model.network / NETWORK))
+    tweets = tweets_of(columns, layer, manifest.calibration)
+    return Judged(event, way, tweets, own["target"].to_numpy(), manifest.threshold, own, model)
 
 
-def shipped(tweets: pd.DataFrame, event: pd.Series, p: Params) -> Iterator[Judged]:
+def shipped(tweets: pd.DataFrame, event: pd.Series, p: Params, results: Path) -> Iterator[Judged]:
     """Yield each event as the locked model sees it."""
     network = vector_network(NETWORK_FOLDER, p.model.max_length, p.compute)
     for name in event.unique():
         own = tweets[event == name]
         columns = network.uncalibrated(own["text"].tolist())
-        yield judged(name, "shipped", columns, own, NETWORK_FOLDER, CLASSIFIER)
+        work = results / "shipped" / name
+        model = Model(PREPARED, TARGETS, GROUPS, NETWORK_FOLDER, CLASSIFIER, work)
+        yield judged(name, "shipped", columns, own, model)
 
 
 def learnt(
@@ -134,38 +157,85 @@ def learnt(
             learn(seen, own, p, work)
         pd.read_parquet(work / "groups.parquet").head(0).to_parquet(work / "none.parquet")
         for way, groups in (("known events", "none"), ("unseen events", "groups")):
-            lock(network, work, work / f"{groups}.parquet", None, work / way, p)
-            yield judged(name, way, np.load(network / "test.npy"), own, network, work / way)
+            files = work / "targets.parquet", work / f"{groups}.parquet"
+            model = Model(work, *files, network, work / way, work / "trained")
+            lock(network, work, model.groups, None, model.classifier, p)
+            yield judged(name, way, np.load(network / "test.npy"), own, model)
+
+
+def drawn(own: Judged, number: int, seed: int) -> tuple[Rows, Rows]:
+    """Return the labelled rows of a draw, and the others."""
+    order = np.random.default_rng([seed, number]).permutation(len(own.truth))
+    return order[:number], order[number:]
+
+
+def figures_of(own: Judged, rows: Rows, step: Step = "none", change: Floats = NOTHING) -> Figures:
+    """Return the figures on some tweets, after a step of `lock`."""
+    at = own.threshold if step == "none" else ADAPTED_THRESHOLD
+    return figures(own.truth[rows], answers(step, change, own.tweets.rows(rows)), at)
 
 
 def adapted(own: Judged, number: int, seed: int) -> Figures:
     """Return the figures on the other tweets of the event, after an adaptation by labels."""
-    order = np.random.default_rng([seed, number]).permutation(len(own.truth))
-    labelled, others = order[:number], order[number:]
+    labelled, others = drawn(own, number, seed)
     truth, weights = own.truth[labelled], np.ones(number)
     choice = choose(own.tweets.rows(labelled), truth, weights, own.threshold)
-    scores = answers(choice.step, choice.change, own.tweets.rows(others))
-    at = own.threshold if choice.step == "none" else ADAPTED_THRESHOLD
-    return figures(own.truth[others], scores, at)
+    return figures_of(own, others, choice.step, choice.change)
 
 
-def print_adaptations(events: Iterable[Judged], numbers: list[int], draws: int) -> None:
-    """Print a line for each event and number of labels, and the means over events."""
-    print(f"{'event':28}{'calibrated for':16}{'labels':>7}{'accuracy':>10}", end="")
+def trained(own: Judged, number: int, p: Params) -> Figures:
+    """Return the figures on the other tweets, after a training on the labels too."""
+    labelled, others = drawn(own, number, 0)
+    work = own.model.trained / str(number)
+    model = own.model._replace(network=work / "network", classifier=work / own.calibrated)
+    if not model.network.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        for split in ("train", "validation"):
+            shutil.copy(model.data / f"{split}.parquet", work)
+        own.table.to_parquet(work / "test.parquet", index=False)
+        labels = own.table.iloc[labelled].rename(columns={"target": "label"})
+        labels[["text", "label"]].to_csv(work / "labels.csv", index=False)
+        folders = work / "model", work / "h", work / "checkpoints"
+        train(work, model.targets, *folders, p, work / "labels.csv")
+        export(work / "model", work, model.network, p)
+    lock(model.network, work, model.groups, None, model.classifier, p)
+    columns = np.load(model.network / "test.npy")
+    return figures_of(judged(own.event, own.calibrated, columns, own.table, model), others)
+
+
+def adaptations(events: Iterable[Judged], numbers: list[int], draws: int) -> Iterator[Line]:
+    """Yield a line for each event and number of labels: means of the draws."""
+    for own in events:
+        yield own.event, own.calibrated, 0, figures_of(own, np.arange(len(own.truth)))
+        for number in numbers:
+            mean = np.mean([adapted(own, number, seed) for seed in range(draws)], axis=0)
+            yield own.event, own.calibrated, number, mean.tolist()
+
+
+def trainings(events: Iterable[Judged], numbers: list[int], p: Params) -> Iterator[Line]:
+    """Yield three lines for each event and number of labels: not adapted, `lock` and training."""
+    for own in events:
+        for number in numbers:
+            way, others = own.calibrated, drawn(own, number, 0)[1]
+            yield own.event, f"{way}: none", number, figures_of(own, others)
+            yield own.event, f"{way}: lock", number, adapted(own, number, 0)
+            yield own.event, f"{way}: train", number, trained(own, number, p)
+
+
+def print_lines(lines: Iterable[Line]) -> None:
+    """Print each line, and the means over events."""
+    print(f"{'event':28}{'calibrated for':22}{'labels':>7}{'accuracy':>10}", end="")
     print(f"{'log loss':>10}{'calibration':>13}{'AUC':>7}")
 
     def print_line(name: str, way: str, number: int, values: Figures) -> None:
         accuracy, loss, gap, auc = values
-        print(f"{name:28}{way:16}{number:7}{accuracy:10.3f}{loss:10.3f}{gap:13.3f}{auc:7.3f}")
+        print(f"{name:28}{way:22}{number:7}{accuracy:10.3f}", end="")
+        print(f"{loss:10.3f}{gap:13.3f}{auc:7.3f}", flush=True)
 
     means: dict[tuple[str, int], list[Figures]] = {}
-    for own in events:
-        before = figures(own.truth, answers("none", NOTHING, own.tweets), own.threshold)
-        for number in (0, *numbers):
-            drawn = [adapted(own, number, seed) for seed in range(draws if number else 0)]
-            mean = np.mean(drawn or [before], axis=0).tolist()
-            means.setdefault((own.calibrated, number), []).append(mean)
-            print_line(own.event, own.calibrated, number, mean)
+    for name, way, number, values in lines:
+        means.setdefault((way, number), []).append(values)
+        print_line(name, way, number, values)
     for (way, number), of_events in means.items():
         print_line("mean", way, number, np.mean(of_events, axis=0).tolist())
 
@@ -198,6 +268,7 @@ def main() -> None:
     arguments.add_argument("events", nargs="?", type=Path, metavar="FOLDER")
     arguments.add_argument("--folds", type=int, default=5)
     arguments.add_argument("--learn", type=int, help="tweets of each other event; none: shipped")
+    arguments.add_argument("--train", action="store_true", help="compare with train.event")
     arguments.add_argument("--results", type=Path, default=Path("models/events"))
     arguments.add_argument("--labels", type=int, nargs="+", default=[20, 50, 100, 200])
     arguments.add_argument("--draws", type=int, default=30, help="of each number of labels")
@@ -208,10 +279,12 @@ def main() -> None:
     if not chosen.events:
         return print_kinds(p, chosen.folds)
     tweets, event = crisislex(chosen.events, chosen.rows + (chosen.learn or 0))
-    events = shipped(tweets, event, p)
+    events = shipped(tweets, event, p, chosen.results)
     if chosen.learn:
         events = learnt(tweets, event, chosen.learn, p, chosen.results)
-    return print_adaptations(events, chosen.labels, chosen.draws)
+    if chosen.train:
+        return print_lines(trainings(events, chosen.labels, p))
+    return print_lines(adaptations(events, chosen.labels, chosen.draws))
 
 
 if __name__ == "__main__":
