@@ -1,4 +1,4 @@
-"""`python -m serve`: the one way to start the server."""
+"""`python -m serve` starts the server."""
 
 import argparse
 import functools
@@ -20,7 +20,7 @@ from serve import logs, settings
 from serve.connections import Protocol, raise_file_limit
 from serve.server import CLOSE_TIME, UVICORN, Server
 
-FORKS = "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"
+FORK_VARIABLE = "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,11 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Serve the locked model over HTTP, until Ctrl-C or SIGTERM.",
         epilog=f"Settings are environment variables, which docs/serve.md describes: {names}.",
     ).parse_args(arguments)
-    _let_fork()
+    _allow_fork()
     try:
         folder = tempfile.TemporaryDirectory(prefix="disaster-tweets-")
     except OSError as error:
-        sys.exit(f"error: no folder for the copy of the model: {error}. Set TMPDIR to one")
+        sys.exit(f"error: no folder for the model's copy: {error}. Set TMPDIR to a writable one")
     with folder as name:
         _serve(Path(name))
 
@@ -44,12 +44,12 @@ def _serve(folder: Path) -> None:
     main_process = os.getpid()
     try:
         options = settings.load()
-        check_places(options)
+        check_port_and_folders(options)
         server = Server(options, ModelStore(options.model_uri, folder))
     except (settings.BadSettingError, LockedModelError) as error:
         sys.exit(f"error: {error}")
-    Protocol.limit = raise_file_limit()
-    os.register_at_fork(after_in_child=functools.partial(_leave_with_parent, folder))
+    Protocol.max_connections = raise_file_limit()
+    os.register_at_fork(after_in_child=functools.partial(_exit_with_parent, folder))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, functools.partial(_end, server, main_process))
     version = server.model.manifest.version
@@ -66,11 +66,11 @@ def _serve(folder: Path) -> None:
         sys.exit(1)
 
 
-def check_places(options: settings.Settings) -> None:
-    """Check the port and the folder of the log; warn if that of the feedback cannot be written.
+def check_port_and_folders(options: settings.Settings) -> None:
+    """Check that the port is free and the log writable; warn if the feedback file is not writable.
 
     Raises:
-        BadSettingError: naming the setting, its value and the reason.
+        BadSettingError: it cannot be used; the message has the setting, its value and the reason.
 
     """
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
@@ -79,46 +79,46 @@ def check_places(options: settings.Settings) -> None:
     except OSError as error:
         problem = f"PORT: {options.port} on {options.host}: {error.strerror}"
         raise settings.BadSettingError(problem) from error
-    places = {"PREDICTION_LOG": options.prediction_log}
+    folders = {"PREDICTION_LOG": options.prediction_log}
     if options.feedback_file != settings.STDOUT:
-        places["FEEDBACK_FILE"] = str(Path(options.feedback_file).parent)
-    for name, place in places.items():
-        if place in ("", settings.STDOUT):
+        folders["FEEDBACK_FILE"] = str(Path(options.feedback_file).parent)
+    for name, folder in folders.items():
+        if folder in ("", settings.STDOUT):
             continue
         try:
-            Path(place).mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=place).close()
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
-            problem = f"{name}: {place} cannot be written: {error.strerror} (errno {error.errno})"
+            problem = f"{name}: {folder} cannot be written: {error.strerror} (errno {error.errno})"
             if name == "PREDICTION_LOG":
                 raise settings.BadSettingError(problem) from error
             print(f"warning: {problem}. /feedback will answer 503", file=sys.stderr, flush=True)
 
 
-def _let_fork() -> None:
-    """Start again on a Mac, with a variable that its libraries read before Python starts.
+def _allow_fork() -> None:
+    """On macOS, restart this process with the variable that lets its forks use Objective-C.
 
-    Without it macOS may kill a forked process when that first uses Objective-C, as in looking for
-    a proxy on the way to a bucket.
+    Without it, macOS may kill a worker, for example when it looks up the proxy of a bucket. macOS
+    reads the variable before Python starts.
     """
-    if sys.platform == "darwin" and FORKS not in os.environ:
-        os.environ[FORKS] = "YES"
+    if sys.platform == "darwin" and FORK_VARIABLE not in os.environ:
+        os.environ[FORK_VARIABLE] = "YES"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell
 
 
 def _end(server: Server, main_process: int, _signal: int, _frame: FrameType | None) -> None:
-    """End as LitServe does: after the answers to the requests under way.
+    """Stop the server once it has answered the requests in progress.
 
-    A process forked from this one has this handler until it sets its own. It has nothing to clean
-    up, and Python loses a SystemExit that is raised while it forks.
+    A forked process inherits this handler until it sets its own. It exits at once: it has nothing
+    to clean up, and Python would ignore a SystemExit that is raised during the fork.
     """
     if os.getpid() != main_process:
         os._exit(0)
     server.is_ending = True
 
 
-def _leave_with_parent(folder: Path) -> None:
-    """End this process within a second of its parent, even of a killed one; remove `folder`."""
+def _exit_with_parent(folder: Path) -> None:
+    """Remove `folder` and exit within a second of the parent's end, even if it was killed."""
 
     def watch(parent: int) -> None:
         while os.getppid() == parent:

@@ -1,6 +1,6 @@
 """The answers of /predict and /explain.
 
-A word's push is how much the answer changes when the word is left out: Li, Monroe and Jurafsky,
+A word's push is the change of the probability when the word is left out: Li, Monroe and Jurafsky,
 Understanding Neural Networks through Representation Erasure, 2016,
 https://arxiv.org/abs/1612.08220.
 """
@@ -23,47 +23,47 @@ WORD = re.compile(r"\S+")
 
 
 def answer(request: Tweet | Tweets, answer_id: str, job: Job, log: PredictionLog) -> Response:
-    """Return the answer to a request, and have it logged."""
+    """Return the response to a request, and log its answers."""
     now, seconds = time.time(), time.monotonic() - job.received
     results = iter(zip(job.texts, job.predictions(), strict=True))
     tweets = [request] if isinstance(request, Tweet) else request.instances
     entries: list[Entry] = []
     bodies: list[dict[str, object]] = []
     for index, tweet in enumerate(tweets):
-        own_id = answer_id if tweet is request else f"{answer_id}-{index}"
+        entry_id = answer_id if tweet is request else f"{answer_id}-{index}"
         if isinstance(tweet, WrongTweet):
-            bodies.append({"error": f"instances[{index}]: {tweet.error}", "id": own_id})
+            bodies.append({"error": f"instances[{index}]: {tweet.error}", "id": entry_id})
             continue
         text, prediction = next(results)
         label, probability, _ = prediction
-        entries.append(Entry(own_id, now, text, job.model, prediction, seconds))
+        entries.append(Entry(entry_id, now, text, job.model, prediction, seconds))
         metrics.predictions(label).inc()
         metrics.PROBABILITY.observe(probability)
-        bodies.append({"label": label, "probability": probability, "id": own_id})
+        bodies.append({"label": label, "probability": probability, "id": entry_id})
     log.note(entries)
     content = bodies[0] if tweets[0] is request else {"predictions": bodies}
     return Response(json.dumps(content | {"model": job.model}), media_type="application/json")
 
 
-def variants(text: str, limit: int) -> list[str]:
-    """Return the text, no text, and the text without each of its first `limit` words in turn."""
+def make_variants(text: str, limit: int) -> list[str]:
+    """Return the text, the empty text, and the text without each of its first `limit` words."""
     words = list(WORD.finditer(text))[:limit]
     return [text, "", *(text[: w.start()] + text[w.end() :] for w in words)]
 
 
 def explain(text: str, predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Return the pushes of a text's words, from the predictions for its variants in their order."""
-    whole, nothing, *without = (prediction.probability for prediction in predictions)
+    """Return the push of each word, from the predictions for `make_variants(text)`."""
+    probability, baseline, *without_word = (prediction.probability for prediction in predictions)
     words = list(WORD.finditer(text))
-    pushes = [whole - probability for probability in without]
-    pushes += [0.0] * (len(words) - len(without))  # the model does not read further words
+    pushes = [probability - other for other in without_word]
+    pushes += [0.0] * (len(words) - len(without_word))  # words that the model does not read
     return {
         "label": predictions[0].label,
-        "probability": whole,
-        "baseline": nothing,
+        "probability": probability,
+        "baseline": baseline,
         "words": [
             {"word": word.group(), "start": word.start(), "push": push}
             for word, push in zip(words, pushes, strict=True)
         ],
-        "together": whole - nothing - sum(pushes),
+        "together": probability - baseline - sum(pushes),
     }

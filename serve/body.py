@@ -1,4 +1,4 @@
-"""Reads a request's body: how much it may hold, how long it may take, and how it is encoded."""
+"""Reads a request's body: limits its size and time, unpacks it and converts it to UTF-8."""
 
 import asyncio
 import contextlib
@@ -12,17 +12,17 @@ from starlette.types import Receive
 from serve.errors import rejection
 
 MAX_BODY = 16 * 2**20  # bytes, before and after unpacking
-MAX_HELD = 3 * MAX_BODY  # of all requests at once: a container's memory is small
-# Python has other codecs too, some of which take a time that grows with the square of the text.
+MAX_HELD = 3 * MAX_BODY  # bytes of all current requests: a container's memory is small
+# Python's other codecs are refused: the time of some grows with the square of the text's length.
 CHARSETS = ("utf", "us-ascii", "iso-8859-", "latin", "windows-", "cp", "koi8")
 ASIAN_CHARSETS = ("shift_jis", "euc", "gb", "big5")
 
 
 class BodyReader:
-    """Reads the bodies of all requests under way."""
+    """Reads the bodies of all current requests."""
 
     def __init__(self, seconds: float) -> None:
-        """Give each body so many seconds to arrive."""
+        """Allow each body `seconds` to arrive."""
         self.seconds = seconds
         self.held = 0  # bytes
 
@@ -31,17 +31,17 @@ class BodyReader:
         """Yield the whole body, unpacked, in UTF-8; its memory counts until the end of the block.
 
         Raises:
-            HTTPException: it is too large, too slow, or in an unknown encoding.
+            HTTPException: the body is too large, too slow, or in an unknown encoding.
 
         """
         size = 0
 
-        def hold(more: int) -> None:
+        def hold(count: int) -> None:
             nonlocal size
-            size += more
-            self.held += more
-            if more and self.held > MAX_HELD:
-                raise rejection(429, "too many bytes are under way; retry later", "held")
+            size += count
+            self.held += count
+            if count and self.held > MAX_HELD:
+                raise rejection(429, "current requests are too large; retry later", "held")
 
         length = headers.get(b"content-length", b"")
         if length.isdigit():
@@ -63,21 +63,21 @@ class BodyReader:
                 while has_more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise rejection(400, "the client has left", "left")
+                        raise rejection(400, "the client disconnected", "left")
                     piece = message.get("body", b"")
                     hold(len(piece))
                     content += piece
                     _check_size(len(content))
                     has_more = message.get("more_body", False)
         except TimeoutError as error:
-            detail = f"the body took over {self.seconds:g} s (BODY_TIMEOUT)"
+            detail = f"the body did not arrive within {self.seconds:g} s (BODY_TIMEOUT)"
             raise rejection(408, detail, "too_slow") from error
         return bytes(content)
 
 
 def _check_size(size: int) -> None:
     if size > MAX_BODY:
-        raise rejection(413, f"the body is over {MAX_BODY} bytes", "too_large")
+        raise rejection(413, f"the body has more than {MAX_BODY} bytes", "too_large")
 
 
 def _unpack(content: bytes, packing: str) -> bytes:
@@ -86,15 +86,15 @@ def _unpack(content: bytes, packing: str) -> bytes:
         raise rejection(415, detail, "encoding")
     unpacked = b""
     try:
-        while content:  # gzip files may follow each other
+        while content:  # a gzip body may have several members
             unpacker = zlib.decompressobj(47)  # zlib's header or gzip's
             unpacked += unpacker.decompress(content, MAX_BODY + 1 - len(unpacked))
             _check_size(len(unpacked))
             if not unpacker.eof:
-                raise zlib.error("its end is missing")
+                raise zlib.error("the end is missing")
             content = unpacker.unused_data
     except zlib.error as error:
-        detail = f"the body is not {packing}, as Content-Encoding says: {error}"
+        detail = f"the body is not valid {packing}, which Content-Encoding names: {error}"
         raise rejection(400, detail, "encoding") from error
     return unpacked
 

@@ -1,4 +1,4 @@
-"""The model in use, and its replacement under load."""
+"""The model in use, and its replacement while requests are answered."""
 
 import asyncio
 import logging
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 class CurrentModel:
-    """The model in use and the one before it."""
+    """The model in use, and the previous model."""
 
     def __init__(self, store: ModelStore, dispatcher: Dispatcher) -> None:
-        """Begin with the dispatcher's model."""
+        """Start with the dispatcher's model."""
         self.store = store
         self.dispatcher = dispatcher
         self.manifest = read_manifest(dispatcher.folder / MANIFEST)
@@ -26,39 +26,39 @@ class CurrentModel:
 
     @property
     def previous_version(self) -> str | None:
-        """The version of the model before."""
+        """The version of the previous model, None if there is none."""
         return self.previous.name if self.previous else None
 
-    async def reload(self, is_back: bool = False) -> None:
-        """Put the source's present model in use, or the previous one; an error changes nothing.
+    async def reload(self, is_rollback: bool = False) -> None:
+        """Put the store's current model in use, or the previous one; an error changes nothing.
 
         Raises:
-            LockedModelError: there is none, it is incomplete or altered, or a worker rejects it.
-            HTTPException: 503, there is no worker to try it.
+            LockedModelError: the model is missing, incomplete or altered, or a worker rejects it.
+            HTTPException: 503, no worker is ready to load it.
 
         """
         async with self._lock:
             try:
-                folder = self.previous if is_back else await asyncio.to_thread(self.store.fetch)
+                folder = self.previous if is_rollback else await asyncio.to_thread(self.store.fetch)
                 if not folder:
-                    raise LockedModelError("no other model was in use before")
+                    raise LockedModelError("there is no previous model")
                 if folder != self.dispatcher.folder:
                     await self._use(folder)
-            except Exception:  # of any kind: it is counted and raised again
+            except Exception:  # every error is counted and raised again
                 metrics.SWAPS.labels("rejected").inc()
                 raise
             metrics.SWAPS.labels("done").inc()
 
     async def _use(self, folder: Path) -> None:
-        before = self.dispatcher.folder
+        old_folder = self.dispatcher.folder
         manifest = await asyncio.to_thread(read_manifest, folder / MANIFEST)
         try:
             await self.dispatcher.use(folder)
         except ModelRejectedError as error:
-            await asyncio.to_thread(self.store.keep, {before, self.previous})
+            await asyncio.to_thread(self.store.keep, {old_folder, self.previous})
             raise LockedModelError(self.store.named(str(error))) from error
         metrics.MODEL.labels(self.manifest.version).set(0)
         metrics.MODEL.labels(manifest.version).set(1)
-        logger.info("model %s follows %s", manifest.version, self.manifest.version)
-        self.manifest, self.previous = manifest, before
-        await asyncio.to_thread(self.store.keep, {folder, before})
+        logger.info("model %s replaces %s", manifest.version, self.manifest.version)
+        self.manifest, self.previous = manifest, old_folder
+        await asyncio.to_thread(self.store.keep, {folder, old_folder})

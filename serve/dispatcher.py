@@ -1,4 +1,4 @@
-"""The HTTP process's side of the workers: a free worker gets the next batch of the queue."""
+"""Sends batches of queued texts from the HTTP process to free workers."""
 
 import asyncio
 import contextlib
@@ -23,20 +23,20 @@ BATCH_TIMEOUT = 10  # seconds for a batch, which takes under one
 
 
 class ModelRejectedError(Exception):
-    """A worker cannot use a model; the message says why."""
+    """A worker cannot use a model; the message is the reason."""
 
 
 class RemoteWorker:
-    """A worker at the other end of its socket."""
+    """A worker process, as the HTTP process knows it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
         self.pid = 0
         self.is_ready = False
-        self.batch: list[Part] = []  # that it computes
-        self.limit: asyncio.TimerHandle | None = None  # of the batch's time
-        self.loading: asyncio.Future[str | None] | None = None  # why a model is rejected, or None
+        self.batch: list[Part] = []  # the parts that it is computing
+        self.timer: asyncio.TimerHandle | None = None  # of the batch
+        self.loading: asyncio.Future[str | None] | None = None  # the reason of a rejection, or None
 
     def send(self, **message: object) -> None:
         """Send a message."""
@@ -55,11 +55,11 @@ class RemoteWorker:
         return message
 
     async def load(self, folder: Path) -> None:
-        """Let the worker load a model beside the one in use.
+        """Have the worker load a model beside the one in use.
 
         Raises:
-            ModelRejectedError: it cannot be used.
-            HTTPException: 503, the worker died, which says nothing of the model.
+            ModelRejectedError: the worker cannot use it.
+            HTTPException: 503, the worker died; the model may be sound.
 
         """
         self.loading = asyncio.get_running_loop().create_future()
@@ -70,15 +70,15 @@ class RemoteWorker:
     def compute(self, batch: list[Part]) -> None:
         """Send a batch; kill the worker if it takes too long."""
         self.batch = batch
-        self.limit = asyncio.get_running_loop().call_later(BATCH_TIMEOUT, self.kill)
+        self.timer = asyncio.get_running_loop().call_later(BATCH_TIMEOUT, self.kill)
         texts = [text for job, start, end in batch for text in job.texts[start:end]]
         metrics.BATCH.observe(len(texts))
         self.send(do="predict", texts=texts)
 
     def release(self) -> list[Part]:
-        """Return the batch, which is over, and stop its clock."""
-        if self.limit:
-            self.limit.cancel()
+        """Return the batch, which is finished or lost, and stop its timer."""
+        if self.timer:
+            self.timer.cancel()
         batch, self.batch = self.batch, []
         return batch
 
@@ -89,20 +89,20 @@ class RemoteWorker:
 
 
 class Dispatcher:
-    """Distributes texts over the workers, and answers the requests of those that die.
+    """Sends queued texts to free workers, and fails the requests of a worker that dies.
 
-    No batch waits to be filled: a free worker gets the queued texts at once.
+    No batch waits until it is full: a free worker gets the queued texts at once.
     """
 
     def __init__(self, path: Path, folder: Path, max_queue: int, timeout: float) -> None:
-        """Listen for workers at `path`; the first model is that in `folder`."""
+        """Take the path of the workers' socket, and the folder of the first model."""
         self.path = path
         self.folder = folder
         self.max_queue = max_queue
         self.timeout = timeout
         self.queue = Queue()
         self.workers: list[RemoteWorker] = []
-        self.on_rejected: Callable[[str], None] = lambda _: None  # the model in use is rejected
+        self.on_rejected: Callable[[str], None] = lambda _: None  # for the model in use
 
     @property
     def ready(self) -> list[RemoteWorker]:
@@ -110,27 +110,27 @@ class Dispatcher:
         return [worker for worker in self.workers if worker.is_ready]
 
     def listen(self) -> None:
-        """Open the socket, so that workers can connect before `running`."""
-        self.listening = socket.socket(socket.AF_UNIX)
+        """Open the socket, so that workers can connect before `accept_workers`."""
+        self.listener = socket.socket(socket.AF_UNIX)
         with contextlib.chdir(self.path.parent):  # a socket's whole path may be too long
-            self.listening.bind(self.path.name)
-        self.listening.listen()
+            self.listener.bind(self.path.name)
+        self.listener.listen()
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Accept workers."""
-        server = await asyncio.start_unix_server(self._serve_worker, sock=self.listening)
+    async def accept_workers(self) -> AsyncIterator[None]:
+        """Accept workers until the end of the block."""
+        server = await asyncio.start_unix_server(self._serve_worker, sock=self.listener)
         try:
             yield
         finally:
             server.close()
 
     async def classify(self, texts: list[str]) -> Job:
-        """Return the answered job of some texts.
+        """Queue texts; return their job once all of them have an answer.
 
         Raises:
-            HTTPException: 429, the queue is full; 500, the model failed; 503, no worker could
-                answer.
+            HTTPException: 429, the queue is full; 500, the model failed; 503, the worker died or
+                took too long.
 
         """
         if self.queue.size and self.queue.size + len(texts) > self.max_queue:
@@ -149,11 +149,11 @@ class Dispatcher:
         return job
 
     async def use(self, folder: Path) -> None:
-        """Put another model in use, in all workers or in none; requests go on meanwhile.
+        """Put another model in use in all workers or in none; meanwhile requests are answered.
 
         Raises:
-            ModelRejectedError: a worker cannot use it; the one before stays.
-            HTTPException: 503, there was no worker to try it; the one before stays.
+            ModelRejectedError: a worker cannot use it; the old model stays in use.
+            HTTPException: 503, no worker is ready; the old model stays in use.
 
         """
         workers = self.ready
@@ -163,27 +163,29 @@ class Dispatcher:
         for outcome in outcomes:
             if isinstance(outcome, ModelRejectedError):
                 raise outcome
-        loaded = [w for w, outcome in zip(workers, outcomes, strict=True) if outcome is None]
-        if not loaded:
+        loaded_workers = [
+            w for w, outcome in zip(workers, outcomes, strict=True) if outcome is None
+        ]
+        if not loaded_workers:
             raise rejection(503, "no worker is ready; retry later")
         self.folder = folder
         for worker in self.workers:
-            if worker in loaded:
+            if worker in loaded_workers:
                 worker.send(do="swap")
-            else:  # it started with the previous model
+            else:  # it is loading the old model
                 worker.kill()
 
     def _hand_out(self) -> None:
         for worker in self.workers:
             if self.queue.jobs and worker.is_ready and not worker.batch:
-                worker.compute(list(self.queue.next_batch()))
+                worker.compute(list(self.queue.take_batch()))
 
     async def _serve_worker(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         worker = RemoteWorker(reader, writer)
-        ends = asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError
-        with contextlib.suppress(*ends):
+        disconnections = asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError
+        with contextlib.suppress(*disconnections):
             worker.pid = (await worker.receive())["hello"]
             self.workers.append(worker)
             try:
@@ -215,7 +217,7 @@ class Dispatcher:
                 self._finish(job)
 
     def _finish(self, job: Job) -> None:
-        if len(job.models) > 1:  # the model was swapped amid it
+        if len(job.models) > 1:  # the model changed between its batches
             job.begin()
             self.queue.add(job)
             self._hand_out()
@@ -225,7 +227,7 @@ class Dispatcher:
             job.outcome.set_result(None)
 
     def _remove(self, worker: RemoteWorker) -> None:
-        """Fail the requests of a dead worker's batch; the others wait for the next worker."""
+        """Remove a dead worker and fail the requests of its batch; the others stay in the queue."""
         self.workers.remove(worker)
         if worker.loading and not worker.loading.done():
             worker.loading.set_exception(rejection(503, "the worker died; retry later"))

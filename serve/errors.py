@@ -1,4 +1,4 @@
-"""Answers to requests that are refused, and the reason for the log."""
+"""The responses to refused requests, and their reasons for the log and the metrics."""
 
 import json
 
@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from serve import metrics
 
-REASON = "disaster_tweets.reason"  # in a scope: why a request was not answered, for the log
+REASON = "disaster_tweets.reason"  # key of a request's scope: why it was refused, for the log
 HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
     415: {"Accept-Encoding": "gzip, deflate"},
@@ -19,20 +19,20 @@ HEADERS = {
 
 
 def rejection(status: int, detail: str, reason: str = "") -> HTTPException:
-    """Return the error that answers a refused request; count it, if it has a `reason`."""
+    """Return the error for a refused request; with a `reason`, count it."""
     if reason:
         metrics.REJECTED.labels(reason).inc()
     return HTTPException(status, detail, HEADERS.get(status))
 
 
 async def answer_error(request: Request, error: StarletteHTTPException) -> Response:
-    """Answer as FastAPI does, and name the reason in the log."""
+    """Return FastAPI's response to an error, and keep the reason for the log."""
     request.scope[REASON] = error.detail
     return await http_exception_handler(request, error)
 
 
 def answer_invalid(request: Request, error: RequestValidationError) -> Response:
-    """Return which fields are wrong, without their content.
+    """Return a 422 that names the wrong fields, without their content.
 
     FastAPI's own handler repeats the content, and fails where it has NaN or a lone surrogate.
     """

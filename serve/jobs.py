@@ -1,4 +1,4 @@
-"""The queue of texts: requests take turns, so that a large one does not hold up the others."""
+"""The queue of texts: requests take turns, so that a large one does not delay the others."""
 
 import asyncio
 import contextlib
@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from serve import metrics
 from serve.worker import Prediction
 
-BATCH_COST = 32_000  # more gains little, and the requests after the batch wait longer
-TURN_COST = 8_000  # of one request's share of a batch while others wait
-BATCH_REQUESTS = 48  # while it is computed, other answers are written and new requests come
+BATCH_COST = 32_000  # of a batch; a larger one gains little and delays the requests behind it
+TURN_COST = 8_000  # of one request's share of a batch, while other requests wait
+BATCH_REQUESTS = 48  # of a batch: meanwhile the HTTP process writes responses and reads requests
 
 
 class Job:
@@ -25,11 +25,11 @@ class Job:
         self.begin()
 
     def begin(self) -> None:
-        """Begin an attempt, which ends when every text has an answer."""
-        self.sent = 0  # texts that workers have or had
+        """Forget all answers, to start or repeat the job."""
+        self.sent = 0  # number of texts that have been sent to workers
         # [label, probability, features] of each text, or the name of the error that it caused
         self.answers: list[Any] = [None] * len(self.texts)
-        self.models: set[str] = set()  # versions that answered
+        self.models: set[str] = set()  # the versions of the models that answered
 
     @property
     def model(self) -> str:
@@ -50,7 +50,7 @@ class Part(NamedTuple):
 
 
 class Queue:
-    """Jobs with texts that no worker has."""
+    """The jobs with texts that have not been sent to a worker."""
 
     def __init__(self) -> None:
         self.jobs: deque[Job] = deque()
@@ -62,12 +62,12 @@ class Queue:
         self.size += len(job.texts)
 
     def remove(self, job: Job) -> None:
-        """Remove a job, if it waits."""
+        """Remove a job, if it is in the queue."""
         with contextlib.suppress(ValueError):
             self.jobs.remove(job)
             self.size -= len(job.texts) - job.sent
 
-    def next_batch(self) -> Iterator[Part]:
+    def take_batch(self) -> Iterator[Part]:
         """Remove and yield the parts of the next batch for a worker."""
         room = BATCH_COST
         for _ in range(BATCH_REQUESTS):
@@ -79,7 +79,7 @@ class Queue:
             start, spent = job.sent, 0
             share = min(room, TURN_COST if self.jobs else BATCH_COST)
             while job.sent < len(job.texts) and spent < share:
-                spent += cost(job.texts[job.sent])
+                spent += estimate_cost(job.texts[job.sent])
                 job.sent += 1
             if job.sent < len(job.texts):
                 self.jobs.append(job)
@@ -88,6 +88,6 @@ class Queue:
             yield Part(job, start, job.sent)
 
 
-def cost(text: str) -> int:
-    """Estimate what a text costs: its characters, as far as a model may read them."""
+def estimate_cost(text: str) -> int:
+    """Return the estimated cost of a text, in characters; a model reads only the beginning."""
     return 50 + min(len(text), 500)

@@ -1,6 +1,6 @@
-"""Log lines, written by a thread: no request ever waits for a disk, a pipe or a terminal.
+"""Writes log lines in a thread, so that no request waits for a disk, a pipe or a terminal.
 
-The server's own lines are JSON in the fields that Cloud Logging knows,
+The lines of the server's own log are JSON with the fields that Cloud Logging knows,
 https://cloud.google.com/logging/docs/structured-logging
 """
 
@@ -21,25 +21,25 @@ from pathlib import Path
 
 from serve import metrics
 
-QUEUE_SIZE = 10_000  # lines, beyond which they are dropped
-PAUSE = 0.1  # seconds that lines gather: one wake-up and one write for each would cost more
+QUEUE_SIZE = 10_000  # waiting lines; further ones are dropped
+PAUSE = 0.1  # seconds between two writes: a write for each line would cost more
 TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")  # W3C
 
-# Of whole lines; two, for a full pipe must not hold up the files.
+# They keep lines whole. There are two, because a full pipe must not delay writes to files.
 _stdout_lock, _file_lock = threading.Lock(), threading.Lock()
 
 
 class FullError(OSError):
-    """A file or folder has reached its limit."""
+    """A file or folder has reached its maximum size."""
 
 
 class Writer:
-    """Writes lines in the order of `put`, or drops them; nothing here blocks its caller."""
+    """Writes lines in a thread in the order of `put`, or drops them; `put` does not block."""
 
     def __init__(
         self, write: Callable[[bytes], None], report: Callable[[int, Exception | None], None]
     ) -> None:
-        """Write with `write`; `report` gets the number of lines written, or dropped and why."""
+        """Write with `write`; `report` gets a number of lines, and an error if they are lost."""
         self.write = write
         self.report = report
         self._begin()
@@ -50,7 +50,7 @@ class Writer:
         self.thread: threading.Thread | None = None
 
     def put(self, make: Callable[[], bytes]) -> bool:
-        """Take a line, which the thread makes; return False if too many wait."""
+        """Queue a line, which the thread gets from `make`; return False if the queue is full."""
         if not self.thread:
             self.thread = threading.Thread(target=self._work, name="writer", daemon=True)
             self.thread.start()
@@ -62,7 +62,7 @@ class Writer:
         return True
 
     def close(self, seconds: float) -> None:
-        """Write the waiting lines, for some seconds at most."""
+        """Write the waiting lines, for at most `seconds`, and end the thread."""
         if self.thread:
             with contextlib.suppress(queue.Full):
                 self.lines.put(None, timeout=seconds)
@@ -86,7 +86,7 @@ class Writer:
 
 
 def write_stdout(lines: bytes) -> None:
-    """Write lines to standard output, whole, whichever threads write."""
+    """Write lines to standard output; lines of several threads do not mix."""
     with _stdout_lock:
         rest = memoryview(lines)
         while rest:
@@ -97,11 +97,11 @@ def write_stdout(lines: bytes) -> None:
 
 
 def append(file: Path, lines: bytes, limit: int) -> None:
-    """Append lines to a file of the owner's, all or none.
+    """Append all lines to a file or none; only the owner may read a new file.
 
     Raises:
-        FullError: the file would have over `limit` bytes.
-        OSError: it cannot be written.
+        FullError: the file would have more than `limit` bytes.
+        OSError: the file cannot be written.
 
     """
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -130,11 +130,11 @@ class JsonHandler(logging.Handler):
     """Writes one JSON object a line; a record's `fields` are merged into it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand the line to the thread that writes."""
-        stdout.put(functools.partial(line, record))
+        """Queue the line for the thread that writes."""
+        stdout.put(functools.partial(format_line, record))
 
 
-def line(record: logging.LogRecord) -> bytes:
+def format_line(record: logging.LogRecord) -> bytes:
     """Return a record as a line of JSON."""
     fields: dict[str, object] = {
         "severity": record.levelname,
@@ -149,17 +149,17 @@ def line(record: logging.LogRecord) -> bytes:
 
 
 def configure(level: str) -> None:
-    """Send all logs to standard output."""
+    """Send all logs from `level` up to standard output."""
     logging.basicConfig(level=level.upper(), handlers=[JsonHandler()], force=True)
     logging.captureWarnings(capture=True)
-    for name in ("litserve", "uvicorn", "uvicorn.error"):  # have handlers of their own
+    for name in ("litserve", "uvicorn", "uvicorn.error"):  # they have their own handlers
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True
         logger.setLevel(max(logging.WARNING, logging.root.level))
 
 
 def trace_fields(traceparent: str, project: str | None) -> dict[str, object]:
-    """Return the fields that tie a line to the trace that a request's header names."""
+    """Return the fields that link a log line to the trace in a `traceparent` header."""
     if not (match := TRACEPARENT.match(traceparent)):
         return {}
     trace, span, flags = match.groups()

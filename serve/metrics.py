@@ -8,11 +8,11 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 REQUESTS = Counter("http_requests", "Answered requests.", ["method", "route", "status"])
 LATENCY = Histogram(
-    "http_request_seconds", "From a request's head to its answer.", ["route"], buckets=SECONDS
+    "http_request_seconds", "Seconds from head to response.", ["route"], buckets=SECONDS
 )
-QUEUE_WAIT = Histogram("queue_wait_seconds", "Until a worker took a request.", buckets=SECONDS)
+QUEUE_WAIT = Histogram("queue_wait_seconds", "Seconds until a worker got it.", buckets=SECONDS)
 QUEUED = Gauge("queued_tweets", "Tweets that wait for a worker.")
-BATCH = Histogram("batch_tweets", "Tweets of a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128))
+BATCH = Histogram("batch_tweets", "Tweets in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128))
 WORKERS = Gauge("ready_workers", "Workers that can answer.")
 PREDICTIONS = Counter("predictions", "Answered tweets.", ["label"])
 PROBABILITY = Histogram(
@@ -20,13 +20,13 @@ PROBABILITY = Histogram(
 )
 MODEL = Gauge("model_info", "1 for the model in use.", ["version"])
 SWAPS = Counter("model_swaps", "Requests to put another model in use.", ["outcome"])
-REJECTED = Counter("rejected", "Requests that were turned away.", ["reason"])
-FEEDBACK = Counter("feedback", "Answers that a reader judged.", ["verdict"])
-LOG_LINES = Counter("prediction_log_lines", "Lines of the log of predictions.")
-LOG_DROPPED = Counter("prediction_log_dropped", "Lines that were not written.", ["reason"])
-SERVER_LOG_DROPPED = Counter("server_log_dropped", "Lines that standard output did not take.")
+REJECTED = Counter("rejected", "Requests that were refused.", ["reason"])
+FEEDBACK = Counter("feedback", "Answers that a user judged.", ["verdict"])
+LOG_LINES = Counter("prediction_log_lines", "Lines written to the prediction log.")
+LOG_DROPPED = Counter("prediction_log_dropped", "Dropped lines of the prediction log.", ["reason"])
+SERVER_LOG_DROPPED = Counter("server_log_dropped", "Dropped lines of the server's log.")
 
-# All labels are there from the start, so that rates are computed from 0.
+# All labels exist from the start, so that rates are computed from 0.
 for counter, labels in (
     (SWAPS, "done rejected"),
     (REJECTED, "queue timeout worker key origin too_large too_slow held encoding left idle"),
@@ -37,7 +37,7 @@ for counter, labels in (
         counter.labels(label)
 
 
-# Children of a label are looked up once.
+# Looking labels up takes long, so the results are cached.
 requests = functools.lru_cache(1024)(REQUESTS.labels)
 latency = functools.lru_cache(1024)(LATENCY.labels)
 predictions = functools.lru_cache(2)(PREDICTIONS.labels)

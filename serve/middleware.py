@@ -1,4 +1,4 @@
-"""For every request: keys, limits, security headers, and a line in the log."""
+"""Checks the key and body of each request, adds security headers, and logs it."""
 
 import logging
 import re
@@ -24,7 +24,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# FastAPI's page of documentation has a script in it.
+# FastAPI's page /docs has an inline script.
 DOCS_POLICY = POLICY.replace("-src 'self';", "-src 'self' 'unsafe-inline';", 2)
 HEADERS = [
     (b"cache-control", b"no-store"),
@@ -43,19 +43,19 @@ class Middleware:
 
     app: ASGIApp
     options: Settings
-    routes: frozenset[str]  # the paths that metrics name; all others are "other"
+    routes: frozenset[str]  # the paths in metrics; all others are counted as "other"
 
     def __post_init__(self) -> None:
-        """Prepare what all requests share."""
+        """Create what all requests share."""
         self.bodies = BodyReader(self.options.body_timeout)
-        self.guarded = {self.options.predict_route, "/metrics"}  # for GET too
+        self.guarded = {self.options.predict_route, "/metrics"}  # paths whose GET needs a key too
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began = time.perf_counter()
+        start = time.perf_counter()
         method = scope["method"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
         path = self._path(scope["path"])
@@ -65,38 +65,38 @@ class Middleware:
         if not SAFE_ID.fullmatch(request_id):
             request_id = answer_id
         policy = DOCS_POLICY if path == "/docs" else POLICY
-        added = [
+        added_headers = [
             *HEADERS,
             (b"content-security-policy", policy.encode()),
             (b"x-request-id", request_id.encode()),
         ]
         status, size = 0, 0
 
-        async def send_and_note(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *added]
+                message["headers"] = [*message["headers"], *added_headers]
             else:
                 size += len(message.get("body", b""))
             await send(message)
 
-        # uvicorn, which has the request as it came, sends no body for HEAD
+        # uvicorn keeps the original method, and sends no body for HEAD
         scope = {**scope, "path": path, "method": "GET" if method == "HEAD" else method}
         try:
-            await self._answer(scope, headers, receive, send_and_note)
-        except Exception as error:  # whatever the application raises: every request gets an answer
+            await self._answer(scope, headers, receive, send_and_record)
+        except Exception as error:  # every request gets a response
             if not isinstance(error, HTTPException):
-                logger.exception("unexpected", extra={"fields": {"request_id": request_id}})
+                logger.exception("unexpected error", extra={"fields": {"request_id": request_id}})
                 error = HTTPException(500, "internal error")
             scope[REASON] = error.detail
             if not status:
                 headers_out = {**(error.headers or {}), "Connection": "close"}  # body unread
                 response = JSONResponse({"detail": error.detail}, error.status_code, headers_out)
-                await response(scope, receive, send_and_note)
+                await response(scope, receive, send_and_record)
         finally:
-            seconds = time.perf_counter() - began
-            route = path if path in self.routes else "other"  # the path as it came may be anything
+            seconds = time.perf_counter() - start
+            route = path if path in self.routes else "other"  # or each path would be a metric
             metrics.requests(method, route, status).inc()
             metrics.latency(route).observe(seconds)
             if logger.isEnabledFor(logging.INFO):
@@ -112,9 +112,9 @@ class Middleware:
                 fields |= trace_fields(traceparent, self.options.google_cloud_project)
                 if reason := scope.get(REASON):
                     fields["reason"] = reason
-                # 503 is on purpose: not ready or too late
-                failure = logging.WARNING if status == 503 else logging.ERROR
-                level = failure if status >= 500 else logging.INFO
+                # 503 is no bug: the server is not ready, or overloaded
+                failure_level = logging.WARNING if status == 503 else logging.ERROR
+                level = failure_level if status >= 500 else logging.INFO
                 logger.log(level, f"{method} {route} {status}", extra={"fields": fields})
 
     async def _answer(
@@ -132,19 +132,19 @@ class Middleware:
             async def receive_body() -> Message:
                 return messages.pop() if messages else await receive()
 
-            # JSON, whatever `curl --data` and HTTP libraries call it
+            # The body is JSON, whatever content type `curl --data` and HTTP libraries send.
             scope["headers"] = [*(headers | {b"content-type": b"application/json"}).items()]
             await self.app(scope, receive_body, send)
 
     def _path(self, path: str) -> str:
-        """Return the path of a route: without a proxy's prefix and a slash at the end."""
+        """Return the path without the proxy's prefix and without a slash at the end."""
         prefix = self.options.root_path
         if prefix and path.startswith(f"{prefix}/"):
             path = path.removeprefix(prefix)
         return path.rstrip("/") or "/"
 
     def _check_key(self, method: str, path: str, headers: dict[bytes, bytes]) -> None:
-        """Check the key: that of /reload, or one for every method but GET and for some paths."""
+        """Raise 401 without a valid key; a GET needs one only if its path is in `guarded`."""
         keys, admin_key = self.options.api_keys, self.options.admin_key
         if path == RELOAD and admin_key:
             keys = (admin_key,)
@@ -152,14 +152,14 @@ class Middleware:
             return
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         key = headers.get(b"x-api-key") or (token.strip() if scheme.lower() == b"bearer" else b"")
-        # All are compared, so that the time does not tell which one it was.
+        # All keys are compared, so that the time does not reveal which one matches.
         matches = [secrets.compare_digest(key, k.get_secret_value().encode()) for k in keys]
         if keys and not any(matches):
-            raise rejection(401, "a key is needed: X-API-Key, or Authorization: Bearer", "key")
+            raise rejection(401, "no valid API key in X-API-Key or Authorization: Bearer", "key")
 
 
 def _check_origin(headers: dict[bytes, bytes]) -> None:
-    # any other content type may be sent by a foreign page without asking first (CORS)
+    # a foreign page may send any other content type without a preflight request (CORS)
     kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if b"origin" in headers and kind != b"application/json":
-        raise rejection(415, "a web page sends Content-Type: application/json", "origin")
+        raise rejection(415, "a web page must send Content-Type: application/json", "origin")

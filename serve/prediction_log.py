@@ -1,4 +1,4 @@
-"""The log of predictions: a line of JSON for each answer, written once the answer is on its way.
+"""The prediction log: a line of JSON for each answer, written in a thread.
 
 Lines that cannot be written are dropped and counted.
 """
@@ -25,11 +25,11 @@ from serve.logs import FullError, Writer, append, write_stdout
 from serve.settings import STDOUT, Settings
 from serve.worker import Prediction
 
-FILE_SIZE, FILE_AGE = 64 * 2**20, 3600  # bytes, seconds; then another file is begun
-FOLDER_SIZE = 2**30  # bytes of all its files, until somebody collects them
+FILE_SIZE, FILE_AGE = 64 * 2**20, 3600  # bytes, seconds: then a new file begins
+FOLDER_SIZE = 2**30  # bytes of all files; further lines are dropped
 CLOSE_TIME = 2  # seconds for the waiting lines, at the end
 WARNING_PERIOD = 60  # seconds between two warnings
-DROPPED = "prediction log lines dropped"  # deploy counts the lines with this message
+DROPPED = "prediction log lines dropped"  # deploy/setup/dropped.yaml counts these messages
 
 logger = logging.getLogger(__name__)
 
@@ -46,52 +46,52 @@ class Entry(NamedTuple):
 
 
 class Folder:
-    """Files of a folder, each begun by one process and never appended to by another."""
+    """A folder of log files, each written by one process."""
 
     def __init__(self, path: Path) -> None:
         self.path = self.file = path
-        self.began, self.size = -math.inf, 0  # seconds; bytes
+        self.start, self.size = -math.inf, 0  # of the file: seconds, bytes
 
     def write(self, lines: bytes) -> None:
-        """Append lines, all or none.
+        """Append all lines or none, to a new file where necessary.
 
         Raises:
-            OSError: none is written.
+            OSError: no line is written.
 
         """
-        is_old = time.monotonic() - self.began >= FILE_AGE
-        if is_old or self.size >= FILE_SIZE or not self.file.exists():  # somebody collected it
+        is_old = time.monotonic() - self.start >= FILE_AGE
+        if is_old or self.size >= FILE_SIZE or not self.file.exists():  # a collector moved it
             files = self.path.glob("predictions-*.jsonl")
             if sum(file.stat().st_size for file in files if file.exists()) >= FOLDER_SIZE:
                 raise FullError(f"{self.path} has reached {FOLDER_SIZE} bytes")
             now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
             self.file = self.path / f"predictions-{now}-{os.getpid()}.jsonl"
-            self.began, self.size = time.monotonic(), 0
+            self.start, self.size = time.monotonic(), 0
         append(self.file, lines, FOLDER_SIZE)
         self.size += len(lines)
 
 
 class PredictionLog:
-    """Takes answers from the event loop and writes some of them, or all."""
+    """Writes answers, or a sample of them, in a thread."""
 
     def __init__(self, options: Settings) -> None:
         self.rate, self.text_rate = options.prediction_log_rate, options.log_text
         key = options.prediction_log_key
         self.key = key.get_secret_value().encode() if key else None
         place = options.prediction_log
-        self.is_on = bool(place)
+        self.is_enabled = bool(place)
         write = write_stdout if place == STDOUT else Folder(Path(place)).write
         self.writer = Writer(write, self._report)
         self.dropped, self.warned_at = 0, -math.inf  # lines since the last warning, and its time
 
     def note(self, entries: Iterable[Entry]) -> None:
-        """Take answers, or drop them if too many wait."""
-        for entry in entries if self.is_on else ():
+        """Queue answers to be written, or drop them if the queue is full."""
+        for entry in entries if self.is_enabled else ():
             if self.rate >= 1 or draw(entry.id) < self.rate:
                 self.writer.put(functools.partial(self._line, entry))
 
     def close(self) -> None:
-        """Write the waiting lines, for a while."""
+        """Write the waiting lines, for at most CLOSE_TIME."""
         self.writer.close(CLOSE_TIME)
         self._warn("the server ends")
 
@@ -99,9 +99,9 @@ class PredictionLog:
         label, probability, features = entry.prediction
         digest = None
         if self.key:
-            bare = " ".join(words(entry.text)).encode("utf-8", "surrogatepass")
-            digest = hmac.new(self.key, bare, hashlib.sha256).hexdigest()[:16]
-        # Sample texts independently of lines: the same draw would select every logged line.
+            normalised = " ".join(words(entry.text)).encode("utf-8", "surrogatepass")
+            digest = hmac.new(self.key, normalised, hashlib.sha256).hexdigest()[:16]
+        # Texts are sampled independently of lines: the same number would select every logged line.
         has_text = self.text_rate and draw(f"{entry.id} text") < self.text_rate
         answer = Answer(
             id=entry.id,
@@ -138,5 +138,5 @@ class PredictionLog:
 
 
 def draw(name: str) -> float:
-    """Return a number from 0 to below 1 that the name decides, so that all servers agree."""
+    """Return a number in [0, 1) that depends on the name only, so it is equal on all servers."""
     return zlib.crc32(name.encode()) / 2**32

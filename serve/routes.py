@@ -1,4 +1,4 @@
-"""All routes: answers, the page, and the state of the service."""
+"""All routes of the server."""
 
 import json
 import mimetypes
@@ -19,7 +19,7 @@ from locked.engines import fastest
 from locked.manifest import LockedModelError
 from locked.text import Text
 from serve import logs, metrics
-from serve.answers import answer, explain, variants
+from serve.answers import answer, explain, make_variants
 from serve.current_model import CurrentModel
 from serve.dispatcher import Dispatcher
 from serve.errors import rejection
@@ -59,7 +59,7 @@ def register(
 
     @app.get(options.health_route, response_class=PlainTextResponse, responses={503: {}})
     async def health() -> Response:
-        """Tell whether a worker answers requests."""
+        """Return whether a worker can answer requests."""
         if dispatcher.ready:
             return PlainTextResponse("ready")
         return PlainTextResponse("not ready", 503)
@@ -77,17 +77,17 @@ def register(
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:
-        """Show the counters, as Prometheus reads them."""
+        """Return the metrics in Prometheus's format."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    app.router.responses = RESPONSES  # of all that follow
+    app.router.responses = RESPONSES  # of all routes below
 
     @app.post(options.predict_route, response_model=TweetAnswer | TweetsAnswer)
     async def predict(body: Annotated[PredictRequest, Body()]) -> Response:
-        """Answer one tweet, or many."""
+        """Classify one tweet, or many."""
         tweets = [body] if isinstance(body, Tweet) else body.instances
         texts = [tweet.text for tweet in tweets if not isinstance(tweet, WrongTweet)]
-        job = await dispatcher.classify(texts or [""])  # all wrong: the answer names a model too
+        job = await dispatcher.classify(texts or [""])  # for a version, if all are wrong
         return answer(body, ANSWER_ID.get(), job, log)
 
     async def predict_from_json(request: Request) -> Response:
@@ -99,28 +99,28 @@ def register(
             raise RequestValidationError(in_body) from error
         return await predict(body)
 
-    # This route precedes FastAPI's, which is left for /docs: its reading of a body takes as long
-    # as all else that the HTTP process does for a request.
+    # This route comes before FastAPI's, which is only for /docs: FastAPI takes as long to parse a
+    # body as the HTTP process takes for the rest of the request.
     route = Route(options.predict_route, predict_from_json, methods=["POST"])
     app.router.routes.insert(0, route)
 
     @app.get(options.predict_route, response_model=TweetAnswer)
     async def predict_link(text: Annotated[Text, Query()]) -> Response:
-        """Answer one tweet, as POST does, if a client can only follow a link."""
+        """Classify one tweet, for clients that can only follow a link."""
         return await predict(Tweet.model_construct(text=text))
 
     @app.post("/explain")
     async def explain_tweet(tweet: Tweet) -> ExplainAnswer:
-        """Return how much each word pushed the answer."""
-        job = await dispatcher.classify(variants(tweet.text, model.manifest.max_length))
+        """Return how much each word contributed to the answer."""
+        job = await dispatcher.classify(make_variants(tweet.text, model.manifest.max_length))
         pushes = explain(tweet.text, job.predictions())
         return ExplainAnswer(model=job.model, id=ANSWER_ID.get(), **pushes)
 
     @app.post("/feedback", status_code=202)
-    def feedback(verdict: Feedback) -> dict[str, str]:
-        """Record a reader's verdict on an answer."""
+    def feedback(body: Feedback) -> dict[str, str]:
+        """Record whether an answer was right, according to a user."""
         now = datetime.now(UTC).isoformat()
-        fields = {"message": "feedback", "time": now, **verdict.model_dump()}
+        fields = {"message": "feedback", "time": now, **body.model_dump()}
         line = json.dumps(fields).encode() + b"\n"
         if options.feedback_file != STDOUT:
             try:
@@ -129,12 +129,12 @@ def register(
                 raise rejection(503, f"not recorded: {error}") from error
         elif not logs.stdout.put(lambda: line):
             raise rejection(503, "not recorded: too many lines wait for standard output")
-        metrics.FEEDBACK.labels("right" if verdict.right else "wrong").inc()
-        return {"id": verdict.id}
+        metrics.FEEDBACK.labels("right" if body.right else "wrong").inc()
+        return {"id": body.id}
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        """Describe the routes on a page that needs no internet."""
+        """Return a page with the documentation of the routes; it needs no internet."""
         return get_swagger_ui_html(
             openapi_url=f"{app.root_path}{app.openapi_url}",
             title=app.title,
@@ -147,9 +147,9 @@ def register(
 
         @app.post(RELOAD, responses={409: {"model": Problem}})
         async def reload(request: Reload) -> ReloadAnswer:
-            """Put another model in use; if it is not sound, the one in use stays."""
+            """Put another model in use; if it is not valid, the old one stays in use."""
             try:
-                await model.reload(is_back=request.previous)
+                await model.reload(is_rollback=request.previous)
             except LockedModelError as error:
                 raise HTTPException(409, str(error)) from error
             return ReloadAnswer(model=model.manifest.version, previous=model.previous_version)

@@ -47,14 +47,14 @@ class Tweet(BaseModel):
             if names := names or difflib.get_close_matches("text", short, 1):
                 raise PydanticCustomError(
                     "missing",
-                    'it is called {name} here: name it "text", or "instances" for many tweets',
+                    'found {name}: name it "text", or "instances" for many tweets',
                     {"name": names[0]},
                 )
         return fields
 
 
 class WrongTweet(Tweet):
-    """Stands in a partial request for an instance that cannot be answered."""
+    """An invalid instance of a request with `partial`."""
 
     error: str
 
@@ -64,7 +64,7 @@ class Parameters(BaseModel):
 
     partial: Annotated[
         bool,
-        Field(description="Answer the right instances, instead of refusing all for a wrong one."),
+        Field(description="Answer the valid instances, instead of refusing all of them."),
     ] = False
 
 
@@ -98,7 +98,7 @@ class Tweets(BaseModel):
         json_schema_extra={"examples": [{"instances": [{"text": "Evacuations as flood nears"}]}]},
     )
 
-    parameters: Parameters | None = None  # first: the instances are checked by it
+    parameters: Parameters | None = None  # first, because the check of the instances needs it
     instances: Annotated[list[Instance], Field(min_length=1, max_length=MAX_INSTANCES)]
 
 
@@ -126,9 +126,9 @@ class TweetAnswer(InstanceAnswer):
 
 
 class InstanceProblem(BaseModel):
-    """Why one of many tweets was not answered, if `partial` asked for the others."""
+    """Why one of many tweets was not answered, in a request with `partial`."""
 
-    error: Annotated[str, Field(description="It names the instance's index.")]
+    error: Annotated[str, Field(description="The reason, with the instance's index.")]
     id: AnswerId
 
 
@@ -143,20 +143,20 @@ class Word(BaseModel):
     """A word of the text, as white space separates them."""
 
     word: str
-    start: Annotated[int, Field(description="Its place in the text, in characters.")]
-    push: Annotated[float, Field(description="P(disaster) with it, less that without it.")]
+    start: Annotated[int, Field(description="Its offset in the text, in characters.")]
+    push: Annotated[float, Field(description="P(disaster) with it minus that without it.")]
 
 
 class ExplainAnswer(TweetAnswer):
-    """How a text's words came to its answer: probability = baseline + all pushes + together."""
+    """The contribution of each word: probability = baseline + all pushes + together."""
 
     words: list[Word]
-    baseline: Annotated[float, Field(description="P(disaster) of no text at all.")]
+    baseline: Annotated[float, Field(description="P(disaster) of an empty text.")]
     together: Annotated[float, Field(description="The words' joint effect beyond their pushes.")]
 
 
 class Feedback(BaseModel):
-    """A reader's verdict on an answer; other fields are ignored, and not stored."""
+    """Whether an answer was right; other fields are ignored, and not stored."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"id": "c0ffee", "right": True}]})
 
@@ -170,12 +170,12 @@ class Reload(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     previous: Annotated[
-        bool, Field(description="The one before, instead of what MODEL_URI holds now.")
+        bool, Field(description="Use the previous model, not the current one at MODEL_URI.")
     ] = False
 
 
 class ReloadAnswer(BaseModel):
-    """The versions of the model in use and of the one before it."""
+    """The versions of the model in use and of the previous one."""
 
     model: str
     previous: str | None

@@ -1,6 +1,6 @@
-"""LitServe's part: it runs a main process, the HTTP process and its workers.
+"""The LitServe server: a main process, the HTTP process and the workers.
 
-This file has all that overrides LitServe, and why; serve/worker.py has what a worker runs.
+This file overrides parts of LitServe, and gives the reasons; serve/worker.py runs in a worker.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ from serve.prediction_log import PredictionLog
 from serve.settings import Settings
 from serve.worker import DisasterAPI
 
-DRAIN_TIME = 7  # seconds for requests in flight at the end; Cloud Run allows 10 in all
+DRAIN_TIME = 7  # seconds for the requests in progress at shutdown; Cloud Run allows 10 in all
 CLOSE_TIME = 1  # seconds for the last lines of the log
-RESTART_PERIOD = 0.1  # seconds between two searches for dead workers
-MAX_THREADS = 8  # of a worker, unless THREADS says more: each takes memory
+RESTART_PERIOD = 0.1  # seconds between two checks for dead workers
+MAX_THREADS = 8  # of a worker, unless THREADS is set: each takes memory
 UVICORN: dict[str, Any] = {
     "access_log": False,
     "log_config": None,
@@ -52,15 +52,15 @@ UVICORN: dict[str, Any] = {
 
 
 class Server(ls.LitServer):
-    """A LitServer whose workers are forked, and fed by the HTTP process itself.
+    """A LitServer that forks its workers, and whose HTTP process sends them batches.
 
-    The one HTTP process knows each worker's batch, so a worker's death costs that batch alone, and
-    limits, metrics and the model in use are in one place. LitServe itself moves requests through
-    queues, which one more process keeps.
+    The HTTP process knows each worker's batch, so if a worker dies, only that batch fails. Limits,
+    metrics and the model in use are in one process. LitServe itself moves requests through queues,
+    which need one more process.
     """
 
     def __init__(self, options: Settings, store: ModelStore) -> None:
-        """Serve the store's present model first, and later ones after a reload.
+        """Start with the store's current model.
 
         Raises:
             LockedModelError: a file of the model is missing or altered.
@@ -73,10 +73,10 @@ class Server(ls.LitServer):
         )
         self.model = CurrentModel(store, self.dispatcher)
         self.prediction_log = PredictionLog(options)
-        self.is_ending = False  # by a signal
+        self.is_ending = False  # a signal has come
         self.is_broken = False  # the HTTP process died by itself
         super().__init__(
-            DisasterAPI(path, threads(options), options.engine, self.prediction_log.is_on),
+            DisasterAPI(path, count_threads(options), options.engine, bool(options.prediction_log)),
             accelerator="cpu",
             workers_per_device=options.workers,
             restart_workers=True,
@@ -86,7 +86,7 @@ class Server(ls.LitServer):
         app = self.app
         app.title = "disaster-tweets"
         app.root_path = options.root_path
-        # Remove LitServe's routes and middleware, and FastAPI's docs, which need internet
+        # Remove LitServe's routes and middleware, and FastAPI's /docs, which needs internet.
         app.router.routes = [r for r in app.routes if getattr(r, "path", "") == app.openapi_url]
         app.user_middleware.clear()
         app.add_exception_handler(RequestValidationError, answer_invalid)
@@ -103,7 +103,7 @@ class Server(ls.LitServer):
             )
 
     def _init_manager(self, num_api_servers: int) -> SimpleNamespace:
-        """Start no manager process: there are no queues, and the end is an attribute here."""
+        """Start no manager process: there are no queues, and `is_ending` is the shutdown event."""
         logs.configure(self.options.log_level)  # after LitServe has set up its own
         self.dispatcher.listen()
         self._shutdown_event = SimpleNamespace(is_set=lambda: self.is_ending, wait=self._wait)
@@ -111,7 +111,7 @@ class Server(ls.LitServer):
         return SimpleNamespace(shutdown=lambda: None)
 
     def _wait(self) -> None:
-        """Wait for a signal, whose handler must take no lock, or for the HTTP process's death."""
+        """Wait for a signal, whose handler may take no lock, or for the HTTP process's death."""
         while not (self.is_ending or self.is_broken):
             self.is_broken = bool(wait([self.http_process], 0.05))
         self.is_ending = True
@@ -121,7 +121,7 @@ class Server(ls.LitServer):
         return []
 
     def launch_single_inference_worker(self, lit_api: ls.LitAPI, worker_id: int) -> Any:  # noqa: ANN401 - as LitServe has it
-        """Fork a worker: it shares memory, and need not import again what this process has."""
+        """Fork a worker, which shares this process's memory and imports."""
 
         def work() -> None:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -133,13 +133,16 @@ class Server(ls.LitServer):
         return process
 
     def verify_worker_status(self) -> None:
-        """Do not wait: until a worker is ready, /health says that none is."""
+        """Wait for no worker: until one is ready, /health answers 503."""
 
     def _start_server(self, *args: Any, **kwargs: Any) -> dict[int, Any]:  # noqa: ANN401 - LitServe's
-        """Close the listening sockets here, so that the HTTP process has the last ones to close."""
+        """Start the processes; close the listening sockets in this one.
+
+        When the HTTP process closes its own, they must be the last.
+        """
         processes: dict[int, Any] = super()._start_server(*args, **kwargs)
-        for listening in args[3]:
-            listening.close()
+        for listener in args[3]:
+            listener.close()
         numbers = range(self.options.workers)
         self.inference_workers += [
             self.launch_single_inference_worker(self.lit_api, n) for n in numbers
@@ -149,7 +152,7 @@ class Server(ls.LitServer):
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        """Run the dispatcher and the logs, instead of LitServe's queue of answers."""
+        """Run the dispatcher; at the end, write the last log lines."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
 
@@ -160,12 +163,12 @@ class Server(ls.LitServer):
         self.dispatcher.on_rejected = stop
         metrics.QUEUED.set_function(lambda: self.dispatcher.queue.size)
         metrics.WORKERS.set_function(lambda: len(self.dispatcher.ready))
-        async with self.dispatcher.running():
+        async with self.dispatcher.accept_workers():
             yield
         await asyncio.to_thread(self.prediction_log.close)
         await asyncio.to_thread(logs.stdout.close, CLOSE_TIME)
 
 
-def threads(options: Settings) -> int:
-    """Return how many threads a worker has."""
+def count_threads(options: Settings) -> int:
+    """Return the number of threads of a worker."""
     return options.threads or min(max(1, cpus() // options.workers), MAX_THREADS)

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from locked.engines import Name
 
-SECRETS_DIR = "SECRETS_DIR"  # a folder with a file for each secret, named after its variable
+SECRETS_DIR = "SECRETS_DIR"  # a folder with a file for each secret, named as its variable
 STDOUT = "stdout"
 QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019"}
 
@@ -43,9 +43,9 @@ def _check_host(value: str) -> str:
 
 
 def _check_key(key: SecretStr) -> SecretStr:
-    # What an HTTP header can carry; a quote at one end alone is a mistake.
+    # It must fit in an HTTP header; a quote at one end only is a mistake.
     if not re.fullmatch(r"(?!['\"])[!-~]{16,}(?<!['\"])", key.get_secret_value()):
-        raise ValueError("a key has 16 ASCII characters or more, no blanks and no quotes around it")
+        raise ValueError("a key needs 16 ASCII characters or more, no blanks, no quotes around it")
     return key
 
 
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     max_queue: Annotated[int, Field(ge=1)] = 2000  # tweets
     request_timeout: Seconds = 10
     body_timeout: Seconds = 20
-    root_path: Prefix = ""  # what a proxy puts before every path
+    root_path: Prefix = ""  # the prefix of every path in front of a proxy
     api_keys: Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_split)] = ()
     admin_key: Key | None = None
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = ()
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     prediction_log: str = ""  # a folder, or "stdout"; "" writes none
     prediction_log_rate: Annotated[Share, Field(gt=0)] = 1.0  # share of the tweets
     log_text: Share = 0.0  # share of the log's lines with the text
-    prediction_log_key: Key | None = None  # of the hash that tells duplicates
+    prediction_log_key: Key | None = None  # of the hash that identifies duplicates
     log_level: Level = "info"
     google_cloud_project: str | None = None  # for the links from logs to traces
 
@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     @classmethod
     def _strip_all(cls, values: dict[str, object]) -> dict[str, object]:
         values = {name: _strip(value) for name, value in values.items()}
-        for name in ("api_keys", "admin_key"):  # an empty key would open what it is to guard
+        for name in ("api_keys", "admin_key"):  # an empty key would allow everybody
             if name in values and not _split(str(values[name])):
                 raise ValueError(f"{name.upper()}: is empty. Remove the variable, or give a key")
         return {name: value for name, value in values.items() if value != ""}  # as if unset
@@ -104,10 +104,10 @@ class BadSettingError(Exception):
 
 
 def load() -> Settings:
-    """Read and check the settings.
+    """Return the settings of the environment and of SECRETS_DIR.
 
     Raises:
-        BadSettingError: naming the environment variable that is wrong.
+        BadSettingError: a setting is wrong; the message names its variable.
 
     """
     secrets = _strip(os.environ.get(SECRETS_DIR))

@@ -1,4 +1,4 @@
-"""A worker: batches of texts come over a socket, their answers go back."""
+"""A worker process: it gets batches of texts over a socket and sends their answers back."""
 
 import contextlib
 import json
@@ -31,17 +31,17 @@ class Prediction(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A classifier and the words by which its log describes texts."""
+    """A classifier, and the training words with which the log's features are computed."""
 
     classifier: "Classifier"
     vocabulary: frozenset[int]  # empty if there is no log
 
 
 class DisasterAPI(ls.LitAPI):
-    """What a worker can do."""
+    """Loads models and classifies texts in a worker."""
 
     def __init__(self, path: Path, threads: int, engine: Name | None, has_log: bool) -> None:
-        """Work for the HTTP process at the socket `path`; `has_log` asks for features too."""
+        """Take the path of the HTTP process's socket; `has_log`: answers have features."""
         super().__init__(loop=Worker())
         self.path = path
         self.threads = threads
@@ -54,7 +54,7 @@ class DisasterAPI(ls.LitAPI):
             self.connection = Client(self.path.name, "AF_UNIX")
 
     def load(self, folder: Path) -> Model:
-        """Return the model in a folder, after a check of its golden examples."""
+        """Return the model in a folder, after a check of its golden answers."""
         from locked.classifier import Classifier
         from locked.reference import Reference
 
@@ -84,21 +84,22 @@ class Worker(LitLoop):
 
     LitServe's own loop moves every request and answer through the queues of another process, and
     waits for more requests to fill a batch. Here the HTTP process sends whole batches, one at a
-    time; while a worker computes, the next batch gathers. A message is its length, then JSON:
+    time; while a worker computes, requests for the next batch arrive. A message is its length, then
+    JSON:
 
-    - `{"do": "load", "folder": …}` is answered by `{"error": null or the reason}`; the model waits
-      beside the one in use.
-    - `{"do": "swap"}` puts the waiting model in use, between two batches.
+    - `{"do": "load", "folder": …}` is answered by `{"error": null or the reason}`; the model is
+      loaded beside the one in use.
+    - `{"do": "swap"}` puts the loaded model in use, between two batches.
     - `{"do": "predict", "texts": […]}` is answered by
-      `{"model": version, "predictions": [[label, probability, features or null], …]}`; in place of
-      an answer there may be the name of the error that its text caused.
+      `{"model": version, "predictions": [[label, probability, features or null], …]}`; an
+      answer may instead be the name of the error that its text caused.
     """
 
     def __call__(self, lit_api: ls.LitAPI, *_args: object, **_others: object) -> None:
-        """Answer until the HTTP process is gone."""
+        """Answer messages until the HTTP process ends."""
         self.api = lit_api
-        self.waiting: Model | None = None
-        self.sending = threading.Lock()
+        self.loaded_model: Model | None = None
+        self.send_lock = threading.Lock()
         with contextlib.suppress(EOFError, OSError):
             self.send({"hello": os.getpid()})
             while True:
@@ -110,14 +111,14 @@ class Worker(LitLoop):
             case "predict":
                 version = self.api.model.classifier.manifest.version
                 self.send({"model": version, "predictions": self.predict(message["texts"])})
-            case "load":  # while predictions go on
+            case "load":  # in a thread, while predictions continue
                 folder = Path(message["folder"])
                 threading.Thread(target=self.load, args=(folder,), daemon=True).start()
             case "swap":
-                self.api.model, self.waiting = self.waiting, None
+                self.api.model, self.loaded_model = self.loaded_model, None
 
     def predict(self, texts: list[str]) -> list[Any]:
-        """Return the answers to a batch; if it fails, to each text by itself."""
+        """Return the answers to a batch; if it fails, classify each text by itself."""
         try:
             return list(self.api.predict(texts))
         except Exception as error:  # one text must not fail the others
@@ -126,18 +127,18 @@ class Worker(LitLoop):
             return [self.predict([text])[0] for text in texts]
 
     def load(self, folder: Path) -> None:
-        """Load a model, and check its golden examples."""
+        """Load a model, and send whether it can be used."""
         problem = None
-        self.waiting = None
+        self.loaded_model = None
         try:
-            self.waiting = self.api.load(folder)
+            self.loaded_model = self.api.load(folder)
         except LockedModelError as error:
             problem = str(error)
-        except Exception as error:  # such as memory that does not suffice
+        except Exception as error:  # such as a lack of memory
             problem = f"{folder}: {error}"
         self.send({"error": problem})
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a message whole, whichever thread it comes from."""
-        with self.sending:
+        """Send a message; messages of several threads do not mix."""
+        with self.send_lock:
             self.api.connection.send_bytes(json.dumps(message).encode())

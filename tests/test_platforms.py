@@ -67,13 +67,13 @@ def test_a_mac_lets_the_server_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda _, command: started.append(command))
     monkeypatch.setattr(sys, "orig_argv", ["python", "-B", "-m", "serve"])
-    monkeypatch.setenv(serve_main.FORKS, "")
-    monkeypatch.delenv(serve_main.FORKS)
-    serve_main._let_fork()
+    monkeypatch.setenv(serve_main.FORK_VARIABLE, "")
+    monkeypatch.delenv(serve_main.FORK_VARIABLE)
+    serve_main._allow_fork()
     assert started == []
     monkeypatch.setattr(sys, "platform", "darwin")
-    serve_main._let_fork()
+    serve_main._allow_fork()
     assert started == [[sys.executable, "-B", "-m", "serve"]]
-    assert os.environ[serve_main.FORKS] == "YES"
-    serve_main._let_fork()  # in the restarted process
+    assert os.environ[serve_main.FORK_VARIABLE] == "YES"
+    serve_main._allow_fork()  # in the restarted process
     assert len(started) == 1

@@ -1,13 +1,13 @@
 "use strict";
 
-const PAUSE = 250; // milliseconds without a key before the text is sent
-const EXPLAINED = 20; // tweets whose words are shaded; the others get their answer alone
+const PAUSE = 250; // milliseconds without a key press before the text is sent
+const EXPLAINED = 20; // the first tweets, whose words are shaded
 const $ = (id) => document.getElementById(id);
 const percent = (p) => `${(100 * p).toFixed(1)} %`;
 const NAMES = { disaster: "Disaster", not_disaster: "No disaster" };
 
 let route = "predict";
-let latest = 0; // the number of the newest question: answers to older ones are dropped
+let latest = 0; // the number of the newest request: answers to older ones are dropped
 let timer;
 
 async function ask(path, body, signal) {
@@ -17,8 +17,8 @@ async function ask(path, body, signal) {
   if (answer.status === 401) $("key-row").hidden = false;
   const result = await answer.json().catch(() => ({ detail: answer.statusText }));
   if (answer.ok) return result;
-  const why = typeof result.detail === "string" ? result.detail : result.detail[0].msg;
-  throw new Error(answer.status === 401 ? "This server asks for an API key." : why);
+  const reason = typeof result.detail === "string" ? result.detail : result.detail[0].msg;
+  throw new Error(answer.status === 401 ? "This server asks for an API key." : reason);
 }
 
 function say(message, problem = false) {
@@ -27,13 +27,13 @@ function say(message, problem = false) {
 }
 
 // Offsets count characters, as Python does, and not UTF-16 units.
-function shade(place, text, words) {
+function shade(element, text, words) {
   const characters = Array.from(text);
   const strongest = Math.max(0.05, ...words.map((w) => Math.abs(w.push)));
-  let at = 0;
-  place.replaceChildren();
+  let position = 0;
+  element.replaceChildren();
   for (const { word, start, push } of words) {
-    place.append(characters.slice(at, start).join(""));
+    element.append(characters.slice(position, start).join(""));
     const mark = document.createElement("mark");
     mark.textContent = word;
     const share = Math.abs(push) / strongest;
@@ -42,10 +42,10 @@ function shade(place, text, words) {
       mark.style.backgroundColor = `rgb(var(${colour}) / ${(0.55 * share).toFixed(2)})`;
     }
     mark.title = `${push >= 0 ? "+" : "−"}${(100 * Math.abs(push)).toFixed(1)} points`;
-    place.append(mark);
-    at = start + Array.from(word).length;
+    element.append(mark);
+    position = start + Array.from(word).length;
   }
-  place.append(characters.slice(at).join(""));
+  element.append(characters.slice(position).join(""));
 }
 
 function show(item, text, answer) {
@@ -80,11 +80,11 @@ function newItem(text) {
   return item;
 }
 
-let asked; // what is on its way
+let pending; // the controller that cancels the request in progress
 async function update() {
   const number = ++latest;
-  asked?.abort();
-  asked = new AbortController();
+  pending?.abort();
+  pending = new AbortController();
   const texts = $("text").value.split("\n").map((t) => t.trim()).filter(Boolean);
   showCommand(texts);
   if (!texts.length) {
@@ -94,7 +94,7 @@ async function update() {
   }
   try {
     const instances = texts.map((text) => ({ text }));
-    const { predictions } = await ask(route, { instances }, asked.signal);
+    const { predictions } = await ask(route, { instances }, pending.signal);
     if (number !== latest) return;
     const items = texts.map(newItem);
     predictions.forEach((answer, i) => show(items[i], texts[i], answer));
@@ -104,7 +104,7 @@ async function update() {
       ? `${NAMES[predictions[0].label]}, ${percent(predictions[0].probability)}`
       : `${disasters} of ${texts.length} report a disaster`);
     for (let i = 0; i < Math.min(texts.length, EXPLAINED); i++) {
-      const answer = await ask("explain", { text: texts[i] }, asked.signal);
+      const answer = await ask("explain", { text: texts[i] }, pending.signal);
       if (number !== latest) return;
       show(items[i], texts[i], { ...answer, id: predictions[i].id }); // the id in the log
     }

@@ -46,7 +46,7 @@ def eager(classifier: Classifier, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def confused(classifier: Classifier, tmp_path: Path) -> Path:
-    """A model whose files are whole and whose golden example gives something else."""
+    """A model whose files are whole and whose golden answers are wrong."""
     text = "Evacuations as the flood nears"
     wrong = (float(classifier.probabilities([text])[0]) + 0.5) % 1
     golden = [{"text": text, "probability": wrong}]

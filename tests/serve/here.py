@@ -55,7 +55,7 @@ def here(classifier: Classifier, folder: Path, **values: str) -> Iterator[Here]:
     options = configured(**defaults | values)
     server = Server(options, ModelStore(options.model_uri, own))
     server.dispatcher.listen()
-    has_log = server.prediction_log.is_on
+    has_log = bool(options.prediction_log)
     api = DisasterAPI(server.dispatcher.path, 1, options.engine, has_log)
     http = uvicorn.Server(uvicorn.Config(server.app, port=0, lifespan="on", **UVICORN))
     handler, root = logs.JsonHandler(), logging.getLogger()

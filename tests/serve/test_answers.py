@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from locked.classifier import Classifier
-from serve.answers import explain, variants
+from serve.answers import explain, make_variants
 from serve.worker import Prediction
 from tests.conftest import HANG
 from tests.serve.here import Here
@@ -73,9 +73,9 @@ def test_many_tweets_and_single_ones_under_load(server: Here, classifier: Classi
         (b"[]", "body"),
         (b"", "body"),
         (b"[" * 100_000, "body"),
-        (b'{"full_text": "fire"}', 'full_text here: name it \\"text\\"'),
+        (b'{"full_text": "fire"}', 'found full_text: name it \\"text\\"'),
         (b'{"inputs": ["fire"]}', 'or \\"instances\\"'),
-        (b'{"txt": "fire"}', "txt here"),
+        (b'{"txt": "fire"}', "found txt"),
     ],
 )
 def test_a_clients_mistake_is_refused_by_field(server: Here, body: bytes, field: str) -> None:
@@ -128,7 +128,7 @@ def test_the_others_of_a_wrong_instance_are_answered_if_asked(server: Here) -> N
 
 def test_a_words_push_is_the_probability_with_it_less_that_without_it() -> None:
     text = "Fire  in town"
-    assert variants(text, 128) == [text, "", "  in town", "Fire   town", "Fire  in "]
+    assert make_variants(text, 128) == [text, "", "  in town", "Fire   town", "Fire  in "]
     scores = (0.9, 0.4, 0.5, 0.95, 0.8)
     answer = explain(text, [Prediction("disaster", score, None) for score in scores])
     places = [(w["word"], w["start"]) for w in answer["words"]]
@@ -145,9 +145,11 @@ def test_the_served_explanation_is_of_the_served_answer(
     plain = server.predict({"text": TEXT})
     assert answer["probability"] == pytest.approx(plain["probability"], abs=1e-6)
     assert answer["label"] == plain["label"]
-    whole, nothing, *without = classifier.probabilities(variants(TEXT, 128)).tolist()
-    assert answer["baseline"] == pytest.approx(nothing, abs=1e-6)
-    pushes = [whole - score for score in without]
+    probability, baseline, *without_word = classifier.probabilities(
+        make_variants(TEXT, 128)
+    ).tolist()
+    assert answer["baseline"] == pytest.approx(baseline, abs=1e-6)
+    pushes = [probability - score for score in without_word]
     assert [w["push"] for w in answer["words"]] == pytest.approx(pushes, abs=1e-6)
     assert [TEXT[w["start"] :][: len(w["word"])] for w in answer["words"]] == TEXT.split()
     most = classifier.manifest.max_length  # words: the model reads no more

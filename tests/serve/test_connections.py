@@ -56,16 +56,16 @@ def test_a_connection_that_cannot_be_parsed_is_closed(server: Here) -> None:
     assert '"stack_trace"' not in server.output()
 
 
-def test_beyond_the_limit_the_longest_silent_is_closed(
+def test_beyond_the_limit_the_longest_idle_is_closed(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Protocol, "limit", 5)
+    monkeypatch.setattr(Protocol, "max_connections", 5)
     with serve() as server, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(httpx.Client(base_url=server.url)) for _ in range(12)]
         for client in [*clients, clients[0]]:  # each keeps its connection; the first one asks anew
             assert client.get("/health").status_code == 200
         assert server.metric('rejected_total{reason="idle"}') > 0
-        assert wait_until(lambda: "over 5 connections: the longest silent" in server.output())
+        assert wait_until(lambda: "over 5 connections: closing" in server.output())
 
 
 def test_the_limit_of_files_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def test_a_model_follows_and_the_one_before_comes_back(
     first, second = verify(classifier_folder).version, verify(eager).version
     nothing = reload(own, previous=True)
     assert (nothing.status_code, in_use(own)) == (409, first)
-    assert "no other model" in nothing.json()["detail"]
+    assert "there is no previous model" in nothing.json()["detail"]
     shutil.copytree(eager, classifier_folder, dirs_exist_ok=True)
     (classifier_folder / "lost+found").mkdir()
     assert reload(own).json() == {"model": second, "previous": first}

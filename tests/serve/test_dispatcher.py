@@ -13,11 +13,12 @@ from fastapi import HTTPException
 
 from serve import dispatcher as dispatcher_module
 from serve.dispatcher import Dispatcher, ModelRejectedError, RemoteWorker
-from serve.jobs import BATCH_COST, BATCH_REQUESTS, TURN_COST, Job, Queue, cost
+from serve.jobs import BATCH_COST, BATCH_REQUESTS, TURN_COST, Job, Queue, estimate_cost
 from serve.worker import Prediction, Worker
 
 MANY = [float(n) for n in range(1000, 4000)]  # texts of one length
-BATCH_TEXTS, TURN_TEXTS = (math.ceil(room / cost(str(MANY[0]))) for room in (BATCH_COST, TURN_COST))
+TEXT_COST = estimate_cost(str(MANY[0]))
+BATCH_TEXTS, TURN_TEXTS = math.ceil(BATCH_COST / TEXT_COST), math.ceil(TURN_COST / TEXT_COST)
 SECOND = Path("second")  # a folder of another model
 NO_PROCESS = 2**30  # beyond every system's process ids; killing 0 would end the tests themselves
 
@@ -62,7 +63,7 @@ def scene(max_queue: int = 10_000, timeout: float = 30) -> Callable[[Scene], Cal
         async def whole(folder: Path) -> None:
             dispatcher = Dispatcher(folder / "workers.sock", folder / "first", max_queue, timeout)
             dispatcher.listen()
-            async with dispatcher.running():
+            async with dispatcher.accept_workers():
                 await play(dispatcher, await (await FakeWorker.start(dispatcher)).accept())
 
         return lambda tmp_path: asyncio.run(asyncio.wait_for(whole(tmp_path), 30))
@@ -96,7 +97,7 @@ async def batches(*requests: list[str]) -> list[list[tuple[int, int, int]]]:
     batches_of_parts = []
     while queue.jobs:
         batches_of_parts.append(
-            [(jobs.index(job), start, end) for job, start, end in queue.next_batch()]
+            [(jobs.index(job), start, end) for job, start, end in queue.take_batch()]
         )
     assert queue.size == 0
     return batches_of_parts
@@ -116,7 +117,7 @@ def test_requests_take_turns() -> None:
     ]
     long = ["x" * 450]  # of which fewer fit
     assert asyncio.run(batches(long * batch))[0] == [(0, 0, BATCH_COST // 500)]
-    assert cost("x" * 1000) == cost("x" * 500) > cost("x" * 499)
+    assert estimate_cost("x" * 1000) == estimate_cost("x" * 500) > estimate_cost("x" * 499)
 
 
 @scene(max_queue=10)
@@ -256,8 +257,8 @@ def test_a_hung_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         answered = await ask(dispatcher, 0)
         await worker.answer()
         await answered
-        assert remote.limit
-        assert remote.limit.cancelled()
+        assert remote.timer
+        assert remote.timer.cancelled()
         monkeypatch.setattr(dispatcher_module, "BATCH_TIMEOUT", 0)
         lost = await ask(dispatcher, 1)
         await worker.texts()

@@ -41,7 +41,7 @@ def test_an_error_has_its_stack_in_one_line() -> None:
         raise ValueError("no\nsuch")
     except ValueError:
         record = logging.LogRecord("n", logging.ERROR, "", 0, "it %s", ("broke",), sys.exc_info())
-    line = logs.line(record).decode()
+    line = logs.format_line(record).decode()
     assert line.count("\n") == 1
     fields = json.loads(line)
     assert (fields["severity"], fields["message"]) == ("ERROR", "it broke")
@@ -70,7 +70,7 @@ def test_a_request_is_one_line_without_its_text(server: Here) -> None:
     [
         ({"txt": "a private flood"}, "missing"),
         ({"instances": [{"text": ""}]}, "string_pattern_mismatch"),
-        ({"text": "x" * 17_000_000}, "the body is over 16777216 bytes"),
+        ({"text": "x" * 17_000_000}, "the body has more than 16777216 bytes"),
     ],
 )
 def test_a_refusal_says_why(server: Here, body: dict[str, object], reason: str) -> None:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from locked.manifest import verify
-from serve.jobs import BATCH_COST, cost
+from serve.jobs import BATCH_COST, estimate_cost
 from tests.conftest import HANG, Project
 from tests.serve.running import LEAVE, Running, children, logged, runs, serving, start, wait_until
 
@@ -39,7 +39,7 @@ def test_under_load_workers_die_and_models_change(
 ) -> None:
     """Of 24 requests under way, a worker has at most 10: those of its batch, whole."""
     body = {"instances": [{"text": "fire in canada"}] * 50}
-    assert 10 * 50 * cost("fire in canada") == BATCH_COST
+    assert 10 * 50 * estimate_cost("fire in canada") == BATCH_COST
     first, second = verify(classifier_folder).version, verify(eager).version
     settings = {"MODEL_URI": str(classifier_folder), "ADMIN_KEY": KEY, "LOG_LEVEL": "error"}
     with (

@@ -12,7 +12,7 @@ import pytest
 from litserve.loops import inference_worker
 
 from serve import __main__ as start_up
-from serve.server import Server, threads
+from serve.server import Server, count_threads
 from serve.settings import Settings
 from tests.conftest import ROOT
 from tests.serve.here import configured
@@ -59,7 +59,7 @@ def test_a_start_that_cannot_succeed_ends_with_one_line(
         raise FileNotFoundError(2, "No usable temporary directory found")
 
     monkeypatch.setattr("tempfile.TemporaryDirectory", no_folder)
-    assert error().endswith("Set TMPDIR to one")
+    assert error().endswith("Set TMPDIR to a writable one")
 
 
 def test_the_start_names_settings_wrong_arguments_and_a_lost_feedback(
@@ -69,7 +69,7 @@ def test_the_start_names_settings_wrong_arguments_and_a_lost_feedback(
         with pytest.raises(SystemExit, match=f"^{status}$"):
             start_up.main([argument])
     (file := tmp_path / "file").touch()
-    start_up.check_places(configured(FEEDBACK_FILE=str(file / "feedback.jsonl")))
+    start_up.check_port_and_folders(configured(FEEDBACK_FILE=str(file / "feedback.jsonl")))
     printed = capsys.readouterr()
     assert all(name.upper() in printed.out for name in Settings.model_fields)
     assert "unrecognized arguments: models/other" in printed.err
@@ -83,7 +83,7 @@ def test_threads_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr("serve.server.cpus", lambda seen=cpus: seen)
         settings = Settings.model_construct(workers=workers, threads=chosen)
-        assert threads(settings) == expected
+        assert count_threads(settings) == expected
 
 
 def test_a_process_that_is_just_forked_can_be_ended() -> None:
