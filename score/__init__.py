@@ -1,4 +1,4 @@
-"""Answers files of tweets, on one machine or on Beam."""
+"""Classifies files of tweets, on one machine or on Apache Beam."""
 
 from common.commands import check_command
 

@@ -25,13 +25,13 @@ from locked.engines import ENGINES, fastest
 from reader.files import of_several
 from reader.format import Format
 from score.blocks import Settings
-from score.model import load, stored
+from score.model import load, open_store
 from score.run import REFUSED, RUN, WRITTEN, Total, begin, score, summarise
-from score.sources import sources
+from score.sources import find_sources
 
 
-def arguments() -> argparse.ArgumentParser:
-    """Describe the command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m score", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="a path, folder, glob or URL")
@@ -41,33 +41,31 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--text", default="text", help="the column of tweets (default: text)")
     parser.add_argument(
-        "--keep", nargs="*", metavar="COLUMN", help="input columns in the answers (default: all)"
+        "--keep", nargs="*", metavar="COLUMN", help="input columns to copy (default: all)"
     )
     formats = ("parquet", "csv", "jsonl")
     parser.add_argument(
-        "--format", choices=formats, default="parquet", help="of the answers (default: parquet)"
+        "--format", choices=formats, default="parquet", help="of the output (default: parquet)"
     )
     parser.add_argument(
         "--files", default="*", help="pattern of the files in a folder (default: all)"
     )
-    parser.add_argument("--encoding", help="of text files (default: detected)")
-    parser.add_argument("--separator", help="of text files (default: detected)")
+    parser.add_argument("--encoding", help="encoding of text files (default: detected)")
+    parser.add_argument("--separator", help="separator of text files (default: detected)")
     parser.add_argument(
         "--quotes",
         choices=("double", "backslash", "none"),
         help="quoting of text files (default: detected)",
     )
     parser.add_argument("--engine", choices=[*ENGINES], help="default: the faster one on this CPU")
-    threads = "default: one per core; on Beam always one per process"
+    threads = "number of threads (default: one per core; on Beam always one per process)"
     parser.add_argument("--threads", type=int, default=0, help=threads)
-    beam = (
-        "an Apache Beam runner, such as DirectRunner or DataflowRunner, and its options; comes last"
-    )
-    parser.add_argument("--runner", nargs=argparse.REMAINDER, metavar="NAME", help=beam)
+    runner = "an Apache Beam runner, such as DataflowRunner, and its options; the last option"
+    parser.add_argument("--runner", nargs=argparse.REMAINDER, metavar="NAME", help=runner)
     return parser
 
 
-def settings(options: argparse.Namespace, version: str) -> Settings:
+def make_settings(options: argparse.Namespace, version: str) -> Settings:
     """Return the settings that determine the answers."""
     names = ("text", "encoding", "separator", "quotes")
     form = Format(**{name: getattr(options, name) for name in names})
@@ -75,36 +73,36 @@ def settings(options: argparse.Namespace, version: str) -> Settings:
     return Settings(version, options.engine or fastest(), keep, options.format, form)
 
 
-def on_one_machine(options: argparse.Namespace, files: list[str], output: Folder) -> Total:
-    """Score in this process."""
+def score_here(options: argparse.Namespace, files: list[str], output: Folder) -> Total:
+    """Score in this process; after a signal, exit once the block is written."""
     signals = list[int]()
 
     def stop(number: int, _frame: object) -> None:
         if signals:
             sys.exit(128 + number)
         signals.append(number)
-        print("stopping after this block; repeat to stop now", file=sys.stderr, flush=True)
+        print("stopping after this block; signal again to stop now", file=sys.stderr, flush=True)
 
     classifier = load(options.model, options.threads, options.engine)
-    chosen = settings(options, classifier.manifest.version)
-    fingerprints = begin(files, chosen, output)
+    settings = make_settings(options, classifier.manifest.version)
+    fingerprints = begin(files, settings, output)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    score(fingerprints, classifier, chosen, output, signals)
+    score(fingerprints, classifier, settings, output, signals)
     if signals:
-        print("stopped; the same call continues", file=sys.stderr)
+        print("stopped; repeat the command to resume", file=sys.stderr)
         sys.exit(128 + signals[0])
     return summarise(fingerprints, output)
 
 
-def on_beam(options: argparse.Namespace, files: list[str], output: Folder) -> Total:
-    """Score by a runner's workers."""
+def score_on_beam(options: argparse.Namespace, files: list[str], output: Folder) -> Total:
+    """Score on the workers of a Beam runner."""
     try:
-        from score import beam  # in an environment of its own
+        from score import beam  # installed in a separate environment
     except ModuleNotFoundError as error:
         raise InputError(
-            f"the package {error.name} is missing. In an environment of its own: python -m pip "
-            "install --constraint score/constraints.txt '.[beam]'"
+            f"the package {error.name} is missing. Install it in a separate environment: python -m "
+            "pip install --constraint score/constraints.txt '.[beam]'"
         ) from error
     runner, *flags = options.runner
     for name in [*files, output.url]:
@@ -112,28 +110,28 @@ def on_beam(options: argparse.Namespace, files: list[str], output: Folder) -> To
             raise InputError(f"{name}: Dataflow's workers cannot reach it. Copy it to a bucket")
         if Path(name).is_fifo():
             raise InputError(f"{name}: Beam's workers cannot read a pipe. Write it to a file first")
-    pipeline = beam.pipeline(runner, flags)
-    with stored(options.model) as store:
-        chosen = settings(options, store.manifest().version)
-    fingerprints = begin(files, chosen, output)
+    pipeline = beam.make_pipeline(runner, flags)
+    with open_store(options.model) as store:
+        settings = make_settings(options, store.manifest().version)
+    fingerprints = begin(files, settings, output)
     for number in (signal.SIGINT, signal.SIGTERM):
         # Beam's own shutdown waits without limit for workers that have not started.
         signal.signal(number, lambda received, _: os._exit(128 + received))
-    beam.score(pipeline, fingerprints, beam.Answers(chosen, options.model, output))
+    beam.score(pipeline, fingerprints, beam.BlockHandler(settings, options.model, output))
     return summarise(fingerprints, output)
 
 
 def main() -> None:
     """Score the inputs."""
-    parser = arguments()
+    parser = make_parser()
     options = parser.parse_args()
     if options.runner == []:
-        parser.error("--runner: name one")
+        parser.error("--runner needs a name, such as DataflowRunner")
     output = Folder(options.output)
     written = () if output.read(RUN) is None else WRITTEN
-    files = sources(options.inputs, options.files, output, written)
+    files = find_sources(options.inputs, options.files, output, written)
     with of_several(files, "--files"):
-        total = (on_one_machine if options.runner is None else on_beam)(options, files, output)
+        total = (score_here if options.runner is None else score_on_beam)(options, files, output)
     labels = ", ".join(f"{label} {count}" for label, count in sorted(total.labels.items()))
     answered = f"{total.labels.total()} ({labels or 'none'})"
     print(f"rows {total.rows} = answered {answered} + refused {len(total.refused)}")

@@ -1,4 +1,4 @@
-"""Scores on Apache Beam: the same blocks and the same answers, by many workers."""
+"""Scores on Apache Beam: many workers answer the same blocks with the same answers."""
 
 import logging
 import os
@@ -13,12 +13,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from common.errors import InputError
 from common.storage import Folder
 from locked.classifier import Classifier
-from score.blocks import Block, Settings, answer, blocks
+from score.blocks import Block, Settings, answer, read_blocks
 from score.model import load
 from score.run import write
 
-# Beam's own choice of a local runner begins with a download.
-LOCAL = {"DirectRunner": "FnApiRunner"}
+# Beam's default local runner begins with a download.
+LOCAL_RUNNERS = {"DirectRunner": "FnApiRunner"}
 
 
 class Read(beam.DoFn):
@@ -33,12 +33,12 @@ class Read(beam.DoFn):
 
     def process(self, element: tuple[str, str]) -> Iterator[Block]:
         """Read a file, given by name and fingerprint."""
-        for block in blocks(*element, self.settings):
+        for block in read_blocks(*element, self.settings):
             if f"{block.name}.json" not in self.finished:
                 yield block
 
 
-class Answers(ModelHandler[Block, str, Classifier]):
+class BlockHandler(ModelHandler[Block, str, Classifier]):
     """Answers and writes blocks; each process has one model, which computes with one thread."""
 
     def __init__(self, settings: Settings, model: str, output: Folder) -> None:
@@ -49,14 +49,14 @@ class Answers(ModelHandler[Block, str, Classifier]):
         """Load the model.
 
         Raises:
-            InputError: it is missing, or not the model of the run, or its answers are wrong here.
+            InputError: it is missing, differs from the run's model, or answers wrongly on this CPU.
 
         """
         classifier = load(self.model, 1, self.settings.engine)
         if (version := classifier.manifest.version) != self.settings.model:
             raise InputError(
-                f"{self.model} is {version} on a worker, but {self.settings.model} where the run "
-                "began. Give both the same model"
+                f"{self.model} has version {version} on a worker, but {self.settings.model} where "
+                "the run began. Use the same model in both places"
             )
         return classifier
 
@@ -73,23 +73,23 @@ class Answers(ModelHandler[Block, str, Classifier]):
             yield block.name
 
 
-def pipeline(runner: str, flags: list[str]) -> beam.Pipeline:
+def make_pipeline(runner: str, flags: list[str]) -> beam.Pipeline:
     """Return an empty pipeline.
 
     Raises:
         InputError: there is no such runner, or an option is unknown or missing.
 
     """
-    options = PipelineOptions([f"--runner={LOCAL.get(runner, runner)}", *flags])
+    options = PipelineOptions([f"--runner={LOCAL_RUNNERS.get(runner, runner)}", *flags])
     unknown = options.get_all_options(retain_unknown_options=True).keys()
     if unknown := unknown - options.get_all_options().keys():
         raise InputError(f"Beam has no option {', '.join(sorted(unknown))}")
-    # gRPC would ask a proxy for the local workers, and wait for ever.
+    # Otherwise gRPC connects to local workers through a proxy, and waits for ever.
     for name in ("no_proxy", "no_grpc_proxy"):
         others = os.environ.get(name) or os.environ.get(name.upper()) or ""
         os.environ[name] = ",".join(filter(None, ["localhost,127.0.0.1,::1", others]))
     logging.basicConfig(format="%(message)s")
-    # Errors are raised too; Dataflow's log says where to watch the job.
+    # Errors are raised, so they need no log; Dataflow's log has the address of the job.
     for name, level in (("common", "FATAL"), ("portability", "FATAL"), ("dataflow", "INFO")):
         logging.getLogger(f"apache_beam.runners.{name}").setLevel(level)
     try:
@@ -98,23 +98,23 @@ def pipeline(runner: str, flags: list[str]) -> beam.Pipeline:
         raise InputError(f"--runner {runner}: {error}") from error
 
 
-def score(empty: beam.Pipeline, fingerprints: dict[str, str], answers: Answers) -> None:
-    """Answer and write all blocks that are not written yet, by an empty pipeline.
+def score(pipeline: beam.Pipeline, fingerprints: dict[str, str], handler: BlockHandler) -> None:
+    """Answer and write all blocks that are not written yet, in an empty pipeline.
 
     Raises:
         InputError: a worker raised one.
 
     """
     try:
-        with empty as begun:
+        with pipeline as start:
             (
-                begun
+                start
                 | "files" >> beam.Create(list(fingerprints.items()))
-                | "blocks" >> beam.ParDo(Read(answers.settings, answers.output))
+                | "blocks" >> beam.ParDo(Read(handler.settings, handler.output))
                 | "spread" >> beam.Reshuffle()
-                | "answers" >> RunInference(answers)
+                | "answers" >> RunInference(handler)
             )
-    except Exception as error:  # each runner has errors of its own; a worker's come as text
+    except Exception as error:  # each runner raises its own; a worker's error is in its text
         message = f"{type(error).__name__}: {error}"
         pattern = r"\b(?:Input|NoTable)Error: (.+?)(?: \[while running .*)?$"
         if match := re.search(pattern, message, re.M):

@@ -18,12 +18,12 @@ from locked.engines import Name
 from locked.text import Text
 from reader.format import Format, fold
 from reader.open import opened
-from reader.table import EmptyFileError, Table, as_input, is_text
+from reader.table import EmptyFileError, as_input, is_text
 from score.formats import Kind, encode
 from score.sources import fingerprint
 
 ROWS = 10_000  # of a block
-CELLS = 2_000_000  # of a block: fewer rows where columns are many
+CELLS = 2_000_000  # of a block: with many columns it has fewer rows
 TEXT = TypeAdapter[str](Text)
 
 
@@ -33,9 +33,9 @@ class Settings:
 
     model: str  # its version
     engine: Name
-    keep: tuple[str, ...] | None  # columns of the input that the answers have; None takes all
+    keep: tuple[str, ...] | None  # input columns to copy; None copies all
     format: Kind
-    form: Format  # of the input; it names the column of texts
+    form: Format  # of the input, with the name of the column of texts
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """The same in every run, and of this block alone: the file and the first row."""
+        """The block's id, equal in every run: the file's fingerprint and the first row."""
         first = min([*self.numbers[:1].tolist(), *(number for number, _ in self.refused[:1])])
         return f"{self.fingerprint}-{first:010d}"
 
@@ -67,11 +67,11 @@ class Summary:
     refused: list[tuple[int, str]]
 
 
-def blocks(file: str, expected: str, settings: Settings) -> Iterator[Block]:
-    """Yield the blocks of a file, whose fingerprint is still the expected one.
+def read_blocks(file: str, expected: str, settings: Settings) -> Iterator[Block]:
+    """Yield the blocks of a file; check that its fingerprint stays the expected one.
 
     Raises:
-        InputError: the file is unreadable, or has changed since the beginning.
+        InputError: the file is unreadable, or has changed since the run began.
 
     """
     refused: list[tuple[int, str]] = []
@@ -86,7 +86,10 @@ def blocks(file: str, expected: str, settings: Settings) -> Iterator[Block]:
     try:
         with opened(file, settings.form) as table:
             text = table.column(settings.form.text, f"{settings.form.prefix}text")
-            columns = list(dict.fromkeys([*_kept_columns(table, settings), text]))
+            kept = table.columns
+            if settings.keep is not None:
+                kept = [table.column(name, f"{settings.form.prefix}keep") for name in settings.keep]
+            columns = list(dict.fromkeys([*kept, text]))
             size = max(1, min(ROWS, CELLS // len(columns)))
             for chunk in table.chunks(columns, lambda *row: refused.append(row), size):
                 position = table.position()
@@ -94,9 +97,9 @@ def blocks(file: str, expected: str, settings: Settings) -> Iterator[Block]:
                 yield Block(file, expected, text, numbers, rows, take_refused(), position)
     except EmptyFileError:
         return
-    if last := take_refused():
-        none = pyarrow.table({text: pyarrow.array([], pyarrow.string())})
-        yield Block(file, expected, text, np.empty(0, np.int64), none, last, 0)
+    if last_refused := take_refused():
+        no_rows = pyarrow.table({text: pyarrow.array([], pyarrow.string())})
+        yield Block(file, expected, text, np.empty(0, np.int64), no_rows, last_refused, 0)
 
 
 def answer(block: Block, classifier: Classifier, settings: Settings) -> tuple[bytes, Summary]:
@@ -105,7 +108,7 @@ def answer(block: Block, classifier: Classifier, settings: Settings) -> tuple[by
     Equal texts are answered once.
 
     Raises:
-        InputError: the column holds no texts, or the format cannot hold another column.
+        InputError: the column of texts has another type, or the format cannot hold a column.
 
     """
     texts = _texts(block)
@@ -116,27 +119,27 @@ def answer(block: Block, classifier: Classifier, settings: Settings) -> tuple[by
     rows = block.table.filter(pyarrow.array(is_valid, pyarrow.bool_()))
     valid = [text for text, ok in zip(texts, is_valid, strict=True) if ok and text is not None]
     distinct = list(dict.fromkeys(valid))
-    by_text = dict(zip(distinct, classifier.probabilities(distinct), strict=True)) if valid else {}
-    probabilities = np.array([by_text[text] for text in valid], dtype=np.float32)
+    answers = dict(zip(distinct, classifier.probabilities(distinct), strict=True)) if valid else {}
+    probabilities = np.array([answers[text] for text in valid], dtype=np.float32)
     labels = [classifier.label(float(probability)) for probability in probabilities]
     if settings.keep is not None and fold(block.text) not in map(fold, settings.keep):
         rows = rows.drop_columns([block.text])
-    # Text has all digits of a double, as /predict has them.
-    kind = pyarrow.float32() if settings.format == "parquet" else pyarrow.float64()
-    added = (
+    # CSV and JSON lines have all digits of a double, as /predict has.
+    float_type = pyarrow.float32() if settings.format == "parquet" else pyarrow.float64()
+    new_columns = (
         pyarrow.array(labels, pyarrow.string()),
-        pyarrow.array(probabilities, kind),
+        pyarrow.array(probabilities, float_type),
         pyarrow.array([settings.model] * len(labels), pyarrow.string()),
     )
-    for name, values in zip(SCORED, added, strict=True):
-        rows = rows.append_column(_unused(name, rows.column_names), values)
+    for name, values in zip(SCORED, new_columns, strict=True):
+        rows = rows.append_column(_unused_name(name, rows.column_names), values)
     total = len(problems) + len(block.refused)
     try:
         content = encode(rows, settings.format)
     except (ValueError, OverflowError, pyarrow.ArrowException) as error:
         raise InputError(
-            f"{block.file}: no {settings.format} can hold it: {error}. Choose another --format, or "
-            "fewer columns with --keep"
+            f"{block.file}: cannot be written as {settings.format}: {error}. Choose another "
+            "--format, or fewer columns with --keep"
         ) from error
     return content, Summary(block.file, total, dict(Counter(labels)), refused)
 
@@ -144,12 +147,6 @@ def answer(block: Block, classifier: Classifier, settings: Settings) -> tuple[by
 def _check_unchanged(file: str, expected: str) -> None:
     if fingerprint(file) != expected:
         raise InputError(f"{file} has changed since the run began. Choose a new output folder")
-
-
-def _kept_columns(table: Table, settings: Settings) -> list[str]:
-    if settings.keep is None:
-        return table.columns
-    return [table.column(name, f"{settings.form.prefix}keep") for name in settings.keep]
 
 
 def _texts(block: Block) -> list[str | None]:
@@ -174,8 +171,8 @@ def _problem(text: str | None) -> str | None:
     return None
 
 
-def _unused(name: str, columns: list[str]) -> str:
-    """Return `name`, or the first like it that no column has in any case."""
+def _unused_name(name: str, columns: list[str]) -> str:
+    """Return `name`, or a similar name if a column has it in lower or upper case."""
     used_names = set(map(fold, columns))
     names = chain([name, f"predicted_{name}"], (f"predicted_{name}_{n}" for n in count(2)))
     return next(candidate for candidate in names if candidate not in used_names)

@@ -30,7 +30,7 @@ def encode(rows: pyarrow.Table, kind: Kind) -> bytes:
         columns = [_cells(column) for column in rows.columns]
         pyarrow.csv.write_csv(pyarrow.table(columns, names=rows.column_names), content)
     else:
-        # Python's own times have neither nanoseconds nor years beyond 9999.
+        # Python's times have no nanoseconds and no years beyond 9999.
         columns = [
             c.cast(pyarrow.string()) if types.is_temporal(c.type) else c for c in rows.columns
         ]
@@ -40,7 +40,7 @@ def encode(rows: pyarrow.Table, kind: Kind) -> bytes:
 
 
 def _cells(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
-    """Return a column as CSV can hold it."""
+    """Return a column whose type CSV can hold."""
     kind = column.type
     if types.is_primitive(kind) or types.is_decimal(kind) or types.is_null(kind):
         return column

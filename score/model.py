@@ -1,4 +1,4 @@
-"""The locked model that answers."""
+"""Loads the locked model from a folder or a bucket."""
 
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from locked.store import ModelStore
 
 
 @contextmanager
-def stored(url: str) -> Iterator[ModelStore]:
+def open_store(url: str) -> Iterator[ModelStore]:
     """Yield the store of a model; its copies are removed at the end of the block.
 
     Raises:
@@ -28,18 +28,20 @@ def stored(url: str) -> Iterator[ModelStore]:
         except LockedModelError as error:
             reason = store.named(str(error))
             if "://" not in url and not Path(url).exists():
-                reason += ". `python -m experiments.fetch NAME` copies a stage's or version's model"
+                reason += (
+                    ". `python -m experiments.fetch NAME` fetches a stage's or version's model"
+                )
             raise InputError(reason) from error
 
 
 def load(url: str, threads: int, engine: Name | None) -> Classifier:
-    """Return the model in a folder or bucket, after a check of its golden examples.
+    """Return the model in a folder or bucket, after a check of its golden answers.
 
     Raises:
-        InputError: it is missing or altered, or its answers on this machine are wrong.
+        InputError: it is missing or altered, or answers wrongly on this machine.
 
     """
-    with stored(url) as store:
+    with open_store(url) as store:
         classifier = Classifier(Folder(url).local or store.fetch(), threads, engine)
         classifier.check()
         return classifier

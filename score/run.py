@@ -1,4 +1,4 @@
-"""A run: files in, blocks of answers out; after a kill, the same call continues it."""
+"""Answers files block by block; the same command resumes a run that was stopped or killed."""
 
 import json
 from collections import Counter, deque
@@ -14,14 +14,14 @@ from common.progress import Progress
 from common.storage import Folder
 from locked.classifier import Classifier
 from reader.files import size
-from score.blocks import ROWS, Settings, Summary, answer, blocks
+from score.blocks import ROWS, Settings, Summary, answer, read_blocks
 from score.sources import fingerprint
 
 RUN = "run.json"
 REFUSED = "refused.jsonl"
 WRITTEN = (RUN, REFUSED, "answers", "blocks")  # the names in an output folder
-WRITERS = 8  # blocks that are written at once: writing waits for a disk or a bucket
-READERS = 32  # summaries that are read at once
+WRITERS = 8  # blocks that are written at a time: a write waits for a disk or a bucket
+READERS = 32  # summaries that are read at a time
 SUMMARY = TypeAdapter(Summary)
 
 
@@ -35,7 +35,7 @@ class Total:
 
 
 def begin(files: list[str], settings: Settings, output: Folder) -> dict[str, str]:
-    """Write the settings and inputs, or compare them; return each file's fingerprint.
+    """Write run.json, or compare this run with it; return each file's fingerprint.
 
     Raises:
         InputError: the output folder belongs to another run, or run.json is damaged.
@@ -44,21 +44,21 @@ def begin(files: list[str], settings: Settings, output: Folder) -> dict[str, str
     progress = Progress(files, desc="score: checking inputs", unit=" files", delay=2)
     fingerprints = {file: fingerprint(file) for file in progress}
     names = ("text", "encoding", "separator", "quotes")
-    call = {name: getattr(settings, name) for name in ("model", "engine", "keep", "format")}
-    call |= {name: getattr(settings.form, name) for name in names}
-    content = _json(call | {"block_rows": ROWS, "inputs": fingerprints}, indent=2)
+    run = {name: getattr(settings, name) for name in ("model", "engine", "keep", "format")}
+    run |= {name: getattr(settings.form, name) for name in names}
+    content = _json(run | {"block_rows": ROWS, "inputs": fingerprints}, indent=2)
     if output.read(RUN) is None:
         output.write(RUN, content)
-    current, first = json.loads(content), _run(output)
-    differences = [name for name in current if current[name] != first.get(name)]
+    current, original = json.loads(content), _read_run(output)
+    differences = [name for name in current if current[name] != original.get(name)]
     if "inputs" in differences:
-        before, now = first["inputs"], current["inputs"]
-        changed = sorted(name for name in before | now if before.get(name) != now.get(name))
+        old, new = original["inputs"], current["inputs"]
+        changed = sorted(name for name in old | new if old.get(name) != new.get(name))
         differences[differences.index("inputs")] = f"inputs ({', '.join(changed[:5])})"
     if differences:
         raise InputError(
             f"{output.url} belongs to a run with other settings: {', '.join(differences)}. Choose "
-            f"a new output folder, or repeat the original call ({RUN} has its settings)"
+            f"a new output folder, or repeat the original command ({RUN} has its settings)"
         )
     return fingerprints
 
@@ -79,7 +79,7 @@ def score(
         ThreadPoolExecutor(WRITERS) as pool,
     ):
         for file, expected in fingerprints.items():
-            for block in blocks(file, expected, settings):
+            for block in read_blocks(file, expected, settings):
                 if signals:
                     return
                 if f"{block.name}.json" not in finished:
@@ -106,8 +106,8 @@ def write(name: str, content: bytes, summary: Summary, settings: Settings, outpu
 
 
 def summarise(fingerprints: dict[str, str], output: Folder) -> Total:
-    """Add up the summaries of all blocks, and list their refused rows in a file of their own."""
-    order = {print_: number for number, print_ in enumerate(fingerprints.values())}
+    """Return the total of all blocks, and write all refused rows to one file."""
+    order = {key: number for number, key in enumerate(fingerprints.values())}
     names = [name for name in output.names("blocks") if name.partition("-")[0] in order]
     names.sort(key=lambda name: (order[name.partition("-")[0]], name))
     total = Total()
@@ -130,19 +130,19 @@ def read_summary(name: str, output: Folder) -> Summary:
         return SUMMARY.validate_python(json.loads(output.read(file) or b""))
     except (ValueError, ValidationError) as error:
         raise InputError(
-            f"{output.url}/{file} is damaged. Remove it and repeat the call"
+            f"{output.url}/{file} is damaged. Remove it and repeat the command"
         ) from error
 
 
-def _run(output: Folder) -> dict[str, Any]:
+def _read_run(output: Folder) -> dict[str, Any]:
     try:
         run = json.loads(output.read(RUN) or b"")
     except ValueError:
         run = None
     if not isinstance(run, dict) or not isinstance(run.get("inputs"), dict):
         raise InputError(
-            f"{output.url}/{RUN} is damaged. Choose a new output folder; or, only if the call is "
-            "the original one, remove the file and repeat the call"
+            f"{output.url}/{RUN} is damaged. Choose a new output folder; or, only if the "
+            "command is the original one, remove the file and repeat the command"
         )
     return run
 

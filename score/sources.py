@@ -9,15 +9,17 @@ from common.hashing import sha256_of
 from common.storage import Folder, reaching
 from reader.files import find, local
 
-# Stores that name a checksum of the content in a listing: Google Cloud Storage, S3 and the like.
+# The names of a content's checksum in the listings of Google Cloud Storage, S3 and others.
 CHECKSUMS = ("md5Hash", "crc32c", "ETag", "etag")
 
 
-def sources(inputs: list[str], pattern: str, output: Folder, written: tuple[str, ...]) -> list[str]:
+def find_sources(
+    inputs: list[str], pattern: str, output: Folder, written: tuple[str, ...]
+) -> list[str]:
     """Return the files of the inputs, without those that a run has written to the output folder.
 
     Raises:
-        InputError: there are no files, or other files are in the output folder.
+        InputError: all files are in the output folder, or a run has not written a file there.
 
     """
     root = _location(output)
@@ -28,12 +30,12 @@ def sources(inputs: list[str], pattern: str, output: Folder, written: tuple[str,
             raise InputError(f"{file} is inside the output folder. Choose another output folder")
     files = [file for file in locations if file not in inside]
     if not files:
-        raise InputError(f"{output.url}: all inputs are inside. Choose another output folder")
+        raise InputError(f"{output.url}: all inputs are in the output folder. Choose another one")
     return files
 
 
 def fingerprint(file: str) -> str:
-    """Return a hash of a file's name, size and content, whatever its time stamp.
+    """Return a hash of a file's name, size and content, but not of its time stamp.
 
     A local file is read again only if its size or time stamp has changed. For an object, a store's
     own checksum stands for the content.
@@ -45,23 +47,23 @@ def fingerprint(file: str) -> str:
     folder = Folder(file)
     with reaching(file):
         if folder.local is None:
-            about = folder.system.info(folder.path)
-            checksum = next((about[key] for key in CHECKSUMS if about.get(key)), None)
-            content = f"{about['size']} {checksum or folder.system.ukey(folder.path)}"
+            info = folder.system.info(folder.path)
+            checksum = next((info[key] for key in CHECKSUMS if info.get(key)), None)
+            content = f"{info['size']} {checksum or folder.system.ukey(folder.path)}"
         else:
             with local(str(folder.local)) as path:
                 stat = path.stat()
-                content = _local_content(path, stat.st_size, stat.st_mtime_ns)
+                content = _hash_local(path, stat.st_size, stat.st_mtime_ns)
     return hashlib.blake2b(f"{file} {content}".encode(), digest_size=8).hexdigest()
 
 
 @functools.cache
-def _local_content(path: Path, size: int, _time: int) -> str:
+def _hash_local(path: Path, size: int, _time: int) -> str:
     return f"{size} {sha256_of(path)}"
 
 
 def _location(folder: Folder) -> PurePath:
-    """Return a path that only this file or folder has, however its URL is written."""
+    """Return a unique path of a file or folder, whatever the form of its URL."""
     return (
         folder.local.resolve()
         if folder.local

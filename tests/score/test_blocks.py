@@ -14,7 +14,7 @@ from locked.classifier import Classifier
 from locked.text import MAX_TEXT
 from reader.format import Format
 from score import blocks as module
-from score.blocks import Block, Settings, Summary, answer, blocks
+from score.blocks import Block, Settings, Summary, answer, read_blocks
 from score.formats import Kind
 from score.sources import fingerprint
 from tests.score.conftest import READERS
@@ -27,7 +27,7 @@ def settings(keep: tuple[str, ...] | None = None, kind: Kind = "parquet") -> Set
 
 
 def read(path: Path, keep: tuple[str, ...] | None = None) -> list[Block]:
-    return list(blocks(str(path), fingerprint(str(path)), settings(keep)))
+    return list(read_blocks(str(path), fingerprint(str(path)), settings(keep)))
 
 
 def answers(
@@ -140,7 +140,7 @@ def test_many_columns_make_small_blocks(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_file_that_changes_is_refused(tweets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROWS", 1)
-    reading = blocks(str(tweets), fingerprint(str(tweets)), settings())
+    reading = read_blocks(str(tweets), fingerprint(str(tweets)), settings())
     next(reading)
     tweets.write_text(tweets.read_text() + "9,more,x\n")
     with pytest.raises(InputError, match=r"in.csv has changed since the run began"):
@@ -155,7 +155,10 @@ TWICE = pyarrow.StructArray.from_arrays([pyarrow.array([1])] * 2, names=["a", "a
     [
         ({"text": [1, 2]}, "text holds int64"),
         ({"text": [["a"]]}, "text holds list"),
-        ({"text": ["flood"], "twice": TWICE}, "no jsonl .*duplicate field names.*--keep"),
+        (
+            {"text": ["flood"], "twice": TWICE},
+            "cannot be written as jsonl.*duplicate field names.*--keep",
+        ),
     ],
 )
 def test_a_column_that_cannot_be_read_or_written_is_named(

@@ -117,7 +117,7 @@ def test_a_signal_finishes_the_blocks_begun(
 
     monkeypatch.setattr(run, "write", write_and_signal)
     errors = score(archive, tmp_path / "out", status=128 + number).stderr
-    assert "stopped; the same call continues" in errors
+    assert "stopped; repeat the command to resume" in errors
     assert 0 < blocks(tmp_path / "out") < 12
     assert len(answers(tmp_path / "out")) == 40 * blocks(tmp_path / "out")
 

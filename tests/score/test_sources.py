@@ -9,7 +9,7 @@ import pytest
 from common.errors import InputError
 from common.storage import Folder
 from score.run import WRITTEN
-from score.sources import fingerprint, sources
+from score.sources import find_sources, fingerprint
 
 
 @pytest.mark.parametrize("pattern", ["", "**/*"])
@@ -22,7 +22,7 @@ def test_answers_among_the_inputs_are_not_read(
         (tmp_path / name).touch()
     (tmp_path / "link").symlink_to(tmp_path)
     for output in ("out", f"{tmp_path}/link/out", f"file://{tmp_path}/out/"):
-        files = sources([f"{tmp_path}/{pattern}"], "**/*", Folder(output), WRITTEN)
+        files = find_sources([f"{tmp_path}/{pattern}"], "**/*", Folder(output), WRITTEN)
         assert {Path(file) for file in files if "link" not in file} == {tmp_path / "a.csv"}
 
 
@@ -33,10 +33,10 @@ def test_an_output_that_holds_inputs_is_refused(tmp_path: Path) -> None:
     for folder, output, written, message in (
         *((inputs.parent, o, (), "a.csv is inside") for o in (tmp_path, f"{inputs}/..")),
         (inputs, inputs.parent, (), "b.csv is inside"),
-        (inputs, inputs.parent, WRITTEN, f"{tmp_path}/in: all inputs are inside"),
+        (inputs, inputs.parent, WRITTEN, f"{tmp_path}/in: all inputs are in the output folder"),
     ):
         with pytest.raises(InputError, match=message):
-            sources([str(folder)], "*", Folder(str(output)), written)
+            find_sources([str(folder)], "*", Folder(str(output)), written)
 
 
 @pytest.mark.parametrize("prefix", ["", "file://"])
