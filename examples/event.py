@@ -1,12 +1,12 @@
-"""An event unfolds: a model meets tweets of a world that it has not seen, and is adapted to it.
+"""Simulate a new event: serve and monitor the model, and adapt it with 40 labels.
 
     python -m examples.event [--output monitor-demo]
 
-A server answers usual tweets, and then those in event.csv: a volcano on an island, told by people
-who do not shout. They were written and selected so that the model misses some: their figures say
-nothing of other events. The monitor says how wrong the answers may be, 40 labels adapt the model,
-the server takes the adapted model into use while it answers, and the monitor reports again. Run it
-in the repository, after `make repro`.
+A server answers tweets of the test split, and then those in event.csv: a volcano on an island,
+described in calm words. They were written and selected so that the model misses some, so their
+figures say nothing about other events. The monitor estimates the accuracy, 40 labels adapt the
+model, the server puts the adapted model in use while it answers requests, and the monitor reports
+again. Run it in the repository, after `make repro`.
 """
 
 import argparse
@@ -40,26 +40,28 @@ from stages.lock.stage import lock
 from stages.shared import outputs
 
 EVENT = Path(__file__).with_suffix(".csv")
-USUAL = 60  # tweets of the corpus
-LABELLED = 40  # tweets
-TOGETHER = 20  # tweets in a request
-READY = 120  # seconds
+CORPUS_TWEETS = 60  # of the test split
+LABELLED_TWEETS = 40
+REQUEST_TWEETS = 20
+TIMEOUT = 120  # seconds
 KEY = "a-key-for-the-demo-only"
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy to this machine
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for this machine
 
 
-def traffic() -> pd.DataFrame:
+def load_tweets() -> pd.DataFrame:
     """Return the tweets in the order in which they are sent: text, label."""
-    usual = pq.read_table(outputs.PREPARED / "test.parquet", columns=["text", "target"]).to_pandas()
-    usual = usual.head(USUAL)
-    usual["label"] = usual["target"].map(dict(enumerate(LABELS)))
-    tweets: pd.DataFrame = pd.concat([usual[["text", "label"]], pd.read_csv(EVENT)])
+    corpus = pq.read_table(
+        outputs.PREPARED / "test.parquet", columns=["text", "target"]
+    ).to_pandas()
+    corpus = corpus.head(CORPUS_TWEETS)
+    corpus["label"] = corpus["target"].map(dict(enumerate(LABELS)))
+    tweets: pd.DataFrame = pd.concat([corpus[["text", "label"]], pd.read_csv(EVENT)])
     return tweets.reset_index(drop=True)
 
 
 @dataclass
 class Server:
-    """A server on this machine, and the number of requests that failed."""
+    """A server on this machine; it counts the requests of `send_load` and their failures."""
 
     url: str
     failures: int = 0
@@ -73,23 +75,23 @@ class Server:
         with OPENER.open(request, timeout=60) as answer:
             return dict(json.load(answer))
 
-    def ask(self, tweets: pd.DataFrame) -> pd.DataFrame:
-        """Send tweets; return them with the id, label and model of each answer."""
+    def predict(self, tweets: pd.DataFrame) -> pd.DataFrame:
+        """Send tweets; return them with the id and label of each answer."""
         answers = []
-        for start in range(0, len(tweets), TOGETHER):
-            texts = tweets["text"][start : start + TOGETHER].tolist()
+        for start in range(0, len(tweets), REQUEST_TWEETS):
+            texts = tweets["text"][start : start + REQUEST_TWEETS].tolist()
             answer = self.post("/predict", {"instances": texts})
-            answers += [one | {"model": answer["model"]} for one in answer["predictions"]]
-        answered = pd.DataFrame(answers)
-        return tweets.assign(id=answered["id"], answer=answered["label"], model=answered["model"])
+            answers += answer["predictions"]
+        table = pd.DataFrame(answers)
+        return tweets.assign(id=table["id"], answer=table["label"])
 
     @contextmanager
-    def under_load(self) -> Iterator[None]:
+    def send_load(self) -> Iterator[None]:
         """Send requests until the end of the block; count those that fail."""
-        done = threading.Event()
+        end = threading.Event()
 
         def send() -> None:
-            while not done.is_set():
+            while not end.is_set():
                 self.requests += 1
                 try:
                     self.post("/predict", {"text": "the ferry is late again"})
@@ -102,17 +104,17 @@ class Server:
         try:
             yield
         finally:
-            done.set()
+            end.set()
             for thread in threads:
                 thread.join()
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """Serve `model` in a folder until the end of the block, and log its answers there."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def serve_model(folder: Path) -> Iterator[Server]:
+    """Serve the model in `folder` until the end of the block, and log its answers there."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     environment = {
         "PORT": str(port),
         "MODEL_URI": str(folder / "model"),
@@ -141,7 +143,7 @@ def serving(folder: Path) -> Iterator[Server]:
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + READY
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with OPENER.open(f"{url}/health", timeout=5):
@@ -152,8 +154,8 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
 
 
 def _wait_until_logged(logs: Path, answers: int) -> None:
-    """Wait for the server's log, which it writes a moment after it has answered."""
-    deadline = time.monotonic() + READY
+    """Wait until the server, which logs after it has answered, has logged all answers."""
+    deadline = time.monotonic() + TIMEOUT
     while sum(len(file.read_bytes().splitlines()) for file in logs.glob("*.jsonl")) < answers:
         if time.monotonic() > deadline:
             raise InputError(f"{logs}: the server has not logged its {answers} answers")
@@ -161,58 +163,58 @@ def _wait_until_logged(logs: Path, answers: int) -> None:
 
 
 def monitor(*arguments: object) -> None:
-    """Run a command of the monitor, and show it."""
+    """Print and run a command of the monitor."""
     print("\n$ python -m monitor", *arguments, flush=True)
     call([*map(str, arguments)])
 
 
-def accuracy(answered: pd.DataFrame) -> float:
+def compute_accuracy(tweets: pd.DataFrame) -> float:
     """Return the share of right answers."""
-    return float((answered["answer"] == answered["label"]).mean())
+    return float((tweets["answer"] == tweets["label"]).mean())
 
 
-def unfold(folder: Path) -> str:
-    """Let the event unfold in a folder; return what the adaptation gained."""
-    shutil.copytree(outputs.CLASSIFIER, folder / "model")
-    shutil.copytree(outputs.CLASSIFIER, folder / "before")
-    tweets, logs, sample = traffic(), folder / "logs", folder / "sample.csv"
-    labelled, adapted = folder / "sample-labelled.csv", folder / "after"
-    general = ("--model", folder / "before")
-    with serving(folder) as server:
-        before = server.ask(tweets)
+def simulate(folder: Path) -> str:
+    """Simulate the event in a folder; return a text on the gain of the adaptation."""
+    old_model, new_model = folder / "before", folder / "after"
+    for copy in (folder / "model", old_model):
+        shutil.copytree(outputs.CLASSIFIER, copy)
+    tweets, logs, sample = load_tweets(), folder / "logs", folder / "sample.csv"
+    labelled, other_labels = folder / "sample-labelled.csv", folder / "other-labels.csv"
+    with serve_model(folder) as server:
+        before = server.predict(tweets)
         _wait_until_logged(logs, len(tweets))
-        monitor(logs, *general, "--output", folder / "without-labels")
-        print(f"In truth {accuracy(before):.3f} of the {len(before)} answers are right.")
-        monitor("review", logs, *general, "--n", LABELLED, "--output", sample)
-        drawn = pd.read_csv(sample, dtype=str).drop(columns=["label", "text"])
-        drawn.merge(before[["id", "text", "label"]]).to_csv(labelled, index=False)
-        print(f"{labelled}: the labels that the page would save, prepared for this demo")
-        monitor(logs, *general, "--reviewed", labelled, "--output", folder / "labels")
+        monitor(logs, "--model", old_model, "--output", folder / "without-labels")
+        print(f"True accuracy: {compute_accuracy(before):.3f} of {len(before)} answers are right.")
+        arguments = ("--model", old_model, "--n", LABELLED_TWEETS, "--output", sample)
+        monitor("review", logs, *arguments)
+        rows = pd.read_csv(sample, dtype=str).drop(columns=["label", "text"])
+        rows.merge(before[["id", "text", "label"]]).to_csv(labelled, index=False)
+        print(f"{labelled}: the labels that a reviewer would save, prepared for this demo")
+        monitor(logs, "--model", old_model, "--reviewed", labelled, "--output", folder / "labels")
 
         start = time.monotonic()
-        paths = (outputs.NETWORK, outputs.PREPARED, outputs.GROUPS, labelled, adapted)
+        paths = (outputs.NETWORK, outputs.PREPARED, outputs.GROUPS, labelled, new_model)
         lock(*paths, params.load())
-        adaptation = read_manifest(adapted / MANIFEST).adaptation
-        with server.under_load():
+        adaptation = read_manifest(new_model / MANIFEST).adaptation
+        with server.send_load():
             with new_folder(folder / "model") as model:
-                shutil.copytree(adapted, model, dirs_exist_ok=True)
+                shutil.copytree(new_model, model, dirs_exist_ok=True)
             server.post("/reload", {})
         seconds = time.monotonic() - start
         step = adaptation.step if adaptation else "none"
-        print(f"\n{LABELLED} labels, step {step!r}: in use after {seconds:.0f} s")
+        print(f"\n{LABELLED_TWEETS} labels, step {step!r}: in use after {seconds:.0f} s")
         print(f"{server.requests} requests during the swap, {server.failures} failed")
-        after = server.ask(tweets)
-    judging = folder / "other-labels.csv"
-    fitted = set(pd.read_csv(labelled)["text"])
-    others = after[~after["text"].isin(fitted)]
-    others[["id", "text", "label"]].assign(drawn="random").to_csv(judging, index=False)
-    monitor(logs, "--model", adapted, folder / "before", "--reviewed", judging, "--output", folder)
-    same = before["text"].isin(fitted)
-    new = ~same & (before.index >= USUAL)
+        after = server.predict(tweets)
+    learnt_texts = set(pd.read_csv(labelled)["text"])
+    others = after[~after["text"].isin(learnt_texts)]
+    others[["id", "text", "label"]].assign(drawn="random").to_csv(other_labels, index=False)
+    monitor(logs, "--model", new_model, old_model, "--reviewed", other_labels, "--output", folder)
+    is_new = ~before["text"].isin(learnt_texts) & (before.index >= CORPUS_TWEETS)
     return (
-        f"Gained: {accuracy(before[new]):.3f} -> {accuracy(after[new]):.3f} right on the event's "
-        f"{new.sum()} tweets that had no label in the adaptation; on all {len(before)} tweets "
-        f"{accuracy(before):.3f} -> {accuracy(after):.3f}; {LABELLED} labels, {seconds:.0f} s."
+        f"Accuracy before and after: {compute_accuracy(before[is_new]):.3f} -> "
+        f"{compute_accuracy(after[is_new]):.3f} on the event's {is_new.sum()} tweets without a "
+        f"label, {compute_accuracy(before):.3f} -> {compute_accuracy(after):.3f} on all "
+        f"{len(before)} tweets; {LABELLED_TWEETS} labels, {seconds:.0f} s."
     )
 
 
@@ -225,10 +227,12 @@ def main() -> None:
     load(outputs.CLASSIFIER)
     if output.exists():
         if not (output / "sample.html").exists():
-            raise InputError(f"{output} is no folder of a demo: name another one with --output")
+            raise InputError(
+                f"{output} is not the output of a demo. Choose another folder with --output"
+            )
         shutil.rmtree(output)
     output.mkdir(parents=True)
-    print(f"\n{unfold(output)}")
+    print(f"\n{simulate(output)}")
 
 
 if __name__ == "__main__":

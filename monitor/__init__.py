@@ -1,4 +1,4 @@
-"""Compares a deployed model's traffic with its held-out tweets."""
+"""Compares the tweets that a deployed model classifies with its held-out tweets."""
 
 from common.commands import check_command
 

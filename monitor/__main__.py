@@ -21,7 +21,7 @@ from common.errors import InputError, run
 from monitor import harvest, report, review
 from monitor.labels import read_feedback, read_reviewed
 from monitor.log import Log, read
-from monitor.page import page
+from monitor.page import make_page
 from monitor.records import Lines
 from monitor.verdict import STATUS
 
@@ -33,7 +33,7 @@ COMMANDS = {  # the default output, and the help
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line; the default command is `report`."""
+    """Return the options of the command line; the default command is `report`."""
     parser = argparse.ArgumentParser(prog="python -m monitor", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
@@ -45,15 +45,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         add("logs", nargs="+", help="files or folders of prediction logs")
         add("--since", type=_day, help=since)
         add("--until", type=_day, help="last day (default: the log's last)")
-        models = "folders of locked models whose answers are judged"
+        models = "folders of the locked models that made the predictions"
         add("--model", nargs="+", type=Path, default=[Path("models/classifier")], help=models)
         add("--output", type=Path, default=Path(output), help=f"default: {output}")
         if name == "review":
             add("--n", type=_positive, default=100, help="tweets to draw")
-            near = "draw doubtful answers more often; the column `drawn` has the probabilities"
-            add("--near-threshold", action="store_true", help=near)
+            near_help = "draw uncertain tweets more often; the column `drawn` has the probabilities"
+            add("--near-threshold", action="store_true", help=near_help)
         else:
-            add("--feedback", nargs="+", default=[], help="files or folders of /feedback")
+            add("--feedback", nargs="+", default=[], help="files or folders with feedback")
             add("--reviewed", nargs="+", default=[], help="labelled samples")
             splits = "folder of the stage prepare (default: data/prepared)"
             add("--prepared", type=Path, default=Path("data/prepared"), help=splits)
@@ -62,56 +62,58 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def write_report(chosen: argparse.Namespace) -> int:
+def write_report(options: argparse.Namespace) -> int:
     """Write report.json and report.html; return the exit status."""
-    models = [report.load(folder) for folder in chosen.model]
-    logs, lines = read(chosen.logs, chosen.since, chosen.until)
-    verdict_lines, reviewed = Lines(), read_reviewed(chosen.reviewed, logs)
-    verdicts = read_feedback(chosen.feedback, verdict_lines)
-    content = report.build(logs, lines, models, verdicts, verdict_lines, reviewed, chosen.prepared)
-    top = report.top(content)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    with new_file(chosen.output / "report.json") as draft:
+    models = [report.load(folder) for folder in options.model]
+    logs, lines = read(options.logs, options.since, options.until)
+    feedback_lines, reviewed = Lines(), read_reviewed(options.reviewed, logs)
+    feedback = read_feedback(options.feedback, feedback_lines)
+    content = report.build(
+        logs, lines, models, feedback, feedback_lines, reviewed, options.prepared
+    )
+    top = report.get_top(content)
+    options.output.mkdir(parents=True, exist_ok=True)
+    with new_file(options.output / "report.json") as draft:
         draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    with new_file(chosen.output / "report.html") as draft:
-        draft.write_text(page(content, top), encoding="utf-8")
+    with new_file(options.output / "report.html") as draft:
+        draft.write_text(make_page(content, top), encoding="utf-8")
     print("{word}: {reason} {advice}".format(**top["verdict"]))
-    for name in ("labels", "volunteered"):
+    for name in ("labels", "feedback"):
         if unknown := top[name]["unknown"]:
             print(
                 f"{name}: {unknown} of {top[name]['total']} match no logged answer in this period"
             )
-    print(chosen.output / "report.html")
+    print(options.output / "report.html")
     return STATUS[top["verdict"]["word"]]
 
 
-def write_sample(chosen: argparse.Namespace) -> int:
-    """Write a sample for labelling."""
-    number = review.draw(_log(chosen), chosen.n, chosen.output, chosen.near_threshold)
-    print(f"{chosen.output}: {number} tweets; fill in `label` (1 reports a disaster, 0 does not)")
-    print(f"{review.page_of(chosen.output)}: or label them in this page, one key per tweet")
+def write_sample(options: argparse.Namespace) -> int:
+    """Write a sample for labelling; return the exit status."""
+    number = review.draw(_log(options), options.n, options.output, options.near_threshold)
+    print(f"{options.output}: {number} tweets; fill in `label` (1 reports a disaster, 0 does not)")
+    print(f"{review.get_page_path(options.output)}: or label them on this page, one key per tweet")
     return 0
 
 
-def write_harvest(chosen: argparse.Namespace) -> int:
-    """Write labelled tweets as a source for the next training."""
-    if not chosen.reviewed + chosen.feedback:
-        raise InputError("name labels with --reviewed or --feedback")
-    chosen.since = chosen.since or date.min  # a label may be of any day
-    log = _log(chosen)
-    verdicts = read_feedback(chosen.feedback, Lines())
-    reviewed = read_reviewed(chosen.reviewed, {log.model: log})
-    counts = harvest.harvest(log, verdicts, reviewed, chosen.prepared, chosen.output)
-    print(f"{chosen.output}:", *(f"{name}={value}" for name, value in counts.items()))
+def write_harvest(options: argparse.Namespace) -> int:
+    """Write labelled tweets as a source for the next training; return the exit status."""
+    if not options.reviewed + options.feedback:
+        raise InputError("no labels: name files with --reviewed or --feedback")
+    options.since = options.since or date.min  # labels of all days
+    log = _log(options)
+    feedback = read_feedback(options.feedback, Lines())
+    reviewed = read_reviewed(options.reviewed, {log.model: log})
+    counts = harvest.harvest(log, feedback, reviewed, options.prepared, options.output)
+    print(f"{options.output}:", *(f"{name}={value}" for name, value in counts.items()))
     if counts["to_review"]:
-        print(f"{harvest.to_review(chosen.output)}: readers' tweets, to be labelled first")
+        print(f"{harvest.get_review_path(options.output)}: tweets with feedback; label them first")
     return 0
 
 
-def _log(chosen: argparse.Namespace) -> Log:
-    """Return the answers of the first model named."""
-    version = report.load(chosen.model[0]).version
-    logs, _ = read(chosen.logs, chosen.since, chosen.until)
+def _log(options: argparse.Namespace) -> Log:
+    """Return the log of the first model of --model."""
+    version = report.load(options.model[0]).version
+    logs, _ = read(options.logs, options.since, options.until)
     if version not in logs:
         raise InputError(f"the log is of model {', '.join(logs)}, not of {version}")
     return logs[version]
@@ -126,19 +128,19 @@ def _day(text: str) -> date:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of tweets")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
 
 
 def call(arguments: list[str]) -> int:
     """Run the command; return the exit status."""
-    chosen = parse(arguments)
+    options = parse(arguments)
     commands = {"report": write_report, "review": write_sample, "harvest": write_harvest}
-    return commands[chosen.command](chosen)
+    return commands[options.command](options)
 
 
 def main() -> None:
-    """Run the command."""
+    """Run the command and exit with its status."""
     sys.exit(call(sys.argv[1:]))
 
 

@@ -1,4 +1,4 @@
-"""Reads the predictions in what `python -m score` wrote."""
+"""Reads the answers that `python -m score` wrote, as predictions."""
 
 import json
 import re
@@ -28,10 +28,10 @@ def is_archive(place: str) -> bool:
 
 
 def read_archive(place: str) -> Iterator[list[dict[str, Any]]]:
-    """Yield the answers of `python -m score` as predictions; their time is that of the file.
+    """Yield the answers of `python -m score` as predictions, with the time of their file.
 
-    Features and hash need the text: `--keep` must have it, where it names columns. The words that
-    the training tweets lack are not counted.
+    Features and hash need the text: if score's `--keep` names columns, it must include the text.
+    The feature `unknown`, which needs the training tweets' words, is missing.
     """
     try:
         text = str(json.loads(Folder(place).read(RUN) or b"")["text"])
@@ -44,9 +44,9 @@ def read_archive(place: str) -> Iterator[list[dict[str, Any]]]:
         time = modified if modified.tzinfo else modified.replace(tzinfo=UTC)
         with opened(name) as table:
             columns = {field: _added_column(table, field) for field in SCORED}
-            own = table.optional(text)
-            if own and own not in columns.values():
-                columns["text"] = own
+            column = table.optional(text)
+            if column and column not in columns.values():
+                columns["text"] = column
             for chunk in table.chunks([*columns.values()]):
                 rows = chunk.table.rename_columns([*columns]).to_pylist()
                 for number, row in zip(chunk.numbers, rows, strict=True):
@@ -59,6 +59,6 @@ def read_archive(place: str) -> Iterator[list[dict[str, Any]]]:
 
 
 def _added_column(table: Table, field: str) -> str:
-    """Return score's column of a field: predicted_…, where the input had one of that name."""
+    """Return the column that score added for a field: predicted_… if the input has its name."""
     pattern = re.compile(rf"(predicted_)?{field}(_\d+)?")
     return next(column for column in reversed(table.columns) if pattern.fullmatch(column))

@@ -1,6 +1,6 @@
-"""Reads labels from what any labelling tool exports; no tool is recognised by name.
+"""Reads labels from the export of any labelling tool, without knowing the tool.
 
-The label is in the column whose values are labels, however deep.
+The column of labels, which may be nested, is the one whose values are labels.
 """
 
 import ast
@@ -20,34 +20,35 @@ from reader.table import as_input
 
 LABEL = "label"  # the column that `monitor review` leaves empty
 DRAWN = "drawn"
-TARGETS = {  # as people and spreadsheets write them
+TARGETS = {  # by the texts that people and spreadsheets write
     **dict.fromkeys(("0", "0.0", "0,0", "false", "no", LABELS[0]), 0),
     **dict.fromkeys(("1", "1.0", "1,0", "true", "yes", LABELS[1]), 1),
 }
 SKIPPED = {"ignore", "discarded", "draft", "pending", "skipped", "cancelled", "in_progress"}
 REJECTED = {"reject", "rejected"}
-STATES = SKIPPED | REJECTED  # what a reviewer did with a tweet
+STATES = SKIPPED | REJECTED  # of a tweet's review
 STATES |= {"accept", "submitted", "completed", "finished", "validated", "approved"}
+# Names of columns with other labels than the reviewer's.
 NO_LABELS = re.compile("suggest|predict|option|cancel|ground_truth|model|score|drawn", re.I)
 
-Fields = dict[str, list[str]]  # by the path of a field: its values, without empty ones
+Fields = dict[str, list[str]]  # the values of each field by its path, without empty ones
 
 
 def read_export(file: str) -> tuple[pd.DataFrame, list[Fields]]:
-    """Return the rows of CSV, JSON, JSON lines or Parquet: file, number, target, …; their fields.
+    """Return the rows of an export: number, target, drawn, file, sha256; and their fields.
 
     Raises:
-        InputError: the file cannot be read, has a label that is none, or has two for a tweet.
+        InputError: the file cannot be read, a label is invalid, or a tweet has two labels.
 
     """
     with as_input(file), fsspec.open(file, "rb") as content:
         sha256 = hashlib.sha256(content.read()).hexdigest()
     numbers, fields = list[int](), list[Fields]()
-    # `\0`: no column is special, and a list is as good as a string
+    # `\0` is no column's name, so the text column may be missing or have any type
     with opened(file, Format("\0")) as table:
         for chunk in table.chunks(table.columns):
             numbers += chunk.numbers.tolist()
-            fields += map(_flat, chunk.table.to_pylist())
+            fields += map(_flatten, chunk.table.to_pylist())
     columns = dict[str, list[str]]()
     for row in fields:
         for path, texts in row.items():
@@ -55,7 +56,7 @@ def read_export(file: str) -> tuple[pd.DataFrame, list[Fields]]:
     column = _label_column(file, columns)
     is_state = {path: STATES.issuperset(map(fold, texts)) for path, texts in columns.items()}
     state = next((path for path, yes in is_state.items() if yes), "")
-    about = [
+    records = [
         {
             "number": number,
             "target": _target(f"{file}: data row {number}", row, column, state),
@@ -63,13 +64,13 @@ def read_export(file: str) -> tuple[pd.DataFrame, list[Fields]]:
         }
         for number, row in zip(numbers, fields, strict=True)
     ]
-    rows = pd.DataFrame(about, columns=["number", "target", "drawn"])
+    rows = pd.DataFrame(records, columns=["number", "target", "drawn"])
     rows = rows.astype({"target": "Int8", "drawn": object})
     return rows.assign(file=file, sha256=sha256), fields
 
 
-def _flat(value: object) -> Fields:
-    """Return the values below an object by their paths; a list has those of its items."""
+def _flatten(value: object) -> Fields:
+    """Return the values in an object by their paths; items of a list have the list's path."""
     fields: Fields = {}
     for path, text in dict.fromkeys(_leaves(value, "")):
         fields.setdefault(path, []).append(text)
@@ -77,7 +78,7 @@ def _flat(value: object) -> Fields:
 
 
 def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str) and value[:1] in ("[", "{"):  # of JSON, or a list in a cell of a CSV
+    if isinstance(value, str) and value[:1] in ("[", "{"):  # JSON, or a Python list in a cell
         for parse in (json.loads, ast.literal_eval):
             try:
                 yield from _leaves(parse(value), path)
@@ -103,29 +104,29 @@ def _as_label(text: str) -> int | None:
 
 
 def _label_column(file: str, columns: Mapping[str, Sequence[str]]) -> str:
-    """Return the path of the labels, "" where no row has one.
+    """Return the path of the column of labels, "" if no row has a label.
 
     Raises:
-        InputError: several columns could hold them, and differ.
+        InputError: several columns could hold the labels, and differ.
 
     """
     labels = {path: [_as_label(text) for text in texts] for path, texts in columns.items()}
-    named = [path for path in labels if _name(path) in (LABEL, f"{LABEL}s")]
-    for path in named:
+    named_paths = [path for path in labels if _name(path) in (LABEL, f"{LABEL}s")]
+    for path in named_paths:
         if set(labels[path]) & {0, 1}:
             return path
-    possible = {p: v for p, v in labels.items() if None not in v and not NO_LABELS.search(p)}
-    candidates = [path for path, values in possible.items() if len(set(values)) == 2] or [*possible]
-    if len({tuple(possible[path]) for path in candidates}) > 1:
+    candidates = {p: v for p, v in labels.items() if None not in v and not NO_LABELS.search(p)}
+    paths = [path for path, values in candidates.items() if len(set(values)) == 2] or [*candidates]
+    if len({tuple(candidates[path]) for path in paths}) > 1:
         raise InputError(
-            f"{file}: the labels may be in any of {', '.join(candidates)}: call their column "
-            f"{LABEL}, or leave out the others"
+            f"{file}: the labels may be in any of {', '.join(paths)}. Name their column "
+            f"{LABEL}, or remove the other columns"
         )
-    return next(iter([*candidates, *named]), "")
+    return next(iter([*paths, *named_paths]), "")
 
 
 def _target(where: str, fields: Fields, column: str, state: str) -> int | None:
-    """Return a reviewer's label of a row's tweet, None without one."""
+    """Return the reviewer's label of a row, None if it has no label."""
     labels = {_as_label(text) for text in fields.get(column, ())}
     states = {fold(text) for text in fields.get(state, ())}
     if not labels or states & SKIPPED:
@@ -136,6 +137,6 @@ def _target(where: str, fields: Fields, column: str, state: str) -> int | None:
             f"(got {', '.join(fields[column])[:40]!r})"
         )
     (target,) = labels
-    if states & REJECTED:  # the tweet is not what was proposed; of a choice that means nothing
+    if states & REJECTED:  # a proposed label is wrong; a rejected choice is no label
         return 1 - target if target is not None and _name(column) == LABEL else None
     return target

@@ -1,7 +1,7 @@
-"""Writes labelled live tweets as a source for the next training; trains nothing itself.
+"""Writes labelled live tweets as a source for the next training.
 
-A reader's verdict counts only once a reviewer has confirmed it: these tweets go to a file of their
-own, to be labelled.
+A user's feedback counts only once a reviewer has confirmed it: tweets with feedback go to a
+separate file, to be labelled.
 """
 
 from collections import Counter
@@ -12,13 +12,13 @@ import pandas as pd
 from common.atomic import new_file
 from common.errors import InputError
 from monitor import review
-from monitor.labels import FEEDBACK, RANDOM, join_feedback, join_reviewed
+from monitor.labels import CHOSEN, RANDOM, join_feedback, join_reviewed
 from monitor.log import Log
 from reader.canonical import canonical_texts
 
-VOLUNTEERS = 0.1  # of all prepared and harvested tweets: the most that readers have chosen
+FEEDBACK_SHARE = 0.1  # of tweets with feedback among prepared and harvested ones, at most
 COLUMNS = ["id", "text", "target", "time", "model", "probability", "labelled_by"]
-# Outcomes of labelled tweets; unknown ones match no prediction in the log.
+# Outcomes of labelled tweets; the unknown match no prediction in the log.
 COUNTS = ("harvested", "to_review", "unknown", "without_text", "in_test", "duplicate", "over_cap")
 SEED = 0
 
@@ -26,16 +26,16 @@ SEED = 0
 def harvest(
     log: Log, feedback: pd.DataFrame, reviewed: pd.DataFrame, prepared: Path, output: Path
 ) -> dict[str, int]:
-    """Write reviewed tweets to `output`, and readers' tweets beside it to be reviewed.
+    """Write reviewed tweets to `output`, and tweets with feedback beside it, to be reviewed.
 
-    A tweet that reads like a prepared one is left out, in the test split above all. Chance
-    decides which of the readers' tweets are within the cap.
+    Duplicates of prepared tweets are left out. If there are too many tweets with feedback, a
+    random sample is written.
 
     Returns:
         the number of tweets by outcome (COUNTS).
 
     Raises:
-        InputError: there is no prepared data, or the file to be reviewed exists.
+        InputError: there is no prepared data, or the file of tweets to be reviewed exists.
 
     """
     counts = Counter[str]()
@@ -45,32 +45,32 @@ def harvest(
     drawn = reviewed[reviewed["model"] == log.model].set_index("row")["drawn"]
     rows["labelled_by"] = "reviewer, drawn by " + drawn[rows.index]
     reviewed_ids = rows["id"]
-    rows = _new(rows, prepared_texts, test_texts, counts)
+    rows = _select_new(rows, prepared_texts, test_texts, counts)
     is_random = drawn.reindex(rows.index) == RANDOM
-    # readers' tweets keep to their share beside so many others
-    cap = int(VOLUNTEERS / (1 - VOLUNTEERS) * (len(prepared_texts) + int(is_random.sum())))
-    volunteered = rows[~is_random].sample(frac=1, random_state=SEED)
-    counts["over_cap"] = max(0, len(volunteered) - cap)
-    rows = pd.concat([rows[is_random], volunteered[:cap]])
+    # of tweets with feedback, so that their share is at most FEEDBACK_SHARE
+    cap = int(FEEDBACK_SHARE / (1 - FEEDBACK_SHARE) * (len(prepared_texts) + int(is_random.sum())))
+    with_feedback = rows[~is_random].sample(frac=1, random_state=SEED)
+    counts["over_cap"] = max(0, len(with_feedback) - cap)
+    rows = pd.concat([rows[is_random], with_feedback[:cap]])
     counts["harvested"] = len(rows)
 
-    verdicts = join_feedback(log, feedback[~feedback["id"].isin(reviewed_ids)])
+    feedback_labels = join_feedback(log, feedback[~feedback["id"].isin(reviewed_ids)])
     texts = prepared_texts | set(canonical_texts(rows["text"]))
-    waiting = _new(log.table.loc[verdicts.rows], texts, test_texts, counts)
-    waiting = waiting.sample(frac=1, random_state=SEED)[: max(0, cap - len(volunteered))]
-    counts["to_review"] = len(waiting)
-    counts["unknown"] = labelled.unknown + verdicts.unknown
-    if len(waiting):
-        drawn_by = [FEEDBACK] * len(waiting)
-        review.write(log, waiting.index.to_numpy(), drawn_by, to_review(output))
+    unreviewed = _select_new(log.table.loc[feedback_labels.rows], texts, test_texts, counts)
+    unreviewed = unreviewed.sample(frac=1, random_state=SEED)[: max(0, cap - len(with_feedback))]
+    counts["to_review"] = len(unreviewed)
+    counts["unknown"] = labelled.unknown + feedback_labels.unknown
+    if len(unreviewed):
+        drawn_by = [CHOSEN] * len(unreviewed)
+        review.write(log, unreviewed.index.to_numpy(), drawn_by, get_review_path(output))
     output.parent.mkdir(parents=True, exist_ok=True)
     with new_file(output) as draft:
         rows.astype({"probability": float})[COLUMNS].to_csv(draft, index=False)
     return {name: counts[name] for name in COUNTS}
 
 
-def to_review(output: Path) -> Path:
-    """Name the file of readers' tweets beside a harvest."""
+def get_review_path(output: Path) -> Path:
+    """Return the path of the tweets with feedback beside a harvest."""
     return output.with_name(f"{output.stem}-to-review.csv")
 
 
@@ -86,10 +86,10 @@ def _canonical(prepared: Path) -> tuple[set[str], set[str]]:
     return set().union(*texts.values()), texts["test"]
 
 
-def _new(
+def _select_new(
     rows: pd.DataFrame, texts: set[str], test_texts: set[str], counts: Counter[str]
 ) -> pd.DataFrame:
-    """Return the rows with a text that reads like none of `texts`; count the others."""
+    """Return the rows whose text is no duplicate of `texts`; count the others by outcome."""
     counts["without_text"] += int(rows["text"].isna().sum())
     rows = rows[rows["text"].notna()]
     canonical = pd.Series(canonical_texts(rows["text"]), index=rows.index, dtype="str")

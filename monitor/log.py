@@ -1,4 +1,4 @@
-"""The predictions of a period: in memory, one log for each model version."""
+"""The predictions of a period in memory: one log for each model version."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from locked.labels import LABELS
 from monitor.records import PREDICTION, Lines, Prediction, read_records
 from reader.canonical import canonical_texts
 
-DAYS = 7  # the log's last ones, by default
+DAYS = 7  # of the default period, the log's last days
 DAY = pd.Timedelta(days=1)
-KEY = ["id", "time", "probability"]  # a line with equal ones was delivered twice
+KEY = ["id", "time", "probability"]  # equal in a line that was delivered twice
 
 Rows = npt.NDArray[np.intp]
 
@@ -51,7 +51,7 @@ class Log:
 
     @cached_property
     def tweets(self) -> npt.NDArray[np.uint64]:
-        """A number that equal tweets share, (rows,); its own for a tweet that has no hash."""
+        """A number that equal tweets share, (rows,); unique if a tweet has no hash."""
         hashes = self.table["tweet"].to_numpy()
         return np.where(hashes == 0, np.arange(len(self), dtype=np.uint64), hashes)
 
@@ -65,27 +65,25 @@ class Log:
         """The canonical texts of those that are logged, by row."""
         return pd.Series(canonical_texts(self.texts), self.texts.index, dtype="str")
 
-    def rows(self, ids: Sequence[str]) -> Rows:
-        """Return the row of each id, (ids,); -1 where no prediction has it."""
+    def find_rows(self, ids: Sequence[str]) -> Rows:
+        """Return the row of each id, (ids,); -1 if no prediction has it."""
         return np.asarray(pd.Index(self.table["id"]).get_indexer(pd.array(ids, dtype="str")))
 
-    def once(self) -> Rows:
-        """Return the first row of each tweet: a reference holds none twice either."""
+    def distinct_rows(self) -> Rows:
+        """Return the first row of each tweet, because a reference has each tweet once too."""
         return np.flatnonzero(~pd.Series(self.tweets).duplicated())
 
 
 def read(
     places: list[str], since: date | None = None, until: date | None = None
 ) -> tuple[dict[str, Log], Lines]:
-    """Read the predictions of days in UTC, `until` included: by default the last DAYS.
+    """Return the log of each model version, and the counts of lines.
 
-    A line that was delivered twice counts once.
-
-    Returns:
-        the log of each model version.
+    The period is that of days in UTC, `until` included, by default the last DAYS. A line that was
+    delivered twice counts once.
 
     Raises:
-        InputError: there is no prediction, most are broken, or a file cannot be read.
+        InputError: there is no prediction, most lines are broken, or a file cannot be read.
 
     """
     if since and until and since > until:
@@ -93,11 +91,11 @@ def read(
     lines, tables = Lines(), list[pd.DataFrame]()
     first, last = pd.Timestamp.max.tz_localize("UTC"), pd.Timestamp.min.tz_localize("UTC")
     for records in filter(None, read_records(places, PREDICTION, lines)):
-        table = _table(records)
+        table = _make_table(records)
         first, last = min(first, table["time"].min()), max(last, table["time"].max())
         end = (pd.Timestamp(until, tz="UTC") if until else last.floor("D")) + DAY
         start = pd.Timestamp(since, tz="UTC") if since else end - DAYS * DAY
-        # the older blocks too, as the period moves on
+        # drop blocks before the period, which may have moved on
         tables = [part for part in [*tables, table] if part["time"].max() >= start]
     lines.check(places, PREDICTION)
     tables = [part[(part["time"] >= start) & (part["time"] < end)] for part in tables]
@@ -107,13 +105,13 @@ def read(
             f"{last:%Y-%m-%d}"
         )
     table = pd.concat(tables, ignore_index=True)
-    double = table.duplicated(["model", *KEY])
-    lines.double += int(double.sum())
-    models = table[~double].groupby("model", sort=False, observed=True)
-    return {str(model): Log(str(model), _with_own_ids(part)) for model, part in models}, lines
+    is_duplicate = table.duplicated(["model", *KEY])
+    lines.duplicates += int(is_duplicate.sum())
+    models = table[~is_duplicate].groupby("model", sort=False, observed=True)
+    return {str(model): Log(str(model), _make_ids_unique(part)) for model, part in models}, lines
 
 
-def _table(records: Sequence[Prediction]) -> pd.DataFrame:
+def _make_table(records: Sequence[Prediction]) -> pd.DataFrame:
     """Return predictions as columns that take little memory."""
     columns = ["id", "text", "time", "model", "probability", "label", "rate", "hash", "ms"]
     table = pd.DataFrame.from_records(records, columns=columns)
@@ -122,7 +120,7 @@ def _table(records: Sequence[Prediction]) -> pd.DataFrame:
     table["time"] = table["time"].dt.as_unit("ms")
     table["disaster"] = table.pop("label") == LABELS[1]
     table["rate"] = table["rate"].astype(np.float32).where(lambda rate: (rate > 0) & (rate <= 1), 1)
-    table["tweet"] = hashes(table.pop("hash"))
+    table["tweet"] = hash_strings(table.pop("hash"))
     numbers = {"probability": np.float32, "ms": np.float32}
     features: list[Any] = [record.get("features") or {} for record in records]
     return pd.concat(
@@ -131,14 +129,14 @@ def _table(records: Sequence[Prediction]) -> pd.DataFrame:
     )
 
 
-def hashes(values: "pd.Series[Any]") -> npt.NDArray[np.uint64]:
-    """Hash strings, (n,): equal ones alike, and missing ones to 0."""
+def hash_strings(values: "pd.Series[Any]") -> npt.NDArray[np.uint64]:
+    """Return a hash of each string, (n,); 0 for a missing one."""
     hashed = pd.util.hash_array(values.astype(object).fillna("").to_numpy(), categorize=False)
     return np.where(values.isna(), np.uint64(0), hashed)
 
 
-def _with_own_ids(table: pd.DataFrame) -> pd.DataFrame:
-    """Give each prediction an id of its own, where a client sent one id many times."""
+def _make_ids_unique(table: pd.DataFrame) -> pd.DataFrame:
+    """Append a hash to each id that a client has sent more than once."""
     table = table.reset_index(drop=True)
     repeated = table["id"].duplicated(keep=False)
     marks = pd.util.hash_pandas_object(table.loc[repeated, KEY], index=False)

@@ -1,4 +1,4 @@
-"""The report as one page of HTML that needs nothing else; its charts are SVG in its colours."""
+"""Renders the report as one HTML page without external files; its charts are SVG."""
 
 import sys
 from pathlib import Path
@@ -32,23 +32,23 @@ CONFIG: Chart = {
 }
 
 
-def page(report: dict[str, Any], top: dict[str, Any]) -> str:
-    """Return a report, whose part on the model in use is `top`, as a page."""
+def make_page(report: dict[str, Any], top: dict[str, Any]) -> str:
+    """Return the HTML page of a report; `top` is its part on the model in use."""
     return render(
         Path(__file__).with_name("report.html.jinja"),
         report=report,
         top=top,
         charts=sys.modules[__name__],
-        doubt=verdict.doubt,
-        narrowing=lambda figure, labels: verdict.narrowing(Figure(**figure), labels),
+        explain_width=verdict.explain_width,
+        explain_gain=lambda figure, labels: verdict.explain_gain(Figure(**figure), labels),
         negligible=drift.NEGLIGIBLE,
         similar=drift.SIMILAR,
         margin=verdict.MARGIN,
     )
 
 
-def traffic(rows: list[Row]) -> str:
-    """Draw the tweets of each hour or day: time, label, tweets."""
+def draw_traffic(rows: list[Row]) -> str:
+    """Return a chart of the tweets of each hour or day: time, series (label), tweets."""
     axis = {"format": "%d %b %Hh", "tickCount": 4}
     encoding = {
         "x": _field("time", "temporal", scale={"type": "utc"}, axis=axis),
@@ -58,8 +58,8 @@ def traffic(rows: list[Row]) -> str:
     return _svg(rows, {"mark": "bar", "encoding": encoding})
 
 
-def probabilities(rows: list[Row]) -> str:
-    """Draw how often each probability is answered: probability, tweets (whose), share."""
+def draw_probabilities(rows: list[Row]) -> str:
+    """Return a chart of how often each probability occurs: probability, series, share."""
     encoding = {
         "x": _field("probability", title="P(disaster)"),
         "y": _field("share", axis={"format": "%"}),
@@ -69,15 +69,15 @@ def probabilities(rows: list[Row]) -> str:
     return _svg(rows, {"mark": mark, "encoding": encoding})
 
 
-def effects(by_name: dict[str, Row], negligible: float) -> str:
-    """Draw each effect with its interval: by name, delta, low, high, moved."""
+def draw_effects(by_name: dict[str, Row], negligible: float) -> str:
+    """Return a chart of each effect with its interval: delta, low, high, has_moved."""
     rows = [{"name": name} | effect for name, effect in by_name.items()]
     scale = {"domain": [-1, 1]}
     title = "lower when live \u2190  Cliff's delta  \u2192 higher when live"
     row = {
         "y": _field("name", "nominal", sort=None),
         "color": {
-            "condition": {"test": "datum.moved", "value": "var(--accent)"},
+            "condition": {"test": "datum.has_moved", "value": "var(--accent)"},
             "value": "var(--muted)",
         },
     }
@@ -105,10 +105,10 @@ def _field(
 
 def _colours(names: list[str], colours: list[str]) -> Chart:
     scale = {"domain": names, "range": colours}
-    return _field("whose", "nominal", scale=scale)
+    return _field("series", "nominal", scale=scale)
 
 
 def _svg(rows: list[Row], chart: Chart, height: object = 180) -> str:
     spec = {"data": {"values": rows}, "width": 340, "height": height, "config": CONFIG, **chart}
-    drawn: str = vl_convert.vegalite_to_svg(spec)
-    return drawn
+    svg: str = vl_convert.vegalite_to_svg(spec)
+    return svg

@@ -1,9 +1,9 @@
-"""Accuracy of live answers: an interval that holds for unseen events too.
+"""Estimates the accuracy of live answers, with an interval that holds for unseen events too.
 
-In a world that the training data did not show, the true log-odds of a tweet are the model's times
-an unknown scale plus an unknown shift (`locked.unseen` has their spread). Each draw takes a world,
-that is a scale and a shift, and labels all live tweets by it. Reviewed tweets make some worlds
-likelier than others; their own labels are known in every draw.
+On an event that the training data did not have, the true log-odds of a tweet are the model's times
+an unknown scale plus an unknown shift (`locked.unseen` has their spread). Each draw takes a scale
+and a shift, together a world, and labels all live tweets by them. Reviewed tweets make some worlds
+more likely than others; their own labels are known in every draw.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from locked.unseen import SCALE_SPREAD, SHIFT_SPREAD
 
 DRAWS = 1000
 SEED = 0
-BINS = 400  # of the log-odds: live tweets by the million are counted in them once
-# A label counts as so much of one: real tweets scatter around any scale and shift. At 1, intervals
-# of 95 % hold the truth in 93 % of windows with 100 labels, and in 85 % of an unseen event alone.
+BINS = 400  # of the log-odds, so that a draw takes no longer with millions of tweets
+# The weight of a label; below 1, because real tweets scatter around any scale and shift. With 1,
+# 95 % intervals contain the truth in 93 % of windows with 100 labels, on an unseen event in 85 %.
 LABEL_WEIGHT = 0.6
-GRID = 61  # scales, and shifts, at which the likelihood is computed
-WIDEST = 3.0  # standard deviations between the grid's middle and its ends
-STRATA = 10  # of readers' verdicts, at most
-ENOUGH = 10  # verdicts a stratum
+GRID = 61  # scales and as many shifts, at which the likelihood is computed
+GRID_END = 3.0  # standard deviations from the middle of the grid
+MAX_STRATA = 10  # of feedback
+STRATUM_SIZE = 10  # labels on average, at least
 # Half the interval's width on unseen events (tests/bench/estimates.py), in a large log
 REACH_UNLABELLED, REACH_OF_ONE_LABEL = 0.17, 0.42
 
@@ -36,7 +36,7 @@ Targets = npt.NDArray[np.int8]
 
 @dataclass(frozen=True)
 class Figure:
-    """A 95 % interval, and a value where labels support one; else the value is NaN."""
+    """A 95 % interval, and a value, which is NaN without labels."""
 
     value: float
     low: float
@@ -59,57 +59,52 @@ class Labels:
     targets: Targets
     weights: Floats  # 1 / the probability of being drawn, up to a factor
 
-    @classmethod
-    def none(cls) -> "Labels":
-        """Return no labels."""
-        return cls(np.empty(0, np.intp), np.empty(0, np.int8), np.empty(0))
-
 
 def estimate(answers: Answers, labels: Labels) -> dict[str, Figure]:
     """Return prevalence, accuracy, precision and recall of the answers, with 95 % intervals."""
-    odds, chance = log_odds(answers.probabilities), np.random.default_rng(SEED)
-    scales, shifts = _worlds(odds[labels.rows], labels, chance)
+    odds, rng = log_odds(answers.probabilities), np.random.default_rng(SEED)
+    scales, shifts = _draw_worlds(odds[labels.rows], labels, rng)
     unlabelled = np.ones(len(odds), dtype=bool)
     unlabelled[labels.rows] = False
-    counts, means, disaster = _cells(odds[unlabelled], answers.disaster[unlabelled])
+    counts, means, disaster = _count_cells(odds[unlabelled], answers.disaster[unlabelled])
     expected = expit(scales[:, None] * means + shifts[:, None])
-    true = chance.binomial(counts.astype(np.int64), expected).astype(np.float64)
+    sampled = rng.binomial(counts.astype(np.int64), expected).astype(np.float64)
     answered = answers.disaster[labels.rows]
-    hits = true[:, disaster].sum(axis=1) + (answered & (labels.targets == 1)).sum()
-    disasters = true.sum(axis=1) + labels.targets.sum()
-    called = float(answers.disaster.sum())
-    right = len(odds) - called - disasters + 2 * hits
+    hits = sampled[:, disaster].sum(axis=1) + (answered & (labels.targets == 1)).sum()
+    disasters = sampled.sum(axis=1) + labels.targets.sum()
+    answered_count = float(answers.disaster.sum())
+    right_count = len(odds) - answered_count - disasters + 2 * hits
     with np.errstate(invalid="ignore", divide="ignore"):
         figures = {
-            "accuracy": right / len(odds),
+            "accuracy": right_count / len(odds),
             "prevalence": disasters / len(odds),
-            "precision": hits / called,
+            "precision": hits / answered_count,
             "recall": hits / disasters,
         }
-    return {name: _figure(values, len(labels.rows) > 0) for name, values in figures.items()}
+    return {name: _summarise(values, len(labels.rows) > 0) for name, values in figures.items()}
 
 
-def _worlds(odds: Floats, labels: Labels, chance: np.random.Generator) -> tuple[Floats, Floats]:
+def _draw_worlds(odds: Floats, labels: Labels, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Draw scales and shifts, (DRAWS,) each, by their prior and the labels' likelihood."""
-    ends = np.linspace(-WIDEST, WIDEST, GRID)
+    ends = np.linspace(-GRID_END, GRID_END, GRID)
     scale, shift = (axis.ravel() for axis in np.meshgrid(ends, ends))
     log_density = -(scale**2 + shift**2) / 2
     if len(odds):
         effective = labels.weights.sum() / (labels.weights**2).sum()  # Kish 1965
         weights = LABEL_WEIGHT * effective * labels.weights
-        weights, means, is_disaster = _cells(odds, labels.targets == 1, weights)
+        weights, means, is_disaster = _count_cells(odds, labels.targets == 1, weights)
         scaled = np.exp(SCALE_SPREAD * scale)[:, None] * means + SHIFT_SPREAD * shift[:, None]
         log_density += log_expit(np.where(is_disaster, scaled, -scaled)) @ weights
     density = np.exp(log_density - log_density.max())
-    points = chance.choice(len(density), DRAWS, p=density / density.sum())
-    within = (ends[1] - ends[0]) * (chance.random((2, DRAWS)) - 0.5)  # between points of the grid
+    points = rng.choice(len(density), DRAWS, p=density / density.sum())
+    within = (ends[1] - ends[0]) * (rng.random((2, DRAWS)) - 0.5)  # between points of the grid
     return (
         np.exp(SCALE_SPREAD * (scale[points] + within[0])),
         SHIFT_SPREAD * (shift[points] + within[1]),
     )
 
 
-def _cells(
+def _count_cells(
     odds: Floats, is_disaster: Masks, weights: Floats | None = None
 ) -> tuple[Floats, Floats, Masks]:
     """Return weight, mean log-odds and class of the cells that hold tweets."""
@@ -123,7 +118,7 @@ def _cells(
     return totals[used].astype(np.float64), sums[used] / totals[used], np.asarray(used % 2 == 1)
 
 
-def _figure(draws: Floats, has_value: bool) -> Figure:
+def _summarise(draws: Floats, has_value: bool) -> Figure:
     finite = draws[np.isfinite(draws)]
     if not len(finite):
         return Figure(np.nan, 0.0, 1.0)
@@ -131,22 +126,19 @@ def _figure(draws: Floats, has_value: bool) -> Figure:
     return Figure(float(middle) if has_value else np.nan, float(low), float(high))
 
 
-def reach(labels: int) -> float:
-    """Return half the width of the interval of accuracy that so many random labels give."""
-    return (
-        min(REACH_UNLABELLED, REACH_OF_ONE_LABEL / np.sqrt(labels)) if labels else REACH_UNLABELLED
-    )
+def compute_reach(labels: int) -> float:
+    """Return half the width of the interval of accuracy with so many random labels."""
+    return min(REACH_UNLABELLED, REACH_OF_ONE_LABEL / float(np.sqrt(max(1, labels))))
 
 
 def post_stratified(answers: Answers, labels: Labels) -> Figure:
-    """Return accuracy by labels alone, weighted by probability as the traffic is.
+    """Return the accuracy by feedback alone, in strata of probability, weighted as the traffic.
 
-    For tweets that readers chose to judge. Readers report wrong answers, within each stratum too,
-    so the accuracy is rather too low than too high.
+    Users mostly report wrong answers, in each stratum too, so it is too low rather than too high.
     """
     if not len(labels.rows):
         return Figure(np.nan, 0.0, 1.0)
-    strata = int(np.clip(len(labels.rows) // ENOUGH, 1, STRATA))
+    strata = int(np.clip(len(labels.rows) // STRATUM_SIZE, 1, MAX_STRATA))
     edges = np.quantile(answers.probabilities, np.linspace(0, 1, strata + 1)[1:-1])
     stratum = np.searchsorted(edges, answers.probabilities)
     sizes, labelled = np.bincount(stratum, minlength=strata), stratum[labels.rows]
@@ -155,7 +147,7 @@ def post_stratified(answers: Answers, labels: Labels) -> Figure:
     rights = np.bincount(labelled, is_right, minlength=strata)
     used = totals > 0
     shares, totals, rights = sizes[used] / sizes[used].sum(), totals[used], rights[used]
-    # A success and a failure more keep the variance honest near 0 and 1 (Agresti & Caffo 2000).
+    # One success and one failure more correct the variance near 0 and 1 (Agresti & Caffo 2000).
     softened = (rights + 1) / (totals + 2)
     error = np.sqrt((shares**2 * softened * (1 - softened) / (totals + 2)).sum())
     value, half = float((shares * rights / totals).sum()), float(norm.ppf(0.975) * error)

@@ -1,4 +1,4 @@
-"""A sample for labelling, as a CSV and as a page, without the model's answers."""
+"""Draws a sample of tweets and writes it to be labelled, without the model's answers."""
 
 from pathlib import Path
 
@@ -22,27 +22,27 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # the characters that begin a spread
 
 
 def draw(log: Log, number: int, output: Path, near_threshold: bool = False) -> int:
-    """Write a sample of a log's tweets, each once; return how many they are.
+    """Write a random sample of a log's distinct tweets; return its size.
 
-    A sample of a larger `number` from the same days holds the smaller one.
+    A larger sample from the same days contains the smaller one.
 
     Raises:
-        InputError: the output exists, for it may hold labels.
+        InputError: the output exists; it may have labels.
 
     """
-    rows = log.once()
-    sizes = doubt(log.probabilities[rows]) if near_threshold else np.ones(len(rows))
-    probabilities = inclusion(sizes, min(number, len(rows)))
-    # sequential Poisson sampling (Ohlsson 1998): a fixed number, by unequal probabilities
+    rows = log.distinct_rows()
+    sizes = compute_uncertainty(log.probabilities[rows]) if near_threshold else np.ones(len(rows))
+    probabilities = compute_inclusion(sizes, min(number, len(rows)))
+    # sequential Poisson sampling (Ohlsson 1998): a fixed number, with unequal probabilities
     order = np.argsort(np.random.default_rng(SEED).random(len(rows)) / sizes)[:number]
     drawn = [f"{probability:.6g}" for probability in probabilities[order]]
     return write(log, rows[order], drawn, output)
 
 
-def doubt(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Return how uncertain each label is, where scale and shift may be those of any event.
+def compute_uncertainty(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Return the standard deviation of each tweet's label, if the tweets are of any event.
 
-    It is the standard deviation of the label, with the mean over events by MacKay 1992.
+    Scale and shift of an event are random; the mean over them is by MacKay 1992.
     """
     odds = log_odds(probabilities)
     variance = SHIFT_SPREAD**2 + (SCALE_SPREAD * odds) ** 2
@@ -50,31 +50,31 @@ def doubt(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     return np.asarray(np.sqrt(expected * (1 - expected)))
 
 
-def inclusion(sizes: npt.NDArray[np.float64], number: int) -> npt.NDArray[np.float64]:
+def compute_inclusion(sizes: npt.NDArray[np.float64], number: int) -> npt.NDArray[np.float64]:
     """Return probabilities in proportion to `sizes`, 1 at most, whose sum is `number`."""
     if number == len(sizes):
         return np.ones(number)
-    most = 1.001 * number / sizes.min()
-    factor = brentq(lambda by: np.minimum(1, by * sizes).sum() - number, 0, most, xtol=1e-12)
+    end = 1.001 * number / sizes.min()
+    factor = brentq(lambda f: np.minimum(1, f * sizes).sum() - number, 0, end, xtol=1e-12)
     return np.asarray(np.minimum(1, factor * sizes))
 
 
-def write(log: Log, chosen: Rows, drawn: list[str], output: Path) -> int:
-    """Write predictions as a file to be labelled, and a page that labels them beside it."""
+def write(log: Log, rows: Rows, drawn: list[str], output: Path) -> int:
+    """Write rows of a log as a CSV to be labelled, and a page to label them; count them."""
     if output.exists():
-        raise InputError(f"{output} exists and may hold labels: name another with --output")
-    lines = log.table.loc[chosen, ["id", "text"]].fillna("").assign(drawn=drawn)
+        raise InputError(f"{output} exists and may have labels. Choose another file with --output")
+    lines = log.table.loc[rows, ["id", "text"]].fillna("").assign(drawn=drawn)
     tweets = lines.to_dict("records")
     output.parent.mkdir(parents=True, exist_ok=True)
-    marks = lines["text"].str.startswith(FORMULA).map({True: "'", False: ""})
-    table = lines.assign(text=marks + lines["text"], label="")
+    quotes = lines["text"].str.startswith(FORMULA).map({True: "'", False: ""})
+    table = lines.assign(text=quotes + lines["text"], label="")
     with new_file(output) as draft:
         table[HEADER].to_csv(draft, index=False, lineterminator="\r\n")
-    with new_file(page_of(output)) as draft:
+    with new_file(get_page_path(output)) as draft:
         page = render(
             Path(__file__).with_name("label.html.jinja"),
             tweets=tweets,
-            key=f"labels {sha256_of(output)}",  # another sample, another set of labels
+            key=f"labels {sha256_of(output)}",  # the labels of each sample are kept apart
             file=f"{output.stem}-labelled.csv",
             unlabelled_reach=REACH_UNLABELLED,
             reach_of_one=REACH_OF_ONE_LABEL,
@@ -83,6 +83,6 @@ def write(log: Log, chosen: Rows, drawn: list[str], output: Path) -> int:
     return len(lines)
 
 
-def page_of(sample: Path) -> Path:
+def get_page_path(sample: Path) -> Path:
     """Return the path of the page that labels a sample."""
     return sample.with_suffix(".html")

@@ -1,4 +1,4 @@
-"""One word on a model in use: ok, look, act, or unknown."""
+"""The verdict on a model in use: ok, look, act or unknown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 
 from monitor.drift import Effect, Word
-from monitor.quality import Figure, reach
+from monitor.quality import Figure, compute_reach
 
-MARGIN = 0.01  # of accuracy: the least loss that is worth an alarm
+MARGIN = 0.01  # of accuracy: a smaller loss raises no alarm
 TOLERATED = 0.05  # of accuracy: `ok` excludes a larger loss
 
 Name = Literal["ok", "look", "act", "unknown"]
@@ -34,54 +34,55 @@ def decide(
 ) -> Verdict:
     """Return the verdict on a model.
 
-    Only reviewed tweets can say `act`. Drift, or an estimate without labels, can ask for a look.
+    `act` needs reviewed tweets; drift, or an estimate without labels, leads to `look` at most.
 
     Args:
-        reference: accuracy on the held-out tweets of its training.
-        accuracy: of its live answers.
-        labels: how many reviewed tweets that estimate rests on.
-        effects: drift of each feature, and of the tweets' words.
-        words: those that live tweets have more of.
+        reference: the model's accuracy on held-out tweets.
+        accuracy: the estimated accuracy of its live answers.
+        labels: the number of reviewed tweets in this estimate.
+        effects: the drift of each feature, and of the tweets' words.
+        words: the words that are more frequent in live tweets.
 
     """
-    by = f"by {labels} labels" if labels else "without labels"
+    basis = f"by {labels} labels" if labels else "without labels"
     estimate = (
-        f"Accuracy is {accuracy.low:.3f} to {accuracy.high:.3f} ({by}; held-out tweets of the "
-        f"training: {reference:.3f})"
+        f"Accuracy is {accuracy.low:.3f} to {accuracy.high:.3f} ({basis}; on held-out "
+        f"tweets: {reference:.3f})"
     )
-    moved = [name for name, effect in effects.items() if effect.moved]
-    named = f" ({', '.join(word.word for word in words[:5])})" if words else ""
-    drift = f" Live tweets differ in {', '.join(moved)}{named}." if moved else ""
+    drifted = [name for name, effect in effects.items() if effect.has_moved]
+    examples = f" ({', '.join(word.word for word in words[:5])})" if words else ""
+    drift = f" Live tweets differ in {', '.join(drifted)}{examples}." if drifted else ""
     if accuracy.low >= reference - TOLERATED:
-        also = f"{drift} The model copes." if drift else ""
-        return Verdict("ok", f"{estimate}: no loss of over {TOLERATED}.{also}", "Nothing to do.")
+        note = f"{drift} This does not lower the accuracy." if drift else ""
+        return Verdict("ok", f"{estimate}: no loss of over {TOLERATED}.{note}", "Nothing to do.")
     is_lower = accuracy.high < reference - MARGIN
     if labels and is_lower:
         return Verdict(
             "act",
             f"{estimate}: lower by more than {MARGIN}.{drift}",
-            "Adapt the model to these tweets by the labels (docs/event.md), train again, or go "
-            "back to the previous model.",
+            "Adapt the model with these labels (docs/event.md), train again, or roll back to the "
+            "previous model.",
         )
-    advice = f"Label a random sample (python -m monitor review): {narrowing(accuracy, labels)}"
+    advice = f"Label a random sample (python -m monitor review): {explain_gain(accuracy, labels)}"
     word: Name = "look" if drift or is_lower else "unknown"
-    return Verdict(word, f"{estimate}: {doubt(labels)}{drift}", advice)
+    return Verdict(word, f"{estimate}: {explain_width(labels)}{drift}", advice)
 
 
-def doubt(labels: int) -> str:
-    """Say why an interval is wide."""
+def explain_width(labels: int) -> str:
+    """Return why the interval of accuracy is wide."""
     if labels:
         return "too wide to tell whether it is lower."
     return (
-        "wide, because nobody can know without labels how far the probabilities hold for tweets "
-        "that the training data did not show."
+        "wide, because without labels it is unknown whether the probabilities are right for tweets "
+        "unlike the training data."
     )
 
 
-def narrowing(accuracy: Figure, labels: int) -> str:
-    """Say how much more labels would narrow the interval of accuracy."""
+def explain_gain(accuracy: Figure, labels: int) -> str:
+    """Return how much more labels would narrow the interval of accuracy."""
     if not labels:
-        return f"50 labels narrow it to ± {reach(50):.2f}, 100 labels to ± {reach(100):.2f}."
+        with_50, with_100 = compute_reach(50), compute_reach(100)
+        return f"50 labels narrow it to ± {with_50:.2f}, 100 labels to ± {with_100:.2f}."
     half = (accuracy.high - accuracy.low) / 2
     return (
         f"{labels} labels give ± {half:.3f}, {2 * labels} would give about "

@@ -102,7 +102,7 @@ class Project:
     site_cache: Path
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             cwd=self.folder,
             env=self.environment(),
@@ -112,8 +112,8 @@ class Project:
             check=False,
         )
         if check:
-            assert done.returncode == 0, done.stdout + done.stderr
-        return done
+            assert process.returncode == 0, process.stdout + process.stderr
+        return process
 
     def environment(self, **extra: str) -> dict[str, str]:
         return {
@@ -145,8 +145,8 @@ class Project:
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all processes share, and all runs with the same variable."""
-    if named := os.environ.get("DISASTER_TWEETS_TESTS"):
-        return Path(named)
+    if name := os.environ.get("DISASTER_TWEETS_TESTS"):
+        return Path(name)
     folder = tmp_path_factory.getbasetemp()
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
@@ -155,14 +155,14 @@ def once(folder: Path, make: Callable[[Path], object]) -> Path:
     """Return a folder that only the first process to ask for it makes."""
     with Path(f"{folder}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (made := Path(f"{folder}.made")).exists():
+        if not (marker := Path(f"{folder}.made")).exists():
             folder.mkdir()
             try:
                 make(folder)
             except BaseException:
                 shutil.rmtree(folder)
                 raise
-            made.touch()
+            marker.touch()
     return folder
 
 
@@ -263,11 +263,11 @@ def copied(project: Project, folder: Path) -> Project:
 
 def lend_environment(folder: Path) -> None:
     """Give a clone the environment of this test run as its .venv."""
-    (own := folder / ".venv").mkdir()
+    (venv := folder / ".venv").mkdir()
     for part in Path(sys.prefix).iterdir():
         if part.name != ".ready":
-            (own / part.name).symlink_to(part)
-    (own / ".ready").touch()
+            (venv / part.name).symlink_to(part)
+    (venv / ".ready").touch()
 
 
 def make_pipeline(folder: Path, source: Path, base_model: Path) -> None:

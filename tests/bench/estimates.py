@@ -24,7 +24,7 @@ from common.progress import Progress
 from locked.classifier import Classifier, log_odds
 from locked.reference import Reference
 from monitor.quality import Answers, Figure, Labels, estimate
-from monitor.review import doubt, inclusion
+from monitor.review import compute_inclusion, compute_uncertainty
 from monitor.verdict import MARGIN
 from stages import params
 from stages.distill.stage import embed
@@ -131,12 +131,12 @@ def judge(name: str, events: Iterator[tuple[str, Tweets, Tweets]], number: int) 
             chance, size = np.random.default_rng(len(rows)), len(window.odds)
             answers = Answers(expit(window.odds), window.odds >= 0)
             is_right = answers.disaster == window.targets
-            sizes, order = doubt(answers.probabilities), chance.random(size)
+            sizes, order = compute_uncertainty(answers.probabilities), chance.random(size)
             for labels in (n for n in LABELS if n < size):
                 figures = {}
                 for method, by in (("random", np.ones(size)), ("near threshold", sizes)):
                     drawn = np.argsort(order / by)[:labels]
-                    weights = 1 / inclusion(by, labels)[drawn] if labels else np.empty(0)
+                    weights = 1 / compute_inclusion(by, labels)[drawn] if labels else np.empty(0)
                     given = Labels(drawn, window.targets[drawn], weights)
                     figures[method] = estimate(answers, given)["accuracy"]
                     if method == "random":

@@ -5,7 +5,7 @@ import json
 from tests.conftest import Project
 
 
-def test_an_event_unfolds(pipeline: Project) -> None:
+def test_a_simulated_event(pipeline: Project) -> None:
     output = pipeline.run("python", "-m", "examples.event").stdout
     folder = pipeline.folder / "monitor-demo"
     first, second, last = (
@@ -18,4 +18,4 @@ def test_an_event_unfolds(pipeline: Project) -> None:
     assert second["labels"]["tweets"] == 40
     assert last["labels"]["tweets"] > 150
     assert ", 0 failed\n" in output
-    assert output.splitlines()[-1].startswith("Gained: ")
+    assert output.splitlines()[-1].startswith("Accuracy before and after: ")

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from locked.features import FEATURES
-from monitor.drift import NEGLIGIBLE, Effect, compare_words, effect, effects
+from monitor.drift import NEGLIGIBLE, Effect, compare_words, compute_effect, compute_effects
 from tests.conftest import CORPUS
 from tests.monitor.conftest import Tweets, reference, tweets
 
@@ -14,17 +14,19 @@ HELD_OUT = reference()
 
 
 def compared(live: Tweets) -> dict[str, Effect]:
-    return effects(HELD_OUT.features, live.features, HELD_OUT.probabilities, live.probabilities)
+    return compute_effects(
+        HELD_OUT.features, live.features, HELD_OUT.probabilities, live.probabilities
+    )
 
 
 def moved(live: Tweets) -> list[str]:
-    return [name for name, one in compared(live).items() if one.moved]
+    return [name for name, one in compared(live).items() if one.has_moved]
 
 
 def test_an_effect_is_cliffs_delta_ties_and_all() -> None:
     chance = np.random.default_rng(0)
     one, other = (chance.integers(*at).astype(float) for at in ((0, 9, 300), (2, 11, 700)))
-    result = effect(one, other)
+    result = compute_effect(one, other)
     auc = roc_auc_score(np.repeat([0, 1], [300, 700]), np.concatenate([one, other]))
     assert result.delta == pytest.approx(2 * auc - 1)
     assert (result.reference, result.live) == (np.median(one), np.median(other))
@@ -35,11 +37,11 @@ def test_the_interval_holds_the_true_effect() -> None:
     true = 0.5204998778  # of normals one deviation apart: 2 Phi(1 / sqrt 2) - 1
     held = 0
     for _ in range(400):
-        result = effect(chance.standard_normal(200), 1 + chance.standard_normal(500))
+        result = compute_effect(chance.standard_normal(200), 1 + chance.standard_normal(500))
         held += result.low <= true <= result.high
     assert 360 <= held <= 390
-    apart = effect(np.zeros(100), np.ones(100))
-    assert (apart.delta, apart.high, apart.moved) == (1, 1, True)
+    apart = compute_effect(np.zeros(100), np.ones(100))
+    assert (apart.delta, apart.high, apart.has_moved) == (1, 1, True)
     assert apart.low == pytest.approx(1 - 1.96 / 100, abs=1e-4)
 
 
@@ -51,10 +53,10 @@ def test_the_feature_that_moved_is_named_and_more_tweets_alone_alarm_nobody() ->
     assert moved(tweets(1, 1000, share=0.9)) == ["score"]
 
 
-def test_the_least_effect_is_found_four_times_in_five() -> None:
+def test_the_detectable_effect_is_found_four_times_in_five() -> None:
     few, some, many = (compared(tweets(1, number))["characters"] for number in (50, 300, 5000))
-    assert NEGLIGIBLE < many.least < few.least
-    shift = 1 - np.sqrt(1 - some.least)  # of a uniform value, for an effect of this size
+    assert NEGLIGIBLE < many.detectable < few.detectable
+    shift = 1 - np.sqrt(1 - some.detectable)  # of a uniform value, for an effect of this size
     moves = ["characters" in moved(tweets(seed, 300, longer=shift)) for seed in range(100, 140)]
     assert 0.6 <= np.mean(moves) <= 0.97
 
@@ -72,12 +74,12 @@ def test_words_are_named_where_they_tell() -> None:
     shown = [f"@someone {text} https://t.example/z" for text in other]
     wording, words = compare_words(training, shown)
     assert wording
-    assert not wording.moved  # links and mentions are no words
+    assert not wording.has_moved  # links and mentions are no words
     assert words == []
     live = [f"{text} zorgblatt" if i % 2 else text for i, text in enumerate(other)]
     wording, words = compare_words(training, live)
     assert wording
-    assert wording.moved
+    assert wording.has_moved
     assert words[0].word == "zorgblatt"
     assert (round(words[0].live, 2), words[0].training) == (0.5, 0)
     assert compare_words(training, live[:20]) == compare_words([], live) == (None, [])

@@ -57,7 +57,7 @@ def test_reviewed_tweets_are_taken_with_where_they_come_from(
     assert set(table["labelled_by"]) == {"reviewer, drawn by random"}
 
 
-def test_readers_tweets_wait_for_a_reviewer(place: Place, lines: list[Line]) -> None:
+def test_tweets_with_feedback_wait_for_a_reviewer(place: Place, lines: list[Line]) -> None:
     verdicts = [verdict(line, right=False, text="not what was sent") for line in lines[:50]]
     feedback = write(place.folder / "f.jsonl", verdicts)
     printed, table = harvest(place, "--feedback", feedback)

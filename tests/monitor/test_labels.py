@@ -142,7 +142,7 @@ def test_numbers_of_a_tool_are_no_ids_and_each_version_answered(
 def test_the_sample_says_how_each_was_drawn(tmp_path: Path, log: Log) -> None:
     path = tmp_path / "bare.csv"
     path.write_text(as_csv([{"data": row["text"], "label": row["label"]} for row in SAMPLE]))
-    with pytest.raises(InputError, match=r"bare.csv: no column `drawn` .*--reviewed SAMPLE FILE"):
+    with pytest.raises(InputError, match=r"bare.csv: no column `drawn`, .*--reviewed SAMPLE FILE"):
         joined(log, path)
     rows = changed(lambda *_: {"label": "", "drawn": "0.25"})
     labelled = joined(log, write(tmp_path / "sample.jsonl", rows), path)
@@ -164,7 +164,7 @@ def test_what_is_wrong_with_labels(tmp_path: Path, log: Log) -> None:
         r"data row 1: drawn must be random, feedback .*'by hand'": {"drawn": "by hand"},
         r"none of its 6 labels matches .*--since": {"id": "?", "text": "another"},
         r"none of its 6 rows has a label: write 0 or 1": {"label": ""},
-        r"in any of mine, yours: call their column": {"label": "", "mine": "1", "yours": "0"},
+        r"in any of mine, yours. Name their column": {"label": "", "mine": "1", "yours": "0"},
     }
     for message, change in changes.items():
         wrong = write(tmp_path / "a.jsonl", [row | change for row in SAMPLE])
@@ -201,7 +201,7 @@ def test_the_last_verdict_on_a_tweet_counts(tmp_path: Path, lines: list[Line]) -
     assert (labelled.rows.tolist(), labelled.targets.tolist()) == ([7], [1 - log.disaster[7]])
 
 
-def test_verdicts_among_other_lines(tmp_path: Path, lines: list[Line]) -> None:
+def test_feedback_among_other_lines(tmp_path: Path, lines: list[Line]) -> None:
     sound = verdict(lines[0], right=True, message="feedback")
     nested = {"timestamp": sound["time"], "jsonPayload": sound | {"id": "other"}}
     broken = [sound | {"time": "2200-01-01T00:00:00Z"}, sound | {"right": "yes"}]
@@ -209,7 +209,7 @@ def test_verdicts_among_other_lines(tmp_path: Path, lines: list[Line]) -> None:
     counts = Lines()
     assert read_feedback([str(path)], counts)["id"].tolist() == [lines[0]["id"], "other"]
     assert (counts.read, counts.others, counts.broken) == (5, 1, 2)
-    assert "f.jsonl:4: `time`: Value error, missing, or ahead of the clock" in counts.named[0]
-    with pytest.raises(InputError, match=r"3 of 3 verdict lines cannot be read"):
+    assert "f.jsonl:4: `time`: Value error, missing, or ahead of the clock" in counts.examples[0]
+    with pytest.raises(InputError, match=r"3 of 3 feedback lines cannot be read"):
         read_feedback([str(write(path, [sound | {"right": "?"}] * 3))], Lines())
     assert read_feedback([], Lines()).empty

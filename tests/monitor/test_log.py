@@ -53,31 +53,31 @@ def test_the_last_week_and_days_that_are_named(folder: str) -> None:
 
 def test_columns_stay_together(log: Log) -> None:
     live, numbers = tweets(0, 2000), [3, 999, 1001, 1999]
-    rows = log.rows([f"r-{i}" for i in numbers])
+    rows = log.find_rows([f"r-{i}" for i in numbers])
     assert log.probabilities[rows] == pytest.approx(live.probabilities[numbers])
     assert log.disaster[rows].tolist() == live.disaster[numbers].tolist()
     features = log.table.loc[rows, [*FEATURES]].to_numpy()
     assert features == pytest.approx(live.features[numbers])
     assert log.table["time"].is_monotonic_increasing
     assert log.texts[rows].tolist() == [f"tweet {i}" for i in numbers]
-    once = log.once()  # each tweet
+    once = log.distinct_rows()  # each tweet
     assert len(once) == 1950 - 99
     assert once[:3].tolist() == [0, 100, 101]
 
 
 def test_one_request_id_for_many_answers(folder: str, log: Log) -> None:
-    assert log.rows(["twice", "r-5", "r-1000"]).tolist() == [-1, 5, -1]
-    assert log.rows([]).tolist() == []
+    assert log.find_rows(["twice", "r-5", "r-1000"]).tolist() == [-1, 5, -1]
+    assert log.find_rows([]).tolist() == []
     own = [name for name in log.table["id"] if name.startswith("twice~")]
     assert len(set(own)) == 2
-    assert (log.rows(own) >= 0).all()
+    assert (log.find_rows(own) >= 0).all()
     last_day = read([folder], date(2025, 12, 3))[0]["v1"]  # other days, the same ids
-    assert (last_day.rows(own) >= 0).all()
+    assert (last_day.find_rows(own) >= 0).all()
 
 
 def test_a_line_that_was_delivered_twice_counts_once(folder: str) -> None:
     (Path(folder) / "again.jsonl").write_text((Path(folder) / "a.jsonl").read_text())
     logs, lines = read([folder], date(2025, 11, 1))
-    assert lines.double == 2000
+    assert lines.duplicates == 2000
     assert [len(log) for log in logs.values()] == [1950, 50]
-    assert logs["v1"].rows(["r-5"]).tolist() == [5]
+    assert logs["v1"].find_rows(["r-5"]).tolist() == [5]

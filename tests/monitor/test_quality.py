@@ -5,9 +5,10 @@ import pytest
 from scipy.special import expit
 
 from locked.classifier import log_odds
-from monitor.quality import Answers, Labels, estimate, post_stratified, reach
+from monitor.quality import Answers, Labels, compute_reach, estimate, post_stratified
 
 WINDOWS = 25
+UNLABELLED = Labels(np.empty(0, np.intp), np.empty(0, np.int8), np.empty(0))
 
 
 def world(seed: int, number: int, scale: float = 1.0, shift: float = 0.0) -> tuple[Answers, Labels]:
@@ -50,14 +51,14 @@ def test_intervals_hold_the_truth_in_unseen_worlds(number: int, widest: float) -
 
 def test_a_value_needs_labels_and_all_labels_leave_no_doubt() -> None:
     answers, labels = world(1, 300, shift=2)
-    assert np.isnan(estimate(answers, Labels.none())["accuracy"].value)
+    assert np.isnan(estimate(answers, UNLABELLED)["accuracy"].value)
     assert not np.isnan(estimate(answers, some(labels, 1))["accuracy"].value)
     figures = estimate(answers, labels)
     for name, true in truth(answers, labels).items():
         figure = figures[name]
         assert (figure.low, figure.value, figure.high) == pytest.approx((true, true, true))
     nothing = Answers(np.full(300, 0.01), np.zeros(300, dtype=bool))  # was called a disaster
-    assert np.isnan(estimate(nothing, Labels.none())["precision"].value)
+    assert np.isnan(estimate(nothing, UNLABELLED)["precision"].value)
 
 
 def test_labels_weigh_as_they_were_drawn() -> None:
@@ -71,10 +72,10 @@ def test_labels_weigh_as_they_were_drawn() -> None:
     )
     assert equal.high < weighted.low
     assert scaled == weighted  # up to a factor
-    assert (reach(0), reach(1), reach(100)) == pytest.approx((0.17, 0.17, 0.042))
+    assert [compute_reach(n) for n in (0, 1, 100)] == pytest.approx([0.17, 0.17, 0.042])
 
 
-def test_readers_verdicts_are_weighted_as_the_traffic_is() -> None:
+def test_feedback_is_weighted_as_the_traffic() -> None:
     """Readers judge doubtful answers; most of the traffic is plain."""
     answers, labels = world(4, 20_000)
     accuracy = truth(answers, labels)["accuracy"]
@@ -86,4 +87,4 @@ def test_readers_verdicts_are_weighted_as_the_traffic_is() -> None:
     assert is_right.mean() < accuracy - 0.08
     figure = post_stratified(answers, judged)
     assert figure.low <= accuracy <= figure.high < figure.low + 0.1
-    assert np.isnan(post_stratified(answers, Labels.none()).value)
+    assert np.isnan(post_stratified(answers, UNLABELLED).value)

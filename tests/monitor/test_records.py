@@ -73,7 +73,7 @@ def test_a_collectors_log(tmp_path: Path, collector: str) -> None:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     log, counts = of(path)
     assert (len(log), counts.broken, counts.others) == (20, 0, 0)
-    assert log.rows([line["id"] for line in LINES]).tolist() == [*range(20)]
+    assert log.find_rows([line["id"] for line in LINES]).tolist() == [*range(20)]
     assert log.probabilities == pytest.approx([line["probability"] for line in LINES], abs=1e-6)
     assert str(log.table["time"][0]).startswith("2025-11-20 06:00:00")
     assert log.table[[*FEATURES]].notna().all(axis=None)
@@ -91,7 +91,7 @@ def test_files_of_all_kinds_in_a_folder(tmp_path: Path, place: str) -> None:
     place = place or str(tmp_path)
     log, counts = of(f"{place}/logs")
     assert (len(log), counts.read, counts.others, counts.broken) == (15, 17, 1, 1)
-    assert counts.named[0].startswith(f"{place}/logs/a.jsonl:6: `schema`: Field required")
+    assert counts.examples[0].startswith(f"{place}/logs/a.jsonl:6: `schema`: Field required")
     with pytest.raises(InputError, match=f"{place}/nothing: no such file or bucket"):
         read([f"{place}/nothing"])
 
@@ -116,8 +116,8 @@ def test_a_broken_line_is_named_with_the_reason(tmp_path: Path, line: str, reaso
     path.write_text(text, errors="surrogateescape")
     log, counts = of(path)
     assert (len(log), counts.broken, counts.others) == (20, 1, 3)
-    assert counts.named[0].startswith(f"{path}:3: ")
-    assert reason in counts.named[0]
+    assert counts.examples[0].startswith(f"{path}:3: ")
+    assert reason in counts.examples[0]
 
 
 def test_a_log_of_which_most_is_broken_is_an_error(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_log_of_which_most_is_broken_is_an_error(tmp_path: Path) -> None:
         read([str(path)])
     path.write_text(json.dumps(LINES)[:-200])
     log, counts = of(path)
-    assert (len(log), counts.named[0].startswith(f"{path}:20: Invalid JSON")) == (19, True)
+    assert (len(log), counts.examples[0].startswith(f"{path}:20: Invalid JSON")) == (19, True)
 
 
 def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
@@ -161,6 +161,6 @@ def test_answers_of_bulk_scoring(
     assert log.disaster.tolist() == [classifier.label(p) == "disaster" for p in expected]
     assert log.texts.tolist() == (texts if has_texts else [])
     # the first and the third have the same words
-    assert log.once().tolist() == ([0, 1, 3] if has_texts else [0, 1, 2, 3])
+    assert log.distinct_rows().tolist() == ([0, 1, 3] if has_texts else [0, 1, 2, 3])
     lengths = [len(text) if has_texts else np.nan for text in texts]
     assert log.table["characters"].tolist() == pytest.approx(lengths, nan_ok=True)

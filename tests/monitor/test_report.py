@@ -44,12 +44,12 @@ def test_a_week_like_the_weeks_before_and_a_review_that_decides(place: Place) ->
     (one,) = report["versions"]
     assert one["verdict"]["word"] == "unknown"
     assert one["version"] == report["in_use"] == place.version
-    assert (one["predictions"], one["asked"], one["different"], one["texts"]) == (900, 900, 900, 0)
+    assert (one["predictions"], one["tweets"], one["distinct"], one["texts"]) == (900, 900, 900, 0)
     figure = one["estimated"]["accuracy"]
     assert figure["low"] <= live.accuracy <= figure["high"]
     assert figure["value"] is None
     assert sum(hour["tweets"] for hour in one["hours"]) == 900
-    disasters = [hour["tweets"] for hour in one["hours"] if hour["whose"] == "disaster"]
+    disasters = [hour["tweets"] for hour in one["hours"] if hour["series"] == "disaster"]
     assert sum(disasters) == live.disaster.sum()
     assert one["hours"][0]["time"] == "2025-11-20T06:00:00Z"
 
@@ -139,15 +139,15 @@ def test_a_shift_and_a_page_that_opens_anywhere(place: Place, browser: Browser) 
     report = reported(place, "--feedback", feedback, status=3)
     one = next(one for one in report["versions"] if one["version"] == place.version)
     assert one["verdict"]["word"] == "look"
-    assert [name for name, e in one["effects"].items() if e["moved"]] == ["characters"]
-    assert one["asked"] == 450 + 2 * 450
-    assert one["volunteered"]["tweets"] == len(verdicts)
-    assert one["volunteered"]["accuracy"]["high"] < live.accuracy
+    assert [name for name, e in one["effects"].items() if e["has_moved"]] == ["characters"]
+    assert one["tweets"] == 450 + 2 * 450
+    assert one["feedback"]["tweets"] == len(verdicts)
+    assert one["feedback"]["accuracy"]["high"] < live.accuracy
     html = (place.folder / "report/report.html").read_text()
     assert not re.search(r"""(src|href)=["']?http""", html)
     assert "<script" not in html
     assert "<b>other" not in html
-    for words in ("Look", "characters", "predictions-1.jsonl:901", "because nobody can know"):
+    for words in ("Look", "characters", "predictions-1.jsonl:901", "without labels it is unknown"):
         assert words in html
     page = browser.new_page(viewport={"width": 360, "height": 740})
     page.goto(f"file://{place.folder}/report/report.html")

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from monitor.labels import read_reviewed
 from monitor.log import read
-from monitor.review import doubt, inclusion
+from monitor.review import compute_inclusion, compute_uncertainty
 from tests.monitor.conftest import Place, command, tweets, write
 
 TEXTS = ["=1+1", "@someone look", 'plain, "quoted"\n<b>and</b> a line', *["tweet"] * 297]
@@ -54,12 +54,12 @@ def test_doubtful_answers_are_drawn_more_often_and_the_file_says_how_often(place
     assert odds[rows].mean() < 0.85 * odds.mean()
     smaller = sample(place, 10, "10.csv", "--near-threshold")
     assert smaller["id"].tolist() == table["id"][:10].tolist()  # a larger sample holds it
-    expected = inclusion(doubt(answered.probabilities), 200)
+    expected = compute_inclusion(compute_uncertainty(answered.probabilities), 200)
     assert table["drawn"].astype(float).to_numpy() == pytest.approx(expected[rows], rel=1e-4)
     sizes = np.array([1.0, 1.0, 2.0, 100.0])
-    assert inclusion(sizes, 2) == pytest.approx([0.25, 0.25, 0.5, 1])
-    assert inclusion(sizes, 4) == pytest.approx(1)
-    unsure, sure, surest = doubt(np.array([0.5, 0.99, 0.0001]))
+    assert compute_inclusion(sizes, 2) == pytest.approx([0.25, 0.25, 0.5, 1])
+    assert compute_inclusion(sizes, 4) == pytest.approx(1)
+    unsure, sure, surest = compute_uncertainty(np.array([0.5, 0.99, 0.0001]))
     assert (unsure, sure > surest > 0.05) == (0.5, True)
 
 
@@ -67,7 +67,7 @@ def test_labels_are_not_written_over_and_another_models_log_is_named(logged: Pla
     path = logged.folder / "sample.csv"
     path.write_text("labelled")
     arguments = ("review", logged.logs, "--model", logged.model, "--output", path)
-    assert "sample.csv exists and may hold labels" in command(*arguments, status=1)
+    assert "sample.csv exists and may have labels" in command(*arguments, status=1)
     assert path.read_text() == "labelled"
     manifest = logged.model / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"max_length":128', '"max_length":64'))
