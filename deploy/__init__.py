@@ -1,8 +1,8 @@
-"""All that Google Cloud runs or reads; `python -m deploy --help` lists the commands.
+"""Runs the project on Google Cloud; `python -m deploy --help` lists the commands.
 
 setup: the resources and roles (resources.yaml, roles.yaml); release: images, and the server on
-Cloud Run; train: a job of Vertex AI; score.py: Dataflow; watch.py: the daily report; doctor.py: the
-bucket. google.py holds the names and the region, and calls gcloud.
+Cloud Run; train: a job of Vertex AI; score.py: Dataflow; watch.py: the daily report; doctor.py:
+checks of the DVC remote. google.py holds the names and the region, and calls gcloud.
 """
 
 from common.commands import check_command

@@ -10,13 +10,13 @@ import tempfile
 from pathlib import Path
 
 from common.errors import run
-from deploy.google import NAME, GoogleProject, command_line, current_project, gcloud
+from deploy.google import NAME, GoogleProject, current_project, format_command, gcloud
 from deploy.release import cloud_run, images
 from deploy.setup import resources
 from deploy.train import submit
 
 
-def parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog="python -m deploy", description=__doc__)
     top.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -43,10 +43,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def manage_resources(project: GoogleProject, options: argparse.Namespace) -> None:
-    """Create, list or remove the resources, or print the commands that would."""
+    """Create, list or remove the resources; with --dry-run, only print the commands."""
     dry_run = options.command != "status" and options.dry_run
     github = resources.github_repository()
-    number = "PROJECT_NUMBER"  # which some names contain instead of the id
+    number = "PROJECT_NUMBER"  # some names contain it instead of the id
     if not dry_run:
         number = gcloud("projects", "describe", project.id, "--format=value(projectNumber)").strip()
     rows = resources.read_resources(project, github, number)
@@ -56,7 +56,7 @@ def manage_resources(project: GoogleProject, options: argparse.Namespace) -> Non
     elif options.command == "down":
         resources.down(rows, options.delete_data, dry_run)
     elif dry_run:
-        print("\n".join(command_line(each.create) for each in rows if each.create))
+        print("\n".join(format_command(each.create) for each in rows if each.create))
     else:
         resources.up(rows)
         print(resources.next_steps(project, github, number))
@@ -64,29 +64,29 @@ def manage_resources(project: GoogleProject, options: argparse.Namespace) -> Non
 
 def release(project: GoogleProject) -> None:
     """Put this commit's server in use."""
-    tag = images.commit()
-    cloud_run.release(project, images.built(project, "serve", tag), images.locked_model())
+    tag = images.get_commit()
+    cloud_run.release(project, images.get_image(project, "serve", tag), images.get_model_version())
     cloud_run.update_report(project, tag)
 
 
 def train(project: GoogleProject, hours: float) -> None:
-    """Train this commit, and unpack its results over this clone."""
-    tag = images.commit()
-    name, image = f"{NAME}-train-{tag}", images.built(project, "train", tag)
+    """Train this commit, and unpack its results into this clone."""
+    tag = images.get_commit()
+    name, image = f"{NAME}-train-{tag}", images.get_image(project, "train", tag)
     submit.train(project, name, image, hours)
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "results.tar.gz"
         gcloud("storage", "cp", f"gs://{project.bucket}/runs/{name}/results.tar.gz", str(archive))
         with tarfile.open(archive) as tar:
-            # Debian 12's Python 3.11.2 has no filters yet.
+            # Debian 12's Python 3.11.2 has no filters.
             tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
             tar.extractall()  # noqa: S202 - our own archive, from our own bucket
     print("dvc.lock and the figures are here now:\n    dvc pull\n    git commit --all")
 
 
 def main() -> None:
-    """Run a command."""
-    options = parser().parse_args()
+    """Run the command of the arguments."""
+    options = make_parser().parse_args()
     project = current_project()
     if options.command == "images":
         images.build(project)

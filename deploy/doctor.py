@@ -23,11 +23,11 @@ from google.auth.transport.requests import Request
 from google.cloud import storage
 
 from common.errors import InputError, run
-from deploy.google import NAMING
+from deploy.google import REMOTE_COMMANDS
 
-SCOPES = ["https://www.googleapis.com/auth/devstorage.full_control"]  # as DVC asks
-NEEDED = [f"storage.objects.{verb}" for verb in ("create", "delete", "get", "list")]
-SET_REMOTE = " && ".join(NAMING).format(bucket="YOUR-BUCKET")
+SCOPES = ["https://www.googleapis.com/auth/devstorage.full_control"]  # the scope that DVC requests
+NEEDED_PERMISSIONS = [f"storage.objects.{verb}" for verb in ("create", "delete", "get", "list")]
+SET_REMOTE = " && ".join(REMOTE_COMMANDS).format(bucket="YOUR-BUCKET")
 LOGIN = (
     "gcloud auth application-default login (DVC would continue without a login); behind a proxy "
     "set HTTPS_PROXY, REQUESTS_CA_BUNDLE and SSL_CERT_FILE"
@@ -40,33 +40,33 @@ GRANT = (
 
 
 def examine(folder: Path) -> Iterator[str]:
-    """Yield a line for each check; raise InputError, with a remedy, where one fails."""
-    with _remedy(SET_REMOTE):
+    """Yield a line for each check; if a check fails, raise InputError with a remedy."""
+    with _suggest(SET_REMOTE):
         repo = Repo(folder)
         config, bucket_name = _read_remote(repo)
     yield f"remote       {config['url']}"
-    with _remedy(LOGIN):
+    with _suggest(LOGIN):
         credentials = _log_in(config)
     yield f"login        {getattr(credentials, 'service_account_email', 'a user')}"
     bucket = storage.Client(None, credentials).bucket(bucket_name)
-    with _remedy(GRANT.format(bucket=bucket_name)):
-        granted = bucket.test_iam_permissions(NEEDED, timeout=10, retry=None)
-        if missing := sorted(set(NEEDED) - set(granted)):
+    with _suggest(GRANT.format(bucket=bucket_name)):
+        granted = bucket.test_iam_permissions(NEEDED_PERMISSIONS, timeout=10, retry=None)
+        if missing := sorted(set(NEEDED_PERMISSIONS) - set(granted)):
             raise InputError(f"{bucket_name} does not grant {', '.join(missing)}")
-    yield f"permissions  {', '.join(NEEDED)}"
-    with _remedy("dvc push"):
+    yield f"permissions  {', '.join(NEEDED_PERMISSIONS)}"
+    with _suggest("dvc push"):
         faults, pending = _compare(repo, bucket)
     if faults:
         # `dvc push` skips a folder if the object with its list of files exists: remove that too.
         objects = sorted({url for urls in faults.values() for url in urls})
         remedy = f"gcloud storage rm {' '.join(objects)}; dvc push"
         raise InputError(f"{'; '.join(faults)}\ntry, in a clone with these files: {remedy}")
-    yield f"contents     complete, but for {pending} outputs that are not pushed yet"
+    yield f"contents     complete, except {pending} outputs that are not pushed yet"
 
 
 @contextmanager
-def _remedy(remedy: str) -> Iterator[None]:
-    """Add what most likely helps to an error of DVC or Google."""
+def _suggest(remedy: str) -> Iterator[None]:
+    """Turn an error of DVC or Google into an InputError with the most likely remedy."""
     try:
         yield
     except Exception as error:  # they raise exceptions of many kinds
@@ -75,7 +75,7 @@ def _remedy(remedy: str) -> Iterator[None]:
 
 
 def _read_remote(repo: Repo) -> tuple[dict[str, Any], str]:
-    """Return the default remote's settings, and its bucket."""
+    """Return the settings of the default remote, and the name of its bucket."""
     name = repo.config["core"].get("remote", "")
     if name not in repo.config["remote"]:
         raise InputError(f"there is no remote {name}".strip())
@@ -86,7 +86,7 @@ def _read_remote(repo: Repo) -> tuple[dict[str, Any], str]:
 
 
 def _log_in(config: dict[str, Any]) -> Any:  # noqa: ANN401 - credentials of several kinds
-    """Find the credentials that DVC would find, and exchange them for a token."""
+    """Return the credentials that DVC would use, after exchanging them for a token."""
     path, load = config.get("credentialpath"), google.auth.load_credentials_from_file
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about quota projects, which buckets do not need
@@ -98,7 +98,7 @@ def _log_in(config: dict[str, Any]) -> Any:  # noqa: ANN401 - credentials of sev
 def _compare(repo: Repo, bucket: storage.Bucket) -> tuple[dict[str, set[str]], int]:
     """Compare a bucket's objects with the outputs of a workspace.
 
-    Returns the faults, each with the objects to remove, and how many outputs are not pushed yet.
+    Return the faults, each with the objects to remove, and the number of outputs to push.
     """
     odb = repo.cloud.get_remote_odb()
     prefix = odb.path.removeprefix(f"{bucket.name}/")
@@ -106,11 +106,11 @@ def _compare(repo: Repo, bucket: storage.Bucket) -> tuple[dict[str, set[str]], i
         f"{bucket.name}/{blob.name}": blob.md5_hash for blob in bucket.list_blobs(prefix=prefix)
     }
 
-    def fault(oid: HashInfo) -> str:
+    def find_fault(oid: HashInfo) -> str:
         if (path := odb.oid_to_path(oid.value)) not in md5s:
             return "missing"
         md5 = base64.b64encode(bytes.fromhex(oid.value.removesuffix(".dir"))).decode()
-        return "" if md5s[path] in (md5, None) else "altered"  # no MD5: composed of parts
+        return "" if md5s[path] in (md5, None) else "altered"  # None: composed of parts
 
     faults: dict[str, set[str]] = {}
     pending = 0
@@ -118,20 +118,22 @@ def _compare(repo: Repo, bucket: storage.Bucket) -> tuple[dict[str, set[str]], i
         # A file imported from another repository is pushed there.
         if not (out.use_cache and out.can_push and out.hash_info) or out.stage.is_repo_import:
             continue
-        top = odb.oid_to_path(out.hash_info.value)
+        main_path = odb.oid_to_path(out.hash_info.value)
         parts = {str(out): out.hash_info}
-        if fault(out.hash_info) == "missing":
+        if find_fault(out.hash_info) == "missing":
             pending, parts = pending + 1, {}
-        elif out.is_dir_checksum and not fault(out.hash_info):
-            content = bucket.blob(top.removeprefix(f"{bucket.name}/")).download_as_bytes()
+        elif out.is_dir_checksum and not find_fault(out.hash_info):
+            content = bucket.blob(main_path.removeprefix(f"{bucket.name}/")).download_as_bytes()
             for key, _, oid in Tree.from_list(json.loads(content), "md5"):
                 parts["/".join((str(out), *key))] = oid
         for name, oid in parts.items():
-            if fault(oid):
+            if find_fault(oid):
                 urls = {
-                    f"gs://{path}" for path in (top, odb.oid_to_path(oid.value)) if path in md5s
+                    f"gs://{path}"
+                    for path in (main_path, odb.oid_to_path(oid.value))
+                    if path in md5s
                 }
-                faults[f"{name} is {fault(oid)}"] = urls
+                faults[f"{name} is {find_fault(oid)}"] = urls
     return faults, pending
 
 

@@ -15,15 +15,15 @@ import sys
 
 from common.errors import run
 from deploy.google import NAME, GoogleProject, current_project
-from deploy.release.images import built, commit
+from deploy.release.images import get_commit, get_image
 
 UV = "tool run --python 3.11 --constraints score/constraints.txt --with-editable .[beam] python"
 PYTHON = [sys.executable, "-m", "uv", *UV.split()]
 
 
-def job(project: GoogleProject, image: str, target: str, workers: int) -> list[str]:
-    """Return Beam's options: where the job runs, and on what."""
-    # Dataflow refuses a second job of a name while the first one runs.
+def make_options(project: GoogleProject, image: str, target: str, workers: int) -> list[str]:
+    """Return the job's options for Beam."""
+    # A name for each target: Dataflow refuses a second job of one name while the first runs.
     name = hashlib.blake2b(target.rstrip("/").encode(), digest_size=6).hexdigest()
     return [
         "DataflowRunner",
@@ -34,7 +34,7 @@ def job(project: GoogleProject, image: str, target: str, workers: int) -> list[s
         f"--service_account_email={project.account('score')}",
         f"--sdk_container_image={image}",
         "--sdk_location=container",
-        # Engines answer a little differently on each kind of CPU: all workers have the same.
+        # Engines answer a little differently on each kind of CPU, so all workers have the same.
         "--machine_type=n2-standard-4",
         "--min_cpu_platform=Intel Ice Lake",
         "--number_of_worker_harness_threads=1",
@@ -57,10 +57,10 @@ def main() -> None:
     )
     options, others = parser.parse_known_args()
     project = current_project()
-    image = "IMAGE" if options.dry_run else built(project, "score", commit())
+    image = "IMAGE" if options.dry_run else get_image(project, "score", get_commit())
     command = [*PYTHON, "-m", "score", options.source, options.target, *others]
-    command += ["--engine=openvino", "--runner"]  # the faster engine there
-    command += job(project, image, options.target, options.workers)
+    command += ["--engine=openvino", "--runner"]  # the faster engine on these CPUs
+    command += make_options(project, image, options.target, options.workers)
     if options.dry_run:
         print(shlex.join(command))
     else:

@@ -4,7 +4,7 @@
 
 The log, the model of the image's dvc.lock and the labelled samples (in reviewed/) come from the
 bucket that the variable BUCKET names, and the report goes to reports/DAY/TIME/ there. The exit
-status is the monitor's, but 0 for `look`, which is no failure.
+status is the monitor's, but 0 for `look`, because that is no failure.
 """
 
 import os
@@ -17,7 +17,7 @@ from pathlib import Path
 from google.cloud import storage
 
 from common.errors import run
-from deploy.google import NAMING
+from deploy.google import REMOTE_COMMANDS
 from monitor.__main__ import parse, write_report
 from monitor.labels import UnusedLabelsError
 from monitor.verdict import STATUS
@@ -25,8 +25,8 @@ from monitor.verdict import STATUS
 DAYS = 7
 
 
-def options(bucket: storage.Bucket, today: datetime) -> list[str]:
-    """Return the monitor's options: the sink's log, its days, and the samples with labels."""
+def make_options(bucket: storage.Bucket, today: datetime) -> list[str]:
+    """Return the monitor's options: the log in the bucket, the days, and the labelled samples."""
     since, until = (f"{today - timedelta(days=days):%Y-%m-%d}" for days in (DAYS, 1))
     log = [f"gs://{bucket.name}/run.googleapis.com", f"--since={since}", f"--until={until}"]
     names = [f"gs://{bucket.name}/{blob.name}" for blob in bucket.list_blobs(prefix="reviewed/")]
@@ -35,19 +35,19 @@ def options(bucket: storage.Bucket, today: datetime) -> list[str]:
 
 
 def main() -> None:
-    """Make the report."""
+    """Write the report to the bucket; exit with the monitor's status."""
     bucket, now = storage.Client().bucket(os.environ["BUCKET"]), datetime.now(UTC)
-    for command in (*NAMING, "dvc pull models/classifier"):
+    for command in (*REMOTE_COMMANDS, "dvc pull models/classifier"):
         subprocess.run(command.format(bucket=bucket.name).split(), check=True)  # noqa: S603 - no shell
     with tempfile.TemporaryDirectory() as folder:
-        chosen = parse([*options(bucket, now), *sys.argv[1:], f"--output={folder}"])
+        arguments = parse([*make_options(bucket, now), *sys.argv[1:], f"--output={folder}"])
         status = None
         while status is None:
             try:
-                status = write_report(chosen)
-            except UnusedLabelsError as error:  # a sample of earlier days
+                status = write_report(arguments)
+            except UnusedLabelsError as error:  # the sample is of other days
                 print(f"ignored: {error}")
-                chosen.reviewed.remove(error.file)
+                arguments.reviewed.remove(error.file)
         for path in sorted(Path(folder).iterdir()):
             blob = bucket.blob(f"reports/{now:%Y-%m-%d/%H%M%S}/{path.name}")
             blob.upload_from_filename(path)

@@ -1,1 +1,1 @@
-"""Builds images and puts the server in use: on Cloud Run."""
+"""Builds images, and releases the server on Cloud Run."""

@@ -2,7 +2,7 @@
 
     python -m deploy.release.check_model [VERSION]
 
-The build of the server's image runs it, without DVC and without a parser for YAML.
+The builds of images run it, where DVC and a YAML parser are not installed.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def _md5(content: bytes) -> str:
 
 
 def main() -> None:
-    """Check the model; an argument is the version that it must have."""
+    """Print the model's version; exit with an error if it is not that of the argument."""
     try:
         actual = version()
     except LockedModelError as error:

@@ -1,4 +1,4 @@
-"""Test whether a server answers; needs no package beside Python and this repository.
+"""Test whether a server answers; this needs only Python and this repository.
 
     python -m deploy.release.smoke URL [--model VERSION]
 
@@ -17,22 +17,22 @@ from typing import Any
 
 from common.errors import InputError, run
 
-PATIENCE = 60  # seconds until the first right answer
+TIMEOUT = 60  # seconds until the first right answer
 TEXTS = ("Bridge collapses in the storm, two people missing", "this mixtape is fire")
 BODY = {"instances": [{"text": text} for text in TEXTS]}
-OWN_HOSTS = ("localhost", "127.0.0.1", "::1")
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 def smoke(url: str, model: str = "", key: str = "", seconds: float = 0) -> None:
-    """Test a server's health, predictions and model.
+    """Raise InputError if a server's health, predictions or model version is wrong.
 
-    Any model will do if `model` is "". The request is repeated each second for some seconds. A
-    missing or wrong answer raises InputError.
+    With `model` "", any version is right. Once an answer is right, the test is repeated each
+    second for `seconds`.
     """
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url} does not start with http:// or https://")
-    end = time.monotonic() + PATIENCE
-    while True:  # a server starts, and traffic moves, within some seconds
+    end = time.monotonic() + TIMEOUT
+    while True:  # a server needs some seconds to start, and traffic to move
         try:
             _check(url, model, key)
             break
@@ -60,8 +60,8 @@ def _check(url: str, model: str, key: str) -> None:
 
 
 def is_right(answer: Any) -> bool:  # noqa: ANN401 - whatever JSON can hold
-    """Say whether this is an answer to TEXTS."""
-    try:  # an older revision has these fields too
+    """Return whether this is an answer to TEXTS."""
+    try:  # the fields that older revisions have too
         pairs = [(each["label"], each["probability"]) for each in answer["predictions"]]
     except (KeyError, TypeError):
         return False
@@ -72,8 +72,8 @@ def _request(url: str, key: str = "", body: object = None) -> bytes:
     headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers)  # noqa: S310 - smoke checks the scheme
-    own = urllib.parse.urlsplit(url).hostname in OWN_HOSTS
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({} if own else None))
+    is_local = urllib.parse.urlsplit(url).hostname in LOCAL_HOSTS
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({} if is_local else None))
     try:
         with opener.open(request, timeout=10) as reply:
             return bytes(reply.read())
@@ -82,14 +82,14 @@ def _request(url: str, key: str = "", body: object = None) -> bytes:
 
 
 def main() -> None:
-    """Read the command line."""
+    """Test the server that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m deploy.release.smoke", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("url")
     parser.add_argument("--model", default="", help="the version that must answer")
     options = parser.parse_args()
     smoke(options.url.rstrip("/"), options.model, os.environ.get("API_KEY", ""))
-    print(f"{options.url} is well")
+    print(f"{options.url} answers rightly")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Creates, lists and removes the resources on Google Cloud of resources.yaml and roles.yaml.
 
-The tables hold gcloud's commands, not Terraform: there is no state to keep and lock, a person can
-read and type each command, and `up` compares with what Google has each time.
+The tables have gcloud's commands, not Terraform's language: there is no state to store and lock,
+each command can be read and typed, and `up` compares with what exists.
 """
 
 import re
@@ -19,17 +19,17 @@ from ruamel.yaml import YAML
 
 from common.errors import InputError
 from common.git import git
-from deploy.google import GcloudError, GoogleProject, command_line, gcloud, gcloud_json
+from deploy.google import GcloudError, GoogleProject, format_command, gcloud, gcloud_json
 
 Command = tuple[str, ...]  # gcloud's arguments
 Json = Any  # whatever JSON can hold
 
 FOLDER = Path(__file__).parent
 ALERTS = FOLDER.with_name("alerts")
-GIVEN_NAME = "GIVEN_NAME"  # in a command, stands for the name that Google gave the resource
+GIVEN_NAME = "GIVEN_NAME"  # in a command: the name that Google gave the resource
 # gcloud's messages while Google does not yet know a new account, API or metric everywhere.
 TOO_EARLY = "(does|may) not exist|has not been used in project|Cannot find metric"
-PAUSES = (*[5] * 11, 0)  # seconds after an attempt; the last one has none
+PAUSES = (*[5] * 11, 0)  # seconds after each attempt; 0 after the last
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Resource:
     match: Json = field(default_factory=dict)
     remove: Command = ()
     update: Command = ()
-    data: bool = False
-    new_key: bool = False
+    is_data: bool = False
+    needs_key: bool = False
 
     def find(self, reply: Json) -> Json:
         """Return the part of a reply to `describe` that is this resource, or None."""
@@ -52,7 +52,7 @@ class Resource:
 
 
 def includes(actual: Json, expected: Json) -> bool:
-    """Say whether nested values include the expected ones; Google may have added others."""
+    """Return whether nested values include the expected ones; Google may have added others."""
     if isinstance(expected, dict) and isinstance(actual, dict):
         return all(includes(actual.get(key), value) for key, value in expected.items())
     if isinstance(expected, list) and isinstance(actual, list):
@@ -63,11 +63,12 @@ def includes(actual: Json, expected: Json) -> bool:
 def read_resources(project: GoogleProject, github: str, number: str) -> list[Resource]:
     """Return all resources, in the order of their creation.
 
-    `github` is owner/name of the repository whose workflows deploy, or ""; `number` the project's.
+    `github` is owner/name of the repository whose workflows deploy, or ""; `number` is the
+    project's number.
     """
     table, roles = _read(FOLDER / "resources.yaml"), _read(FOLDER / "roles.yaml")
-    words = vars(project) | {"project": project.id, "github": github, "number": number}
-    words |= _fill(table["words"], words)
+    substitutes = vars(project) | {"project": project.id, "github": github, "number": number}
+    substitutes |= _fill(table["texts"], substitutes)
     apis = [f"{api}.googleapis.com" for api in table["apis"]]
     row = {
         "title": "Google's APIs",
@@ -75,20 +76,20 @@ def read_resources(project: GoogleProject, github: str, number: str) -> list[Res
         "create": shlex.join(["services", "enable", *apis]),
         "match": [{"config": {"name": api}} for api in apis],
     }
-    resources = [_resource(row, words)]
-    for account, own in roles["accounts"].items():
-        own_words = {"email": project.account(account), "purpose": own["purpose"]}
-        resources.append(_resource(table["account"], words | {"account": account} | own_words))
+    resources = [_resource(row, substitutes)]
+    for account, entry in roles["accounts"].items():
+        more = {"email": project.account(account), "purpose": entry["purpose"]}
+        resources.append(_resource(table["account"], substitutes | {"account": account} | more))
     rows = table["resources"] + (table["github"] if github else [])
-    resources += [_resource(row, words) for row in (*rows, *_grants(roles, project, github))]
+    resources += [_resource(row, substitutes) for row in (*rows, *_grants(roles, project, github))]
     for path in sorted(ALERTS.glob("*.yaml")):
-        own_words = {"file": path.name, "title": _read(path)["displayName"]}
-        resources.append(_resource(table["alert"], words | own_words))
+        more = {"file": path.name, "title": _read(path)["displayName"]}
+        resources.append(_resource(table["alert"], substitutes | more))
     return resources
 
 
 def next_steps(project: GoogleProject, github: str, number: str) -> str:
-    """Return what to do once all resources exist."""
+    """Return the text that says what to do once all resources exist."""
     steps: dict[str, str] = _read(FOLDER / "resources.yaml")["next"]
     text = steps["always"] + (steps["github"] if github else "")
     return Template(text).substitute(vars(project), project=project.id, number=number)
@@ -98,22 +99,22 @@ def _read(path: Path) -> Json:
     return YAML(typ="safe").load(path)
 
 
-def _fill(value: Json, words: dict[str, str]) -> Json:
-    """Fill in the words after a dollar sign in nested values."""
+def _fill(value: Json, substitutes: dict[str, str]) -> Json:
+    """Return nested values in which each $name is replaced."""
     if isinstance(value, dict):
-        return {key: _fill(item, words) for key, item in value.items()}
+        return {key: _fill(item, substitutes) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_fill(item, words) for item in value)
-    return Template(value).substitute(words) if isinstance(value, str) else value
+        return type(value)(_fill(item, substitutes) for item in value)
+    return Template(value).substitute(substitutes) if isinstance(value, str) else value
 
 
-def _resource(row: dict[str, Json], words: dict[str, str]) -> Resource:
+def _resource(row: dict[str, Json], substitutes: dict[str, str]) -> Resource:
     """Return the resource of a row of resources.yaml."""
     fields = dict(row)
     for key in {"describe", "create", "remove", "update"} & row.keys():
         fields[key] = (*shlex.split(row[key]), "--project=$project")
     file, file_field = fields.pop("file", ""), fields.pop("file_field", "")
-    fields = _fill(fields, words)
+    fields = _fill(fields, substitutes)
     if file:
         content = _read(Path(file))
         fields["match"] = fields.get("match", {}) | (
@@ -128,19 +129,19 @@ def _grants(roles: Json, project: GoogleProject, github: str) -> Iterator[dict[s
     members = {f"serviceAccount:{project.account(name)}": row for name, row in accounts}
     members |= roles["others"] | (roles["github"] if github else {})
     for member, row in members.items():
-        who = member.partition(":")[2].partition("@")[0]
+        account_name = member.partition(":")[2].partition("@")[0]
         for target in [key for key in row if key != "purpose"]:
             account = f"iam service-accounts {project.account(target)} --condition=None"
-            on = shlex.split(roles["on"].get(target, account))
-            flags = [word for word in on if word.startswith("--")]
-            place = [flag for flag in flags if not flag.startswith("--condition=")]
-            *group, name = (word for word in on if word not in flags)
+            words = shlex.split(roles["on"].get(target, account))
+            flags = [word for word in words if word.startswith("--")]
+            describe_flags = [flag for flag in flags if not flag.startswith("--condition=")]
+            *group, name = (word for word in words if word not in flags)
             for role in [row[target]] if isinstance(row[target], str) else row[target]:
                 full_role = role if "/" in role else f"roles/{role}"
                 binding = [name, *flags, f"--member={member}", f"--role={full_role}"]
                 yield {
-                    "title": f"{who} has {role} on {name}",
-                    "describe": shlex.join([*group, "get-iam-policy", name, *place]),
+                    "title": f"{account_name} has {role} on {name}",
+                    "describe": shlex.join([*group, "get-iam-policy", name, *describe_flags]),
                     "create": shlex.join([*group, "add-iam-policy-binding", *binding]),
                     "remove": shlex.join([*group, "remove-iam-policy-binding", *binding]),
                     "match": {"bindings": [{"role": full_role, "members": [member]}]},
@@ -157,12 +158,12 @@ def find(resources: list[Resource]) -> list[tuple[Resource, Json, Json]]:
 
 
 def up(resources: list[Resource]) -> int:
-    """Create what is missing, update what differs, and return how many resources that were."""
+    """Create missing resources, update those that differ, and return the number of both."""
     missing = [(r, reply) for r, reply, item in find(resources) if r.create and not item]
     for position, (each, reply) in enumerate(missing, 1):
         print(f"[{position}/{len(missing)}] {each.title}", flush=True)
         command = (each.update if reply is not None else ()) or each.create
-        key = secrets.token_urlsafe(32) if each.new_key else None
+        key = secrets.token_urlsafe(32) if each.needs_key else None
         for pause in PAUSES:
             try:
                 gcloud(*command, stdin=key)
@@ -185,16 +186,16 @@ def status(resources: list[Resource]) -> None:
 
 
 def down(resources: list[Resource], delete_data: bool, dry_run: bool = False) -> None:
-    """Remove what exists, the last created first, and print what is kept; or print the commands."""
+    """Remove the resources in reverse order; with `dry_run`, only print the commands."""
     existing = [(each, {"name": GIVEN_NAME}) for each in resources]
     if not dry_run:
         existing = [(each, item) for each, _, item in find(resources) if item]
     for each, item in reversed(existing):
-        if each.data and not delete_data:
+        if each.is_data and not delete_data:
             print(f"# kept without --delete-data: {each.title}")
         elif each.remove:
             command = tuple(item["name"] if w == GIVEN_NAME else w for w in each.remove)
-            print(command_line(command), flush=True)
+            print(format_command(command), flush=True)
             if not dry_run:
                 gcloud(*command)
 

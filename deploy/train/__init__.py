@@ -1,1 +1,1 @@
-"""Trains a commit on Google Cloud: as a job of Vertex AI."""
+"""Trains a commit as a job of Vertex AI."""

@@ -25,10 +25,10 @@ from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
 
 from common.errors import run
-from deploy.google import NAMING, WANDB_KEY
+from deploy.google import REMOTE_COMMANDS, WANDB_KEY
 from stages import params
 
-EXTRAS = ("dvc.lock", "models/speed", "models/wandb")  # no outputs of a stage, but for git too
+EXTRAS = ("dvc.lock", "models/speed", "models/wandb")  # files for git that no stage has as outputs
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
 
@@ -42,7 +42,7 @@ def call(command: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: os.killpg(process.pid, number))
     status = process.wait()
-    end = time.monotonic() + 25  # of the 30 seconds that Google gives
+    end = time.monotonic() + 25  # Google allows 30 seconds
     with suppress(ProcessLookupError):  # the group has no process left
         while time.monotonic() < end:
             with suppress(ChildProcessError):
@@ -56,7 +56,7 @@ def call(command: list[str]) -> None:
 
 
 def upload(bucket: str, name: str) -> None:
-    """Upload the files for git."""
+    """Upload an archive with the files for git."""
     with Repo() as repo:
         outs = [str(out) for out in repo.index.outs if not out.use_cache]
     archive = io.BytesIO()
@@ -68,7 +68,7 @@ def upload(bucket: str, name: str) -> None:
 
 
 def fetch_wandb_key() -> None:
-    """Read the key of Weights & Biases from Secret Manager, or print that it logs offline."""
+    """Set the key of Weights & Biases from Secret Manager, or print why there is none."""
     try:
         credentials, project = google.auth.default(SCOPES)
         url = f"https://secretmanager.googleapis.com/v1/projects/{project}/secrets/{WANDB_KEY}"
@@ -82,12 +82,12 @@ def fetch_wandb_key() -> None:
 
 
 def main() -> None:
-    """Run a command, or the pipeline."""
+    """Run the command of the arguments, or the pipeline without one."""
     if sys.argv[1:]:
         return call(sys.argv[1:])
     bucket, p = os.environ.get("BUCKET"), params.load()
     if bucket:
-        for command in NAMING:
+        for command in REMOTE_COMMANDS:
             call(command.format(bucket=bucket).split())
     if p.runtime.wandb and "WANDB_API_KEY" not in os.environ:
         fetch_wandb_key()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.errors import InputError
-from deploy.doctor import GRANT, LOGIN, NEEDED, SET_REMOTE, examine
+from deploy.doctor import GRANT, LOGIN, NEEDED_PERMISSIONS, SET_REMOTE, examine
 from tests.conftest import ROOT
 from tests.deploy.conftest import REMOTE, ROBOT
 from tests.gcs import Cloud
@@ -31,7 +31,7 @@ def output_for(folder: Path) -> str:
 def ask(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Configure the remote of an empty project, and have it examined."""
     cloud.client().create_bucket("bucket")
-    cloud.answers[PERMISSIONS] = 200, {"permissions": NEEDED}
+    cloud.answers[PERMISSIONS] = 200, {"permissions": NEEDED_PERMISSIONS}
     (folder := tmp_path / "project/.dvc").mkdir(parents=True)
 
     def ask(**config: str) -> str:
@@ -62,7 +62,15 @@ def test_all_is_well(ask: Ask, robot: Path, own_key: bool, monkeypatch: pytest.M
     ("config", "answers", "message", "remedy"),
     [
         (
-            *({}, {PERMISSIONS: (200, {"permissions": [NEEDED[0], "storage.objects.get"]})}),
+            *(
+                {},
+                {
+                    PERMISSIONS: (
+                        200,
+                        {"permissions": [NEEDED_PERMISSIONS[0], "storage.objects.get"]},
+                    )
+                },
+            ),
             *("bucket does not grant storage.objects.delete, storage.objects.list", OUR_GRANT),
         ),
         ({}, {PERMISSIONS: (503, {"error": {"message": "Ill"}})}, "Ill", OUR_GRANT),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from deploy.google import NAMING, GoogleProject
+from deploy.google import REMOTE_COMMANDS, GoogleProject
 from deploy.setup.resources import next_steps
 from experiments.fetch import ARTIFACT
 from tests.conftest import ROOT
@@ -165,4 +165,4 @@ BUCKETS = {
 @pytest.mark.parametrize("file", BUCKETS)
 def test_a_bucket_is_named_alike_everywhere(file: str) -> None:
     text = text_of(ROOT / file).replace('"', "")
-    assert [line for line in NAMING if line.format(bucket=BUCKETS[file]) not in text] == []
+    assert [line for line in REMOTE_COMMANDS if line.format(bucket=BUCKETS[file]) not in text] == []

@@ -34,19 +34,21 @@ def test_a_dry_run_prints_the_command_and_asks_nobody(
 
 def test_a_job_is_named_after_its_answers() -> None:
     targets = ("gs://archive/answers", "gs://archive/answers/", "gs://archive/others")
-    jobs = [score.job(GoogleProject("my-project"), "image", target, 1) for target in targets]
+    jobs = [
+        score.make_options(GoogleProject("my-project"), "image", target, 1) for target in targets
+    ]
     assert jobs[0] == jobs[1] != jobs[2]
 
 
 def test_the_image_of_the_commit_scores_and_its_status_is_handed_on(
     gcloud: Gcloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(score, "commit", lambda: "c0ffee")
+    monkeypatch.setattr(score, "get_commit", lambda: "c0ffee")
     gcloud.answers["artifacts docker images describe"] = lambda *_: NOTHING
     monkeypatch.setattr(sys, "argv", [*CALL, "--workers", "3"])
     with pytest.raises(InputError, match=r"no image .*/score:c0ffee: python -m deploy images"):
         score.main()
-    monkeypatch.setattr(score, "built", lambda _, name, tag: f"{name}@sha256:{tag}")
+    monkeypatch.setattr(score, "get_image", lambda _, name, tag: f"{name}@sha256:{tag}")
     shell = f'printf "%s\\n" "$@" > {tmp_path}/words; exit 3'
     monkeypatch.setattr(score, "PYTHON", ["sh", "-c", shell, "python"])
     with pytest.raises(SystemExit) as exit_info:

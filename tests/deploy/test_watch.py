@@ -70,10 +70,10 @@ def test_the_report_of_a_day_goes_to_the_bucket(
 def test_the_options_name_the_week_and_the_samples(bucket: storage.Bucket) -> None:
     today = datetime(2026, 11, 30, tzinfo=UTC)
     week = ["gs://bucket/run.googleapis.com", "--since=2026-11-23", "--until=2026-11-29"]
-    assert watch.options(bucket, today) == week
+    assert watch.make_options(bucket, today) == week
     for name in ("reviewed/a.csv", "reviewed/b.txt"):
         bucket.blob(name).upload_from_string("id,label\n")
-    assert watch.options(bucket, today) == [*week, "--reviewed", "gs://bucket/reviewed/a.csv"]
+    assert watch.make_options(bucket, today) == [*week, "--reviewed", "gs://bucket/reviewed/a.csv"]
 
 
 @pytest.mark.usefixtures("bucket")

@@ -14,7 +14,7 @@ from google.cloud import storage
 
 from common.errors import InputError
 from deploy.doctor import examine
-from deploy.google import NAMING
+from deploy.google import REMOTE_COMMANDS
 from tests.conftest import ROOT, Project
 from tests.deploy.conftest import no_cloud
 from tests.gcs import Cloud
@@ -33,7 +33,7 @@ class Clone(Project):
         return super().environment(**emulator, **no_cloud(self.folder), **extra)
 
     def name_bucket(self) -> None:
-        for command in NAMING:
+        for command in REMOTE_COMMANDS:
             self.run(*command.format(bucket="bucket").split())
 
     def clone(self, name: str) -> "Clone":

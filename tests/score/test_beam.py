@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deploy.google import GoogleProject
-from deploy.score import job
+from deploy.score import make_options
 from tests.conftest import HANG, NOWHERE, ROOT
 from tests.gcs import Cloud
 from tests.score.conftest import Result, Score, answers, blocks, command, refused
@@ -98,7 +98,7 @@ def test_a_job_for_dataflow_is_made_without_an_account(
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", cloud.url)
     bucket = cloud.client().create_bucket("archive")
     bucket.blob("in/00.csv").upload_from_filename(archive / "00.csv")
-    options = job(GoogleProject("my-project"), "image@sha256:1", "gs://archive/out", 3)
+    options = make_options(GoogleProject("my-project"), "image@sha256:1", "gs://archive/out", 3)
     buckets = ("gs://archive/in", "gs://archive/out")
     result = run(model, *buckets, "--runner", *options, "--dry_run=True")
     assert result.returncode == 0, result.stderr

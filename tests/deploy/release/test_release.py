@@ -92,7 +92,7 @@ def test_a_revision_that_answers_wrongly_gets_no_traffic(
 def test_the_daily_report_runs_the_released_image(
     gcloud: Gcloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cloud_run, "built", lambda _, name, tag: f"{name}@sha256:{tag}")
+    monkeypatch.setattr(cloud_run, "get_image", lambda _, name, tag: f"{name}@sha256:{tag}")
     update_report(PROJECT, "c0ffee")
     assert "make cloud" in capsys.readouterr().out
     gcloud.answers["run jobs describe disaster-tweets-monitor"] = lambda *_: {"kind": "Job"}
@@ -120,10 +120,10 @@ def test_a_build_gets_a_clone_of_the_commit(
         return ""
 
     gcloud.answers["builds submit"] = submit
-    monkeypatch.setattr(images, "commit", lambda: "c0ffee")
-    monkeypatch.setattr(images, "locked_model", lambda: MODEL)
+    monkeypatch.setattr(images, "get_commit", lambda: "c0ffee")
+    monkeypatch.setattr(images, "get_model_version", lambda: MODEL)
     with pytest.raises(InputError, match=r"no image .*/serve:c0ffee: python -m deploy images"):
-        images.built(PROJECT, "serve", "c0ffee")
+        images.get_image(PROJECT, "serve", "c0ffee")
     for _ in range(2):  # the second time there is nothing to build
         images.build(PROJECT)
     assert len(gcloud.called("builds submit")) == 1

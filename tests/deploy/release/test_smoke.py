@@ -22,7 +22,7 @@ ABSENT = InputError("no connection")
     ("answers", "seconds", "message"),
     [
         ([ABSENT, RIGHT, RIGHT], 0.5 + 3, ""),
-        ([ABSENT], smoke.PATIENCE + 0.5, "no connection"),
+        ([ABSENT], smoke.TIMEOUT + 0.5, "no connection"),
         ([RIGHT, RIGHT | {"model": "two"}], 1, "serves model two instead of one"),
         ([RIGHT, {"predictions": [{"label": "disaster"}] * 2}], 1, "/predict answers {'predict"),
         ([RIGHT, {"predictions": [PREDICTION]}], 1, "/predict answers {'predictions'"),
@@ -64,7 +64,7 @@ def test_the_server_of_this_project_passes_with_its_key_and_past_a_proxy(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     model = read_manifest(pipeline.folder / "models/classifier" / MANIFEST).version
-    monkeypatch.setattr(smoke, "PATIENCE", 0)
+    monkeypatch.setattr(smoke, "TIMEOUT", 0)
     with serving(pipeline, tmp_path, API_KEYS=f"{KEY},another-key-of-the-endpoint") as server:
         for name in ("http_proxy", "HTTP_PROXY"):
             monkeypatch.setenv(name, NOWHERE)
@@ -73,7 +73,7 @@ def test_the_server_of_this_project_passes_with_its_key_and_past_a_proxy(
         monkeypatch.setattr(sys, "argv", ["smoke", server.url, "--model", model])
         monkeypatch.setenv("API_KEY", KEY)
         smoke.main()
-        assert capsys.readouterr().out == f"{server.url} is well\n"
+        assert capsys.readouterr().out == f"{server.url} answers rightly\n"
         monkeypatch.setenv("API_KEY", "wrong")
         with pytest.raises(InputError, match=r"/predict: .*401"):
             smoke.main()

@@ -55,8 +55,8 @@ def test_results_are_unpacked_over_the_clone(
 
     gcloud.answers[f"storage cp {FILE}/results.tar.gz"] = copy
     monkeypatch.setattr(submit, "train", lambda *_: None)
-    monkeypatch.setattr(images, "commit", lambda: "c0ffee")
-    monkeypatch.setattr(images, "built", lambda *_: "image@sha256:1")
+    monkeypatch.setattr(images, "get_commit", lambda: "c0ffee")
+    monkeypatch.setattr(images, "get_image", lambda *_: "image@sha256:1")
     (new := tmp_path / "new").write_text("new")
     (metrics := tmp_path / "models/metrics.json").parent.mkdir()
     metrics.write_text("old")
