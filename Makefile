@@ -41,7 +41,7 @@ endif
 score: $(READY) ## Classify every tweet of FROM= (a file, a folder, a bucket) into the folder or bucket TO=
 	$(RUN) score $(FROM) $(TO) $(WITH)
 
-monitor: $(READY) ## Report how well a deployed model does, from LOGS=folder (and FEEDBACK=, REVIEWED=)
+monitor: $(READY) ## Report the accuracy of a deployed model, from LOGS=folder (and FEEDBACK=, REVIEWED=)
 	$(RUN) monitor $(LOGS) $(if $(FEEDBACK),--feedback $(FEEDBACK)) $(if $(REVIEWED),--reviewed $(REVIEWED)) || case $$? in 3|4) ;; *) exit 1 ;; esac # a verdict is not a failure
 
 demo: $(READY) ## Simulate a new event: serve, monitor, and adapt the model with 40 labels

@@ -222,7 +222,8 @@ def main() -> None:
     """Run the demo in a new folder."""
     parser = argparse.ArgumentParser(prog="python -m examples.event", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--output", type=Path, default=Path("monitor-demo"))
+    folder = Path("monitor-demo")
+    parser.add_argument("--output", type=Path, default=folder, help=f"default: {folder}")
     output = parser.parse_args().output
     load(outputs.CLASSIFIER)
     if output.exists():

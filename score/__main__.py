@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     formats = ("parquet", "csv", "jsonl")
     parser.add_argument(
-        "--format", choices=formats, default="parquet", help="of the output (default: parquet)"
+        "--format", choices=formats, default="parquet", help="format of answers (default: parquet)"
     )
     parser.add_argument(
         "--files", default="*", help="pattern of the files in a folder (default: all)"

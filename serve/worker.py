@@ -80,12 +80,9 @@ class DisasterAPI(ls.LitAPI):
 
 
 class Worker(LitLoop):
-    """LitServe's loop in an inference worker.
+    """LitServe's loop in a worker: it answers messages of the HTTP process, one at a time.
 
-    LitServe's own loop moves every request and answer through the queues of another process, and
-    waits for more requests to fill a batch. Here the HTTP process sends whole batches, one at a
-    time; while a worker computes, requests for the next batch arrive. A message is its length, then
-    JSON:
+    A message is its length, then JSON:
 
     - `{"do": "load", "folder": …}` is answered by `{"error": null or the reason}`; the model is
       loaded beside the one in use.

@@ -259,9 +259,9 @@ def test_another_build_gives_the_same_layers(
 def test_layers_of_the_server_hold_nothing_else(serve_image: str, tmp_path: Path) -> None:
     content_of = dict(contents(serve_image, tmp_path / "image.tar", len(layers(BASE))))
     assert [name for name, content in content_of.items() if MARK in content] == []
-    own = {name for name in content_of if not name.startswith("venv/")}
+    app_files = {name for name in content_of if not name.startswith("venv/")}
     packages = {"common", "locked", "models", "serve"}
-    assert {"/".join(name.split("/")[:2]) for name in own} == {
+    assert {"/".join(name.split("/")[:2]) for name in app_files} == {
         f"app/{name}" for name in ("LICENSE", "NOTICE", *packages)
     }
     assert not [name for name in content_of if "/.cache" in name or "site-packages/torch/" in name]
@@ -269,15 +269,15 @@ def test_layers_of_the_server_hold_nothing_else(serve_image: str, tmp_path: Path
 
 
 def test_layers_of_a_job_hold_nothing_else(train_image: str, tmp_path: Path) -> None:
-    tops, own = set(), set()
+    tops, names = set(), set()
     for name, content in contents(train_image, tmp_path / "image.tar", len(layers(BASE))):
         tops.add(name.partition("/")[0])
         assert MARK not in content, name
         if name.startswith("home/disaster-tweets/"):
-            own.add(name.split("/")[2])
+            names.add(name.split("/")[2])
     assert tops == {"home", "venv"}
-    assert not own & {".git", "models", "tests", ".venv"}
-    assert {"dvc.yaml", "locked", "reader", "stages", "data"} <= own
+    assert not names & {".git", "models", "tests", ".venv"}
+    assert {"dvc.yaml", "locked", "reader", "stages", "data"} <= names
 
 
 def test_the_labels_of_the_server_name_commit_and_model(serve_image: str, context: Path) -> None:

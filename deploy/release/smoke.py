@@ -85,7 +85,7 @@ def main() -> None:
     """Test the server that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m deploy.release.smoke", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("url")
+    parser.add_argument("url", help="the address of the server")
     parser.add_argument("--model", default="", help="the version that must answer")
     options = parser.parse_args()
     smoke(options.url.rstrip("/"), options.model, os.environ.get("API_KEY", ""))

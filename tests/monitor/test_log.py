@@ -68,11 +68,11 @@ def test_columns_stay_together(log: Log) -> None:
 def test_one_request_id_for_many_answers(folder: str, log: Log) -> None:
     assert log.find_rows(["twice", "r-5", "r-1000"]).tolist() == [-1, 5, -1]
     assert log.find_rows([]).tolist() == []
-    own = [name for name in log.table["id"] if name.startswith("twice~")]
-    assert len(set(own)) == 2
-    assert (log.find_rows(own) >= 0).all()
+    ids = [name for name in log.table["id"] if name.startswith("twice~")]
+    assert len(set(ids)) == 2
+    assert (log.find_rows(ids) >= 0).all()
     last_day = read([folder], date(2025, 12, 3))[0]["v1"]  # other days, the same ids
-    assert (last_day.find_rows(own) >= 0).all()
+    assert (last_day.find_rows(ids) >= 0).all()
 
 
 def test_a_line_that_was_delivered_twice_counts_once(folder: str) -> None:

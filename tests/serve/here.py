@@ -49,11 +49,11 @@ def configured(**values: str) -> Settings:
 @contextmanager
 def here(classifier: Classifier, folder: Path, **values: str) -> Iterator[Here]:
     """Serve a model until the end of the block."""
-    (own := folder / "own").mkdir()
+    (copies := folder / "copies").mkdir()
     feedback = folder / "feedback.jsonl"
     defaults = {"MODEL_URI": str(classifier.folder), "FEEDBACK_FILE": str(feedback)}
     options = configured(**defaults | values)
-    server = Server(options, ModelStore(options.model_uri, own))
+    server = Server(options, ModelStore(options.model_uri, copies))
     server.dispatcher.listen()
     has_log = bool(options.prediction_log)
     api = DisasterAPI(server.dispatcher.path, 1, options.engine, has_log)

@@ -152,9 +152,9 @@ def test_the_served_explanation_is_of_the_served_answer(
     pushes = [probability - score for score in without_word]
     assert [w["push"] for w in answer["words"]] == pytest.approx(pushes, abs=1e-6)
     assert [TEXT[w["start"] :][: len(w["word"])] for w in answer["words"]] == TEXT.split()
-    most = classifier.manifest.max_length  # words: the model reads no more
+    max_words = classifier.manifest.max_length  # words: the model reads no more
     before = server.metric("batch_tweets_sum")
-    words = server.post("/explain", {"text": "fire " * (most + 6)}).json()["words"]
-    assert server.metric("batch_tweets_sum") - before == most + 2
-    assert len(words) == most + 6
+    words = server.post("/explain", {"text": "fire " * (max_words + 6)}).json()["words"]
+    assert server.metric("batch_tweets_sum") - before == max_words + 2
+    assert len(words) == max_words + 6
     assert words[-1]["push"] == 0

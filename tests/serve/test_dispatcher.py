@@ -104,13 +104,13 @@ async def batches(*requests: list[str]) -> list[list[tuple[int, int, int]]]:
 
 
 def test_requests_take_turns() -> None:
-    small, turn, batch, most = [str(MANY[0])], TURN_TEXTS, BATCH_TEXTS, BATCH_REQUESTS
+    small, turn, batch, max_requests = [str(MANY[0])], TURN_TEXTS, BATCH_TEXTS, BATCH_REQUESTS
     assert batch == 4 * turn
     # As many as fit, while it is alone
     assert asyncio.run(batches(small * 2 * batch)) == [[(0, 0, batch)], [(0, batch, 2 * batch)]]
-    many = asyncio.run(batches(small * 3 * turn, *[small] * (most + 1)))
-    assert many[0] == [(0, 0, turn), *((n, 0, 1) for n in range(1, most))]
-    assert many[1:] == [[(most, 0, 1), (most + 1, 0, 1), (0, turn, 3 * turn)]]
+    many = asyncio.run(batches(small * 3 * turn, *[small] * (max_requests + 1)))
+    assert many[0] == [(0, 0, turn), *((n, 0, 1) for n in range(1, max_requests))]
+    assert many[1:] == [[(max_requests, 0, 1), (max_requests + 1, 0, 1), (0, turn, 3 * turn)]]
     assert asyncio.run(batches(*[small * 2 * turn] * 3)) == [
         [(0, 0, turn), (1, 0, turn), (2, 0, turn), (0, turn, 2 * turn)],
         [(1, turn, 2 * turn), (2, turn, 2 * turn)],

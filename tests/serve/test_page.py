@@ -28,8 +28,10 @@ def page(browser: Browser, server: Here) -> Iterator[Page]:
     complaints: list[str] = []
     opened.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    own = (server.url, "data:")  # no other address is asked
-    opened.on("request", lambda r: None if r.url.startswith(own) else complaints.append(r.url))
+    allowed_urls = (server.url, "data:")  # no other address is asked
+    opened.on(
+        "request", lambda r: None if r.url.startswith(allowed_urls) else complaints.append(r.url)
+    )
     opened.goto(server.url)
     yield opened
     opened.close()

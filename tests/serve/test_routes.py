@@ -100,6 +100,6 @@ def test_dashboard_and_alerts_ask_for_metrics_and_labels_that_exist(server: Here
     for each in targets + rules:
         assert names(each["expr"]) <= samples | labels, each
     families = {re.sub("_(total|bucket|sum|count|created)$", "", name) for name in samples}
-    own = {name for name in families if not name.startswith(("python_", "process_"))}
+    expected = {name for name in families if not name.startswith(("python_", "process_"))}
     shown = set.union(*(names(target["expr"]) for target in targets)) & samples
-    assert {re.sub("_(total|bucket|sum|count)$", "", name) for name in shown} == own
+    assert {re.sub("_(total|bucket|sum|count)$", "", name) for name in shown} == expected
