@@ -26,7 +26,7 @@ from common.errors import InputError, run
 from deploy.google import REMOTE_COMMANDS
 
 SCOPES = ["https://www.googleapis.com/auth/devstorage.full_control"]  # the scope that DVC requests
-NEEDED_PERMISSIONS = [f"storage.objects.{verb}" for verb in ("create", "delete", "get", "list")]
+PERMISSIONS = [f"storage.objects.{verb}" for verb in ("create", "delete", "get", "list")]
 SET_REMOTE = " && ".join(REMOTE_COMMANDS).format(bucket="YOUR-BUCKET")
 LOGIN = (
     "gcloud auth application-default login (DVC would continue without a login); behind a proxy "
@@ -50,10 +50,10 @@ def examine(folder: Path) -> Iterator[str]:
     yield f"login        {getattr(credentials, 'service_account_email', 'a user')}"
     bucket = storage.Client(None, credentials).bucket(bucket_name)
     with _suggest(GRANT.format(bucket=bucket_name)):
-        granted = bucket.test_iam_permissions(NEEDED_PERMISSIONS, timeout=10, retry=None)
-        if missing := sorted(set(NEEDED_PERMISSIONS) - set(granted)):
+        granted = bucket.test_iam_permissions(PERMISSIONS, timeout=10, retry=None)
+        if missing := sorted(set(PERMISSIONS) - set(granted)):
             raise InputError(f"{bucket_name} does not grant {', '.join(missing)}")
-    yield f"permissions  {', '.join(NEEDED_PERMISSIONS)}"
+    yield f"permissions  {', '.join(PERMISSIONS)}"
     with _suggest("dvc push"):
         faults, pending = _compare(repo, bucket)
     if faults:
@@ -118,20 +118,18 @@ def _compare(repo: Repo, bucket: storage.Bucket) -> tuple[dict[str, set[str]], i
         # A file imported from another repository is pushed there.
         if not (out.use_cache and out.can_push and out.hash_info) or out.stage.is_repo_import:
             continue
-        main_path = odb.oid_to_path(out.hash_info.value)
+        root = odb.oid_to_path(out.hash_info.value)
         parts = {str(out): out.hash_info}
         if find_fault(out.hash_info) == "missing":
             pending, parts = pending + 1, {}
         elif out.is_dir_checksum and not find_fault(out.hash_info):
-            content = bucket.blob(main_path.removeprefix(f"{bucket.name}/")).download_as_bytes()
+            content = bucket.blob(root.removeprefix(f"{bucket.name}/")).download_as_bytes()
             for key, _, oid in Tree.from_list(json.loads(content), "md5"):
                 parts["/".join((str(out), *key))] = oid
         for name, oid in parts.items():
             if find_fault(oid):
                 urls = {
-                    f"gs://{path}"
-                    for path in (main_path, odb.oid_to_path(oid.value))
-                    if path in md5s
+                    f"gs://{path}" for path in (root, odb.oid_to_path(oid.value)) if path in md5s
                 }
                 faults[f"{name} is {find_fault(oid)}"] = urls
     return faults, pending

@@ -19,9 +19,7 @@ REMOTE_COMMANDS = (
     "dvc remote modify --local storage verify true",
 )
 # gcloud's messages where a resource, or the API that manages it, does not exist.
-MISSING_MESSAGES = (
-    "NOT_FOUND|not found|Cannot find|no objects|SERVICE_DISABLED|has not been used in project"
-)
+ABSENT = "NOT_FOUND|not found|Cannot find|no objects|SERVICE_DISABLED|has not been used in project"
 
 
 class GcloudError(InputError):
@@ -73,7 +71,7 @@ def gcloud_json(*arguments: str) -> Any:  # noqa: ANN401 - whatever JSON can hol
     try:
         return json.loads(gcloud(*arguments, "--format=json") or "null")
     except GcloudError as error:
-        if re.search(MISSING_MESSAGES, str(error)):
+        if re.search(ABSENT, str(error)):
             return None
         raise
 

@@ -176,8 +176,8 @@ def compute_accuracy(tweets: pd.DataFrame) -> float:
 def simulate(folder: Path) -> str:
     """Simulate the event in a folder; return a text on the gain of the adaptation."""
     old_model, new_model = folder / "before", folder / "after"
-    for copy in (folder / "model", old_model):
-        shutil.copytree(outputs.CLASSIFIER, copy)
+    shutil.copytree(outputs.CLASSIFIER, folder / "model")
+    shutil.copytree(outputs.CLASSIFIER, old_model)
     tweets, logs, sample = load_tweets(), folder / "logs", folder / "sample.csv"
     labelled, other_labels = folder / "sample-labelled.csv", folder / "other-labels.csv"
     with serve_model(folder) as server:

@@ -163,9 +163,7 @@ class Dispatcher:
         for outcome in outcomes:
             if isinstance(outcome, ModelRejectedError):
                 raise outcome
-        loaded_workers = [
-            w for w, outcome in zip(workers, outcomes, strict=True) if outcome is None
-        ]
+        loaded_workers = [w for w, result in zip(workers, outcomes, strict=True) if result is None]
         if not loaded_workers:
             raise rejection(503, "no worker is ready; retry later")
         self.folder = folder

@@ -136,10 +136,7 @@ class Server(ls.LitServer):
         """Wait for no worker: until one is ready, /health answers 503."""
 
     def _start_server(self, *args: Any, **kwargs: Any) -> dict[int, Any]:  # noqa: ANN401 - LitServe's
-        """Start the processes; close the listening sockets in this one.
-
-        When the HTTP process closes its own, they must be the last.
-        """
+        """Start the processes; close the sockets here, so that the HTTP process has the last."""
         processes: dict[int, Any] = super()._start_server(*args, **kwargs)
         for listener in args[3]:
             listener.close()

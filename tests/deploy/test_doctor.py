@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from common.errors import InputError
-from deploy.doctor import GRANT, LOGIN, NEEDED_PERMISSIONS, SET_REMOTE, examine
+from deploy.doctor import GRANT, LOGIN, PERMISSIONS, SET_REMOTE, examine
 from tests.conftest import ROOT
 from tests.deploy.conftest import REMOTE, ROBOT
 from tests.gcs import Cloud
 
 Ask = Callable[..., str]
-PERMISSIONS = ("GET", "/iam/")
+ASK_PERMISSIONS = ("GET", "/iam/")
 OUR_GRANT = GRANT.format(bucket="bucket")
 
 
@@ -31,7 +31,7 @@ def output_for(folder: Path) -> str:
 def ask(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Configure the remote of an empty project, and have it examined."""
     cloud.client().create_bucket("bucket")
-    cloud.answers[PERMISSIONS] = 200, {"permissions": NEEDED_PERMISSIONS}
+    cloud.answers[ASK_PERMISSIONS] = 200, {"permissions": PERMISSIONS}
     (folder := tmp_path / "project/.dvc").mkdir(parents=True)
 
     def ask(**config: str) -> str:
@@ -65,15 +65,15 @@ def test_all_is_well(ask: Ask, robot: Path, own_key: bool, monkeypatch: pytest.M
             *(
                 {},
                 {
-                    PERMISSIONS: (
+                    ASK_PERMISSIONS: (
                         200,
-                        {"permissions": [NEEDED_PERMISSIONS[0], "storage.objects.get"]},
+                        {"permissions": [PERMISSIONS[0], "storage.objects.get"]},
                     )
                 },
             ),
             *("bucket does not grant storage.objects.delete, storage.objects.list", OUR_GRANT),
         ),
-        ({}, {PERMISSIONS: (503, {"error": {"message": "Ill"}})}, "Ill", OUR_GRANT),
+        ({}, {ASK_PERMISSIONS: (503, {"error": {"message": "Ill"}})}, "Ill", OUR_GRANT),
         ({}, {("GET", "/o?"): (403, {"error": {"message": "retained"}})}, "retained", "dvc push"),
         ({}, {("POST", "/token"): (400, {"error": "invalid_grant"})}, "invalid_grant", LOGIN),
         ({"verify": "false"}, {}, "gs://bucket/dvc is no gs:// URL with `verify true`", SET_REMOTE),
