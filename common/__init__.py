@@ -1,4 +1,4 @@
-"""Helpers for all packages; no result of the pipeline depends on them."""
+"""Helpers for all packages; no output of the pipeline depends on them."""
 
 from common.commands import check_command
 

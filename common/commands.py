@@ -1,14 +1,14 @@
-"""Names the commands of a package, where `python -m` is to start a module that is none."""
+"""Refuses `python -m MODULE` if the module is no command."""
 
 import sys
 
 
 def check_command(package: str, *commands: str) -> None:
-    """End Python with status 2 if it is starting a module of the package that is no command.
+    """Exit with status 2 if Python is starting a module of the package that is no command.
 
     Such a module would do nothing and succeed. Python imports the package before the module.
     """
-    if sys.argv[:1] != ["-m"]:  # Python's own word while it looks for the module to start
+    if sys.argv[:1] != ["-m"]:  # Python sets this while it looks for the module to start
         return
     module = sys.orig_argv[sys.orig_argv.index("-m") + 1]
     if module.partition(".")[0] == package and module.removesuffix(".__main__") not in commands:

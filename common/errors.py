@@ -9,10 +9,10 @@ REPOSITORY_PACKAGES = {
     *("dvc", "dvc_data", "dvc_objects", "dvc_render", "gto"),
     *("scmrepo", "dulwich", "pygit2", "_pygit2", "git", "semver"),
 }
-NAME_YOURSELF = "git config user.name NAME && git config user.email ADDRESS"
-REMEDIES = {  # part of their message: what to do
-    "must be configured": NAME_YOURSELF,
-    "Failed to create tag": NAME_YOURSELF,
+SET_IDENTITY = "git config user.name NAME && git config user.email ADDRESS"
+REMEDIES = {  # part of an error's message: what to do
+    "must be configured": SET_IDENTITY,
+    "Failed to create tag": SET_IDENTITY,
     "Unable to acquire lock": "wait for the other DVC process, or stop it",
     "unknown object format": "make a clone with SHA-1 objects: DVC reads no others",
 }

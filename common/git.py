@@ -9,9 +9,9 @@ from common.errors import InputError
 def git(*arguments: str) -> str:
     """Run git and return what it prints.
 
-    Raises InputError if git fails; with its message, in one line.
+    Raises InputError, with git's message in one line, if git fails.
     """
-    if "diff" in arguments:  # it works without a repository too, and then does not name the reason
+    if "diff" in arguments:  # without a repository, its message has no reason
         git("rev-parse", "--git-dir")
     command = ["git", *arguments]
     process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
@@ -22,14 +22,14 @@ def git(*arguments: str) -> str:
 
 def changed_files() -> list[str]:
     """Return the tracked files that differ from the last commit."""
-    unlocked = ("--no-optional-locks", "diff", "--name-only", "-z")  # others may need the lock
+    unlocked = ("--no-optional-locks", "diff", "--name-only", "-z")  # leave the lock to others
     return git(*unlocked, "--relative", "HEAD", "--", ".").split("\0")[:-1]
 
 
 def check_complete() -> None:
-    """Raise InputError where the clone is partial: DVC and GTO do not fetch what it lacks.
+    """Raise InputError if the clone is partial: DVC and GTO do not fetch missing objects.
 
-    They would wait for ever, or fail in a thread of their own.
+    They would wait for ever, or fail in another thread.
     """
     remotes = re.findall(r"^remote\.(.+)\.promisor$", git("config", "--list", "--name-only"), re.M)
     if remotes and "\n?" in "\n" + git("rev-list", "--objects", "--all", "--missing=print"):
@@ -40,8 +40,8 @@ def check_complete() -> None:
         )
 
 
-def unshallow() -> str:
-    """Return how to fetch what a shallow clone lacks; "" where the clone is not shallow."""
+def get_shallow_remedy() -> str:
+    """Return how to complete a shallow clone; "" if the clone is not shallow."""
     if git("rev-parse", "--is-shallow-repository").strip() == "false":
         return ""
     return (

@@ -13,7 +13,7 @@ class Progress(tqdm):
     """A tqdm bar on a terminal; elsewhere a line every LOG_INTERVAL seconds."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - tqdm's
-        kwargs.setdefault("disable", os.environ.get("RANK", "0") != "0")  # of a group, the first
+        kwargs.setdefault("disable", os.environ.get("RANK", "0") != "0")  # only rank 0
         super().__init__(*args, **kwargs)
         if not self.disable and not self.fp.isatty():
             self.mininterval = self.maxinterval = LOG_INTERVAL

@@ -17,12 +17,12 @@ from fsspec.registry import known_implementations
 
 from common.errors import InputError
 
-# Otherwise gcsfs imports gRPC, to ask each bucket for its kind.
+# Otherwise gcsfs imports gRPC, to ask each bucket for its type.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs a traceback with each error
 
-REFUSED = re.compile(r"\b40[13]\b|forbidden|denied|credential|anonymous|unauthori|account", re.I)
+NO_ACCESS = re.compile(r"\b40[13]\b|forbidden|denied|credential|anonymous|unauthori|account", re.I)
 LOGINS = {
     "gs": "gcloud auth application-default login",
     "s3": "aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
@@ -31,7 +31,7 @@ LOGINS = {
 LOGINS |= {"gcs": LOGINS["gs"], "s3a": LOGINS["s3"], "abfs": LOGINS["az"], "abfss": LOGINS["az"]}
 # How file systems say that they cannot sync; any other error means that the disk has failed.
 NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM}
-failed_syncs = itertools.count()  # its next() is one step, whichever thread calls it
+failed_syncs = itertools.count()  # next() is atomic, so threads may share it
 
 
 @contextmanager
@@ -50,16 +50,16 @@ def reaching(url: str) -> Iterator[None]:
         raise InputError(
             f"{url}: the package {package} is missing: python -m pip install {package}"
         ) from error
-    except Exception as error:  # each file system has errors of its own
+    except Exception as error:  # each file system raises its own errors
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         reason = reason or type(error).__name__
-        if protocol in LOGINS and REFUSED.search(reason):
+        if protocol in LOGINS and NO_ACCESS.search(reason):
             reason += f". Log in ({LOGINS[protocol]}), or ask for access"
         raise InputError(f"{url}: {reason}") from error
 
 
 class Folder:
-    """A folder or a prefix of a bucket; each file in it is whole or absent."""
+    """A folder or a prefix of a bucket, whose files are written as a whole."""
 
     def __init__(self, url: str) -> None:
         """Take a path or an fsspec URL, such as gs://bucket/folder; nothing is read yet.
@@ -71,7 +71,7 @@ class Folder:
         self.system, path = LocalFileSystem(), str(Path(url).expanduser().absolute())
         if "://" in url:
             with reaching(self.url):
-                # Uncached, a listing shows what other processes have written meanwhile.
+                # Without a cache, a listing shows the newest files of other processes.
                 self.system, path = fsspec.url_to_fs(url, use_listings_cache=False)
         self.path = path.rstrip("/")
         self.local = Path(path) if isinstance(self.system, LocalFileSystem) else None
@@ -103,11 +103,11 @@ class Folder:
                 if self.system.cat_file(path) != content:
                     raise InputError(
                         f"{url} exists with other content, as another kind of CPU or other packages"
-                        " make it. Continue where it was made, or choose a new folder"
+                        " write it. Resume on the original machine, or choose a new folder"
                     ) from error
 
     def names(self, folder: str = "") -> set[str]:
-        """Return the names directly in a subfolder, without dot-files."""
+        """Return the names of the files and folders in a subfolder, without dot-files."""
         with reaching(self.url), suppress(FileNotFoundError):
             paths = self.system.ls(f"{self.path}/{folder}".rstrip("/"), detail=False)
             names = {path.rstrip("/").rpartition("/")[2] for path in paths}
@@ -149,7 +149,7 @@ def _sync(path: Path) -> None:
             raise
         if next(failed_syncs) == 0:
             print(
-                f"warning: {path}: cannot be synced ({error.strerror}). A kill loses nothing, but "
-                "a power cut may lose or empty the newest files here",
+                f"warning: {path}: cannot be synced ({error.strerror}). A killed process loses "
+                "nothing, but a power cut may lose or empty the newest files here",
                 file=sys.stderr,
             )

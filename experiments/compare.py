@@ -1,4 +1,4 @@
-"""Two classifiers on the same tweets."""
+"""Compares the accuracy of two classifiers on the same tweets."""
 
 from typing import NamedTuple
 
@@ -17,12 +17,12 @@ class Difference(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        """Return it in percentage points."""
+        """Return the difference and its interval, in percentage points."""
         return "{:+.2f} points (95 % {:+.2f} to {:+.2f})".format(*(100 * part for part in self))
 
 
-def difference(truth: Labels, answers: Labels, other_answers: Labels) -> Difference:
-    """Compare two classifiers' answers to the same tweets, (rows,) each, tweet by tweet.
+def compare_accuracy(truth: Labels, answers: Labels, other_answers: Labels) -> Difference:
+    """Return the difference of two classifiers in accuracy on the same tweets: (rows,) each.
 
     The interval is a paired percentile bootstrap (Efron & Tibshirani 1993). Mistakes that both
     make do not widen it, as they would widen the intervals of two separate accuracies.

@@ -23,10 +23,10 @@ import pandas as pd
 from gto.constants import name_re
 
 from common.errors import InputError, run
-from common.git import changed_files, git, unshallow
-from experiments.compare import Difference, difference
-from experiments.fetch import ARTIFACT, fetch, resolve, versions
-from experiments.repository import check_readable, command_line, shorten, stale_stages
+from common.git import changed_files, get_shallow_remedy, git
+from experiments.compare import Difference, compare_accuracy
+from experiments.fetch import ARTIFACT, fetch, list_versions, resolve
+from experiments.repository import check_readable, find_stale, make_parser, shorten
 from locked.classifier import Classifier
 from locked.manifest import LockedModelError
 from reader.canonical import canonical_texts
@@ -48,12 +48,12 @@ def promote(stage: str, name: str | None, fresh: Path | None = None) -> str:
     """
     if not name_re.match(stage):
         raise InputError(f"a stage has letters, digits, - _ and / only, not {stage!r}")
-    stages_of = versions()
+    stages_of = list_versions()
     previous = next((v for v, stages in stages_of.items() if stage in stages), None)
     if name is not None:
         version = resolve(name)
     else:
-        _check_sound()
+        _check_promotable()
         tags = git("tag", "--points-at", "HEAD").split()
         version = next((v for v in stages_of if f"{ARTIFACT}@{v}" in tags), "")
         if previous and previous != version:
@@ -69,14 +69,14 @@ def promote(stage: str, name: str | None, fresh: Path | None = None) -> str:
     return version
 
 
-def _check_sound() -> None:
-    if remedy := unshallow():  # a shallow clone lacks tags, so a version might be given twice
+def _check_promotable() -> None:
+    if remedy := get_shallow_remedy():  # it lacks tags: a version could be given twice
         raise InputError(remedy)
     untracked = ("ls-files", "--others", "--exclude-standard", "--")  # missing in a clone
     parts = ("dvc.lock", "dvc.yaml", "params.yaml", "models", "locked", "reader", "stages")
     if changed := changed_files() + git(*untracked, *parts).splitlines():
         raise InputError(f"not committed yet: {shorten(changed)}; commit, then promote")
-    if stale := stale_stages(missing=True):
+    if stale := find_stale(missing=True):
         raise InputError(
             f"dvc.lock does not describe this workspace ({'; '.join(stale)}). Run `dvc repro` and "
             "commit, or `python -m experiments.restore` to have the committed outputs back"
@@ -86,15 +86,15 @@ def _check_sound() -> None:
 
 
 def _check_not_worse(stage: str, previous: str, fresh: Path | None) -> None:
-    """Compare this commit's model with that of the version `previous` on the same tweets."""
+    """Raise InputError if this commit's model is worse than the version `previous`."""
     margin = params.load().promote.margin
-    tests = {"the test split": pd.read_parquet(PREPARED / "test.parquet")}
+    test_sets = {"the test split": pd.read_parquet(PREPARED / "test.parquet")}
     if fresh:
-        tests[str(fresh)] = unlearnt(fresh)
+        test_sets[str(fresh)] = read_unlearnt(fresh)
     with tempfile.TemporaryDirectory() as folder:
-        other = Path(folder) / ARTIFACT
-        fetch(previous, other)
-        gains = {name: _compare(other, tweets) for name, tweets in tests.items()}
+        previous_model = Path(folder) / ARTIFACT
+        fetch(previous, previous_model)
+        gains = {name: _compare(previous_model, tweets) for name, tweets in test_sets.items()}
     for name, gain in gains.items():
         print(f"accuracy on {name}, minus that of {previous}: {gain}")
     if worse := [name for name, gain in gains.items() if gain.high < -margin]:
@@ -104,7 +104,7 @@ def _check_not_worse(stage: str, previous: str, fresh: Path | None) -> None:
         )
 
 
-def unlearnt(file: Path) -> pd.DataFrame:
+def read_unlearnt(file: Path) -> pd.DataFrame:
     """Return the tweets of a file, `text` and `target`, without those this model was trained on.
 
     Raises:
@@ -115,40 +115,40 @@ def unlearnt(file: Path) -> pd.DataFrame:
         names = [table.column(name, "its name") for name in ("text", "target")]
         parts = [chunk.table.to_pandas() for chunk in table.chunks(names)]
     tweets = pd.concat(parts).set_axis(["text", "target"], axis=1).astype(str)
-    if wrong := sorted(set(tweets["target"]) - {"0", "1"}):
-        raise InputError(f"{file}: target must be 0 or 1 (got {wrong[0]!r})")
+    if invalid := sorted(set(tweets["target"]) - {"0", "1"}):
+        raise InputError(f"{file}: target must be 0 or 1 (got {invalid[0]!r})")
     splits = [pd.read_parquet(PREPARED / f"{split}.parquet") for split in ("train", "validation")]
     p = params.load()
-    event = labels_of(p.lock.labels or p.train.event)
+    labels = labels_of(p.lock.labels or p.train.event)
     texts = [text for split in splits for text in split["text"]]
-    learnt = set(canonical_texts(texts + (read_labels(event).texts if event else [])))
-    new: pd.DataFrame = tweets[[text not in learnt for text in canonical_texts(tweets["text"])]]
-    if new.empty:
-        raise InputError(f"{file}: this model was trained on each of its tweets")
-    return new.assign(target=new["target"].astype(int))
+    learnt_texts = set(canonical_texts(texts + (read_labels(labels).texts if labels else [])))
+    is_new = [text not in learnt_texts for text in canonical_texts(tweets["text"])]
+    if not any(is_new):
+        raise InputError(f"{file}: this model was trained on all of its tweets")
+    return pd.DataFrame(tweets[is_new]).astype({"target": int})
 
 
-def _compare(other: Path, tweets: pd.DataFrame) -> Difference:
+def _compare(previous_model: Path, tweets: pd.DataFrame) -> Difference:
     answers = []
-    for folder in (CLASSIFIER, other):
+    for folder in (CLASSIFIER, previous_model):
         try:
             classifier = Classifier(folder)
         except LockedModelError as error:
             raise InputError(str(error)) from error
         probabilities = classifier.probabilities(tweets["text"].tolist())
         answers.append(probabilities >= classifier.manifest.threshold)
-    return difference(tweets["target"].to_numpy(dtype=bool), *answers)
+    return compare_accuracy(tweets["target"].to_numpy(dtype=bool), *answers)
 
 
 def main() -> None:
-    """Read the command line."""
-    parser = command_line("promote", __doc__)
+    """Give the stage to the model that the command line names."""
+    parser = make_parser("promote", __doc__)
     parser.add_argument("stage", nargs="?", default="prod", help="default: prod")
     parser.add_argument("--version", help="an earlier version, or a stage that it has")
     parser.add_argument("--fresh", type=Path, help="a file of newer labelled tweets")
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     check_readable()
-    promote(chosen.stage, chosen.version, chosen.fresh)
+    promote(options.stage, options.version, options.fresh)
 
 
 if __name__ == "__main__":

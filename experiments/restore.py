@@ -20,7 +20,7 @@ from dvc.repo import Repo
 
 from common.errors import InputError, run
 from common.git import git
-from experiments.repository import Run, command_line, shorten
+from experiments.repository import Tree, make_parser, shorten
 
 
 def restore() -> None:
@@ -66,7 +66,7 @@ def attach_head() -> None:
 
 def restore_tracked() -> None:
     """Restore params.yaml, dvc.lock and the outputs that git tracks; print changed params."""
-    stages = Run("HEAD").yaml("dvc.lock").get("stages", {}).values()
+    stages = Tree("HEAD").read_yaml("dvc.lock").get("stages", {}).values()
     outputs = [out["path"] for stage in stages for out in stage.get("outs", [])]
     names = ["dvc.lock", *outputs]
     try:
@@ -79,29 +79,29 @@ def restore_tracked() -> None:
 
 
 def mend_cache(repo: Repo) -> Iterator[Path]:
-    """Yield each damaged file in the cache after its removal; a good copy replaces it."""
+    """Remove damaged files of the cache, or replace them by good copies; yield their paths."""
     for cached, copy, md5 in _cached_files(repo):
         if not cached.exists() or _md5(cached) == md5:
             continue
         cached.unlink()
         if copy.is_file() and _md5(copy) == md5:
             shutil.copyfile(copy, cached)
-        elif copy.is_file():  # so that DVC cannot take it for a good one
+        elif copy.is_file():  # otherwise DVC would add it to the cache
             copy.unlink()
         yield cached
 
 
 def _cached_files(repo: Repo) -> Iterator[tuple[Path, Path, str]]:
-    """Yield for each file of an output its path in the cache, its own path, and its MD5."""
+    """Yield each output file's path in the cache, its path in the workspace, and its MD5."""
     for out in repo.index.outs:
         if not (out.use_cache and out.hash_info):
             continue
-        cached, own = Path(repo.cache.local.oid_to_path(out.hash_info.value)), Path(out.fs_path)
-        yield cached, own, out.hash_info.value.removesuffix(".dir")
-        if out.is_dir_checksum and cached.exists():  # and whole: a damaged one is removed by now
+        cached, path = Path(repo.cache.local.oid_to_path(out.hash_info.value)), Path(out.fs_path)
+        yield cached, path, out.hash_info.value.removesuffix(".dir")
+        if out.is_dir_checksum and cached.exists():  # a damaged one has been removed
             for entry in json.loads(cached.read_bytes()):
-                path = Path(repo.cache.local.oid_to_path(entry["md5"]))
-                yield path, own / entry["relpath"], entry["md5"]
+                part = Path(repo.cache.local.oid_to_path(entry["md5"]))
+                yield part, path / entry["relpath"], entry["md5"]
 
 
 def _md5(path: Path) -> str:
@@ -110,8 +110,8 @@ def _md5(path: Path) -> str:
 
 
 def main() -> None:
-    """Restore, and print the result."""
-    command_line("restore", __doc__).parse_args()
+    """Restore the last commit's files, and print that."""
+    make_parser("restore", __doc__).parse_args()
     restore()
     print("params.yaml, dvc.lock and all outputs are those of the last commit")
 

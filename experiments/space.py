@@ -1,4 +1,4 @@
-"""The params that a search may vary, in Hydra's words."""
+"""Reads a search space in Hydra's syntax."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,31 +19,31 @@ Space = Mapping[str, Distribution]
 
 
 def read_space(overrides: list[str], p: Params) -> Space:
-    """Return the distribution of each param that may vary.
+    """Return the distribution of each param in the overrides.
 
     Raises:
-        InputError: an override is no sweep, or params.yaml may not have its key or a value of it.
+        InputError: an override is no sweep, or its key or a value is not valid in params.yaml.
 
     """
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
         raise InputError(f"{' '.join(overrides)}: {error}") from error
-    present = dict(flatten(p.model_dump()))
+    defaults = dict(flatten(p.model_dump()))
     space: dict[str, Distribution] = {}
     for override in parsed:
         key = override.get_key_element()
-        if key not in present or key in space:
+        if key not in defaults or key in space:
             raise InputError(f"{key}: {'named twice' if key in space else 'no key of params.yaml'}")
         try:
-            space[key] = _distribution(override, isinstance(present[key], int))
-        except (HydraException, ValueError) as error:  # an interval that ends before it begins
+            space[key] = _distribution(override, isinstance(defaults[key], int))
+        except (HydraException, ValueError) as error:  # such as interval(2,1)
             raise InputError(f"{override.input_line}: {error}") from error
     for key, of in space.items():
         for value in of.choices if isinstance(of, CategoricalDistribution) else (of.low, of.high):
             section = values = p.model_dump()
-            *above, name = key.split(".")
-            for part in above:
+            *sections, name = key.split(".")
+            for part in sections:
                 section = section[part]
             section[name] = value
             params.parse(values, Path(f"{key}={value}"))

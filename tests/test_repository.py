@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from experiments.repository import stale_stages
+from experiments.repository import find_stale
 from tests.conftest import CORPUS, ROOT
 
 yaml = YAML(typ="safe")
@@ -94,8 +94,8 @@ def test_a_package_stands_on_those_below(package: str) -> None:
 
 
 def test_every_package_has_a_floor() -> None:
-    named = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
-    assert {name.rstrip("*") for name in named} == FLOORS.keys()
+    packages = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert {name.rstrip("*") for name in packages} == FLOORS.keys()
     assert {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"} == FLOORS.keys()
 
 
@@ -114,7 +114,7 @@ def test_what_answers_loads_nothing_heavy(modules: str, foreign: list[str]) -> N
 
 def test_the_lock_is_of_these_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert stale_stages(missing=False) == [], "run `make repro`"
+    assert find_stale(missing=False) == [], "run `make repro`"
 
 
 def test_the_results_are_those_of_the_locked_run() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import InputError
 from experiments import fetch, promote
-from experiments.compare import difference
+from experiments.compare import compare_accuracy
 from stages.shared.outputs import PREPARED
 from tests.conftest import Project, copied
 from tests.experiments.conftest import Call, commit, retrain, set_lr
@@ -78,7 +78,9 @@ def test_promote_refuse_a_worse_model_and_roll_back(
     versions = ": v0.0.3 (eu, staging), v0.0.2, v0.0.1 (prod)"
     for command in (("promote", "--version", "v7"), ("fetch", "us", str(out))):
         assert call(toy, *command, status=1).endswith(versions)
-    assert "models holds something else" in call(toy, "fetch", "prod", "models", status=1)
+    assert "models holds something other than a model" in call(
+        toy, "fetch", "prod", "models", status=1
+    )
 
     for cached in (toy.folder / ".dvc/cache").rglob("*.dir"):
         cached.unlink()
@@ -122,20 +124,20 @@ def test_the_real_model_on_fresh_tweets(pipeline: Project, call: Call, tmp_path:
     commit(project)
     learnt = pd.read_parquet(project.folder / "data/prepared/train.parquet").head(3)
     learnt[["text", "target"]].to_csv(fresh, index=False)
-    with pytest.raises(InputError, match=r"fresh.csv: this model was trained on each of its"):
-        promote.unlearnt(fresh)
+    with pytest.raises(InputError, match=r"fresh.csv: this model was trained on all of its"):
+        promote.read_unlearnt(fresh)
     (wrong := tmp_path / "wrong.csv").write_text("text,target\nflood,2\n")
     with pytest.raises(InputError, match=r"wrong.csv: target must be 0 or 1 \(got '2'\)"):
-        promote.unlearnt(wrong)
+        promote.read_unlearnt(wrong)
     fresh.write_text(fresh.read_text() + "A dam has burst above the town,1\nlovely cake,0\n")
-    assert promote.unlearnt(fresh)["target"].tolist() == [1, 0]
+    assert promote.read_unlearnt(fresh)["target"].tolist() == [1, 0]
     lines = ["lovely cake,0", *(f"a storm at gate {n},{n % 2}" for n in range(10))]
     (project.folder / "data/labels/storm.csv").write_text("\n".join(["text,label", *lines]))
     for section, key in (("train", "event"), ("lock", "labels")):
         learnt_too = project.params()
         learnt_too[section][key] = "storm.csv"
         project.set_params(learnt_too)
-        assert promote.unlearnt(fresh)["target"].tolist() == [1]
+        assert promote.read_unlearnt(fresh)["target"].tolist() == [1]
         project.set_params(params)
     (project.folder / "data/labels/storm.csv").unlink()
     printed = call(project, "promote", "--fresh", str(fresh))
@@ -148,8 +150,8 @@ def test_the_difference_is_paired() -> None:
     truth = rng.random(2000) < 0.5
     answers = truth ^ (rng.random(2000) < 0.2)
     better = np.where(rng.random(2000) < 0.05, truth, answers)
-    gain = difference(truth, better, answers)
+    gain = compare_accuracy(truth, better, answers)
     assert gain.value == pytest.approx((better == truth).mean() - (answers == truth).mean())
     assert 0 < gain.low < gain.value < gain.high < 0.02, "unpaired, the interval would hold 0"
-    assert difference(truth, answers, better).value == -gain.value
-    assert difference(truth, answers, answers) == (0, 0, 0)
+    assert compare_accuracy(truth, answers, better).value == -gain.value
+    assert compare_accuracy(truth, answers, answers) == (0, 0, 0)

@@ -78,7 +78,7 @@ def test_what_makes_a_comparison_wrong_is_said(two: Project, call: Call) -> None
         assert "dvc.lock is stale" in text
         assert "train: params.yaml: train is modified" in text
         assert "Not committed: " in text
-        assert "main has no answers to these test tweets: compare no metric with it" in text
+        assert "main lacks answers to these test tweets: metrics are not comparable" in text
     assert "<img" not in page(two)
 
 

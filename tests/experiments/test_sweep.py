@@ -39,7 +39,7 @@ def test_a_sweep_continues_survives_a_failed_trial_and_names_the_best(
     assert f"    dvc exp apply {best}\n" in printed
 
     printed = call(toy, "sweep", "evaluate.bootstrap=100,110", status=1)
-    assert re.search(r"error: sweep-\d has train.lr=.*; try another --name", printed)
+    assert re.search(r"error: sweep-\d has train.lr=.*\. Choose another --name", printed)
 
     narrower = ("sweep", "train.lr=1e-5,2e-5", "evaluate.bootstrap=100,110")
     assert "sweep is a sweep over other params" in call(toy, *narrower, status=1)
@@ -87,8 +87,8 @@ def test_trials_learn_from_those_before(toy: Project, monkeypatch: pytest.Monkey
     """Optuna's choices come closer to the best, here at 3e-4; a failed trial counts for nothing."""
     monkeypatch.chdir(toy.folder)
 
-    def run_trial(_: str, name: str, values: dict[str, float], alone: bool) -> float | None:
-        assert alone
+    def run_trial(_: str, name: str, values: dict[str, float], is_alone: bool) -> float | None:
+        assert is_alone
         return None if name.endswith("-1") else abs(values["train.lr"] - 3e-4)
 
     monkeypatch.setattr(module, "run_trial", run_trial)
