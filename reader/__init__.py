@@ -1,4 +1,4 @@
-"""Reads any table of tweets, and checks it row by row."""
+"""Reads tables of tweets in any format, and checks them row by row."""
 
 from common.commands import check_command
 

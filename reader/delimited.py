@@ -1,4 +1,4 @@
-"""Tables of lines: CSV, TSV and the like."""
+"""Tables of delimited text, such as CSV and TSV."""
 
 import csv
 import io
@@ -12,44 +12,47 @@ from common.errors import NoTableError
 from reader.format import Format, Quotes, fold
 from reader.table import EmptyFileError, Open, Refuse, Row, TextTable
 
-NO_SEPARATOR = "\x1f"  # of a table with one column: no text has this character
+NO_SEPARATOR = "\x1f"  # of a table with one column; no text contains this character
 SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", NO_SEPARATOR: "none"}
-DECLARED = re.compile(r'\ufeff?"?sep=(.)\1*"?[\r\n]*', re.I)  # Excel's line above the header
-SAMPLE = 20_000  # rows by which quotes are judged
-HEADER_LINES = 100  # at most, of a header whose names have line ends in them
+DECLARATION = re.compile(r'\ufeff?"?sep=(.)\1*"?[\r\n]*', re.I)  # Excel's line above the header
+SAMPLE_LINES = 20_000  # by which the quotes are detected
+MAX_HEADER_LINES = 100  # quoted names may contain line ends
 DIALECTS: dict[Quotes, dict[str, Any]] = {
     "double": {"quotechar": '"', "doublequote": True},
     "backslash": {"quotechar": '"', "doublequote": False, "escapechar": "\\"},
     "none": {"quoting": csv.QUOTE_NONE},
 }
-csv.field_size_limit(2**24)  # characters, the most that a quote which is never closed may take
+csv.field_size_limit(2**24)  # characters; limits the memory that an unclosed quote takes
 
 
 class Delimited(TextTable):
-    """A table of lines; its form is detected from its header and its first rows."""
+    """A delimited table; its separator and quotes are detected from its first lines."""
 
     def __init__(self, opened: Open, name: str, form: Format, encoding: str) -> None:
-        """Detect the form.
+        """Detect the format and read the header.
 
         Raises InputError if there is no header, or its quotes are out of place.
         """
-        self.opened, self.form, self.encoding, self.declared = opened, form, encoding, ""
-        with self._lines() as lines:
-            if declaration := DECLARED.fullmatch(next(lines, "")):
-                self.declared = declaration[1]
-        with self._lines() as lines:
-            header = _whole_header(lines)
+        self.opened, self.form, self.encoding = opened, form, encoding
+        self.declared_separator = ""
+        with self._open_lines() as lines:
+            if declaration := DECLARATION.fullmatch(next(lines, "")):
+                self.declared_separator = declaration[1]
+        with self._open_lines() as lines:
+            header = _read_header_text(lines)
         if not header:
             raise EmptyFileError(name)
         self.line_end = header[len(header.rstrip("\r\n")) :]
-        self.separator = form.separator or self.declared or _separator(header, form)
+        self.separator = (
+            form.separator or self.declared_separator or _detect_separator(header, form)
+        )
         self.is_indented = f"{self.separator} " in header
-        self.quotes = form.quotes or self._detected_quotes()
-        with self._lines() as lines:
+        self.quotes = form.quotes or self._detect_quotes()
+        with self._open_lines() as lines:
             try:
-                columns = self._header(self._parsed(lines, self.quotes))
+                columns = self._read_header(self._parse(lines, self.quotes))
             except csv.Error as error:
-                reason = self._misquoted([header], error)
+                reason = self._quote_error([header], error)
                 raise NoTableError(f"{name}: the header: {reason}") from error
         if self.quotes == "none":
             columns = [column.strip().strip('"') for column in columns]
@@ -65,40 +68,40 @@ class Delimited(TextTable):
         """Yield each row's number and its fields."""
         indexes = [self.columns.index(column) for column in columns]
         self.repeated_headers = []
-        with self._lines() as stream:
+        with self._open_lines() as stream:
             lines = _Recorder(stream)
-            records = self._parsed(lines, self.quotes)
-            header = self._header(records)
+            records = self._parse(lines, self.quotes)
+            header = self._read_header(records)
             for number in count(1):
-                lines.kept.clear()
+                lines.recorded.clear()
                 try:
                     record = next(filter(None, records), None)  # blank lines are no rows
                 except csv.Error as error:
-                    reason = self._misquoted(lines.rows, error)
-                    self.refused(refuse if len(lines.rows) == 1 else None, number, reason)
+                    reason = self._quote_error(lines.non_blank, error)
+                    self.refuse_row(refuse if len(lines.non_blank) == 1 else None, number, reason)
                     continue
                 if record is None:
                     return
-                if len(lines.rows) > 1 and self._has_swallowed_rows(lines.rows):
-                    self.refused(None, number, self._misquoted(lines.rows))
+                if len(lines.non_blank) > 1 and self._has_swallowed_rows(lines.non_blank):
+                    self.refuse_row(None, number, self._quote_error(lines.non_blank))
                 if self._is_header(record, header):
                     self.repeated_headers.append(number)
                     if refuse:
                         refuse(number, "the header again")
-                elif reason := self._unfit(record, lines.rows):
-                    self.refused(refuse, number, reason)
+                elif reason := self._row_error(record, lines.non_blank):
+                    self.refuse_row(refuse, number, reason)
                 else:
                     yield number, [record[i] for i in indexes]
 
     def _is_header(self, record: list[str], header: list[str]) -> bool:
-        """Return whether a row is the header of another file that was appended to the first."""
-        first = [fields[0].lstrip("\ufeff").strip('"') for fields in (record, header)]
-        if self.declared and DECLARED.fullmatch(self.separator.join(record)):
+        """Return whether a row repeats the header, as where files were concatenated."""
+        names = [fields[0].lstrip("\ufeff").strip('"') for fields in (record, header)]
+        if self.declared_separator and DECLARATION.fullmatch(self.separator.join(record)):
             return True
-        return record[1:] == header[1:] and first[0] == first[1]
+        return record[1:] == header[1:] and names[0] == names[1]
 
-    def _unfit(self, record: list[str], lines: list[str]) -> str:
-        """Return what is wrong with a row, "" if it fits."""
+    def _row_error(self, record: list[str], lines: list[str]) -> str:
+        """Return what is wrong with a row, or "" if it is valid."""
         start = repr(lines[0].strip()[:60])
         if lines[-1].endswith("\r") and self.line_end != "\r":
             return f"a bare CR (\\r) follows {start}; remove it, or put the text in quotes"
@@ -106,8 +109,8 @@ class Delimited(TextTable):
             return f"it has {len(record)} fields, the header {self.width} ({start})"
         return ""
 
-    def _header(self, records: Iterator[list[str]]) -> list[str]:
-        """Return the first record that is not blank; set the width and the label's index by it."""
+    def _read_header(self, records: Iterator[list[str]]) -> list[str]:
+        """Return the first non-blank record; set `width` and the label's index `label` by it."""
         header = next(filter(None, records), [])
         label = fold(self.form.label or "")
         self.width = len(header)
@@ -115,12 +118,13 @@ class Delimited(TextTable):
         return header
 
     @contextmanager
-    def _lines(self) -> Iterator[Iterator[str]]:
+    def _open_lines(self) -> Iterator[Iterator[str]]:
+        """Yield the lines from the header on."""
         with self.opened() as file:
             lines = iter(io.TextIOWrapper(file, self.encoding, newline=""))
-            yield islice(lines, 1 if self.declared else 0, None)
+            yield islice(lines, 1 if self.declared_separator else 0, None)
 
-    def _parsed(self, lines: Iterator[str], quotes: Quotes) -> Iterator[list[str]]:
+    def _parse(self, lines: Iterator[str], quotes: Quotes) -> Iterator[list[str]]:
         return csv.reader(
             lines,
             delimiter=self.separator,
@@ -129,43 +133,44 @@ class Delimited(TextTable):
             **DIALECTS[quotes],
         )
 
-    def _detected_quotes(self) -> Quotes:
-        """Return the first meaning of quotes that gives each of the first rows all its fields."""
-        with self._lines() as lines:
-            sample = list(islice(lines, SAMPLE))
-        escaped = any('\\"' in line for line in sample)
-        tried = [quotes for quotes in DIALECTS if escaped or quotes != "backslash"]
+    def _detect_quotes(self) -> Quotes:
+        """Return the first dialect with which all rows of the sample are as wide as the header."""
+        with self._open_lines() as lines:
+            sample = list(islice(lines, SAMPLE_LINES))
         if not any('"' in line for line in sample):
             return "double"
-        return next((quotes for quotes in tried if self._fits(sample, quotes)), "double")
+        has_escapes = any('\\"' in line for line in sample)
+        dialects = [quotes for quotes in DIALECTS if has_escapes or quotes != "backslash"]
+        return next((quotes for quotes in dialects if self._fits(sample, quotes)), "double")
 
     def _fits(self, sample: list[str], quotes: Quotes) -> bool:
         lines = _Recorder(iter(sample))
-        records = self._parsed(lines, quotes)
+        records = self._parse(lines, quotes)
         try:
-            self._header(records)
-            lines.kept.clear()
+            self._read_header(records)
+            lines.recorded.clear()
             for record in records:
                 if record and len(record) != self.width:
                     return False
-                if len(lines.kept) > 1 and self._has_swallowed_rows(lines.kept):
+                if len(lines.recorded) > 1 and self._has_swallowed_rows(lines.recorded):
                     return False
-                lines.kept.clear()
+                lines.recorded.clear()
         except csv.Error as error:  # the sample may end inside a quote
-            is_part = len(sample) == SAMPLE and len(lines.kept) < SAMPLE // 2
-            return is_part and "unexpected end" in str(error)
+            is_truncated = len(sample) == SAMPLE_LINES and len(lines.recorded) < SAMPLE_LINES // 2
+            return is_truncated and "unexpected end" in str(error)
         return True
 
     def _has_swallowed_rows(self, lines: list[str]) -> bool:
-        """Return whether each line of a record is a row: its quote takes in the rows below."""
-        if self.label is None:  # nothing tells a row from a line of a text
+        """Return whether each line of a record is a row, so that its quote was never closed."""
+        if self.label is None:  # without labels, a row looks like a line of a text
             return False
         return all(
             len(fields) == self.width and fold(fields[self.label]) in self.form.labels
-            for fields in self._parsed(iter(lines), "none")
+            for fields in self._parse(iter(lines), "none")
         )
 
-    def _misquoted(self, lines: list[str], error: object = "") -> str:
+    def _quote_error(self, lines: list[str], error: object = "") -> str:
+        """Return what is wrong with the quotes of a record, and what to do."""
         reason = "a quote swallows the rows below" if len(lines) > 1 else "a quote is out of place"
         if "unexpected end" in str(error):
             reason = "a quote is never closed"
@@ -176,34 +181,34 @@ class Delimited(TextTable):
 
 
 class _Recorder(Iterator[str]):
-    """Yields lines, and keeps those since the last `kept.clear()`."""
+    """Yields lines and records them in `recorded`, which the caller clears."""
 
     def __init__(self, lines: Iterator[str]) -> None:
-        self.lines, self.kept = lines, list[str]()
+        self.lines, self.recorded = lines, list[str]()
 
     def __next__(self) -> str:
         line = next(self.lines)
-        self.kept.append(line)
+        self.recorded.append(line)
         return line
 
     @property
-    def rows(self) -> list[str]:
-        """The kept lines that are not blank."""
-        return [line for line in self.kept if line.strip("\r\n")]
+    def non_blank(self) -> list[str]:
+        """The recorded lines that are not blank."""
+        return [line for line in self.recorded if line.strip("\r\n")]
 
 
-def _whole_header(lines: Iterator[str]) -> str:
-    """Return the first line that is not blank, and those that its quotes join to it."""
+def _read_header_text(lines: Iterator[str]) -> str:
+    """Return the first non-blank line, with the lines below that belong to its quoted names."""
     first = header = next((line for line in lines if line.strip("\r\n")), "")
-    for line in islice(lines, HEADER_LINES):
+    for line in islice(lines, MAX_HEADER_LINES):
         if header.count('"') % 2 == 0:
             return header
         header += line
     return first
 
 
-def _separator(header: str, form: Format) -> str:
-    """Return the separator that gives the text's column its name, else the most columns."""
+def _detect_separator(header: str, form: Format) -> str:
+    """Return the separator with which the header has the text column, else the most columns."""
     if not any(separator in header for separator in SEPARATORS):
         return NO_SEPARATOR
 

@@ -1,4 +1,4 @@
-"""Finds the files of a path, a folder, a glob or an fsspec URL of one of these."""
+"""Finds files by a path, a folder, a glob or an fsspec URL, and copies remote ones here."""
 
 import functools
 import glob
@@ -18,23 +18,23 @@ from common.errors import InputError, NoTableError
 from common.progress import Progress
 from common.storage import reaching
 
-EMPTY_PARTITION = "__HIVE_DEFAULT_PARTITION__"
-LEFTOVERS = "names that begin with . or _ or ~$, and *.dvc, do not count"
+EMPTY_PARTITION = "__HIVE_DEFAULT_PARTITION__"  # Hive's name of an empty value
+IGNORED = "files named .*, _*, ~$* or *.dvc are ignored"
 
 
 def find(source: str | Sequence[str], pattern: str = "*") -> list[str]:
-    """Return the files that `source` names, in the order of their names.
+    """Return the paths or URLs of the files in `source`, sorted by name.
 
     Args:
-        source: a path, a glob or an fsspec URL (gs://bucket/folder), or several.
-        pattern: which files of a folder; `**/*.csv` looks into subfolders too. Subfolders named as
-            Hive's partitions, such as target=0, are always searched.
+        source: a path, a glob or an fsspec URL (gs://bucket/folder), or several of them.
+        pattern: glob of the files of a folder; `**/*.csv` searches subfolders too. Subfolders named
+            like Hive partitions, such as target=0, are always searched.
 
-    Raises InputError if there is no such file, or its name is not UTF-8.
+    Raises InputError if no file matches, or the name of one is not UTF-8.
 
     """
     if not isinstance(source, str):
-        return [file for one in source for file in find(one, pattern)]
+        return [file for name in source for file in find(name, pattern)]
     with reaching(source):
         files = _remote(source, pattern) if "://" in source else _local(source, pattern)
     if not files:
@@ -47,7 +47,7 @@ def find(source: str | Sequence[str], pattern: str = "*") -> list[str]:
 
 @contextmanager
 def of_several(files: Sequence[str], setting: str) -> Iterator[None]:
-    """Name the setting that chooses files, in the error about one of several that is no table."""
+    """If one of several files is not a table, let the error advise to choose files by `setting`."""
     try:
         yield
     except NoTableError as error:
@@ -59,14 +59,14 @@ def of_several(files: Sequence[str], setting: str) -> Iterator[None]:
 
 
 def below(file: str, source: str) -> str:
-    """Return a file's path below the folder or glob that it was found by, or else its name."""
+    """Return a file's path relative to the folder or glob `source`, or its name if outside."""
     path, root = _path(file), _path(source if "://" in source else str(Path(source).expanduser()))
-    shared = (folder for folder in (root, *root.parents) if folder in path.parents)
-    return str(path.relative_to(next(shared, path.parent)))
+    roots = (folder for folder in (root, *root.parents) if folder in path.parents)
+    return str(path.relative_to(next(roots, path.parent)))
 
 
 def partitions(file: str) -> dict[str, str]:
-    """Return the columns that its folders stand for: {"target": "0"} of target=0/part.parquet."""
+    """Return the Hive partitions in a file's path: {"target": "0"} of target=0/part.parquet."""
     folders = takewhile(lambda name: "=" in name, reversed(_path(file).parts[:-1]))
     pairs = [unquote(folder).partition("=") for folder in reversed(list(folders))]
     return {name: "" if value == EMPTY_PARTITION else value for name, _, value in pairs}
@@ -87,7 +87,7 @@ def _local(source: str, pattern: str) -> list[str]:
         matches = {*glob.glob(str(path), recursive=True)}  # noqa: PTH207 - Path's is relative only
     files = sorted(match for match in matches if Path(match).is_file() and _is_data(match, source))
     if not files and path.is_dir():
-        raise InputError(f"{source}: the folder has no file {pattern} ({LEFTOVERS})")
+        raise InputError(f"{source}: the folder has no file {pattern} ({IGNORED})")
     return files
 
 
@@ -95,26 +95,26 @@ def _remote(source: str, pattern: str) -> list[str]:
     system, path = fsspec.core.url_to_fs(source)
     if not system.isdir(path) and not glob.has_magic(path):
         return [source]
-    globs = [path]
+    patterns = [path]
     if system.isdir(path):
         folders = [path.rstrip("/"), *system.glob(f"{path.rstrip('/')}/*=*")]
-        globs = [f"{folders[0]}/{pattern}", *(f"{name}/**/{pattern}" for name in folders[1:])]
-    matches = [system.glob(one, detail=True).items() for one in globs]
-    names = {name for name, about in chain(*matches) if about["type"] == "file"}
+        patterns = [f"{folders[0]}/{pattern}", *(f"{name}/**/{pattern}" for name in folders[1:])]
+    matches = [system.glob(each, detail=True).items() for each in patterns]
+    names = {name for name, info in chain(*matches) if info["type"] == "file"}
     urls = [system.unstrip_protocol(name) for name in sorted(names)]
     return [url for url in urls if _is_data(url, source)]
 
 
 def _is_data(file: str, source: str) -> bool:
-    """Return whether a file is data, and none of those that tools leave beside data."""
+    """Return whether a file is data, not a hidden or temporary file or one of DVC's."""
     parts = PurePosixPath(below(file, source)).parts
-    hidden = any(part.startswith((".", "_", "~$")) and "=" not in part for part in parts)
-    return not hidden and not parts[-1].endswith(".dvc")
+    is_hidden = any(part.startswith((".", "_", "~$")) and "=" not in part for part in parts)
+    return not is_hidden and not parts[-1].endswith(".dvc")
 
 
 @contextmanager
 def local(file: str) -> Iterator[Path]:
-    """Yield a path at which `file` can be read repeatedly: a copy of a URL or of a pipe.
+    """Yield a path at which `file` can be read repeatedly: a copy if it is a URL or a pipe.
 
     Raises InputError if the file does not exist or cannot be read.
     """
@@ -136,8 +136,8 @@ def local(file: str) -> Iterator[Path]:
 
 @functools.cache
 def _pipe_content(pipe: str) -> "tempfile._TemporaryFileWrapper[bytes]":
-    """Return a copy that lasts as long as the process, since a pipe can be read only once."""
-    copy = tempfile.NamedTemporaryFile()  # noqa: SIM115 - removed at exit
+    """Return a copy of a pipe, which can be read only once; the copy is removed at exit."""
+    copy = tempfile.NamedTemporaryFile()  # noqa: SIM115 - closed at exit
     with reaching(pipe), Path(pipe).open("rb") as content:
         shutil.copyfileobj(content, copy)
     copy.flush()
@@ -145,7 +145,7 @@ def _pipe_content(pipe: str) -> "tempfile._TemporaryFileWrapper[bytes]":
 
 
 def size(file: str) -> int:
-    """Return how many bytes a file has, 0 where its file system does not say.
+    """Return the size of a file in bytes, 0 if its file system does not report it.
 
     Raises InputError if the file does not exist.
     """

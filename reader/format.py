@@ -1,4 +1,4 @@
-"""What a caller knows of a table before it is read."""
+"""The settings with which a table is read."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,15 +8,15 @@ Quotes = Literal["double", "backslash", "none"]
 
 @dataclass(frozen=True)
 class Format:
-    """The columns to look for, and how the file is written; None is detected."""
+    """The columns to look for, and the file's format; None detects it."""
 
-    text: str = "text"  # the column
-    label: str | None = None
-    labels: frozenset[str] = frozenset()  # the label's values, folded
+    text: str = "text"  # name of the column of tweets
+    label: str | None = None  # name of the column of labels
+    labels: frozenset[str] = frozenset()  # values of that column, folded
     encoding: str | None = None
     separator: str | None = None
     quotes: Quotes | None = None
-    prefix: str = "--"  # of these settings, where an error names one
+    prefix: str = "--"  # before a setting's name in errors: --quotes, prepare.quotes
 
 
 def fold(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from reader.content import HEAD, Content, encoding_of
+from reader.content import HEAD, Content, detect_encoding
 from reader.delimited import Delimited
 from reader.files import local, partitions
 from reader.format import Format
@@ -14,13 +14,13 @@ from reader.table import EmptyFileError, Table, as_input
 
 @contextmanager
 def opened(file: str, form: Format | None = None) -> Iterator[Table]:
-    """Yield the table in a file of CSV, TSV, JSON or Parquet; its content tells which.
+    """Yield the table in a CSV, TSV, JSON or Parquet file; the format is detected from the content.
 
     Args:
         file: a path or an fsspec URL; gz, zst, bz2 and a zip of one file are unpacked.
-        form: what the caller knows of the file.
+        form: the columns to look for and the file's format; by default, all of it is detected.
 
-    Raises InputError if the file is missing, empty, damaged or no table.
+    Raises InputError if the file is missing, empty, damaged or not a table.
 
     """
     form = form or Format()
@@ -34,17 +34,17 @@ def opened(file: str, form: Format | None = None) -> Iterator[Table]:
         if head.startswith(b"PAR1"):
             table = Parquet(path, file, form)
         else:
-            encoding, remark = encoding_of(content, file, form)
+            encoding, remark = detect_encoding(content, file, form)
             with as_input(file, content.setting):
                 start = head.decode(encoding, "ignore").lstrip("\ufeff \r\n\t")
             is_json = start.startswith(("{", "[", "window.YTD."))
             table = (JsonTable if is_json else Delimited)(content, file, form, encoding)
-            remarked = f"{encoding} ({remark})" if remark else encoding
-            table.about = {"format": table.about["format"], "encoding": remarked, **table.about}
+            shown = f"{encoding} ({remark})" if remark else encoding
+            table.about = {"format": table.about["format"], "encoding": shown, **table.about}
             table.position = content.position
         if content.compression != "none":
             table.about["compression"] = content.compression
-        if table.whole and table.texts:
-            table.about["whole_texts"] = ", ".join(table.whole)
+        if table.full_text_columns and table.text_columns:
+            table.about["whole_texts"] = ", ".join(table.full_text_columns)
         table.add_constants(partitions(file))
         yield table

@@ -1,4 +1,4 @@
-"""Tables in Parquet; columns keep their types."""
+"""Tables in Parquet; the columns keep their types."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reader.format import Format
-from reader.table import PATHS, Chunk, Refuse, Table, as_input, numbered
+from reader.table import FULL_TEXT_PATHS, Chunk, Refuse, Table, as_input, numbered
 
 
 class Parquet(Table):
@@ -19,11 +19,15 @@ class Parquet(Table):
         self.path = path
         with as_input(name), pq.ParquetFile(path) as file:
             self.names = file.schema_arrow.names
-            leaves = {file.schema.column(i).path for i in range(len(file.schema))}
+            leaf_paths = {file.schema.column(i).path for i in range(len(file.schema))}
         super().__init__(name, self.names, {"format": "Parquet"}, form)
-        self.whole += [path for path in PATHS if path in leaves and path not in self.whole]
+        self.full_text_columns += [
+            path
+            for path in FULL_TEXT_PATHS
+            if path in leaf_paths and path not in self.full_text_columns
+        ]
 
-    def _chunks(self, columns: list[str], refuse: Refuse | None, most: int) -> Iterator[Chunk]:
+    def _chunks(self, columns: list[str], refuse: Refuse | None, max_rows: int) -> Iterator[Chunk]:
         rows_read = 0
         paths = [column for column in columns if column not in self.columns]
         pairs = zip(self.names, numbered(self.names), strict=True)
@@ -31,7 +35,7 @@ class Parquet(Table):
         with as_input(self.name), pq.ParquetFile(self.path) as file:
             size = self.path.stat().st_size
             self.position = lambda: size * rows_read // max(1, file.metadata.num_rows)
-            for batch in file.iter_batches(most, columns=list(dict.fromkeys(names + paths))):
+            for batch in file.iter_batches(max_rows, columns=list(dict.fromkeys(names + paths))):
                 numbers = np.arange(rows_read + 1, rows_read + 1 + len(batch))
                 table = pyarrow.Table.from_batches([batch])
                 table = table.rename_columns(numbered(table.column_names))
@@ -39,26 +43,26 @@ class Parquet(Table):
                     first, *rest = path.split(".")
                     table = table.append_column(path, pc.struct_field(table[first], rest))
                 table = table.select(columns)
-                if broken := _broken(table):
-                    for row, reason in broken.items():
-                        self.refused(refuse, int(numbers[row]), reason)
-                    whole = np.setdiff1d(np.arange(len(table)), [*broken])
-                    numbers, table = numbers[whole], table.take(whole)
+                if reasons := _find_invalid_rows(table):
+                    for row, reason in reasons.items():
+                        self.refuse_row(refuse, int(numbers[row]), reason)
+                    valid = np.setdiff1d(np.arange(len(table)), [*reasons])
+                    numbers, table = numbers[valid], table.take(valid)
                 yield Chunk(numbers, table)
                 rows_read += len(batch)
 
 
-def _broken(table: pyarrow.Table) -> dict[int, str]:
-    """Return the rows with strings that are not UTF-8, and the reason to refuse each."""
+def _find_invalid_rows(table: pyarrow.Table) -> dict[int, str]:
+    """Return the rows with strings that are not UTF-8, with the reason to refuse each."""
     reasons = dict[int, str]()
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if not _is_sound(column):
-            rows = [row for row in range(len(column)) if not _is_sound(column.take([row]))]
+        if not _is_valid(column):
+            rows = [row for row in range(len(column)) if not _is_valid(column.take([row]))]
             reasons |= dict.fromkeys(rows, f"{name} is not UTF-8")
     return dict(sorted(reasons.items()))
 
 
-def _is_sound(column: pyarrow.ChunkedArray) -> bool:
+def _is_valid(column: pyarrow.ChunkedArray) -> bool:
     try:
         column.validate(full=True)
     except pyarrow.ArrowInvalid:

@@ -1,4 +1,4 @@
-"""A table of tweets in any format: its columns, and its rows in chunks."""
+"""A table of tweets in any format: its columns, and its rows in chunks in Arrow."""
 
 import csv
 import lzma
@@ -21,14 +21,14 @@ from reader.format import Format, fold
 
 CHUNK_ROWS = 50_000
 CHUNK_CHARACTERS = 2**26
-SHOWN = 30  # columns named in an error
+MAX_NAMES = 30  # columns named in an error
 Open = Callable[[], AbstractContextManager[BinaryIO]]  # opens the bytes at their beginning
-Row = tuple[int, Sequence[str | None]]  # its number, counted from 1 below the header; its fields
+Row = tuple[int, Sequence[str | None]]  # its number (the first below the header is 1), its fields
 Refuse = Callable[[int, str], None]  # takes the number of a row that cannot be read, and the reason
-PACKED_ERRORS = (EOFError, NotImplementedError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
-# Raised for broken files.
-LIBRARY_ERRORS = (OSError, ValueError, csv.Error, pyarrow.ArrowException, *PACKED_ERRORS)
-PATHS = (  # at which an API of Twitter or X has the whole text of a tweet, beside the cut one
+UNPACKING_ERRORS = (EOFError, NotImplementedError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
+# Raised for damaged files.
+LIBRARY_ERRORS = (OSError, ValueError, csv.Error, pyarrow.ArrowException, *UNPACKING_ERRORS)
+FULL_TEXT_PATHS = (  # fields with the full text, which APIs of Twitter and X add to truncated ones
     "full_text",
     "extended_tweet.full_text",
     "note_tweet.text",
@@ -40,7 +40,7 @@ RETWEET = re.compile(r"RT @\w+: ")
 
 
 class EmptyFileError(NoTableError):
-    """A file is empty: it has not even a header."""
+    """A file is empty, without a header."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name}: the file is empty")
@@ -48,22 +48,24 @@ class EmptyFileError(NoTableError):
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows that follow each other in a file, without those refused, and their numbers."""
+    """Consecutive rows of a file, without refused ones."""
 
-    numbers: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64]  # of the rows in the file, from 1
     table: pyarrow.Table
 
 
 class Table(ABC):
-    """One file of rows. `name` stands in errors; `about` has what was detected."""
+    """A file of rows. Errors call it `name`; `about` describes the format that was detected."""
 
     def __init__(self, name: str, columns: list[str], about: dict[str, str], form: Format) -> None:
         self.name, self.columns, self.about = name, numbered(columns), about
         self.constants = dict[str, str]()  # columns that have one value in all rows
-        self.texts = [column for column in self.columns if fold(column) == fold(form.text)]
-        self.whole = [column for column in self.columns if fold(column) in PATHS]
-        self.repeated_headers: list[int] = []  # the rows left out, filled by reading
-        self.position: Callable[[], int] = lambda: 0  # bytes of the file that are read
+        self.text_columns = [column for column in self.columns if fold(column) == fold(form.text)]
+        self.full_text_columns = [
+            column for column in self.columns if fold(column) in FULL_TEXT_PATHS
+        ]
+        self.repeated_headers: list[int] = []  # numbers of rows that are left out; set by `chunks`
+        self.position: Callable[[], int] = lambda: 0  # returns the bytes read so far
 
     def add_constants(self, constants: Mapping[str, str]) -> None:
         """Add columns that have one value in all rows; a column of the file has precedence."""
@@ -72,42 +74,49 @@ class Table(ABC):
         self.columns += self.constants
 
     def chunks(
-        self, columns: Sequence[str], refuse: Refuse | None = None, most: int | None = None
+        self, columns: Sequence[str], refuse: Refuse | None = None, max_rows: int | None = None
     ) -> Iterator[Chunk]:
-        """Yield the rows, with these columns, at most `most` at a time.
+        """Yield chunks with these columns, of at most `max_rows` rows.
 
         A row that cannot be read goes to `refuse`; without `refuse`, it raises an InputError.
+        Truncated texts are replaced by the full ones of another column, if there is one.
         """
         own = [column for column in columns if column not in self.constants] or self.columns[:1]
-        texts = [column for column in self.texts if column in own]
-        needed = list(dict.fromkeys([*own, *(self.whole if texts else [])]))
-        for chunk in self._chunks(needed, refuse, most or CHUNK_ROWS):
+        text_columns = [column for column in self.text_columns if column in own]
+        needed = list(dict.fromkeys([*own, *(self.full_text_columns if text_columns else [])]))
+        for chunk in self._chunks(needed, refuse, max_rows or CHUNK_ROWS):
             table = chunk.table
-            for text in texts:
-                table = _with_whole_texts(table, text, self.whole)
+            for text_column in text_columns:
+                table = _restore_full_texts(table, text_column, self.full_text_columns)
             for name, value in self.constants.items():
                 table = table.append_column(name, pyarrow.array([value] * len(table)))
             yield Chunk(chunk.numbers, table.select([*columns]))
 
     @abstractmethod
-    def _chunks(self, columns: list[str], refuse: Refuse | None, most: int) -> Iterator[Chunk]:
-        """Yield the rows with these columns of the file."""
+    def _chunks(self, columns: list[str], refuse: Refuse | None, max_rows: int) -> Iterator[Chunk]:
+        """Yield chunks with these columns, which are all in the file."""
 
     def column(self, name: str, setting: str | None = None) -> str:
-        """Return the column's name as the file has it.
+        """Return the column's name as the file spells it; case, quotes and spaces are ignored.
 
-        Raises InputError if the file has no such column, or several.
+        Raises InputError if the file has no such column, or several; `setting` is what the message
+        advises to set.
         """
         if column := self.optional(name):
             return column
-        names = ", ".join(self.columns[:SHOWN]) + (", …" if len(self.columns) > SHOWN else "")
+        names = ", ".join(self.columns[:MAX_NAMES]) + (
+            ", …" if len(self.columns) > MAX_NAMES else ""
+        )
         advice = f". If another one is meant, set {setting}" if setting else ""
         raise NoTableError(
             f"{self.name}: the header lacks the column {name}; it has: {names}{advice}"
         )
 
     def optional(self, name: str) -> str | None:
-        """Return the column's name as the file has it, None if it has none."""
+        """Return the column's name as the file spells it, or None if there is no such column.
+
+        Raises InputError if several columns have the name.
+        """
         matches = [column for column in self.columns if fold(column) == fold(name)]
         if name in matches and f"{name} (2)" not in self.columns:
             return name
@@ -115,8 +124,8 @@ class Table(ABC):
             raise InputError(f"{self.name}: several columns are called {name}")
         return matches[0] if matches else None
 
-    def refused(self, refuse: Refuse | None, number: int, reason: str) -> None:
-        """Hand a row to `refuse`, or raise an InputError if that is None."""
+    def refuse_row(self, refuse: Refuse | None, number: int, reason: str) -> None:
+        """Hand a row to `refuse`, or raise an InputError if `refuse` is None."""
         if refuse is None:
             raise InputError(f"{self.name}: data row {number}: {reason}")
         refuse(number, reason)
@@ -129,60 +138,62 @@ class TextTable(Table):
     def rows(self, columns: Sequence[str], refuse: Refuse | None) -> Iterator[Row]:
         """Yield each row's number and its fields."""
 
-    def _chunks(self, columns: list[str], refuse: Refuse | None, most: int) -> Iterator[Chunk]:
-        part, size = list[Row](), 0
+    def _chunks(self, columns: list[str], refuse: Refuse | None, max_rows: int) -> Iterator[Chunk]:
+        rows, characters = list[Row](), 0
         for row in self.rows(columns, refuse):
-            part.append(row)
-            size += sum(len(field) for field in row[1] if field)
-            if len(part) == most or size >= CHUNK_CHARACTERS:
-                yield _chunk(part, columns)
-                part, size = [], 0
-        if part:
-            yield _chunk(part, columns)
+            rows.append(row)
+            characters += sum(len(field) for field in row[1] if field)
+            if len(rows) == max_rows or characters >= CHUNK_CHARACTERS:
+                yield _make_chunk(rows, columns)
+                rows, characters = [], 0
+        if rows:
+            yield _make_chunk(rows, columns)
 
 
-def _chunk(rows: list[Row], columns: list[str]) -> Chunk:
+def _make_chunk(rows: list[Row], columns: list[str]) -> Chunk:
     numbers, fields = zip(*rows, strict=True)
     arrays = [pyarrow.array(column, pyarrow.string()) for column in zip(*fields, strict=True)]
     return Chunk(np.array(numbers, dtype=np.int64), pyarrow.table(arrays, names=columns))
 
 
-def _with_whole_texts(table: pyarrow.Table, text: str, paths: Sequence[str]) -> pyarrow.Table:
-    """Return the table with each cut or missing text replaced by the whole one in these columns."""
-    if not paths or not pyarrow.types.is_string(table.schema.field(text).type):
+def _restore_full_texts(
+    table: pyarrow.Table, text_column: str, full_text_columns: Sequence[str]
+) -> pyarrow.Table:
+    """Return the table with truncated or missing texts replaced by those of other columns."""
+    if not full_text_columns or not pyarrow.types.is_string(table.schema.field(text_column).type):
         return table
-    candidates = zip(*(table[path].to_pylist() for path in paths), strict=True)
-    texts = map(_whole, table[text].to_pylist(), candidates)
-    index = table.schema.get_field_index(text)
-    return table.set_column(index, text, pyarrow.array(texts, pyarrow.string()))
+    candidates = zip(*(table[column].to_pylist() for column in full_text_columns), strict=True)
+    texts = map(_full_text, table[text_column].to_pylist(), candidates)
+    index = table.schema.get_field_index(text_column)
+    return table.set_column(index, text_column, pyarrow.array(texts, pyarrow.string()))
 
 
-def _whole(text: str | None, candidates: tuple[object, ...]) -> str | None:
-    texts = [candidate for candidate in candidates if candidate and isinstance(candidate, str)]
+def _full_text(text: str | None, candidates: tuple[object, ...]) -> str | None:
+    full_texts = [candidate for candidate in candidates if candidate and isinstance(candidate, str)]
     if not text or text.isspace():
-        return texts[0] if texts else text
+        return full_texts[0] if full_texts else text
     start = CUT.sub("", text)
     mark = match.group() if (match := RETWEET.match(start)) else ""
-    for whole in texts if start != text else ():
-        if whole.startswith(start):
-            return whole
-        if whole.startswith(start.removeprefix(mark)):  # the original has no RT @user
-            return mark + whole
+    for full_text in full_texts if start != text else ():
+        if full_text.startswith(start):
+            return full_text
+        if full_text.startswith(start.removeprefix(mark)):  # the original has no RT @user
+            return mark + full_text
     return text
 
 
 def is_text(kind: pyarrow.DataType) -> bool:
-    """Return whether a column of this type holds texts; one of nulls alone has missing texts."""
+    """Return whether a column of this type holds texts; a column of nulls counts as text."""
     types = pyarrow.types
     if types.is_dictionary(kind):
         return is_text(kind.value_type)
-    binary = types.is_binary(kind) or types.is_large_binary(kind)  # of texts, by old writers
-    string = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-    return bool(binary or string or types.is_null(kind))
+    is_binary = types.is_binary(kind) or types.is_large_binary(kind)  # as old writers store texts
+    is_string = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return bool(is_binary or is_string or types.is_null(kind))
 
 
 def numbered(columns: list[str]) -> list[str]:
-    """Return unique names: a, a (2). Spreadsheets have several columns without a name."""
+    """Return unique names, such as a and a (2): spreadsheets may repeat names or leave them out."""
     counts = Counter[str]()
     names = []
     for name in columns:
@@ -193,7 +204,10 @@ def numbered(columns: list[str]) -> list[str]:
 
 @contextmanager
 def as_input(name: str, setting: str = "") -> Iterator[None]:
-    """Turn a library's error about a broken file into an InputError that names the file."""
+    """Turn a library's error about a damaged file into an InputError that names the file.
+
+    An error of encoding advises to set `setting`.
+    """
     try:
         yield
     except UnicodeError as error:

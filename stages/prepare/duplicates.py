@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from common.progress import Progress
-from reader.canonical import canonical, is_cut
+from reader.canonical import canonicalise, is_cut
 
 BANDS, BAND_ROWS = 24, 4  # a pair of similarity s has a common key with p = 1 - (1 - s^4)^24
 NEAR = 0.7  # the least similarity, at which p = .999
@@ -61,7 +61,7 @@ def find_duplicates(texts: pyarrow.ChunkedArray, seed: int) -> Duplicates:
 
 def _hashed(texts: pyarrow.Array, seed: int) -> tuple[npt.NDArray[np.generic], ...]:
     """Return hash, keys, number of words and cut of each text, and the hashes of all words."""
-    bare = canonical(texts)
+    bare = canonicalise(texts)
     # SipHash of 64 bits: two of 5 million different texts collide with p < 1e-6.
     values = np.asarray(bare, dtype=object)
     hashes = pd.util.hash_array(values, hash_key=f"{seed:016d}", categorize=False)

@@ -46,7 +46,7 @@ def test_quotes_are_detected(tmp_path: Path, content: str, quotes: str, texts: l
 def test_a_wrong_row_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str, reason: str
 ) -> None:
-    monkeypatch.setattr("reader.delimited.SAMPLE", 5)
+    monkeypatch.setattr("reader.delimited.SAMPLE_LINES", 5)
     (tmp_path / "in.csv").write_text("text,target\n" + PLAIN + rows + PLAIN, newline="")
     with pytest.raises(InputError, match=f"in.csv: data row 10: {reason}"):
         read(tmp_path / "in.csv")

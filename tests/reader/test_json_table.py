@@ -103,7 +103,7 @@ def test_broken_lines_are_refused(tmp_path: Path) -> None:
 def test_other_json_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, reason: str
 ) -> None:
-    monkeypatch.setattr("reader.json_table.MOST_CHARACTERS", 50)
+    monkeypatch.setattr("reader.json_table.MAX_CHARACTERS", 50)
     (tmp_path / "in").write_text(content)
     with pytest.raises(InputError, match=f"/in: .*{reason}"):
         read(tmp_path / "in")
