@@ -1,9 +1,9 @@
-"""The locked model: what it is, where it comes from, and what it answers."""
+"""The locked model: its manifest, its store and the classifier."""
 
 import sys
 
 from common.commands import check_command
 
-# Without it, OpenVINO sends nothing to its makers: it would at each import, unasked.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # as Python allows
+# OpenVINO would otherwise send usage data to its makers at each import.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # disables its import
 check_command("locked")

@@ -1,19 +1,19 @@
-"""One answer to one tweet: the fields that serve's log and score write and that monitor reads."""
+"""The fields of an answer to a tweet, which serve and score write and monitor reads."""
 
 from typing import NamedTuple
 
 from locked.labels import Label
 
-SCHEMA = 1  # of a line of the log; it changes when a field's meaning does
+SCHEMA = 1  # version of the log's line format; raise it when the meaning of a field changes
 SCORED = ("label", "probability", "model")  # the fields that score adds to the rows of a table
 
 
 class Answer(NamedTuple):
-    """A tweet's answer as a line of the log holds it; the field names are the JSON keys."""
+    """An answer as a line of the prediction log; the field names are the JSON keys."""
 
     id: str
     time: str  # ISO 8601, in UTC
-    model: str  # the version
+    model: str  # the model's version
     label: Label
     probability: float  # P(disaster)
     features: dict[str, float | None]  # by locked.features.FEATURES

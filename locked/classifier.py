@@ -1,4 +1,4 @@
-"""Text -> P(disaster), from a locked model, on the CPU."""
+"""Text -> P(disaster), by a locked model on the CPU."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -13,23 +13,23 @@ from locked.engines import ENGINES, Inputs, Load, Name, fastest
 from locked.labels import Label, label
 from locked.manifest import MANIFEST, NETWORK, TOKENIZER, Calibration, LockedModelError, verify
 
-ROWS = (16, 4, 1)  # of one inference; see Network
-GRID = 16  # tokens; see Network
-TOKENS = 512  # of one inference, at most: more of them take more memory
-TOLERANCE = 0.05  # of a network's answer: engines and kinds of CPU round differently
-SURE = 1e-6  # the least distance from 0 and 1 at which log-odds are computed
+ROWS = (16, 4, 1)  # possible numbers of rows in one inference; see Network
+GRID = 16  # tokens: padded lengths are multiples of it; see Network
+TOKENS = 512  # at most in one inference, to limit memory
+TOLERANCE = 0.05  # of P(disaster) before calibration: engines and kinds of CPU round differently
+SURE = 1e-6  # log-odds are computed of probabilities from SURE to 1 - SURE
 
 
 class Network:
-    """A network with its tokenizer, ready to answer.
+    """A loaded network with its tokenizer.
 
     The answer to a text does not depend on the other texts of a call. In int8, more padding
-    changes rounding, and with it the answer by up to 0.02; so each text is padded to the next
-    multiple of GRID tokens, and shares an inference only with texts of the same padded length.
+    changes the rounding, and P(disaster) by up to 0.02; so each text is padded to the next multiple
+    of GRID tokens, and shares an inference only with texts of the same padded length.
 
-    OpenVINO compiles for each new input shape, which takes ten times as long as the inference, and
-    keeps the memory. So there are few shapes: an inference has one of ROWS rows, and at most TOKENS
-    tokens.
+    OpenVINO compiles each new input shape, which takes ten times as long as the inference, and
+    never frees the memory. So there are few shapes: an inference has one of ROWS rows, and at most
+    TOKENS tokens.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class Network:
     ) -> None:
         """Load network.onnx and tokenizer.json in `folder`; longer texts are cut to `max_length`.
 
-        Each of the CPU threads has inferences of its own; 0 takes one a core. Without an engine,
-        the faster one of this CPU computes the network.
+        Each of `threads` threads runs inferences of its own; 0 takes one thread per CPU. The
+        default `engine` is the faster one on this CPU.
 
         Raises LockedModelError if the engine cannot load the network.
         """
@@ -55,14 +55,14 @@ class Network:
             raise LockedModelError(f"{folder / NETWORK} cannot be loaded: {reason}") from error
 
     def uncalibrated(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return the network's own P(disaster) of each text: (texts,), in 0..1.
+        """Return P(disaster) of each text before calibration: (texts,), in 0..1.
 
-        A network with more outputs than this one gives (texts, outputs).
+        Of a network whose output has columns, return them: (texts, columns).
         """
-        shared = list(self._batches(texts))
-        outputs = self._run([batch for _, batch in shared])
+        batches = list(self._batches(texts))
+        outputs = self._run([inputs for _, inputs in batches])
         answers = np.empty((len(texts), *outputs[0].shape[1:]) if outputs else 0, np.float32)
-        for (rows, _), output in zip(shared, outputs, strict=True):
+        for (rows, _), output in zip(batches, outputs, strict=True):
             answers[rows] = output[: len(rows)]
         return answers
 
@@ -73,10 +73,10 @@ class Network:
         for row, ids in enumerate(encoded):
             by_length[min(-(-len(ids) // GRID) * GRID, self.max_length)].append(row)
         for length, rows in by_length.items():
-            for start, end, size in shares(len(rows), TOKENS // length):
+            for start, end, size in split_rows(len(rows), TOKENS // length):
                 padded = np.full((size, length), self._pad_id, dtype=np.int64)
                 mask = np.zeros_like(padded)
-                mask[:, 0] = 1  # a row without a text needs a token to attend to
+                mask[:, 0] = 1  # a row without a text must attend to one token
                 for i, row in enumerate(rows[start:end]):
                     padded[i, : len(encoded[row])] = encoded[row]
                     mask[i, : len(encoded[row])] = 1
@@ -84,28 +84,30 @@ class Network:
 
 
 class Classifier(Network):
-    """A locked model, ready to answer."""
+    """A verified and loaded locked model."""
 
     def __init__(self, folder: Path, threads: int = 0, engine: Name | Load | None = None) -> None:
         """Verify and load the model in `folder`; the other arguments are those of Network.
 
-        Raises locked.manifest.LockedModelError if a file is missing, altered, or no network.
+        Raises LockedModelError if a file is missing or altered, or the network cannot be loaded.
         """
         self.manifest = verify(folder)
         super().__init__(folder, self.manifest.max_length, threads, engine)
 
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return P(disaster) of each text: (texts,), in 0..1."""
+        """Return the calibrated P(disaster) of each text: (texts,), in 0..1."""
         return calibrate(self.uncalibrated(texts), self.manifest.calibration)
 
     def check(self) -> None:
         """Compare the answers to the golden texts with those in the manifest.
 
-        Raises LockedModelError if an answer is not what it was when the model was locked.
+        Raises LockedModelError if an answer before calibration differs by more than TOLERANCE.
         """
-        golden, by = self.manifest.golden, self.manifest.calibration
+        golden, calibration = self.manifest.golden, self.manifest.calibration
         answers = self.uncalibrated([example.text for example in golden])
-        inverse = Calibration(scale=1 / by.scale, shift=-by.shift / by.scale)
+        inverse = Calibration(
+            scale=1 / calibration.scale, shift=-calibration.shift / calibration.scale
+        )
         locked = calibrate(np.array([example.probability for example in golden]), inverse)
         for example, probability, expected in zip(golden, answers, locked, strict=True):
             if not abs(probability - expected) <= TOLERANCE:
@@ -122,25 +124,27 @@ class Classifier(Network):
 def calibrate(
     probabilities: npt.NDArray[np.floating], calibration: Calibration
 ) -> npt.NDArray[np.float32]:
-    """Return the probabilities that a network's answers stand for: same shape, same ranking."""
-    odds = calibration.scale * log_odds(probabilities) + calibration.shift
-    return (1 / (1 + np.exp(-odds))).astype(np.float32)
+    """Return a network's probabilities after calibration: same shape, same ranking."""
+    calibrated = calibration.scale * log_odds(probabilities) + calibration.shift
+    return (1 / (1 + np.exp(-calibrated))).astype(np.float32)
 
 
 def log_odds(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Return the logarithm of P to 1 - P, finite at 0 and 1 too: the same shape."""
+    """Return log(P / (1 - P)), finite even at 0 and 1: the same shape."""
     p = np.clip(probabilities.astype(np.float64), SURE, 1 - SURE)
     return np.log(p / (1 - p))
 
 
-def shares(rows: int, most: int) -> Iterator[tuple[int, int, int]]:
-    """Yield inferences for rows: (start, end, size), where size is one of ROWS, up to `most`.
+def split_rows(rows: int, max_size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (start, end, size) of each inference; `size` is one of ROWS, at most `max_size` or 1.
 
-    Up to a quarter of an inference stays empty where that costs less than a second inference.
+    Up to a quarter of an inference may stay empty, which costs less than another inference.
     """
     start = 0
     while start < rows:
-        left = rows - start
-        size = next(size for size in ROWS if size == 1 or (size <= most and left >= 0.75 * size))
+        rest = rows - start
+        size = next(
+            size for size in ROWS if size == 1 or (size <= max_size and rest >= 0.75 * size)
+        )
         yield start, min(start + size, rows), size
         start += size

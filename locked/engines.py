@@ -1,7 +1,7 @@
-"""The two engines that compute the network in int8; each is the faster one on some CPUs.
+"""The two engines that compute the int8 network; which one is faster depends on the CPU.
 
-Their answers differ a little between each other and between kinds of CPU. The definition of a
-network's answers is the ONNX standard's.
+Their answers differ a little, and depend on the kind of CPU. A network's answers are defined by the
+ONNX standard (stages/shared/onnx_reference.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -14,39 +14,39 @@ import numpy.typing as npt
 
 Inputs = dict[str, npt.NDArray[np.int64]]  # input_ids, attention_mask: (rows, tokens)
 Engine = Callable[[Sequence[Inputs]], list[npt.NDArray[np.float32]]]  # P(disaster): (rows,) each
-Load = Callable[[Path, int], Engine]  # loads a network file, for so many threads
+Load = Callable[[Path, int], Engine]  # takes a network file and a number of threads
 Name = Literal["openvino", "onnxruntime"]
 
 
 def fastest() -> Name:
-    """Name the engine that is faster here: OpenVINO, where one instruction sums int8 products."""
+    """Return the faster engine for this CPU: OpenVINO if it has VNNI, which sums int8 products."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
-    except OSError:  # no Linux, and no such CPU
+    except OSError:  # not Linux
         flags = ""
     return "openvino" if "_vnni" in flags else "onnxruntime"
 
 
 def openvino(network: Path, threads: int) -> Engine:
-    """Load a network into OpenVINO; each thread has inferences of its own."""
+    """Load a network into OpenVINO; each thread runs inferences of its own."""
     import openvino as ov
 
     compiled = ov.Core().compile_model(
         network,
         "CPU",
         {
-            # where it is not int8: else CPUs with and without bf16 would answer otherwise
+            # for operators that are not int8: in bf16, answers would depend on the CPU
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": threads,
-            # each of several processes would take the same cores, and leave the others idle
+            # pinning would put several processes on the same cores and leave others idle
             "ENABLE_CPU_PINNING": False,
         },
     )
     queue = ov.AsyncInferQueue(compiled, threads)
 
-    def collect(inference: Any, place: tuple[list[Any], int]) -> None:  # noqa: ANN401 - untyped
-        answers, number = place
+    def collect(inference: Any, target: tuple[list[Any], int]) -> None:  # noqa: ANN401 - untyped
+        answers, number = target
         answers[number] = inference.get_output_tensor().data.copy()
 
     queue.set_callback(collect)
@@ -62,18 +62,18 @@ def openvino(network: Path, threads: int) -> Engine:
 
 
 def onnxruntime(network: Path, threads: int) -> Engine:
-    """Load a network into ONNX Runtime; each thread has inferences of its own."""
+    """Load a network into ONNX Runtime; each thread runs inferences of its own."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # it keeps the most that any inference ever took
+    options.enable_cpu_mem_arena = False  # an arena never frees memory
     session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     pool = ThreadPoolExecutor(threads)
 
     def infer(batch: Inputs) -> npt.NDArray[np.float32]:
-        scores: npt.NDArray[np.float32] = session.run(None, batch)[0]
-        return scores
+        probabilities: npt.NDArray[np.float32] = session.run(None, batch)[0]
+        return probabilities
 
     return lambda batches: list(pool.map(infer, batches))
 

@@ -1,4 +1,4 @@
-"""Numbers that describe a tweet without its text, for comparing traffic."""
+"""Numbers that describe a tweet without its text, with which the monitor measures drift."""
 
 import re
 import zlib
@@ -16,15 +16,15 @@ def words(text: str) -> list[str]:
 
 
 def hashed(word: str) -> int:
-    """Return the 32 bits that stand for a word in a vocabulary."""
+    """Return the 32-bit hash of a word, as a vocabulary has it."""
     return zlib.crc32(word.encode("utf-8", "surrogatepass"))
 
 
 def features(text: str, vocabulary: Container[int]) -> dict[str, float]:
-    """Describe a tweet; `vocabulary` has the hashed words of the training tweets."""
+    """Return the features of a tweet by name; `vocabulary` has the hashes of the known words."""
     tokens = words(text)
     letters, capitals = sum(map(str.isalpha, text)), sum(map(str.isupper, text))
-    unknown = sum(hashed(word) not in vocabulary for word in tokens)
+    unknown_words = sum(hashed(word) not in vocabulary for word in tokens)
     return {
         "characters": len(text),
         "words": len(tokens),
@@ -32,8 +32,9 @@ def features(text: str, vocabulary: Container[int]) -> dict[str, float]:
         "mention": int(_MENTION.search(text) is not None),
         "hashtag": int(_HASHTAG.search(text) is not None),
         "capitals": round(capitals / max(letters, 1), 4),  # share of the letters
-        "non_ascii": round(1 - len(text.encode("ascii", "ignore")) / max(len(text), 1), 4),  # share
-        "unknown": round(unknown / max(len(tokens), 1), 4),  # share of the words
+        # share of the characters
+        "non_ascii": round(1 - len(text.encode("ascii", "ignore")) / max(len(text), 1), 4),
+        "unknown": round(unknown_words / max(len(tokens), 1), 4),  # share of the words
     }
 
 

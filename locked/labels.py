@@ -1,4 +1,4 @@
-"""The two classes of a tweet."""
+"""The two labels of a tweet."""
 
 from typing import Literal
 
@@ -7,5 +7,5 @@ LABELS: tuple[Literal["not_disaster"], Literal["disaster"]] = ("not_disaster", "
 
 
 def label(probability: float, threshold: float) -> Label:
-    """Return the class for P(disaster) and the threshold from which a tweet is a disaster."""
+    """Return the label for P(disaster): disaster if it is `threshold` or more."""
     return LABELS[int(probability >= threshold)]

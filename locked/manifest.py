@@ -1,4 +1,4 @@
-"""The locked model: a folder whose every file is held to the hash in its manifest.json."""
+"""The manifest of a locked model: its settings, and a hash of each file in its folder."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class LockedModelError(Exception):
-    """The folder is not the model of its manifest; the message names the file."""
+    """A locked model is missing, damaged or altered; the message names the file."""
 
 
 class _Part(BaseModel):
@@ -29,7 +29,7 @@ class _Part(BaseModel):
 
 
 class BaseWeights(_Part):
-    """The weights that the training started from."""
+    """The base model's weights, from which the training started."""
 
     name: str
     revision: str | None
@@ -37,10 +37,9 @@ class BaseWeights(_Part):
 
 
 class Calibration(_Part):
-    """Turns a network's answer into the probability that it stands for.
+    """Platt scaling of a network's P(disaster): the log-odds, times a scale, plus a shift.
 
-    Platt scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599): the log-odds, times a scale,
-    plus a shift.
+    As in Guo et al. 2017, https://arxiv.org/abs/1706.04599.
     """
 
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
@@ -48,10 +47,10 @@ class Calibration(_Part):
 
 
 class Golden(_Part):
-    """A text and the model's answer to it when the model was locked."""
+    """A text, and the reference evaluator's answer to it."""
 
     text: str
-    probability: Probability
+    probability: Probability  # calibrated
 
 
 class Change(_Part):
@@ -67,18 +66,18 @@ class Change(_Part):
 class Adaptation(_Part):
     """How the model was adapted to an event, by labelled tweets of that event."""
 
-    labels: str  # the file's name
+    labels: str  # name of the file
     labels_sha256: Sha256
-    tweets: int
+    tweets: int  # labelled ones
     step: Literal["none", "calibration", "last layer", "training"]
     reason: str  # for the step
-    auc: float | None = None  # of the original model on the labels
-    on_labels: dict[str, Change] = {}  # cross-fitted; of a training there are none
-    on_test: dict[str, Change] = {}  # on the test split, which is of the old events; likewise
+    auc: float | None = None  # of the model before the adaptation, on the labels
+    on_labels: dict[str, Change] = {}  # by figure, cross-fitted; {} if the step is training
+    on_test: dict[str, Change] = {}  # by figure, on the test split of other events; likewise
 
 
 class Manifest(_Part):
-    """The content of manifest.json, which describes the model beside it."""
+    """The content of manifest.json."""
 
     labels: tuple[Literal["not_disaster"], Literal["disaster"]]
     calibration: Calibration
@@ -88,12 +87,12 @@ class Manifest(_Part):
     training_data_sha256: Sha256
     metrics: dict[str, float]  # on the validation split
     files: dict[Name, Sha256]
-    golden: list[Golden] = []  # texts and answers that a server compares before it answers
+    golden: list[Golden] = []  # a server compares its answers with these before it starts
     adaptation: Adaptation | None = None
 
     @property
     def version(self) -> str:
-        """A hash of everything that decides an answer, and of nothing else: 12 hex digits."""
+        """12 hex digits of a hash of everything that determines an answer, and of nothing else."""
         decisive = {"labels", "calibration", "threshold", "max_length"}
         files = [self.files[name] for name in (NETWORK, TOKENIZER)]
         text = json.dumps([self.model_dump(include=decisive), files], sort_keys=True)
@@ -101,7 +100,7 @@ class Manifest(_Part):
 
 
 def read_manifest(path: Path, name: str | None = None) -> Manifest:
-    """Return a checked manifest; errors call it `name`, or by its path.
+    """Return the checked manifest at `path`; errors call it `name`, by default its path.
 
     Raises LockedModelError if it is missing or malformed.
     """
@@ -115,23 +114,26 @@ def read_manifest(path: Path, name: str | None = None) -> Manifest:
 
 
 def parse_manifest(content: bytes, name: str) -> Manifest:
-    """Return the manifest in `content`, or raise LockedModelError with its `name`."""
+    """Return the checked manifest in `content`; errors call it `name`.
+
+    Raises LockedModelError if it is malformed, or does not list the network or the tokenizer.
+    """
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise LockedModelError(f"{name}: {where}: {first['msg']}") from error
+        key = ".".join(map(str, first["loc"]))
+        raise LockedModelError(f"{name}: {key}: {first['msg']}") from error
     if missing := {TOKENIZER, NETWORK} - manifest.files.keys():
         raise LockedModelError(f"{name}: files: {', '.join(missing)} is not listed")
     return manifest
 
 
 def verify(folder: Path, name: str | None = None) -> Manifest:
-    """Return the manifest of a locked model after comparing every file with it.
+    """Return the manifest of a locked model after comparing the hash of each file with it.
 
     Files that the manifest does not list are ignored: a volume has its own, such as lost+found.
-    Errors call the folder `name`, or by its path.
+    Errors call the folder `name`, by default its path.
 
     Raises LockedModelError if a file is missing or altered.
     """

@@ -1,4 +1,4 @@
-"""The data that live tweets are compared with; it is part of the locked model (reference.json)."""
+"""The data with which the monitor compares live tweets: reference.json of the locked model."""
 
 import json
 from collections import Counter
@@ -14,11 +14,9 @@ from locked.features import FEATURES, features, hashed, words
 from locked.manifest import LockedModelError
 
 REFERENCE = "reference.json"
-VOCABULARY = 30_000  # words, the most frequent
-HELD_OUT = 5_000  # tweets; with the vocabulary less than 1 MB
-LEAST = 2  # training tweets with a word, for the word to count as known
-
-
+VOCABULARY = 30_000  # most frequent words
+HELD_OUT = 5_000  # tweets; their answers and the vocabulary take less than 1 MB
+MIN_TWEETS = 2  # a known word occurs in at least so many training tweets
 TYPES = {  # of the arrays
     "probabilities": np.float64,
     "labels": np.int8,
@@ -29,10 +27,10 @@ TYPES = {  # of the arrays
 
 @dataclass(frozen=True)
 class Reference:
-    """The training tweets' words, and the model's answers to held-out tweets."""
+    """The training tweets' words, and the model's answers to tweets of the test split."""
 
-    positive_share: float  # of the training tweets
-    probabilities: npt.NDArray[np.float64]  # (held-out tweets,)
+    positive_share: float  # share of disasters in the training tweets
+    probabilities: npt.NDArray[np.float64]  # (held-out tweets,), calibrated
     labels: npt.NDArray[np.int8]  # likewise: 1 is a disaster
     features: npt.NDArray[np.float64]  # (held-out tweets, FEATURES)
     vocabulary: npt.NDArray[np.uint32]  # sorted hashes, see locked.features.hashed
@@ -46,10 +44,14 @@ class Reference:
         probabilities: npt.NDArray[np.floating],
         labels: npt.NDArray[np.integer],
     ) -> "Reference":
-        """Make a reference of training texts and of answers to held-out ones."""
+        """Return the reference for training texts and the first HELD_OUT held-out tweets.
+
+        `held_out` has texts, `probabilities` the calibrated answers to them, `labels` their true
+        labels.
+        """
         counts = Counter(word for text in train for word in set(words(text)))
-        common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:VOCABULARY]
-        vocabulary = {hashed(word) for word, count in common if count >= LEAST}
+        frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:VOCABULARY]
+        vocabulary = {hashed(word) for word, count in frequent if count >= MIN_TWEETS}
         values = {
             "positive_share": positive_share,
             "probabilities": probabilities[:HELD_OUT],
@@ -65,7 +67,7 @@ class Reference:
         arrays["features"] = arrays["features"].reshape(-1, len(FEATURES))
         return cls(float(values["positive_share"]), **arrays)
 
-    def dumped(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return the content of reference.json."""
         arrays = {name: getattr(self, name) for name in TYPES}
         arrays["probabilities"] = self.probabilities.round(6)
@@ -76,7 +78,7 @@ class Reference:
     def load(cls, folder: Path) -> "Reference":
         """Return the reference of a locked model.
 
-        Raises LockedModelError if the model has none, or one in another format.
+        Raises LockedModelError if it is missing, damaged or of another version of the code.
         """
         path = folder / REFERENCE
         try:

@@ -1,4 +1,4 @@
-"""Where models come from: a folder or the prefix of any bucket, copied and verified."""
+"""Copies locked models from a folder or bucket, and verifies them."""
 
 import re
 import shutil
@@ -11,29 +11,29 @@ from locked.manifest import MANIFEST, LockedModelError, Manifest, parse_manifest
 
 
 class ModelStore:
-    """Own copies of the models that a server has in use.
+    """Local copies of the models that a server uses.
 
     The files at the source may change at any time; the copies stay as they were verified.
     """
 
     def __init__(self, uri: str, folder: Path) -> None:
-        """Copy models from `uri`, a path or an fsspec URL, to subfolders of `folder`."""
+        """Set the source `uri`, a path or an fsspec URL, and the `folder` that gets the copies."""
         self.uri = uri.rstrip("/") or uri
         self.folder = folder
 
     def manifest(self) -> Manifest:
-        """Read the manifest at the source, and no other file.
+        """Return the manifest at the source, without reading other files.
 
-        Raises LockedModelError if it is missing, malformed or out of reach.
+        Raises LockedModelError if it is missing, malformed or unreachable.
         """
         return parse_manifest(self._manifest_content(), f"{self.uri}/{MANIFEST}")
 
     def fetch(self) -> Path:
-        """Copy the model at the source unless its copy exists; return the copy's folder.
+        """Return the folder of a verified copy of the model at the source; copy it if necessary.
 
-        Only the files that the manifest names are read.
+        Only the files that the manifest lists are read.
 
-        Raises LockedModelError if a file is missing, altered or out of reach.
+        Raises LockedModelError if a file is missing, altered or unreachable.
         """
         content = self._manifest_content()
         manifest = parse_manifest(content, f"{self.uri}/{MANIFEST}")
@@ -44,7 +44,7 @@ class ModelStore:
             (draft := Path(name) / "draft").mkdir()
             (draft / MANIFEST).write_bytes(content)
             try:
-                source = Folder(self.uri)  # one each time: a forked process cannot share it
+                source = Folder(self.uri)  # not kept: forked processes cannot share it
                 for file in manifest.files:
                     source.download(file, draft / file)
                 verify(draft, self.uri)
@@ -58,7 +58,7 @@ class ModelStore:
         return re.sub(rf"{re.escape(str(self.folder))}/\w+", lambda _: self.uri, problem)
 
     def keep(self, folders: set[Path | None]) -> None:
-        """Remove all copies but these."""
+        """Remove all copies except `folders`."""
         for folder in set(self.folder.iterdir()) - folders:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Defines a tweet's text: its longest length, and what in it is a link, a mention or an entity.
+"""Defines a tweet's text: its maximum length, and the patterns of links, mentions and entities.
 
 The patterns keep to the syntax that RE2 (the reader) and Oniguruma (the tokenizer) share.
 """
@@ -17,7 +17,7 @@ Text = Annotated[
 URL = r"https?://\S+|www\.\S+"
 MENTION = r"\B@\w+"
 # Twitter escapes only &, < and >; the other entities come from text copied from web pages.
-# "&amp;" is last, so that "&amp;lt;" becomes "&lt;", as one round of HTML unescaping has it.
+# "&amp;" is last, so that "&amp;lt;" becomes "&lt;", as in one round of HTML unescaping.
 ENTITIES = {
     "&lt;": "<",
     "&gt;": ">",

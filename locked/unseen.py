@@ -1,9 +1,9 @@
-"""How wrong a model's probabilities can be in a world that its training data did not show.
+"""How far a model's probabilities are wrong on events that its training data does not contain.
 
-On an unseen event the ranking of tweets carries over, the probabilities do not: the true log-odds
-are the model's times a scale plus a shift. Over the six events of CrisisLexT6 (each held out once)
-the scale's logarithm and the shift spread about as much as these two standard deviations. They are
-constants because a training corpus without events cannot tell its own.
+On such an event the ranking of tweets stays right, but the true log-odds are the model's log-odds
+times a scale plus a shift, which differ between events. Both standard deviations were measured on
+the six events of CrisisLexT6, each held out once. They are constants because they cannot be
+measured on training data without events.
 """
 
 SCALE_SPREAD = 0.5  # standard deviation of the scale's logarithm, around 0

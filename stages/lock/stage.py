@@ -145,7 +145,7 @@ def lock(
             calibrate(test_scores, calibration),
             test["target"].to_numpy(),
         )
-        (folder / REFERENCE).write_text(json.dumps(reference.dumped()))
+        (folder / REFERENCE).write_text(json.dumps(reference.as_dict()))
         engine = onnx_reference.engine(p.compute)
         locked = Network(folder, p.model.max_length, p.compute.threads, engine)
         golden = calibrate(locked.uncalibrated(GOLDEN), calibration)

@@ -15,7 +15,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 
-from locked.classifier import ROWS, TOKENS, Classifier, Network, log_odds, shares
+from locked.classifier import ROWS, TOKENS, Classifier, Network, log_odds, split_rows
 from locked.engines import Inputs
 from locked.manifest import LockedModelError
 from tests.conftest import CORPUS, ROOT, Project
@@ -86,10 +86,10 @@ def test_inferences_have_few_shapes(pipeline: Project, texts: list[str], tmp_pat
 
 
 def test_little_of_an_inference_is_empty() -> None:
-    assert list(shares(12, 32)) == [(0, 12, 16)]
-    assert list(shares(11, 32)) == [(0, 4, 4), (4, 8, 4), (8, 11, 4)]
-    assert list(shares(18, 32)) == [(0, 16, 16), (16, 17, 1), (17, 18, 1)]
-    assert list(shares(4, 3)) == [(0, 1, 1), (1, 2, 1), (2, 3, 1), (3, 4, 1)]
+    assert list(split_rows(12, 32)) == [(0, 12, 16)]
+    assert list(split_rows(11, 32)) == [(0, 4, 4), (4, 8, 4), (8, 11, 4)]
+    assert list(split_rows(18, 32)) == [(0, 16, 16), (16, 17, 1), (17, 18, 1)]
+    assert list(split_rows(4, 3)) == [(0, 1, 1), (1, 2, 1), (2, 3, 1), (3, 4, 1)]
 
 
 def test_answers_are_calibrated_and_the_label_turns_at_the_threshold(

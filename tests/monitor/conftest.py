@@ -85,7 +85,7 @@ def make_model(folder: Path, note: float = 0.0) -> str:
     )
     folder.mkdir(parents=True)
     (folder / MANIFEST).write_text(manifest.model_dump_json())
-    (folder / REFERENCE).write_text(json.dumps(reference().dumped()))
+    (folder / REFERENCE).write_text(json.dumps(reference().as_dict()))
     return manifest.version
 
 
