@@ -13,7 +13,7 @@ def run_stage() -> None:
     """Run the stage that the command line names."""
     params = importlib.import_module("stages.params").load()
     if params.compute.exact:
-        arithmetic.restrict()  # before a library that computes is loaded
+        arithmetic.restrict()  # before NumPy or torch is loaded
     importlib.import_module(f"stages.{sys.argv[1]}.stage").main(params)
 
 

@@ -25,24 +25,24 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 def _as_in_table(value: object) -> object:
-    """Return a number or a truth value of YAML as the text that a table has for it."""
+    """Return a YAML number or boolean as the text that a table has for it."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
 
 
-Value = Annotated[str, BeforeValidator(_as_in_table)]  # of a column, in which 1 and true are texts
+Value = Annotated[str, BeforeValidator(_as_in_table)]  # of a column, where 1 and true are texts
 Values = Annotated[list[Value], Field(min_length=1)]
 
 
 class Section(BaseModel):
-    """A strict, immutable mapping: a string is no number, and an unknown key is an error."""
+    """A section of params.yaml; an unknown key, or a string instead of a number, is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Compute(Section):
-    """How numbers are computed on a CPU, in every stage."""
+    """How all stages compute on a CPU."""
 
     exact: bool
     threads: Positive
@@ -95,16 +95,16 @@ class Pins(Section):
 
 
 class Model(Section):
-    """The base model: a folder, or a hub name at a pinned revision."""
+    """The base model: a folder, or a Hugging Face name with a revision."""
 
     name: Name
     revision: str | None = None
     sha256: Pins | None = None
-    max_length: Annotated[int, Field(ge=8, le=512, multiple_of=8)]  # whole steps of padding
+    max_length: Annotated[int, Field(ge=8, le=512, multiple_of=8)]  # tokens
 
 
 class Distill(Section):
-    """How far the training targets follow other models instead of the labels."""
+    """How the labels are mixed with the teachers' predictions."""
 
     weight: BelowOne
     folds: Annotated[int, Field(ge=2)]
@@ -131,7 +131,7 @@ class Train(Section):
 
 
 class Runtime(Section):
-    """How a training is started, saved and watched; none of it is part of the result."""
+    """How a training is started, saved and logged, without an effect on the result."""
 
     launch: Name
     checkpoint_steps: Positive
@@ -189,16 +189,16 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        # stages.shared.outputs has this name, but loads NumPy, for which it is too early here.
+        # NO_EVENT of stages.shared.outputs cannot be imported: it loads NumPy too early.
         if self.lock.labels and self.train.event != "none.csv":
             raise ValueError("lock.labels and train.event exclude each other: reset one of them")
         return self
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
-    """Read and check a params file, as YAML 1.2 (where `2e-5` is a number).
+    """Return the checked content of a params file in YAML 1.2 (where `2e-5` is a number).
 
-    Raises InputError if the file is missing, is no YAML, or a key is missing, unknown or ill-typed.
+    Raises InputError if the file is missing or not YAML, or a key is missing, unknown or invalid.
     """
     try:
         values = YAML(typ="safe", pure=True).load(path)
@@ -210,9 +210,9 @@ def load(path: Path = Path("params.yaml")) -> Params:
 
 
 def parse(values: Any, path: Path) -> Params:  # noqa: ANN401 - checked here
-    """Check the content of a params file.
+    """Return the params in the content of a params file.
 
-    Raises InputError if a key is missing, unknown or ill-typed.
+    Raises InputError if a key is missing, unknown or invalid; the message names `path` and key.
     """
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected sections ({', '.join(Params.model_fields)})")

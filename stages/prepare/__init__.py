@@ -1,1 +1,1 @@
-"""The prepare stage: any table of tweets -> three splits without duplicates."""
+"""Any table of tweets -> three splits without duplicates."""

@@ -1,4 +1,4 @@
-"""Reads the source's rows, checks them and brings them to the columns of the prepared data."""
+"""Reads the rows of the source, checks them and converts them to the prepared data's columns."""
 
 from collections import Counter
 from pathlib import PurePosixPath
@@ -22,7 +22,7 @@ from stages.prepare.times import ADVICE, milliseconds
 if TYPE_CHECKING:
     from stages.params import Prepare
 
-MAX_VALUES = 15  # labels named in one error
+MAX_VALUES = 15  # labels named in an error
 SCHEMA = pyarrow.schema(
     [("id", "string"), ("text", "string"), ("keyword", "string"), ("target", "int8")]
 )
@@ -30,49 +30,49 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Rows(NamedTuple):
-    """The checked rows."""
+    """The checked rows of all files."""
 
-    files: list[dict[str, Any]]  # of each file: its name, number of rows and detected form
+    files: list[dict[str, Any]]  # each file's name, number of rows and detected format
     table: pyarrow.Table  # SCHEMA, split_by (group, ms since 1970, or null), train_only
     dropped: Counter[str]  # labels of the rows that were dropped
 
 
 def read_rows(p: "Prepare") -> Rows:
-    """Return the checked rows of all files, and what splits them.
+    """Return the checked rows of all files, with the column that they are split by.
 
-    Raises InputError if a file cannot be read or used; the message names the place.
+    Raises InputError if a file cannot be read or used; the message names file and row.
     """
     labels = frozenset(map(fold, p.disaster + p.not_disaster))
     form = Format(p.text, p.label, labels, p.encoding, p.separator, p.quotes, "prepare.")
     files, tables, dropped = [], list[pyarrow.Table](), Counter[str]()
-    names, read = find(p.source, p.files), 0
+    names, rows_read = find(p.source, p.files), 0
     with Progress(desc="prepare: reading", unit=" rows", unit_scale=True) as progress:
         for file in names:
-            name, rows_before = below(file, p.source), read
+            name, rows_before = below(file, p.source), rows_read
             with of_several(names, "prepare.files"), opened(file, form) as table:
                 columns = _Columns(table, p, name)
                 for chunk in table.chunks(columns.all):
-                    rows, other_labels = columns.checked(chunk, read)
+                    rows, other_labels = columns.check(chunk, rows_read)
                     tables.append(rows)
                     dropped += other_labels
-                    read += len(chunk.table)
+                    rows_read += len(chunk.table)
                     progress.update(len(chunk.table))
-                about = {"name": name, "rows": read - rows_before, **table.about}
+                about = {"name": name, "rows": rows_read - rows_before, **table.about}
                 if table.repeated_headers:
                     about |= {"repeated_headers_at_rows": table.repeated_headers[:20]}
                 files.append(about)
-    if not read:
+    if not rows_read:
         raise InputError(f"{p.source}: no rows below the header")
-    if dropped.total() == read:
+    if dropped.total() == rows_read:
         raise InputError(f"{p.source}: prepare.drop_others leaves no row; labels: {_list(dropped)}")
-    whole = pyarrow.concat_tables(tables)
-    if p.train_only and not pc.any(whole["train_only"]).as_py():
+    all_rows = pyarrow.concat_tables(tables)
+    if p.train_only and not pc.any(all_rows["train_only"]).as_py():
         raise InputError(f"{p.source}: prepare.train_only: no row is of a file {p.train_only}")
-    return Rows(files, whole, dropped)
+    return Rows(files, all_rows, dropped)
 
 
 class _Columns:
-    """The columns of one file that params.yaml names."""
+    """The columns that params.yaml names, in one file."""
 
     def __init__(self, table: Table, p: "Prepare", name: str) -> None:
         self.table, self.p, self.name = table, p, name
@@ -88,26 +88,31 @@ class _Columns:
         self.all = list(dict.fromkeys(filter(None, columns)))
         self.is_train_only = bool(p.train_only and PurePosixPath(name).match(p.train_only))
 
-    def checked(self, chunk: Chunk, rows_before: int) -> tuple[pyarrow.Table, Counter[str]]:
-        """Return the rows as in `Rows.table`, and the labels of the rows that were dropped."""
+    def check(self, chunk: Chunk, rows_before: int) -> tuple[pyarrow.Table, Counter[str]]:
+        """Return the rows as in `Rows.table`, and the labels of the rows that were dropped.
+
+        `rows_before` is the number of rows in the chunks before, for ids.
+
+        Raises InputError if a label, text or time is invalid.
+        """
         text, label = self._strings(chunk, self.text), self._strings(chunk, self.label)
         values = label.dictionary_encode()
         folded = np.array([*map(fold, values.dictionary.to_pylist()), ""])
         folded = folded[np.asarray(values.indices)]
-        disaster = np.isin(folded, [*map(fold, self.p.disaster)])
-        other = ~(disaster | np.isin(folded, [*map(fold, self.p.not_disaster)]))
-        if other.any() and not self.p.drop_others:
+        is_disaster = np.isin(folded, [*map(fold, self.p.disaster)])
+        is_other = ~(is_disaster | np.isin(folded, [*map(fold, self.p.not_disaster)]))
+        if is_other.any() and not self.p.drop_others:
             reason = (
                 f"{self.label} is %r, which neither prepare.disaster nor prepare.not_disaster has; "
                 "add it to one of them, or drop such rows by prepare.drop_others: true. "
                 f"Values here: {_list(Counter(label.to_pylist()))}"
             )
-            self._check(chunk, other, label, reason)
-        blank = np.asarray(pc.equal(pc.utf8_trim_whitespace(text), ""))
-        self._check(chunk, blank & ~other, text, "text is blank (got %r)")
-        long = np.asarray(pc.greater(pc.utf8_length(text), MAX_TEXT))
+            self._refuse(chunk, is_other, label, reason)
+        is_blank = np.asarray(pc.equal(pc.utf8_trim_whitespace(text), ""))
+        self._refuse(chunk, is_blank & ~is_other, text, "text is blank (got %r)")
+        is_long = np.asarray(pc.greater(pc.utf8_length(text), MAX_TEXT))
         reason = f"text is longer than {MAX_TEXT} characters (is a quote never closed? got %r)"
-        self._check(chunk, long & ~other, text, reason)
+        self._refuse(chunk, is_long & ~is_other, text, reason)
         ids = [str(rows_before + i) for i in range(1, len(text) + 1)]
         keywords = [""] * len(text)
         if self.keyword:
@@ -117,23 +122,24 @@ class _Columns:
             "id": self._exact(chunk, self.id) if self.id else pyarrow.array(ids),
             "text": text,
             "keyword": pyarrow.array(keywords, pyarrow.string()),
-            "target": pyarrow.array(disaster.astype("int8")),
-            "split_by": self._split_by(chunk, ~other),
+            "target": pyarrow.array(is_disaster.astype("int8")),
+            "split_by": self._split_values(chunk, ~is_other),
             "train_only": pyarrow.array([self.is_train_only] * len(text)),
         }
-        dropped = Counter(label.filter(pyarrow.array(other)).to_pylist())
-        return pyarrow.table(rows).filter(pyarrow.array(~other)), dropped
+        dropped = Counter(label.filter(pyarrow.array(is_other)).to_pylist())
+        return pyarrow.table(rows).filter(pyarrow.array(~is_other)), dropped
 
-    def _split_by(self, chunk: Chunk, keep: Mask) -> pyarrow.Array:
+    def _split_values(self, chunk: Chunk, is_kept: Mask) -> pyarrow.Array:
+        """Return each row's group or time in ms; null if the split is random."""
         if self.split_by is None:
             name = self.name if self.p.group else None
-            return pyarrow.array([name] * len(keep), pyarrow.string())
+            return pyarrow.array([name] * len(is_kept), pyarrow.string())
         values = self._exact(chunk, self.split_by)
         if not self.p.time:
             return values
         times, is_unreadable = milliseconds(values, self.p.time_format)
         reason = f"{self.split_by} is no time that can be read (got %r); {ADVICE}"
-        self._check(chunk, is_unreadable & keep, values, reason)
+        self._refuse(chunk, is_unreadable & is_kept, values, reason)
         return pyarrow.array(times)
 
     def _strings(self, chunk: Chunk, name: str) -> pyarrow.Array:
@@ -145,7 +151,7 @@ class _Columns:
             return pc.fill_null(pc.cast(values, pyarrow.string()), "")
 
     def _exact(self, chunk: Chunk, name: str) -> pyarrow.Array:
-        """Return a column of ids, groups or times as strings; floats lose a fraction of zero."""
+        """Return a column of ids, groups or times as strings; the float 3.0 becomes "3"."""
         values = chunk.table[name]
         if pyarrow.types.is_floating(values.type):
             if (pc.max(pc.abs(values)).as_py() or 0) > 2**53:
@@ -153,14 +159,14 @@ class _Columns:
                     f"{self.table.name}: {name} is stored as a float, which has lost digits"
                 )
             if pc.all(pc.equal(values, pc.floor(values))).as_py():
-                whole = pyarrow.table({name: pc.cast(values, pyarrow.int64())})
-                chunk = Chunk(chunk.numbers, whole)
+                integers = pyarrow.table({name: pc.cast(values, pyarrow.int64())})
+                chunk = Chunk(chunk.numbers, integers)
         return pc.utf8_trim(self._strings(chunk, name), " '")
 
-    def _check(self, chunk: Chunk, wrong: Mask, values: pyarrow.Array, reason: str) -> None:
-        """Raise an error that names the first wrong row, with its value at the %r in `reason`."""
-        if wrong.any():
-            first = int(wrong.argmax())
+    def _refuse(self, chunk: Chunk, is_wrong: Mask, values: pyarrow.Array, reason: str) -> None:
+        """Raise InputError for the first wrong row, if any, with its value at %r in `reason`."""
+        if is_wrong.any():
+            first = int(is_wrong.argmax())
             reason = reason.replace("%r", repr(values[first].as_py()[:40]), 1)
             raise InputError(f"{self.table.name}: data row {chunk.numbers[first]}: {reason}")
 

@@ -1,27 +1,30 @@
-"""Places each row in the train, validation or test split."""
+"""Assigns each row to the train, validation or test split."""
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from common.errors import InputError
-from stages.prepare.duplicates import Duplicates, Ids
+from stages.prepare.duplicates import GOLDEN_RATIO, Duplicates, Ids
 
 SPLITS = ("train", "validation", "test")
-Split = npt.NDArray[np.int8]  # (rows,) index into SPLITS
+Split = npt.NDArray[np.int8]  # (rows,), index into SPLITS
 
 
-def by_hash(duplicates: Duplicates, validation: float, test: float) -> Split:
-    """Split at random by hashes: near-duplicates stay together; a new row moves only those."""
+def split_by_hash(duplicates: Duplicates, validation: float, test: float) -> Split:
+    """Return a random split by hashes, with near-duplicates in one split.
+
+    `validation` and `test` are shares. A new row can move only its near-duplicates.
+    """
     lowest = np.full(duplicates.near.max() + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
     np.minimum.at(lowest, duplicates.near, duplicates.hashes)
-    # The lowest of many hashes is low. Multiplied, it is uniform again; otherwise one split would
-    # get all tweets that have many near-duplicates.
-    position = lowest * np.uint64(0x9E3779B97F4A7C15) / 2.0**64
-    return _by_position(position[duplicates.near], validation, test)
+    # The lowest of many hashes is low, so all tweets with many near-duplicates would get into one
+    # split. The product with the golden ratio is uniform again.
+    position = lowest * GOLDEN_RATIO / 2.0**64
+    return _split_by_position(position[duplicates.near], validation, test)
 
 
-def by_group(
+def split_by_group(
     groups: "pd.Series[str]",
     duplicates: Duplicates,
     seed: int,
@@ -29,51 +32,59 @@ def by_group(
     validation: float,
     test: float,
 ) -> Split:
-    """Keep each group in one split; a row without a group is a group of its own.
+    """Return a split with each group in one split; a row without a group is drawn on its own.
 
-    `held_out` names the groups of the test split; [] draws them. The shares are of the groups.
+    `held_out` names the groups of the test split; [] draws them at random. `validation` and `test`
+    are shares of the groups.
 
-    Raises InputError if a held-out group does not occur, or too few others are left.
+    Raises InputError if a held-out group does not occur, or there are too few groups.
     """
     rows = groups.astype("category").cat
     names = np.asarray(rows.categories, dtype=object)
-    named = names != ""
-    if missing := sorted(set(held_out) - set(names[named])):
-        shown = ", ".join(map(str, names[named][:20]))
+    is_named = names != ""
+    if missing := sorted(set(held_out) - set(names[is_named])):
+        shown = ", ".join(map(str, names[is_named][:20]))
         raise InputError(f"prepare.held_out: no group {', '.join(missing)}; the groups: {shown}")
-    if named.sum() < len(SPLITS):
-        raise InputError(f"prepare.group: {named.sum()} groups are too few for three splits")
-    if named.sum() - len(set(held_out)) < len(SPLITS) - 1:
+    if is_named.sum() < len(SPLITS):
+        raise InputError(f"prepare.group: {is_named.sum()} groups are too few for three splits")
+    if is_named.sum() - len(set(held_out)) < len(SPLITS) - 1:
         raise InputError(
-            f"prepare.held_out: of {named.sum()} groups, two must be left, to train and to validate"
+            f"prepare.held_out: of {is_named.sum()} groups, two must be left, to train and to "
+            "validate"
         )
     position = pd.util.hash_array(names, hash_key=f"{seed:016d}", categorize=False) / 2.0**64
     position = np.where(np.isin(names, held_out), -1.0, position)
-    split = _by_position(position, validation, 0.0 if held_out else test)
-    ranked = np.flatnonzero(named)[np.argsort(position[named])]
-    for number in (2, 1):  # of few groups, chance may give a split none
+    split = _split_by_position(position, validation, 0.0 if held_out else test)
+    ranked = np.flatnonzero(is_named)[np.argsort(position[is_named])]
+    for number in (2, 1):  # with few groups, a split may be empty by chance: give it one
         if not (split[ranked] == number).any():
             split[ranked[split[ranked] != 2][0]] = number
-    alone = _by_position(duplicates.hashes / 2.0**64, validation, 0.0 if held_out else test)
-    return np.where(groups.to_numpy() == "", alone, split[rows.codes])
+    ungrouped = _split_by_position(
+        duplicates.hashes / 2.0**64, validation, 0.0 if held_out else test
+    )
+    return np.where(groups.to_numpy() == "", ungrouped, split[rows.codes])
 
 
-def by_time(times: Ids, validation: float, test: float) -> Split:
-    """Train on the past and judge on the future; rows of one time stay together."""
+def split_by_time(times: Ids, validation: float, test: float) -> Split:
+    """Return a split with the oldest rows for training and the newest for the test.
+
+    `validation` and `test` are shares of the rows; rows of the same time stay in one split.
+    """
     ordered = np.sort(times)
-    cuts = [
+    bounds = [
         ordered[min(int(len(ordered) * share), len(ordered) - 1)]
         for share in (1 - validation - test, 1 - test)
     ]
-    return np.searchsorted(cuts, times, side="right").astype(np.int8)
+    return np.searchsorted(bounds, times, side="right").astype(np.int8)
 
 
-def leaking(split: Split, near: Ids, keep: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return which of the rows to keep have a near-duplicate in an earlier split."""
+def find_leaks(split: Split, near: Ids, is_kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which of the kept rows have a kept near-duplicate in an earlier split: (rows,)."""
     earliest = np.full(near.max() + 1, len(SPLITS), dtype=np.int8)
-    np.minimum.at(earliest, near[keep], split[keep])
-    return keep & (split > earliest[near])
+    np.minimum.at(earliest, near[is_kept], split[is_kept])
+    return is_kept & (split > earliest[near])
 
 
-def _by_position(position: npt.NDArray[np.float64], validation: float, test: float) -> Split:
+def _split_by_position(position: npt.NDArray[np.float64], validation: float, test: float) -> Split:
+    """Return test for the positions (in 0..1) below `test`, then validation, then train."""
     return np.select([position < test, position < test + validation], [2, 1], 0).astype(np.int8)

@@ -12,7 +12,14 @@ from common.atomic import new_folder
 from common.errors import InputError
 from stages.prepare.duplicates import Duplicates, find_duplicates
 from stages.prepare.source import SCHEMA, Mask, read_rows
-from stages.prepare.splits import SPLITS, Split, by_group, by_hash, by_time, leaking
+from stages.prepare.splits import (
+    SPLITS,
+    Split,
+    find_leaks,
+    split_by_group,
+    split_by_hash,
+    split_by_time,
+)
 from stages.shared.outputs import PREPARED, write_json
 
 if TYPE_CHECKING:
@@ -24,11 +31,11 @@ MAX_SHOWN = 20  # groups and labels named in the report
 def prepare(p: "Prepare", output: Path) -> dict[str, Any]:
     """Write {train,validation,test}.parquet and report.json to `output`; return the report.
 
-    Of duplicates (see reader.canonical), the first row with the majority's label stays; on a tie
-    none does. Near-duplicates (see stages.prepare.duplicates) stay in one split. The split depends
-    on texts and seed alone, so adding rows moves none of the others.
+    Of duplicates, the first row with the majority's label is kept; on a tie, none is kept.
+    Near-duplicates (see stages.prepare.duplicates) stay in one split. The default split depends on
+    texts and seed only, so new rows do not move others.
 
-    Raises InputError if the source cannot be read or used; the message names the place.
+    Raises InputError if the source cannot be read or used; the message names file and row.
     """
     files, table, dropped = read_rows(p)
     targets, train_only = (table[name].to_numpy() for name in ("target", "train_only"))
@@ -36,29 +43,29 @@ def prepare(p: "Prepare", output: Path) -> dict[str, Any]:
     near = duplicates.near
     split, split_report = _split(p, table, duplicates)
     split[train_only] = 0
-    keep, counts = _resolve(targets, duplicates, train_only)
-    is_judging = keep & (split > 0)
-    like_judging = keep & train_only & np.isin(near, near[is_judging])
-    keep &= ~like_judging
-    leaks = leaking(split, near, keep)
-    keep &= ~leaks
-    sizes = np.unique(near[keep], return_counts=True)[1]
-    rows_of = {name: keep & (split == number) for number, name in enumerate(SPLITS)}
+    is_kept, counts = _resolve(targets, duplicates, train_only)
+    is_held_out = is_kept & (split > 0)
+    is_train_only_leak = is_kept & train_only & np.isin(near, near[is_held_out])
+    is_kept &= ~is_train_only_leak
+    is_leak = find_leaks(split, near, is_kept)
+    is_kept &= ~is_leak
+    sizes = np.unique(near[is_kept], return_counts=True)[1]
+    rows_of = {name: is_kept & (split == number) for number, name in enumerate(SPLITS)}
     report = {
         "source": Path(p.source).name,
         "files": files,
         "rows": {
-            "read": len(keep) + dropped.total(),
-            "kept": int(keep.sum()),
+            "read": len(is_kept) + dropped.total(),
+            "kept": int(is_kept.sum()),
             "dropped_other_label": dropped.total(),
             **counts,
-            "dropped_near_duplicates_of_an_earlier_split": int(leaks.sum()),
-            "dropped_train_only_near_duplicates": int(like_judging.sum()),
+            "dropped_near_duplicates_of_an_earlier_split": int(is_leak.sum()),
+            "dropped_train_only_near_duplicates": int(is_train_only_leak.sum()),
             "near_duplicates_within_a_split": int(sizes[sizes > 1].sum()),
         },
         "other_labels": dict(dropped.most_common(MAX_SHOWN)),
         "split": split_report,
-        "splits": {name: _size(targets[rows]) for name, rows in rows_of.items()},
+        "splits": {name: _describe(targets[rows]) for name, rows in rows_of.items()},
     }
     _check_usable(p.source, report)
     columns = SCHEMA.names
@@ -75,10 +82,10 @@ def prepare(p: "Prepare", output: Path) -> dict[str, Any]:
 def _split(
     p: "Prepare", table: pyarrow.Table, duplicates: Duplicates
 ) -> tuple[Split, dict[str, Any]]:
-    """Return (rows,) index into SPLITS, and the report's entry about it."""
+    """Return the split of each row, and the report's entry about it."""
     split_by = table["split_by"].to_pandas()
     if p.time:
-        split = by_time(split_by.to_numpy(), p.validation, p.test)
+        split = split_by_time(split_by.to_numpy(), p.validation, p.test)
         times = pd.to_datetime(split_by, unit="ms", utc=True).groupby(split).agg(["min", "max"])
         about = {
             name: [time.isoformat() for time in times.loc[number]]
@@ -88,32 +95,32 @@ def _split(
         return split, {"by": "time", "column": p.time, **about}
     if p.group:
         groups = split_by.astype(str)
-        split = by_group(groups, duplicates, p.seed, p.held_out, p.validation, p.test)
+        split = split_by_group(groups, duplicates, p.seed, p.held_out, p.validation, p.test)
         names_of = [sorted(groups[split == number].unique()) for number in range(len(SPLITS))]
         shown = [names if len(names) <= MAX_SHOWN else f"{len(names)} groups" for names in names_of]
         return split, {"by": "group", "column": p.group, **dict(zip(SPLITS, shown, strict=True))}
-    # Rows that only train must not influence how the others are split.
+    # Train-only rows must not influence how other rows are split.
     is_train_only = table["train_only"].to_numpy()
     hashes = np.where(is_train_only, np.iinfo(np.uint64).max, duplicates.hashes)
-    return by_hash(duplicates._replace(hashes=hashes), p.validation, p.test), {"by": "text"}
+    return split_by_hash(duplicates._replace(hashes=hashes), p.validation, p.test), {"by": "text"}
 
 
 def _resolve(
     targets: "np.ndarray[Any, np.dtype[np.int8]]", duplicates: Duplicates, train_only: Mask
 ) -> tuple[Mask, dict[str, int]]:
-    """Choose one row of each tweet; return a (rows,) mask and counts for the report."""
+    """Choose one row of each tweet; return a mask of these rows, and counts for the report."""
     columns = {"tweet": duplicates.same, "target": targets, "train_only": train_only}
     rows = pd.DataFrame(columns)
     labels = rows.groupby("tweet")["target"]
     share, size = labels.transform("mean"), labels.transform("size")
     is_tied, has_majority_label = share == 0.5, rows["target"] == (share > 0.5)
-    # Of duplicates, a row that may be in the test split is preferred.
+    # Rows that may be in the test split are preferred.
     candidates = rows[has_majority_label & ~is_tied].sort_values("train_only", kind="stable")
-    keep = np.zeros(len(rows), dtype=bool)
-    keep[candidates.drop_duplicates("tweet").index] = True
+    is_kept = np.zeros(len(rows), dtype=bool)
+    is_kept[candidates.drop_duplicates("tweet").index] = True
     is_first = ~rows["tweet"].duplicated()
     is_conflicting = is_first & (share > 0) & (share < 1)
-    return keep, {
+    return is_kept, {
         "merged_duplicates": int((size - 1)[is_first & ~is_tied].sum()),
         "dropped_label_tie": int(is_tied.sum()),
         "sets_of_duplicates": int((is_first & (size > 1)).sum()),
@@ -122,7 +129,7 @@ def _resolve(
     }
 
 
-def _size(targets: "np.ndarray[Any, np.dtype[np.int8]]") -> dict[str, Any]:
+def _describe(targets: "np.ndarray[Any, np.dtype[np.int8]]") -> dict[str, Any]:
     return {
         "rows": len(targets),
         "positive": int(targets.sum()),
@@ -131,6 +138,7 @@ def _size(targets: "np.ndarray[Any, np.dtype[np.int8]]") -> dict[str, Any]:
 
 
 def _check_usable(source: str, report: dict[str, Any]) -> None:
+    """Raise InputError if a split lacks a class."""
     rows = report["rows"]
     positive = sum(split["positive"] for split in report["splits"].values())
     if positive in (0, rows["kept"]):

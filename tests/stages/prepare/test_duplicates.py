@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow
 import pytest
 
-from stages.prepare.duplicates import Duplicates, _candidates, find_duplicates
+from stages.prepare.duplicates import Duplicates, _candidate_pairs, find_duplicates
 
 WORDS = [f"word{i}" for i in range(2000)]
 
@@ -61,7 +61,7 @@ def test_a_common_beginning_alone_is_not_enough(one: str, other: str) -> None:
 def test_a_copy_is_compared_with_few_others() -> None:
     """Otherwise a thousand copies would be half a million pairs."""
     hashes = np.random.default_rng(0).integers(2**64, size=1000, dtype=np.uint64)
-    assert _candidates(np.zeros(1000, np.uint32), hashes).shape[1] < 2000
+    assert _candidate_pairs(np.zeros(1000, np.uint32), hashes).shape[1] < 2000
     result = duplicates(*(f"{' '.join(WORDS[:15])} number{i}" for i in range(1000)))
     assert len(np.unique(result.near)) == 1
     assert len(np.unique(result.same)) == 1000

@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import InputError
 from stages.prepare.duplicates import Duplicates
-from stages.prepare.splits import by_group, by_hash, by_time, leaking
+from stages.prepare.splits import find_leaks, split_by_group, split_by_hash, split_by_time
 
 HASHES = np.random.default_rng(1).integers(2**64, size=20_000, dtype=np.uint64)
 
@@ -23,7 +23,7 @@ def check_shares(split: npt.NDArray[Any], tolerance: float) -> None:
 
 
 def grouped(groups: "pd.Series[str]", *held_out: str) -> npt.NDArray[np.int8]:
-    return by_group(groups, duplicates(np.arange(len(groups))), 1, [*held_out], 0.1, 0.2)
+    return split_by_group(groups, duplicates(np.arange(len(groups))), 1, [*held_out], 0.1, 0.2)
 
 
 def groups(count: int) -> "pd.Series[str]":
@@ -33,9 +33,9 @@ def groups(count: int) -> "pd.Series[str]":
 @pytest.mark.parametrize("size", [1, 2, 10])
 def test_shares_are_as_asked_however_many_are_alike(size: int) -> None:
     near = np.arange(20_000) // size
-    split = by_hash(duplicates(near), validation=0.1, test=0.2)
+    split = split_by_hash(duplicates(near), validation=0.1, test=0.2)
     check_shares(split, 0.01 * size**0.5)
-    assert not leaking(split, near, np.ones(20_000, bool)).any()
+    assert not find_leaks(split, near, np.ones(20_000, bool)).any()
 
 
 @pytest.mark.parametrize("count", [3, 6, 1000])
@@ -69,13 +69,13 @@ def test_held_out_groups(count: int, held_out: list[str], reason: str | None) ->
 
 
 def test_the_past_trains_and_rows_at_the_border_stay_in_the_later_split() -> None:
-    split = by_time(np.array([6, 1, 2, 3, 3, 3, 3, 4, 5, 5]), 0.2, 0.2)
+    split = split_by_time(np.array([6, 1, 2, 3, 3, 3, 3, 4, 5, 5]), 0.2, 0.2)
     assert split.tolist() == [2, *[0] * 6, 1, 2, 2]
 
 
 def test_a_near_duplicate_in_an_earlier_split_leaks() -> None:
     split, near = np.array([0, 2, 1, 2, 2], dtype=np.int8), np.array([5, 5, 3, 3, 1])
     keep = np.ones(5, bool)
-    assert leaking(split, near, keep).tolist() == [False, True, False, True, False]
+    assert find_leaks(split, near, keep).tolist() == [False, True, False, True, False]
     keep[0] = False  # now the other one is in one split alone
-    assert leaking(split, near, keep).tolist() == [False, False, False, True, False]
+    assert find_leaks(split, near, keep).tolist() == [False, False, False, True, False]
