@@ -1,1 +1,1 @@
-"""Prepared tweets -> softer training targets."""
+"""Prepared tweets -> soft training targets."""

@@ -1,9 +1,9 @@
-"""Compares a teacher's answers to the validation split with those to unseen groups.
+"""Lets a teacher answer the validation split and unseen groups, for the calibration in `lock`.
 
-The tweets of an event have words of their own, and a model learns them: on the next event it finds
-fewer disasters and is wrong more often. A network's answers to its own training tweets do not show
-this, and training it again for each group left out takes long. A teacher is fitted again in a
-second, and `lock` carries the difference over to the network.
+A model learns the words of its training events, so on another event it finds fewer disasters and is
+wrong more often. A network's answers to its own training tweets do not show this, and training it
+again without each fold of groups takes long. A teacher is fitted in a second; `lock` applies the
+difference between its two sets of answers to the network's calibration.
 """
 
 from collections.abc import Callable
@@ -14,60 +14,62 @@ import pandas as pd
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline
 
-Rows = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int64]  # indices of tweets
 Vectors = npt.NDArray[np.float32]  # (tweets, units)
 
 
-def folds_of(train: pd.DataFrame, most: int) -> list[tuple[Rows, Rows]]:
-    """Return folds of whole groups: the rows to fit to, and those to answer.
+def make_folds(train: pd.DataFrame, max_folds: int) -> list[tuple[Rows, Rows]]:
+    """Return folds of whole groups: the rows to fit a teacher to, and the rows to answer.
 
-    There are none where the tweets have no groups, or too few to leave some out.
+    The list is empty if the tweets have no groups or only one, or if both classes do not occur in
+    the rows to fit to of each fold.
     """
     if "group" not in train:
         return []
-    alone = train["group"] == ""  # a tweet without a group is a group of its own
-    groups = train["group"].mask(alone, train.index.astype(str) + " alone").factorize()[0]
+    is_ungrouped = train["group"] == ""  # such a tweet is a group of its own
+    groups = train["group"].mask(is_ungrouped, train.index.astype(str) + " alone").factorize()[0]
     if groups.max() == 0:
         return []
-    folds = [*GroupKFold(min(most, groups.max() + 1)).split(train, groups=groups)]
+    folds = [*GroupKFold(min(max_folds, groups.max() + 1)).split(train, groups=groups)]
     is_usable = all(train["target"].iloc[fitted].nunique() == 2 for fitted, _ in folds)
     return folds if is_usable else []
 
 
-def answers(
+def answer_groups(
     train: pd.DataFrame,
     validation: pd.DataFrame,
     vectors: tuple[Vectors, Vectors],
     folds: list[tuple[Rows, Rows]],
     teacher: Callable[[int], Pipeline],
 ) -> pd.DataFrame:
-    """Return a teacher's answers: `target`, `probability` and `judged`.
+    """Return a teacher's answers, a row each: `target`, `probability` and `judged`.
 
-    `judged` is "validation", by a teacher fitted to the train split, or "unseen", by one that was
-    fitted to no tweet of the same group.
+    `judged` is "validation" for the validation split, answered by a teacher that was fitted to the
+    train split. It is "unseen" for answers of a teacher that was fitted to no tweet of the group.
 
     Args:
         train: `target` and `group` of each tweet.
         validation: likewise.
-        vectors: of both.
-        folds: of the train split, from `folds_of`.
-        teacher: makes a model for so many tweets.
+        vectors: the base model's vectors of both, as `embed` returns them.
+        folds: of the train split, from `make_folds`.
+        teacher: returns an unfitted model; its argument is the number of tweets to fit to.
 
     """
+    train_vectors, validation_vectors = vectors
     truth = train["target"].to_numpy()
 
-    def answer(fitted: Rows, asked: Vectors) -> npt.NDArray[np.float64]:
-        model = teacher(len(fitted)).fit(vectors[0][fitted], truth[fitted])
-        return np.asarray(model.predict_proba(asked)[:, 1])
+    def answer(fitted: Rows, vectors: Vectors) -> npt.NDArray[np.float64]:
+        model = teacher(len(fitted)).fit(train_vectors[fitted], truth[fitted])
+        return np.asarray(model.predict_proba(vectors)[:, 1])
 
     out_of_group = np.zeros(len(train))
     for fitted, left_out in folds:
-        out_of_group[left_out] = answer(fitted, vectors[0][left_out])
-    scored = validation.assign(probability=answer(np.arange(len(train)), vectors[1]))
+        out_of_group[left_out] = answer(fitted, train_vectors[left_out])
+    answers = validation.assign(probability=answer(np.arange(len(train)), validation_vectors))
     is_new = ~validation["group"].isin(train["group"]) | (validation["group"] == "")
     parts = [
-        scored.assign(judged="validation"),
+        answers.assign(judged="validation"),
         train.assign(probability=out_of_group, judged="unseen"),
-        scored[is_new].assign(judged="unseen"),
+        answers[is_new].assign(judged="unseen"),
     ]
     return pd.concat(parts, ignore_index=True)[["target", "probability", "judged"]]

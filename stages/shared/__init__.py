@@ -1,1 +1,1 @@
-"""What several stages use."""
+"""Modules that several stages use."""

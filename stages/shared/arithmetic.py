@@ -1,8 +1,8 @@
 """Arithmetic that gives the same bits on every x86-64 CPU with AVX2.
 
-Libraries choose their instructions, and with them the order of sums, by the CPU. Restricted to
-the instructions that all these CPUs share, they agree (MKL developer guide, "Obtaining Numerically
-Reproducible Results").
+Libraries choose their instructions, and with them the order of sums, by the CPU. If they are
+restricted to the instructions that all these CPUs share, their results are equal (MKL developer
+guide, "Obtaining Numerically Reproducible Results").
 """
 
 import itertools
@@ -28,31 +28,34 @@ ENVIRONMENT = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",  # NumPy: all above AVX2
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # torch
     "OPENBLAS_CORETYPE": "Haswell",  # NumPy and SciPy
-    # Torch's threads and those that multiply take turns: waiting ones must not keep the CPU busy.
+    # Torch's threads and those of `_multiply_by_numpy` take turns; waiting ones must not spin.
     "OMP_WAIT_POLICY": "passive",
 }
-SMALL = 10_000_000  # multiplications, below which several threads are no faster than one
+SMALL = 10_000_000  # multiplications; below it, several threads are not faster than one
 
 
 def restrict() -> None:
-    """Restrict the libraries to AVX2; to be called before any of them is imported."""
+    """Restrict the libraries to AVX2; call this before any of them is imported.
+
+    Raises RuntimeError if NumPy or torch is loaded already.
+    """
     os.environ.pop("NPY_ENABLE_CPU_FEATURES", None)  # NumPy accepts only one of the two
     if platform.machine() != "x86_64" or ENVIRONMENT.items() <= os.environ.items():
-        return  # machines of another kind have one set of instructions each
+        return  # the restriction exists for x86-64 only, or is set already
     if loaded := {"numpy", "torch"} & sys.modules.keys():
         raise RuntimeError(f"too late to choose instructions: {loaded} is loaded")
     os.environ.update(ENVIRONMENT)
 
 
 def use_threads(compute: "Compute") -> None:
-    """Let torch, NumPy and scikit-learn use `compute.threads`, and exact products if asked for.
+    """Let torch, NumPy and scikit-learn use `compute.threads`; set exact products if required.
 
-    Raises InputError if this CPU or process cannot compute exactly, as `compute.exact` asks.
+    Raises InputError if `compute.exact` is true and this CPU or process cannot compute exactly.
     """
     from threadpoolctl import threadpool_limits
 
-    # Sums in another order are other results. In exact products OpenBLAS has one thread, and is
-    # called by several.
+    # Another order of sums gives other results. For exact products, OpenBLAS has one thread, and
+    # several threads call it.
     blas = 1 if compute.exact else compute.threads
     threadpool_limits({"openmp": compute.threads, "blas": blas})
     if torch := sys.modules.get("torch"):
@@ -71,10 +74,10 @@ def use_threads(compute: "Compute") -> None:
 def _multiply_by_numpy(threads: int) -> "torch.library.Library":
     """Let NumPy's OpenBLAS multiply torch's matrices on the CPU.
 
-    The branch of MKL that is exact everywhere takes two to three times as long. OpenBLAS,
-    restricted to one kind of core, is exact as well, because its kernels and blocks are fixed then.
-    Its own threads spin while they wait, and other work on the machine stalls them; so each thread
-    of a pool multiplies its part of the rows, and sleeps while it waits.
+    MKL's exact branch takes two to three times as long. OpenBLAS, restricted to one kind of core,
+    is exact as well, because its kernels and blocks are then fixed. Its own threads spin while they
+    wait, and other work on the machine delays them. So each thread of a pool multiplies its part of
+    the rows, and sleeps while it waits.
     """
     import numpy as np
     import torch
@@ -101,11 +104,11 @@ def _multiply_by_numpy(threads: int) -> "torch.library.Library":
         out = product(a, b)
         return (out if alpha == 1 else out.mul_(alpha)).add_(c, alpha=beta)
 
-    # torch has no types for it
+    # Torch has no types for it.
     library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     kernels = {"mm": product, "bmm": product, "addmm": product_plus, "baddbmm": product_plus}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that other kernels are replaced
+        warnings.simplefilter("ignore")  # torch warns that other kernels are replaced
         for name, kernel in kernels.items():
             library.impl(name, kernel, "CPU")  # type: ignore[no-untyped-call]
     return library

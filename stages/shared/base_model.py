@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 BUNDLED = "sentence-transformers/all-MiniLM-L6-v2", "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 FILES = {"weights": "model.safetensors", "config": "config.json", "tokenizer": "tokenizer.json"}
 WEIGHTS = FILES["weights"]
-# Their positions are counted from the padding token's number on.
+# Model types whose positions are counted from the padding token's id on.
 FROM_PADDING = {"camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta"}
 
 
 def locate(model: "Model") -> Path:
     """Return the folder with the base model's weights, configuration and tokenizer.json.
 
-    The default model comes with a Python package, another one from a folder, or from the Hugging
-    Face hub at the pinned revision.
+    The default model comes from a Python package; other models come from a folder, or from the
+    Hugging Face hub at the revision in params.yaml.
 
-    Raises InputError if a file is missing, a pin is missing, a file is not the pinned one, or
-    `max_length` is more than the model has positions.
+    Raises InputError if a file or its hash is missing, a file has another hash, or `max_length` is
+    above the model's number of positions.
     """
     if Path(model.name).is_dir():
         folder = Path(model.name)
@@ -52,11 +52,11 @@ def locate(model: "Model") -> Path:
             )
     if wrong:
         raise InputError("\n".join(wrong))
-    most = positions(configuration(folder))
-    if most is not None and model.max_length > most:
+    limit = positions(configuration(folder))
+    if limit is not None and model.max_length > limit:
         raise InputError(
-            f"model.max_length: {model.max_length}, but {model.name} has {most} positions; "
-            f"take {most // 8 * 8} or less"
+            f"model.max_length: {model.max_length}, but {model.name} has {limit} positions; "
+            f"take {limit // 8 * 8} or less"
         )
     return folder
 
@@ -74,21 +74,21 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 
 def positions(config: dict[str, Any]) -> int | None:
-    """Return how many tokens a model can number; None if it numbers none."""
-    most = config.get("max_position_embeddings")
-    if most is None or config.get("model_type") not in FROM_PADDING:
-        return most
-    return int(most) - int(config.get("pad_token_id") or 0) - 1
+    """Return the number of positions for tokens; None if the model has no limit."""
+    limit = config.get("max_position_embeddings")
+    if limit is None or config.get("model_type") not in FROM_PADDING:
+        return limit
+    return int(limit) - int(config.get("pad_token_id") or 0) - 1
 
 
 def tokenizer(base: Path, max_length: int) -> Tokenizer:
-    """Return the base model's tokenizer, which first normalises what is particular to tweets.
+    """Return the base model's tokenizer with a normaliser of tweets in front.
 
-    Entities are unescaped, every link becomes "http" and every mention "@user", white space
-    becomes single spaces. All of it is saved in tokenizer.json, so that training and serving
-    normalise alike. Texts are cut to `max_length` tokens.
+    Entities are unescaped, each link becomes "http", each mention "@user", and white space single
+    spaces. tokenizer.json contains this, so that training and serving normalise alike. Texts are
+    cut to `max_length` tokens.
 
-    Raises InputError if a file is damaged, or names no padding token that the tokenizer has.
+    Raises InputError if a file is damaged, or the padding token is not in the tokenizer.
     """
     path = base / FILES["tokenizer"]
     try:
@@ -115,6 +115,7 @@ def tokenizer(base: Path, max_length: int) -> Tokenizer:
 
 
 def _download(model: "Model") -> Path:
+    """Return the folder of a model of the Hugging Face hub in the local cache."""
     name, revision = model.name, model.revision
     if revision is None:
         raise InputError(f"model.revision: set the commit of {name} (or is a folder misspelt?)")

@@ -1,4 +1,4 @@
-"""Batches of tweets of similar length, padded to about the longest one in the batch."""
+"""Batches of tweets of similar length, padded to about the longest tweet in the batch."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +8,8 @@ from tokenizers import Tokenizer
 
 from common.progress import Progress
 
-POOL = 50  # batches sorted by length together: little padding, and yet a random order
-GRID = 4  # tokens; little padding, and yet few lengths, because a CPU prepares for each
+POOL = 50  # batches whose tweets are sorted by length together: little padding, random order
+GRID = 4  # tokens, of which padded lengths are multiples; a CPU prepares for each new length
 CHUNK = 10_000  # tweets tokenised between two updates of the progress bar
 
 Rows = npt.NDArray[np.int64]  # indices of tweets
@@ -17,7 +17,7 @@ Batch = dict[str, torch.Tensor]  # input_ids, attention_mask: (rows, tokens); ta
 
 
 class Tweets:
-    """Tokenised tweets with their targets, P(disaster); four bytes a token."""
+    """Tokenised tweets with their targets from 0 to 1; they take four bytes a token."""
 
     def __init__(self, tweets: pd.DataFrame, tokenizer: Tokenizer, name: str) -> None:
         unpadded = Tokenizer.from_str(tokenizer.to_str())
@@ -38,7 +38,7 @@ class Tweets:
         return len(self.ids)
 
     def batch(self, rows: Rows, grid: int = GRID) -> Batch:
-        """Return these tweets, padded to a multiple of `grid` tokens."""
+        """Return the tweets in `rows` as a batch, padded to a multiple of `grid` tokens."""
         width = -(-self.lengths[rows].max() // grid) * grid
         mask = np.arange(width) < self.lengths[rows][:, None]
         ids = np.full(mask.shape, self.pad_id, dtype=np.int64)
@@ -51,17 +51,17 @@ class Tweets:
 
 
 def batches_of(lengths: npt.NDArray[np.int64], size: int, seed: int, epoch: int) -> list[Rows]:
-    """Return the batches of an epoch: every index once, in at most `size`, of similar length.
+    """Return the batches of an epoch: at most `size` indices of tweets of similar length each.
 
-    The order is a function of the arguments alone. Unlike those of transformers'
-    LengthGroupedSampler, the batches are shuffled too, so that length does not follow a pattern in
-    time, and no batch is a small rest.
+    Each index occurs once; the order depends on the arguments only. Unlike in transformers'
+    LengthGroupedSampler, batches of all lengths are shuffled, and no batch is a small remainder.
     """
     chance = np.random.default_rng([seed, epoch])
-    drawn = np.array_split(chance.permutation(len(lengths)), -(-len(lengths) // size))
+    random_batches = np.array_split(chance.permutation(len(lengths)), -(-len(lengths) // size))
     batches: list[Rows] = []
-    for start in range(0, len(drawn), POOL):
-        pool = np.concatenate(drawn[start : start + POOL])
+    for start in range(0, len(random_batches), POOL):
+        parts = random_batches[start : start + POOL]
+        pool = np.concatenate(parts)
         by_length = pool[np.argsort(lengths[pool], kind="stable")]
-        batches.extend(np.array_split(by_length, len(drawn[start : start + POOL])))
+        batches.extend(np.array_split(by_length, len(parts)))
     return [batches[number] for number in chance.permutation(len(batches))]

@@ -12,13 +12,13 @@ from locked.labels import LABELS
 from reader.canonical import canonical_texts
 
 UNLABELLED = ("", "unsure")
-LEAST = 10  # labelled tweets
-LEAST_OF_CLASS = 2  # so that one can be held out
+MIN_TWEETS = 10  # labelled ones
+MIN_OF_LABEL = 2  # so that one can be held out
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labelled tweets, no two of them the same."""
+    """Labelled tweets without duplicates."""
 
     texts: list[str]
     truth: npt.NDArray[np.int8]  # (tweets,), 1 is a disaster
@@ -26,15 +26,15 @@ class Labelled:
 
 
 def read_labels(path: Path) -> Labelled:
-    """Return the tweets of a CSV with the columns text, label and, optionally, drawn.
+    """Return the labelled tweets in a CSV with the columns text, label and, optionally, drawn.
 
-    A label is disaster (or 1) or not_disaster (or 0); a row without one (or with unsure) is left
-    out. `drawn` is the probability with which a tweet was drawn; the tweet weighs 1 / drawn. The
-    same tweet with the same label counts once.
+    A label is disaster (or 1) or not_disaster (or 0); rows with a blank label or unsure are left
+    out. `drawn` is the probability with which a tweet was sampled; its weight is 1 / drawn, before
+    the weights are scaled to a mean of 1. Of duplicates with equal labels, the first is kept.
 
     Raises:
-        InputError: a column is missing, a value is wrong, two labels of one tweet differ, or there
-            are too few labels. The message names file and row.
+        InputError: the file or a column is missing, a value is wrong, duplicates have different
+            labels, or there are too few labels. The message names file and row.
 
     """
     try:
@@ -58,20 +58,21 @@ def read_labels(path: Path) -> Labelled:
         weight=1 / drawn,
         canonical=canonical_texts(table["text"]),
     )
-    conflict = table.groupby("canonical")["truth"].transform("nunique") > 1
-    _refuse(path, conflict, table["text"], "one tweet has two labels")
+    is_conflict = table.groupby("canonical")["truth"].transform("nunique") > 1
+    _refuse(path, is_conflict, table["text"], "one tweet has two labels")
     table = table.drop_duplicates("canonical")
     truth = table["truth"].to_numpy()
     rarer = min(truth.sum(), len(truth) - truth.sum())
-    if len(table) < LEAST or rarer < LEAST_OF_CLASS:
+    if len(table) < MIN_TWEETS or rarer < MIN_OF_LABEL:
         raise InputError(
             f"{path}: {len(table)} labelled tweets, {truth.sum()} of them disasters. An adaptation "
-            f"needs {LEAST} or more, with {LEAST_OF_CLASS} or more of each label"
+            f"needs {MIN_TWEETS} or more, with {MIN_OF_LABEL} or more of each label"
         )
     weights = table["weight"].to_numpy()
     return Labelled(table["text"].tolist(), truth, weights / weights.mean())
 
 
-def _refuse(path: Path, wrong: "pd.Series[bool]", values: pd.Series, rule: str) -> None:
-    for number, value in values[wrong].items():
+def _refuse(path: Path, is_wrong: "pd.Series[bool]", values: pd.Series, rule: str) -> None:
+    """Raise InputError for the first wrong row, if any."""
+    for number, value in values[is_wrong].items():
         raise InputError(f"{path}: row {int(str(number)) + 2}: {rule} (got {value!r})")

@@ -1,9 +1,9 @@
-"""Answers as a locked network is defined, independent of engine and CPU.
+"""The reference evaluator, which defines a network's answers for all engines and CPUs.
 
-The ONNX standard comes with an evaluator that computes each operator in NumPy as the standard
-defines it (https://onnx.ai/onnx/api/reference.html). With stages/shared/arithmetic.py its answers
-are the same everywhere. Threshold, golden answers and all locked figures come from it, and each
-engine must agree with it within `locked.classifier.TOLERANCE`.
+The ONNX standard has an evaluator that computes each operator in NumPy, as the standard defines it
+(https://onnx.ai/onnx/api/reference.html). With stages/shared/arithmetic.py, its answers are the
+same on every CPU with AVX2. Threshold, golden answers and all figures of the locked model come from
+it, and each engine must agree with it within `locked.classifier.TOLERANCE`.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 
 
 class Gelu(OpRun):
-    """The standard's Gelu in NumPy; the evaluator's own calls Python for each number."""
+    """The standard's Gelu in NumPy; that of the evaluator calls Python for each number."""
 
     op_domain = ""
 
@@ -40,7 +40,7 @@ class Gelu(OpRun):
 
 
 class GatherElements(OpRun):
-    """The standard's GatherElements; the evaluator's own fails on more than 64 rows."""
+    """The standard's GatherElements; that of the evaluator fails on more than 64 rows."""
 
     op_domain = ""
 
@@ -49,12 +49,12 @@ class GatherElements(OpRun):
 
 
 def evaluator(network: Path, threads: int) -> Engine:
-    """Return ONNX's own evaluator of a network; each thread takes whole batches."""
-    own = ReferenceEvaluator(onnx.load(network), new_ops=[Gelu, GatherElements])
+    """Return the reference evaluator of a network, with one batch per thread at a time."""
+    reference = ReferenceEvaluator(onnx.load(network), new_ops=[Gelu, GatherElements])
     pool = ThreadPoolExecutor(threads)
 
     def infer(batch: Inputs) -> npt.NDArray[np.float32]:
-        answers: Any = own.run(None, dict(batch))
+        answers: Any = reference.run(None, dict(batch))
         return np.asarray(answers[0])
 
     def run(batches: Sequence[Inputs]) -> list[npt.NDArray[np.float32]]:
@@ -65,5 +65,5 @@ def evaluator(network: Path, threads: int) -> Engine:
 
 
 def engine(compute: "Compute") -> Callable[[Path, int], Engine]:
-    """Return the evaluator, or this CPU's faster engine where results need not be exact."""
+    """Return the loader of the evaluator, or of this CPU's faster engine if not `compute.exact`."""
     return evaluator if compute.exact else ENGINES[fastest()]

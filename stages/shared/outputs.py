@@ -1,4 +1,4 @@
-"""The paths of the stages' outputs, as in dvc.yaml; reads and writes them."""
+"""The paths of the stages' outputs, as in dvc.yaml, and functions that read and write them."""
 
 import json
 from pathlib import Path
@@ -11,25 +11,25 @@ from common.atomic import new_file
 from common.errors import InputError
 
 PREPARED = Path("data/prepared")  # {train,validation,test}.parquet, report.json
-TARGETS = Path("data/targets.parquet")  # what to learn of each training tweet: id, target
+TARGETS = Path("data/targets.parquet")  # id and soft target of each training tweet
 GROUPS = Path("data/groups.parquet")  # a teacher's answers to known and unseen groups
 CHECKPOINT = Path("models/checkpoint")  # torch weights in safetensors, config.json, tokenizer.json
-HISTORY = Path("models/training")  # learning curves, by DVCLive; speed/, profile/ beside it
-MACHINE = Path("models/speed/machine.json")  # where the training ran, and for how long
-CHECKPOINTS = Path("models/checkpoints")  # of a training under way
+HISTORY = Path("models/training")  # learning curves, by DVCLive; its speed is in models/speed
+MACHINE = Path("models/speed/machine.json")  # the machine and duration of the training
+CHECKPOINTS = Path("models/checkpoints")  # of a running training
 NETWORK = Path("models/network")  # int8 network, tokenizer.json, {validation,test}.npy
-LABELS = Path("data/labels")  # labelled tweets of events, a CSV each
-NO_EVENT = "none.csv"  # the one without labels, because a dependency of `train` must exist
+LABELS = Path("data/labels")  # labelled tweets, a CSV for each event
+NO_EVENT = "none.csv"  # an empty CSV in LABELS, because a dependency of `train` must exist
 CLASSIFIER = Path("models/classifier")  # the locked model
 ANSWERS = Path("models/answers.npy")  # of the locked model to the test split, uncalibrated
 PARITY = Path("models/parity.json")  # int8 against fp32
 EVALUATION = Path("models/evaluation")  # predictions, plots, slices, mistakes, model card
-METRICS = Path("models/metrics.json")  # the figures that experiments are compared by
-REPORT = Path("models/report.json")  # all figures with intervals, and the baseline
+METRICS = Path("models/metrics.json")  # the figures by which experiments are compared
+REPORT = Path("models/report.json")  # all figures with their intervals, and the baseline's
 
 
 def labels_of(event: str) -> Path | None:
-    """Return the labelled tweets of an event by their file's name; there may be none."""
+    """Return the path of the CSV of an event's labelled tweets, None for NO_EVENT."""
     return None if event == NO_EVENT else LABELS / event
 
 
@@ -41,9 +41,9 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON 
 
 
 def read_tweets(path: Path) -> pd.DataFrame:
-    """Return the rows of a Parquet file that another stage wrote.
+    """Return the tweets in a Parquet file of another stage.
 
-    Raises InputError if the file is damaged or empty, as after a power cut.
+    Raises InputError if the file is damaged or has no rows, for instance after a power cut.
     """
     reason = "it has no rows"
     try:

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from locked.manifest import Calibration
-from stages.distill.groups import answers, folds_of
+from stages.distill.groups import answer_groups, make_folds
 from stages.lock.calibration import fit, for_unseen_groups
 
 EVENTS, OF_EACH = 6, 300
@@ -31,7 +31,7 @@ def world(split: int) -> tuple[pd.DataFrame, np.ndarray]:
 
 def test_an_unseen_group_is_never_learnt() -> None:
     train, _ = world(0)
-    folds = folds_of(train, 5)
+    folds = make_folds(train, 5)
     assert len(folds) == 5
     for fitted, left_out in folds:
         assert not set(train["group"][fitted]) & set(train["group"][left_out])
@@ -40,18 +40,18 @@ def test_an_unseen_group_is_never_learnt() -> None:
 
 def test_rows_without_a_group_are_groups_of_their_own() -> None:
     train = pd.DataFrame({"target": [0, 1] * 10, "group": ""})
-    assert [len(left_out) for _, left_out in folds_of(train, 5)] == [4] * 5
+    assert [len(left_out) for _, left_out in make_folds(train, 5)] == [4] * 5
 
 
 @pytest.mark.parametrize("group", [None, ["a"] * 4, ["a", "a", "b", "b"]])
 def test_without_usable_groups_there_are_no_folds(group: list[str] | None) -> None:
     columns = {"target": [0, 0, 1, 1], **({"group": group} if group else {})}
-    assert folds_of(pd.DataFrame(columns), 5) == []
+    assert make_folds(pd.DataFrame(columns), 5) == []
 
 
 def test_the_calibration_becomes_that_of_an_unseen_event() -> None:
     (train, vectors), (validation, others) = world(0), world(1)
-    table = answers(train, validation, (vectors, others), folds_of(train, EVENTS), linear)
+    table = answer_groups(train, validation, (vectors, others), make_folds(train, EVENTS), linear)
     assert table["judged"].value_counts().to_dict() == {"validation": 1800, "unseen": 1800}
     learnt, unseen = (
         fit(part["target"].to_numpy(), part["probability"].to_numpy())
@@ -69,5 +69,5 @@ def test_validation_tweets_of_a_new_group_count_as_unseen() -> None:
     rest, new = (np.flatnonzero(part) for part in (train["group"] != "0", train["group"] == "0"))
     own = train.iloc[rest].reset_index(drop=True)
     both = vectors[rest], others[new]
-    table = answers(own, validation.iloc[new], both, folds_of(own, 5), linear)
+    table = answer_groups(own, validation.iloc[new], both, make_folds(own, 5), linear)
     assert table["judged"].value_counts().to_dict() == {"validation": 300, "unseen": 1800}
