@@ -1,8 +1,8 @@
-"""The last layer of a network in ONNX: read, exposed and replaced.
+"""Reads and replaces the last layer of a network in ONNX, and adds its input as an output.
 
 A network that `export` wrote ends with a quantised linear layer to two logits and a softmax. The
-vector that this layer multiplies describes a tweet; another layer on the same vectors is another
-classifier at no further cost.
+input of this layer is a vector that describes a tweet; another layer on the same vectors gives
+another classifier without further training of the network.
 """
 
 import tempfile
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 class LastLayer:
     """The log-odds of a disaster are vector @ weight + bias."""
 
-    vector: str  # the name of the tensor: (rows, units)
+    vector: str  # name of the tensor of vectors: (rows, units)
     weight: npt.NDArray[np.float64]  # (units,)
     bias: float
 
 
 def last_layer(model: ModelProto) -> LastLayer:
-    """Return the last layer of a network."""
+    """Return the last layer of a network that `export` wrote, dequantised."""
     producers = {name: node for node in model.graph.node for name in node.output}
-    constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     node = producers[model.graph.output[0].name]
     while node.op_type != "Softmax":
         node = producers[node.input[0]]
@@ -56,26 +56,29 @@ def last_layer(model: ModelProto) -> LastLayer:
 
 
 def vector_network(folder: Path, max_length: int, compute: "Compute") -> Network:
-    """Load a network that gives P(disaster) and then the vector of each text: (rows, 1 + units)."""
+    """Load the network in `folder` so that its output is P(disaster) and the vector of each text.
+
+    `uncalibrated` of the returned network gives (texts, 1 + units).
+    """
     with tempfile.TemporaryDirectory() as draft:
         path = Path(draft) / NETWORK
-        onnx.save(with_vectors(onnx.load(folder / NETWORK)), path)
+        onnx.save(_add_vectors(onnx.load(folder / NETWORK)), path)
         load = onnx_reference.engine(compute)
         return Network(folder, max_length, compute.threads, lambda _, threads: load(path, threads))
 
 
-def with_vectors(model: ModelProto) -> ModelProto:
-    """Return the network with one more output, the vectors, in columns: (rows, 1 + units)."""
+def _add_vectors(model: ModelProto) -> ModelProto:
+    """Return the network with P(disaster) and the vectors as one output: (rows, 1 + units)."""
     answer = model.graph.output[0].name
     nodes = [
         helper.make_node("Unsqueeze", [answer, "second_axis"], ["answer_column"]),
         helper.make_node("Concat", ["answer_column", last_layer(model).vector], ["both"], axis=1),
     ]
-    return _with_nodes(model, [*model.graph.node], nodes, {}, "both", ["rows", "columns"])
+    return _rebuild(model, [*model.graph.node], nodes, {}, "both", ["rows", "columns"])
 
 
-def with_last_layer(model: ModelProto, layer: LastLayer) -> ModelProto:
-    """Return the network with another last layer, in fp32, whose output is P(disaster)."""
+def replace_last_layer(model: ModelProto, layer: LastLayer) -> ModelProto:
+    """Return the network with another last layer, in fp32; the output is P(disaster): (rows,)."""
     answer = model.graph.output[0].name
     needed, kept_nodes = {layer.vector}, list[NodeProto]()
     for node in reversed(model.graph.node):
@@ -92,10 +95,10 @@ def with_last_layer(model: ModelProto, layer: LastLayer) -> ModelProto:
         "adapted.weight": layer.weight.astype(np.float32)[:, None],
         "adapted.bias": np.array([layer.bias], np.float32),
     }
-    return _with_nodes(model, kept_nodes, nodes, tensors, answer, ["rows"])
+    return _rebuild(model, kept_nodes, nodes, tensors, answer, ["rows"])
 
 
-def _with_nodes(
+def _rebuild(
     model: ModelProto,
     kept_nodes: list[NodeProto],
     nodes: list[NodeProto],
@@ -103,7 +106,10 @@ def _with_nodes(
     output: str,
     shape: list[str],
 ) -> ModelProto:
-    """Return some nodes of a network, followed by new ones that give another output."""
+    """Return the network of some nodes of another one, followed by new nodes.
+
+    `tensors` are constants of the new nodes; `output` and `shape` describe the only output.
+    """
     changed = ModelProto()
     changed.CopyFrom(model)
     graph = changed.graph

@@ -1,17 +1,17 @@
-"""A fine-tuned network -> the same in int8, as it is locked.
+"""Quantises a fine-tuned network to int8.
 
-Static quantisation after training: the input of each linear layer becomes 8 bits with one scale,
-its weights 7 bits with a scale for each output, its word vectors 8 bits with a scale each. What
-the integers mean is written into the network as ONNX's QuantizeLinear and DequantizeLinear.
+Static quantisation after training: the input of each linear layer gets 8 bits with one scale, its
+weights get 7 bits with a scale for each output, and word vectors get 8 bits with a scale each. In
+ONNX, the operators QuantizeLinear and DequantizeLinear convert between integers and numbers.
 
-- The scales come from the training tweets alone, by a forward pass in fp32, so a text's answer
-  does not depend on the other texts of its batch.
+- The scales are measured on training tweets, in a forward pass in fp32, so a text's answer does not
+  depend on the other texts of its batch.
 - Weights have 7 bits, because CPUs without VNNI add two products in 16 bits, and with 8 bits the
   sum would saturate (Intel: vpmaddubsw).
-- A few inputs of a layer are many times larger than the others, so that one scale for all would be
-  too coarse. They are divided by a factor, and their weights multiplied by it (SmoothQuant, Xiao et
+- A few inputs of a layer are many times larger than the others, so one scale for all would be too
+  coarse. They are divided by a factor, and their weights are multiplied by it (SmoothQuant, Xiao et
   al. 2022, https://arxiv.org/abs/2211.10438). The size from which inputs are divided is searched
-  layer by layer, for the least error of its output (as in AWQ, Lin et al. 2023,
+  for each layer, by the least error of its output (as in AWQ, Lin et al. 2023,
   https://arxiv.org/abs/2306.00978).
 """
 
@@ -25,12 +25,12 @@ from transformers import PreTrainedModel
 
 from common.progress import Progress
 
-INPUT_TOP = 255
-WEIGHT_TOP = 63
-VECTOR_TOP = 127
-CAPS = (0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)  # quantiles of the inputs' sizes
-STRIDE = 4  # of so many token vectors, one is stored to measure errors on
-TINY = 1e-8  # a scale where all is zero
+INPUT_TOP = 255  # the largest integer of an input
+WEIGHT_TOP = 63  # of a weight
+VECTOR_TOP = 127  # of a word vector
+CAPS = (0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)  # quantiles of the inputs' sizes to try
+STRIDE = 4  # every fourth token vector is stored, to measure errors
+TINY = 1e-8  # the least scale, also if all numbers are zero
 
 Ids = tuple[torch.Tensor, torch.Tensor]  # token ids and mask, (1, tokens) each
 operators = torch.ops.quantized_decomposed
@@ -38,18 +38,18 @@ operators = torch.ops.quantized_decomposed
 
 @dataclass
 class Range:
-    """The range of the units that enter linear layers, on the calibration texts."""
+    """The range of an input of linear layers on the calibration texts."""
 
-    low: torch.Tensor  # least of each unit: (units,)
-    high: torch.Tensor  # largest
-    rows: list[torch.Tensor] = field(default_factory=list)  # some of its token vectors
+    low: torch.Tensor  # (units,)
+    high: torch.Tensor  # (units,)
+    rows: list[torch.Tensor] = field(default_factory=list)  # a sample: (token vectors, units) each
 
 
 @dataclass(frozen=True)
 class Scale:
     """How an input becomes 8 bits: x * factor / step + zero, rounded, 0 to INPUT_TOP."""
 
-    factor: torch.Tensor  # (units,), 1 but for outliers; the weights are divided by it
+    factor: torch.Tensor  # (units,), below 1 for outliers, else 1; the weights are divided by it
     step: float
     zero: int
 
@@ -62,17 +62,17 @@ class Scale:
 
 
 class QuantisedLinear(torch.nn.Module):
-    """A linear layer on a quantised input, with quantised weights."""
+    """A linear layer with a quantised input and quantised weights."""
 
     weight: torch.Tensor  # int8, (inputs, outputs)
 
     def __init__(self, linear: torch.nn.Linear, scale: Scale) -> None:
         super().__init__()
-        small, step = _quantised(linear.weight / scale.factor, WEIGHT_TOP)
+        integers, step = _quantise_rows(linear.weight / scale.factor, WEIGHT_TOP)
         self.scale = scale
-        self.register_buffer("weight", small.T.contiguous())
+        self.register_buffer("weight", integers.T.contiguous())
         self.register_buffer("step", step.squeeze(1))
-        self.register_buffer("zero", torch.zeros(len(small), dtype=torch.int8))
+        self.register_buffer("zero", torch.zeros(len(integers), dtype=torch.int8))
         self.bias = linear.bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -85,15 +85,15 @@ class QuantisedLinear(torch.nn.Module):
 
 
 class QuantisedEmbedding(torch.nn.Module):
-    """Vectors of 8 bits, each with its scale."""
+    """Word vectors in 8 bits, each with its scale."""
 
-    weight: torch.Tensor
-    step: torch.Tensor
+    weight: torch.Tensor  # int8, (tokens, units)
+    step: torch.Tensor  # (tokens, 1)
 
     def __init__(self, embedding: torch.nn.Embedding) -> None:
         super().__init__()
-        small, step = _quantised(embedding.weight, VECTOR_TOP)
-        self.register_buffer("weight", small)
+        integers, step = _quantise_rows(embedding.weight, VECTOR_TOP)
+        self.register_buffer("weight", integers)
         self.register_buffer("step", step)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
@@ -104,11 +104,11 @@ class QuantisedEmbedding(torch.nn.Module):
 
 @torch.no_grad()
 def quantise(model: PreTrainedModel, texts: Sequence[Ids]) -> None:
-    """Replace the linear layers and word vectors of a model, in fp32 on the CPU, by quantised ones.
+    """Replace the linear layers and word vectors of a model by quantised ones, in place.
 
-    The ranges of their inputs are measured on `texts`.
+    The model is in fp32 on the CPU; the ranges of inputs are measured on `texts`.
     """
-    groups = _watch(model, texts)
+    groups = _measure_ranges(model, texts)
     with Progress(desc="export: quantising", total=len(groups), unit=" inputs") as progress:
         for inputs, layers in groups:
             scale = _best_scale(inputs, [layer.weight for layer in layers.values()])
@@ -118,28 +118,32 @@ def quantise(model: PreTrainedModel, texts: Sequence[Ids]) -> None:
     model.set_input_embeddings(QuantisedEmbedding(model.get_input_embeddings()))
 
 
-def _watch(
+def _measure_ranges(
     model: PreTrainedModel, texts: Sequence[Ids]
 ) -> list[tuple[Range, dict[str, torch.nn.Linear]]]:
-    """Return the inputs of the linear layers; layers with the same input share an entry."""
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
-    inputs_of: dict[str, torch.Tensor] = {}  # the input of each layer, for the text at hand
+    """Return the range of each input of linear layers, with the layers that share this input."""
+    layers = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    inputs_of: dict[str, torch.Tensor] = {}  # the input of each layer, for the current text
 
-    def note(name: str, inputs: tuple[torch.Tensor, ...]) -> None:
+    def record(name: str, inputs: tuple[torch.Tensor, ...]) -> None:
         inputs_of[name] = inputs[0]
 
     hooks = [
-        layer.register_forward_pre_hook(lambda _, inputs, name=name: note(name, inputs))
+        layer.register_forward_pre_hook(lambda _, inputs, name=name: record(name, inputs))
         for name, layer in layers.items()
     ]
     ranges: dict[tuple[str, ...], Range] = {}
     for ids, mask in Progress(texts, desc="export: calibrating", unit=" texts"):
         inputs_of.clear()
         model(input_ids=ids, attention_mask=mask)
-        same = defaultdict(list)
+        names_by_input = defaultdict(list)
         for name, tensor in inputs_of.items():
-            same[id(tensor)].append(name)
-        for names in same.values():
+            names_by_input[id(tensor)].append(name)
+        for names in names_by_input.values():
             x = inputs_of[names[0]].flatten(0, -2)
             entry = ranges.setdefault(tuple(names), Range(x.amin(0), x.amax(0)))
             entry.low = torch.minimum(entry.low, x.amin(0))
@@ -151,10 +155,10 @@ def _watch(
 
 
 def _best_scale(inputs: Range, weights: list[torch.Tensor]) -> Scale:
-    """Return the scale that changes the layers' outputs least."""
+    """Return the scale of an input with the least error of the layers' outputs."""
     rows = torch.cat(inputs.rows)
     largest = torch.maximum(-inputs.low, inputs.high)
-    exact = [rows @ weight.T for weight in weights]
+    exact_outputs = [rows @ weight.T for weight in weights]
     scales, errors = [], []
     for cap in CAPS:
         factor = (torch.quantile(largest, cap) / largest.clamp(min=TINY)).clamp(TINY, 1)
@@ -163,15 +167,15 @@ def _best_scale(inputs: Range, weights: list[torch.Tensor]) -> Scale:
         step = max((high - low) / INPUT_TOP, TINY)
         scale = Scale(factor, step, round(-low / step))
         x, error = scale.apply(rows), 0.0
-        for weight, expected in zip(weights, exact, strict=True):
-            small, step_of = _quantised(weight / factor, WEIGHT_TOP)
-            error += float((x @ (small * step_of).T - expected).square().mean())
+        for weight, exact in zip(weights, exact_outputs, strict=True):
+            integers, weight_step = _quantise_rows(weight / factor, WEIGHT_TOP)
+            error += float((x @ (integers * weight_step).T - exact).square().mean())
         scales.append(scale)
         errors.append(error)
     return scales[errors.index(min(errors))]
 
 
-def _quantised(weight: torch.Tensor, top: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return rows as integers from -top to top, and the step of each: (rows, 1)."""
+def _quantise_rows(weight: torch.Tensor, top: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the rows as integers from -top to top, and the step of each row: (rows, 1)."""
     step = (weight.detach().abs().amax(1, keepdim=True) / top).clamp(min=TINY)
     return (weight.detach() / step).round().to(torch.int8), step

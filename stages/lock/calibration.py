@@ -1,4 +1,4 @@
-"""Calibration and threshold, fitted to tweets that took no part in the training."""
+"""Fits calibration and threshold to tweets that were not trained on."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,14 +9,14 @@ from locked.classifier import log_odds
 from locked.manifest import Calibration
 from stages.evaluate.metrics import Scores, Truth
 
-SCALES = (0.1, 10.0)  # without bounds, a small and perfectly separated set has an infinite optimum
-DIGITS = 3  # more digits would depend on the optimiser's last step
+SCALES = (0.1, 10.0)  # bounds, because a small, perfectly separated set has an infinite optimum
+DIGITS = 3  # decimals of scale and shift; more would depend on the optimiser's last step
 
 
 def fit(truth: Truth, scores: Scores) -> Calibration:
-    """Return the Platt scaling of a network's answers with the least log loss on labels: (rows,).
+    """Return the Platt scaling of a network's P(disaster) with the least log loss on `truth`.
 
-    Platt 1999, in the form of Guo et al. 2017 (https://arxiv.org/abs/1706.04599). Softened training
+    Platt 1999, in the form of Guo et al. 2017 (https://arxiv.org/abs/1706.04599). Soft training
     targets make a network underconfident, so the scale is usually above 1.
     """
     odds = log_odds(scores)
@@ -32,14 +32,14 @@ def fit(truth: Truth, scores: Scores) -> Calibration:
 
 
 def for_unseen_groups(calibration: Calibration, answers: pd.DataFrame) -> Calibration:
-    """Return the calibration of a network for groups that it has not learnt.
+    """Return a network's calibration for groups that it has not learnt.
 
-    A teacher needs another scale and shift for unseen groups than for the validation split. The
-    network's are changed by the same factor and difference.
+    A teacher has one calibration on the validation split and another on unseen groups. The change
+    from one to the other is applied to the network's calibration.
 
     Args:
-        calibration: the network's, fitted on the validation split.
-        answers: the teacher's, as the stage `distill` writes them (data/groups.parquet).
+        calibration: of the network, fitted to the validation split.
+        answers: the teacher's answers in data/groups.parquet, which `distill` writes.
 
     """
     validation, unseen = (
@@ -54,14 +54,14 @@ def for_unseen_groups(calibration: Calibration, answers: pd.DataFrame) -> Calibr
 
 
 def choose_threshold(probabilities: Scores, truth: Truth) -> float:
-    """Return the probability from which a tweet is labelled a disaster.
+    """Return the threshold of P(disaster) from which the label is disaster.
 
-    Of the thresholds whose accuracy is within one standard error of the best (the one-standard-
-    error rule of Breiman et al., Classification and Regression Trees, 1984), the one nearest to
-    0.5: a few hundred tweets cannot tell these thresholds apart.
+    It is the threshold nearest to 0.5 whose accuracy is within one standard error of the best,
+    because a few hundred tweets cannot tell such thresholds apart (the one-standard-error rule of
+    Breiman et al., Classification and Regression Trees, 1984).
     """
     grid = np.linspace(0.01, 0.99, 99).round(2)
     accuracy = ((probabilities[:, None] >= grid) == truth[:, None].astype(bool)).mean(axis=0)
     best = accuracy.max()
-    good = grid[accuracy >= best - np.sqrt(best * (1 - best) / len(truth))]
-    return float(good[np.abs(good - 0.5).argmin()])
+    candidates = grid[accuracy >= best - np.sqrt(best * (1 - best) / len(truth))]
+    return float(candidates[np.abs(candidates - 0.5).argmin()])

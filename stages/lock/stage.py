@@ -1,4 +1,4 @@
-"""Network -> the locked model: calibrated, adapted to an event where there are labels, hashed."""
+"""Network -> the locked model: calibrated, adapted to an event if there are labels, hashed."""
 
 import json
 import shutil
@@ -28,8 +28,8 @@ from locked.manifest import (
 )
 from locked.reference import HELD_OUT, REFERENCE, Reference
 from stages.evaluate.metrics import compute
-from stages.export.last_layer import LastLayer, last_layer, vector_network, with_last_layer
-from stages.lock.adapt import ADAPTED_THRESHOLD, Choice, Tweets, answers, choose, compare
+from stages.export.last_layer import LastLayer, last_layer, replace_last_layer, vector_network
+from stages.lock.adapt import ADAPTED_THRESHOLD, Activations, Choice, choose, compare, predict
 from stages.lock.calibration import (
     DIGITS,
     SCALES,
@@ -44,7 +44,7 @@ from stages.shared.outputs import read_tweets
 if TYPE_CHECKING:
     from stages.params import Params
 
-GOLDEN = (  # texts whose answers a server compares before it trusts the model
+GOLDEN = (  # texts; at its start, a server compares its answers to them with the manifest's
     "Wildfire spreads towards the town, 300 families evacuated",
     "7.1 earthquake: buildings collapsed, rescuers search for survivors http://t.co/abc",
     "this new album is fire and I am drowning in homework",
@@ -61,20 +61,21 @@ def lock(
 ) -> npt.NDArray[np.float32]:
     """Make the locked model; return its uncalibrated answers to the test split: (rows,).
 
-    Calibration and threshold are chosen on the validation split. Where the data has groups, such as
-    events, the calibration is then changed to that of unseen groups. Where there are labels of an
-    event, the model is then adapted to that event.
+    Calibration and threshold are chosen on the validation split. If the data has groups, such as
+    events, the calibration is then corrected for unseen groups, with a threshold of 0.5. If there
+    are labels of an event, the model is then adapted to this event.
 
     Args:
         network: folder that `export` made.
         data: folder of {train,validation,test}.parquet.
-        groups: a teacher's answers to known and unseen groups, by the stage `distill`.
+        groups: a teacher's answers to known and unseen groups, a file that `distill` wrote.
         labels: CSV of an event's labelled tweets, or None.
         output: folder of the locked model to make; it appears only when complete.
-        p: all params; `compute` and `model` are read.
+        p: all params; `compute`, `model` and `train.event` are read.
 
     Raises:
-        InputError: the labels cannot be used, or the network is of other data.
+        InputError: the labels are invalid or contradict the model, or the network was made from
+            other data.
 
     """
     arithmetic.use_threads(p.compute)
@@ -92,7 +93,7 @@ def lock(
         calibration, threshold = for_unseen_groups(calibration, answers_to_groups), 0.5
     model = onnx.load(network / NETWORK)
     adaptation = None
-    if labels and labels.name == p.train.event:  # labels that are learnt judge nothing
+    if labels and labels.name == p.train.event:  # trained on, so they cannot evaluate the model
         adaptation = Adaptation(
             labels=labels.name,
             labels_sha256=sha256_of(labels),
@@ -105,11 +106,11 @@ def lock(
         vectors = vector_network(network, p.model.max_length, p.compute)
         layer = last_layer(model)
         event, *held_out = (
-            tweets_of(columns, layer, calibration)
+            make_activations(columns, layer, calibration)
             for columns in (vectors.uncalibrated(labelled.texts), *stored)
         )
         choice = choose(event, labelled.truth, labelled.weights, threshold)
-        before, after = (answers(s, choice.change, held_out[1]) for s in ("none", choice.step))
+        before, after = (predict(s, choice.change, held_out[1]) for s in ("none", choice.step))
         thresholds = threshold, threshold if choice.step == "none" else ADAPTED_THRESHOLD
         test_truth = test["target"].to_numpy()
         adaptation = Adaptation(
@@ -127,10 +128,10 @@ def lock(
             calibration = _recalibrated(calibration, choice)
         elif choice.step == "last layer":
             scores, test_scores = (
-                answers(choice.step, choice.change, tweets).astype(np.float32)
+                predict(choice.step, choice.change, tweets).astype(np.float32)
                 for tweets in held_out
             )
-            model = with_last_layer(model, _layer(layer, calibration, choice))
+            model = replace_last_layer(model, _changed_layer(layer, calibration, choice))
             calibration = Calibration()
     with new_folder(output) as folder:
         shutil.copyfile(network / TOKENIZER, folder / TOKENIZER)
@@ -172,12 +173,12 @@ def lock(
     return np.asarray(test_scores)
 
 
-def tweets_of(
+def make_activations(
     columns: npt.NDArray[np.float32], layer: LastLayer, calibration: Calibration
-) -> Tweets:
-    """Return tweets as the calibrated model sees them, from the columns of `vector_network`."""
+) -> Activations:
+    """Return the calibrated activations of tweets, from the output of `vector_network`."""
     vectors = columns[:, 1:].astype(np.float64)
-    return Tweets(
+    return Activations(
         calibration.scale * log_odds(columns[:, 0]) + calibration.shift,
         calibration.scale * (vectors @ layer.weight + layer.bias) + calibration.shift,
         vectors,
@@ -185,7 +186,7 @@ def tweets_of(
 
 
 def _recalibrated(calibration: Calibration, choice: Choice) -> Calibration:
-    """Return the calibration that includes a step's change of the calibrated log-odds."""
+    """Return the calibration after the step `calibration`."""
     scale, shift = max(1 + choice.change[0], SCALES[0]), choice.change[1]
     return Calibration(
         scale=round(scale * calibration.scale, DIGITS),
@@ -193,8 +194,8 @@ def _recalibrated(calibration: Calibration, choice: Choice) -> Calibration:
     )
 
 
-def _layer(layer: LastLayer, calibration: Calibration, choice: Choice) -> LastLayer:
-    """Return the last layer that includes calibration and a step's change of the weights."""
+def _changed_layer(layer: LastLayer, calibration: Calibration, choice: Choice) -> LastLayer:
+    """Return the last layer after the step `last layer`; it includes the calibration."""
     return LastLayer(
         layer.vector,
         calibration.scale * layer.weight + choice.change[:-1],
@@ -203,7 +204,7 @@ def _layer(layer: LastLayer, calibration: Calibration, choice: Choice) -> LastLa
 
 
 def report_lines(adaptation: Adaptation) -> list[str]:
-    """Return what an adaptation did, a line for each figure."""
+    """Return the step of an adaptation, and a line for each figure that it changed."""
     lines = [f"{adaptation.tweets} labels, step: {adaptation.step} ({adaptation.reason})"]
     for where, changes in (
         ("on the labels, cross-fitted", adaptation.on_labels),
@@ -219,7 +220,7 @@ def report_lines(adaptation: Adaptation) -> list[str]:
 
 
 def main(p: "Params") -> None:
-    """Run the stage as params.yaml has it."""
+    """Run the stage with the paths of stages.shared.outputs; print the model's version."""
     labels = outputs.labels_of(p.lock.labels or p.train.event)
     scores = lock(outputs.NETWORK, outputs.PREPARED, outputs.GROUPS, labels, outputs.CLASSIFIER, p)
     np.save(outputs.ANSWERS, scores)

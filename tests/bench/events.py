@@ -39,8 +39,8 @@ from stages import params
 from stages.evaluate.metrics import Truth, calibration_error
 from stages.export.last_layer import last_layer, vector_network
 from stages.export.stage import export
-from stages.lock.adapt import ADAPTED_THRESHOLD, Floats, Step, Tweets, answers, choose
-from stages.lock.stage import lock, tweets_of
+from stages.lock.adapt import ADAPTED_THRESHOLD, Activations, Floats, Step, choose, predict
+from stages.lock.stage import lock, make_activations
 from stages.params import Params
 from stages.prepare.duplicates import find_duplicates
 from stages.prepare.source import read_rows
@@ -118,7 +118,7 @@ class Judged(NamedTuple):
 
     event: str
     calibrated: str  # for which tweets
-    tweets: Tweets
+    tweets: Activations
     truth: Truth
     threshold: float
     table: pd.DataFrame  # of the same tweets
@@ -129,7 +129,7 @@ def judged(event: str, way: str, columns: Columns, own: pd.DataFrame, model: Mod
     """Return an event's tweets as a locked model sees them."""
     manifest = read_manifest(model.classifier / MANIFEST)
     layer = last_layer(onnx.load(model.network / NETWORK))
-    tweets = tweets_of(columns, layer, manifest.calibration)
+    tweets = make_activations(columns, layer, manifest.calibration)
     return Judged(event, way, tweets, own["target"].to_numpy(), manifest.threshold, own, model)
 
 
@@ -172,7 +172,7 @@ def drawn(own: Judged, number: int, seed: int) -> tuple[Rows, Rows]:
 def figures_of(own: Judged, rows: Rows, step: Step = "none", change: Floats = NOTHING) -> Figures:
     """Return the figures on some tweets, after a step of `lock`."""
     at = own.threshold if step == "none" else ADAPTED_THRESHOLD
-    return figures(own.truth[rows], answers(step, change, own.tweets.rows(rows)), at)
+    return figures(own.truth[rows], predict(step, change, own.tweets.rows(rows)), at)
 
 
 def adapted(own: Judged, number: int, seed: int) -> Figures:

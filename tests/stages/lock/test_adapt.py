@@ -6,21 +6,21 @@ import pytest
 from common.errors import InputError
 from stages.evaluate.metrics import Truth
 from stages.lock import adapt
-from stages.lock.adapt import STEPS, Choice, Tweets, answers, change_of, choose
+from stages.lock.adapt import STEPS, Activations, Choice, choose, fit_change, predict
 
 UNITS = 20
 
 
-def world(number: int, shift: float = 0.0, turn: float = 0.0) -> tuple[Tweets, Truth]:
+def world(number: int, shift: float = 0.0, turn: float = 0.0) -> tuple[Activations, Truth]:
     """Tweets whose labels follow the model's log-odds, plus a shift, plus another direction."""
     chance = np.random.default_rng(0)
     vectors = chance.normal(0, 1, (number, UNITS))
     log_odds = 2 * vectors[:, 0]
     truth = chance.random(number) < 1 / (1 + np.exp(-(log_odds + shift + turn * vectors[:, 1])))
-    return Tweets(log_odds, log_odds, vectors), truth.astype(np.int8)
+    return Activations(log_odds, log_odds, vectors), truth.astype(np.int8)
 
 
-def chosen(tweets: Tweets, truth: Truth) -> Choice:
+def chosen(tweets: Activations, truth: Truth) -> Choice:
     return choose(tweets, truth, np.ones(len(truth)), 0.5)
 
 
@@ -41,7 +41,7 @@ def test_the_simplest_step_that_mends_the_model_is_taken(
         assert loss.difference_95[1] < 0
     held_out, truth = world(5000, shift, turn)
     right = [
-        ((answers(s, change, held_out) >= 0.5) == truth).mean()
+        ((predict(s, change, held_out) >= 0.5) == truth).mean()
         for s, change in (("none", np.zeros(0)), (choice.step, choice.change))
     ]
     assert right[1] - right[0] > (0.05 if step != "none" else -1e-9)
@@ -49,9 +49,9 @@ def test_the_simplest_step_that_mends_the_model_is_taken(
 
 def test_the_shift_lies_between_the_prior_and_the_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     tweets, truth = world(2000, -2)
-    assert change_of("calibration", tweets, truth, np.ones(2000))[1] == pytest.approx(-2, abs=0.25)
+    assert fit_change("calibration", tweets, truth, np.ones(2000))[1] == pytest.approx(-2, abs=0.25)
     monkeypatch.setattr(adapt, "SHIFT_SPREAD", 0.05)
-    assert -1.5 < change_of("calibration", tweets, truth, np.ones(2000))[1] < -0.5
+    assert -1.5 < fit_change("calibration", tweets, truth, np.ones(2000))[1] < -0.5
 
 
 def test_a_weight_of_two_is_a_tweet_seen_twice() -> None:
@@ -59,8 +59,8 @@ def test_a_weight_of_two_is_a_tweet_seen_twice() -> None:
     twice = np.concatenate([np.arange(60), np.arange(30)])
     weights = np.where(np.arange(60) < 30, 2.0, 1.0)
     for step in STEPS[1:]:
-        repeated = change_of(step, tweets.rows(twice), truth[twice], np.ones(90))
-        assert change_of(step, tweets, truth, weights) == pytest.approx(repeated, abs=1e-3)
+        repeated = fit_change(step, tweets.rows(twice), truth[twice], np.ones(90))
+        assert fit_change(step, tweets, truth, weights) == pytest.approx(repeated, abs=1e-3)
 
 
 def test_labels_that_contradict_or_ignore_the_ranking(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from locked.engines import ENGINES
 from locked.manifest import Calibration, verify
 from stages.evaluate.metrics import Scores, Truth
 from stages.lock import stage
-from stages.lock.adapt import STEPS, Choice, Floats, Step, Tweets, answers, change_of, compare
+from stages.lock.adapt import STEPS, Activations, Choice, Floats, Step, compare, fit_change, predict
 from stages.lock.stage import lock, report_lines
 from stages.params import Lock, Params
 from stages.shared.onnx_reference import evaluator
@@ -42,9 +42,9 @@ def lock_by(pipeline: Project, labels: Path, p: Params, tmp_path: Path) -> LockB
     """Lock by one of the steps, and load the model into the evaluator that defines it."""
 
     def locked(step: Step, name: str) -> tuple[Classifier, Scores]:
-        def choose(tweets: Tweets, truth: Truth, weights: Floats, threshold: float) -> Choice:
-            change = change_of(step, tweets, truth, weights)
-            scores = answers("none", np.zeros(0), tweets), answers(step, change, tweets)
+        def choose(tweets: Activations, truth: Truth, weights: Floats, threshold: float) -> Choice:
+            change = fit_change(step, tweets, truth, weights)
+            scores = predict("none", np.zeros(0), tweets), predict(step, change, tweets)
             figures = compare(truth, scores, (threshold, threshold), weights)
             return Choice(step, "the test says so", change, 0.7, figures)
 
