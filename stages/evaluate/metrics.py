@@ -10,12 +10,12 @@ from common.progress import Progress
 
 CALIBRATION_BINS = 10
 
-Truth = npt.NDArray[np.int8]
-Scores = npt.NDArray[np.floating]
+Truth = npt.NDArray[np.int8]  # (rows,), 1 is a disaster
+Scores = npt.NDArray[np.floating]  # (rows,), P(disaster)
 
 
 def compute(truth: Truth, scores: Scores, threshold: float) -> dict[str, float]:
-    """Return every figure for labels and P(disaster), both (rows,); both classes must occur."""
+    """Return all figures by name; both classes must occur in `truth`."""
     predicted = scores >= threshold
     precision, recall, f1, _ = sk.precision_recall_fscore_support(
         truth, predicted, average="binary", zero_division=0
@@ -33,7 +33,7 @@ def compute(truth: Truth, scores: Scores, threshold: float) -> dict[str, float]:
 
 
 def calibration_error(truth: Truth, scores: Scores, weights: Scores | None = None) -> float:
-    """Return the expected calibration error over ten equal-width bins (Guo et al. 2017)."""
+    """Return the expected calibration error over ten bins of equal width (Guo et al. 2017)."""
     weights = np.ones(len(truth)) if weights is None else weights
     gaps = np.bincount(calibration_bins(scores), weights * (truth - scores), CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / weights.sum())
@@ -45,14 +45,14 @@ def calibration_bins(scores: Scores) -> npt.NDArray[np.intp]:
 
 
 def reliability(truth: Truth, scores: Scores) -> pd.DataFrame:
-    """Return mean probability and share of disasters, a row for each bin that has tweets."""
+    """Return a row for each bin with tweets: bin, mean predicted P, observed share, tweets."""
     table = pd.DataFrame({"bin": calibration_bins(scores), "predicted": scores, "observed": truth})
     bins = table.groupby("bin")
     return bins.mean().assign(tweets=bins.size()).reset_index()
 
 
 def wilson(count: int, total: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927)."""
+    """Return the 95 % interval of the share `count` / `total` (Wilson 1927)."""
     interval = binomtest(count, total).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -60,12 +60,18 @@ def wilson(count: int, total: int) -> tuple[float, float]:
 def intervals(
     truth: Truth, scores: Scores, threshold: float, resamples: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """Return the 95 % percentile-bootstrap interval of each figure (Efron & Tibshirani 1993)."""
+    """Return the 95 % percentile-bootstrap interval of each figure (Efron & Tibshirani 1993).
+
+    Resamples with one class only are left out.
+    """
     chance = np.random.default_rng(seed)
-    drawn = []
+    samples = []
     for _ in Progress(range(resamples), desc="evaluate: bootstrap", unit=" resamples"):
         rows = chance.integers(0, len(truth), len(truth))
         if 0 < truth[rows].sum() < len(rows):
-            drawn.append(compute(truth[rows], scores[rows], threshold))
-    bounds = {name: np.percentile([d[name] for d in drawn], [2.5, 97.5]) for name in drawn[0]}
+            samples.append(compute(truth[rows], scores[rows], threshold))
+    bounds = {
+        name: np.percentile([sample[name] for sample in samples], [2.5, 97.5])
+        for name in samples[0]
+    }
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}

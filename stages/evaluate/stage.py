@@ -20,7 +20,6 @@ from locked.labels import LABELS
 from locked.manifest import LockedModelError, Manifest
 from locked.text import URL
 from locked.unseen import SCALE_SPREAD, SHIFT_SPREAD
-from stages.evaluate import robustness
 from stages.evaluate.metrics import (
     CALIBRATION_BINS,
     Scores,
@@ -29,6 +28,7 @@ from stages.evaluate.metrics import (
     intervals,
     reliability,
 )
+from stages.evaluate.robustness import TWEETS, measure_robustness
 from stages.shared import arithmetic, onnx_reference, outputs
 from stages.shared.outputs import read_tweets
 
@@ -37,22 +37,30 @@ if TYPE_CHECKING:
 
 CARD = Path(__file__).with_name("model_card.md.jinja")
 MISTAKES = 20  # rows of the table of worst mistakes
-COMPARED = ("accuracy", "f1", "roc_auc", "log_loss")  # between experiments, on the test split
-CHOSEN_BY = "log_loss"  # of the validation split: a figure that chooses is no longer a fair judge
-CALIBRATED = ("log_loss", "calibration_error")  # the figures that calibration improves
-MIN_SLICE = 10  # tweets; a smaller slice's accuracy says little
+COMPARED = ("accuracy", "f1", "roc_auc", "log_loss")  # figures of the test split, for METRICS
+# Experiments are chosen by this figure of the validation split: choosing by a figure of the test
+# split would make it too optimistic.
+CHOSEN_BY = "log_loss"
+CALIBRATED = ("log_loss", "calibration_error")  # figures that calibration improves
+MIN_SLICE = 10  # tweets; the accuracy of a smaller slice is too uncertain
 
 
 def evaluate(
     classifier: Path, answers: Path, data: Path, output: Path, p: "Params"
 ) -> dict[str, Any]:
-    """Judge the locked model in the folder `classifier` on the test split; return the report.
+    """Evaluate a locked model on the test split; return the report.
 
-    `answers` are its uncalibrated answers to the test split (.npy), `data` is the folder of
-    {train,test}.parquet and report.json. Makes the folder `output` of plots/, model_card.md and
-    {predictions,mistakes,robustness,slices}.csv.
+    Args:
+        classifier: folder of the locked model.
+        answers: its uncalibrated answers to the test split (.npy).
+        data: folder of {train,test}.parquet and report.json.
+        output: folder to make, with plots/, model_card.md and
+            {predictions,mistakes,robustness,slices}.csv.
+        p: all params; `compute` and `evaluate` are read, and the model card shows others.
 
-    Raises InputError if the model is altered, or the answers are to other tweets.
+    Raises:
+        InputError: the model is altered, or the answers are to other tweets.
+
     """
     arithmetic.use_threads(p.compute)
     try:
@@ -65,21 +73,24 @@ def evaluate(
     truth, threshold = test["target"].to_numpy(), model.manifest.threshold
     scores = calibrate(uncalibrated, model.manifest.calibration)
     baseline = baseline_scores(read_tweets(data / "train.parquet"), test["text"])
-    judged = judge(truth, scores, threshold, p)
-    bare = judge(truth, uncalibrated, 0.5, p)
+    calibrated_figures = judge(truth, scores, threshold, p)
+    uncalibrated_figures = judge(truth, uncalibrated, 0.5, p)
     adaptation = model.manifest.adaptation
     prepared = json.loads((data / "report.json").read_text())
     report = {
-        "passed": all(judged["test"][name] >= least for name, least in p.evaluate.minimum),
-        "unseen_event": unseen_event(judged["test"], prepared["split"]),
+        "passed": all(
+            calibrated_figures["test"][name] >= minimum for name, minimum in p.evaluate.minimum
+        ),
+        "unseen_event": describe_unseen_event(calibrated_figures["test"], prepared["split"]),
         "threshold": threshold,
         "rows": len(test),
         "validation": model.manifest.metrics,
         "data": prepared,
-        **judged,
+        **calibrated_figures,
         "baseline": compute(truth, baseline, 0.5),
         "uncalibrated": {
-            part: {name: figures[name] for name in CALIBRATED} for part, figures in bare.items()
+            part: {name: figures[name] for name in CALIBRATED}
+            for part, figures in uncalibrated_figures.items()
         },
         "adaptation": adaptation and adaptation.model_dump(),
     }
@@ -93,7 +104,7 @@ def evaluate(
         "plots/precision_recall": {"recall": recall, "precision": precision},
         "plots/uncalibrated": reliability(truth, uncalibrated),
         "plots/calibrated": reliability(truth, scores),
-        "robustness": robustness.robustness(model, test["text"], scores),
+        "robustness": measure_robustness(model, test["text"], scores),
         "predictions": test[["id", "target"]].assign(probability=scores),
         "slices": list(slice_metrics(test, scores, threshold)),
         "mistakes": worst_mistakes(test, scores, threshold),
@@ -109,7 +120,7 @@ def evaluate(
 
 
 def judge(truth: Truth, scores: Scores, threshold: float, p: "Params") -> dict[str, Any]:
-    """Return all figures and their 95 % intervals."""
+    """Return all figures ("test") and their 95 % intervals ("interval_95")."""
     resamples, seed = p.evaluate.bootstrap, p.evaluate.seed
     return {
         "test": compute(truth, scores, threshold),
@@ -117,10 +128,10 @@ def judge(truth: Truth, scores: Scores, threshold: float, p: "Params") -> dict[s
     }
 
 
-def unseen_event(figures: dict[str, float], split: dict[str, Any]) -> str:
-    """Return what the model is worth on an event that it has not seen, in one or two sentences.
+def describe_unseen_event(figures: dict[str, float], split: dict[str, Any]) -> str:
+    """Return a sentence or two about the model's answers on events that it has not learnt.
 
-    `figures` are those on the test split; `split` is how prepare split the data, from its report.
+    `figures` are of the test split; `split` is the entry about the split in prepare's report.
     """
     if split["by"] == "group":
         return (
@@ -139,8 +150,8 @@ def unseen_event(figures: dict[str, float], split: dict[str, Any]) -> str:
 def model_card(
     manifest: Manifest, report: dict[str, Any], frames: dict[str, pd.DataFrame], p: "Params"
 ) -> str:
-    """Return the model card as Markdown; `frames` has the tables by name."""
-    sides = (frames["plots/uncalibrated"], frames["plots/calibrated"])
+    """Return the model card as Markdown; `frames` has the tables of `evaluate` by name."""
+    bins = (frames["plots/uncalibrated"], frames["plots/calibrated"])
     return render(
         CARD,
         manifest=manifest,
@@ -148,10 +159,10 @@ def model_card(
         and manifest.adaptation.step in ("calibration", "last layer"),
         report=report,
         slices=[*frames["slices"].itertuples()],
-        reliability=[{row.bin: row for row in side.itertuples()} for side in sides],
+        reliability=[{row.bin: row for row in frame.itertuples()} for frame in bins],
         bins=CALIBRATION_BINS,
-        steadiness=[*frames["robustness"].itertuples()],
-        most=robustness.TWEETS,
+        robustness_results=[*frames["robustness"].itertuples()],
+        max_tweets=TWEETS,
         scale_spread=SCALE_SPREAD,
         shift_spread=SHIFT_SPREAD,
         by_group=report["data"]["split"]["by"] == "group",
@@ -160,7 +171,7 @@ def model_card(
 
 
 def baseline_scores(train: pd.DataFrame, texts: pd.Series) -> Scores:
-    """Return P(disaster) of each text by TF-IDF of words and word pairs, logistic regression."""
+    """Return P(disaster) of each text by logistic regression on TF-IDF of words and word pairs."""
     baseline = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2),
         LogisticRegression(C=10, max_iter=1000),
@@ -170,13 +181,13 @@ def baseline_scores(train: pd.DataFrame, texts: pd.Series) -> Scores:
 
 
 def slice_metrics(test: pd.DataFrame, scores: Scores, threshold: float) -> Iterator[dict[str, Any]]:
-    """Yield the size and accuracy of each part of the test split that is large enough."""
+    """Yield size, share of disasters and accuracy of each slice with MIN_SLICE tweets or more."""
     table = test.assign(accuracy=(scores >= threshold) == test["target"])
     text, keyword = test["text"], test["keyword"]
     links, tags = text.str.contains(URL, regex=True), text.str.contains(r"#\w", regex=True)
     length = text.str.len()
     counts = keyword[keyword != ""].value_counts()
-    words = counts[counts >= MIN_SLICE].sort_index().sort_values(ascending=False, kind="stable")
+    keywords = counts[counts >= MIN_SLICE].sort_index().sort_values(ascending=False, kind="stable")
     slices = {
         ("link", "with"): links,
         ("link", "without"): ~links,
@@ -187,22 +198,22 @@ def slice_metrics(test: pd.DataFrame, scores: Scores, threshold: float) -> Itera
         ("length", "100 and more"): length >= 100,
         ("keyword", "none"): keyword == "",
         ("keyword", "any"): keyword != "",
-        **{("keyword", word): keyword == word for word in words.index},
+        **{("keyword", value): keyword == value for value in keywords.index},
     }
-    for (name, value), is_in in slices.items():
-        if (rows := is_in.sum()) >= MIN_SLICE:
-            part = table[is_in]
+    for (name, value), is_in_slice in slices.items():
+        part = table[is_in_slice]
+        if len(part) >= MIN_SLICE:
             yield {
                 "slice": name,
                 "value": value,
-                "rows": int(rows),
+                "rows": len(part),
                 "positive_share": float(part["target"].mean()),
                 "accuracy": float(part["accuracy"].mean()),
             }
 
 
 def worst_mistakes(test: pd.DataFrame, scores: Scores, threshold: float) -> pd.DataFrame:
-    """Return the wrong answers given with the most confidence, the most confident first."""
+    """Return the MISTAKES wrong answers that are farthest from the threshold, farthest first."""
     table = test.assign(probability=scores.round(4))
     table = table[(scores >= threshold) != test["target"].to_numpy()]
     order = (table["probability"] - threshold).abs().sort_values(ascending=False, kind="stable")
@@ -210,7 +221,7 @@ def worst_mistakes(test: pd.DataFrame, scores: Scores, threshold: float) -> pd.D
 
 
 def main(p: "Params") -> None:
-    """Run the stage as params.yaml has it."""
+    """Run the stage with the paths of stages.shared.outputs; print the figures."""
     inputs = outputs.CLASSIFIER, outputs.ANSWERS, outputs.PREPARED
     report = evaluate(*inputs, outputs.EVALUATION, p)
     outputs.write_json(outputs.REPORT, report)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.evaluate.robustness import INVARIANT, LOWER, TWEETS, robustness
+from stages.evaluate.robustness import INVARIANT, LOWER, TWEETS, measure_robustness
 
 TEXT = "#ForestFire near @town, 12 & more houses: https://t.example/x run NOW"
 
@@ -21,7 +21,7 @@ def robustness_of(word: str, texts: list[str]) -> pd.DataFrame:
     model: Any = SimpleNamespace(
         manifest=SimpleNamespace(threshold=0.5), probabilities=probabilities
     )
-    return robustness(model, pd.Series(texts), probabilities(texts)).set_index("change")
+    return measure_robustness(model, pd.Series(texts), probabilities(texts)).set_index("change")
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from stages.evaluate.metrics import Truth, calibration_error, compute
 from stages.evaluate.stage import (
     MISTAKES,
     baseline_scores,
+    describe_unseen_event,
     evaluate,
     model_card,
     slice_metrics,
-    unseen_event,
     worst_mistakes,
 )
 from stages.params import Params
@@ -136,7 +136,7 @@ def test_the_second_line_is_of_an_unseen_event(report: dict[str, Any], card: str
     line = card.splitlines()[3]
     assert line == report["unseen_event"]
     assert "between 0.18 and 0.82 in two thirds of events" in line
-    by_group = unseen_event(report["test"], {"by": "group", "column": "file"})
+    by_group = describe_unseen_event(report["test"], {"by": "group", "column": "file"})
     right = f"right in {report['test']['accuracy']:.1%}"
     assert f"On groups (file) that it has not seen it is {right}" in by_group
 
