@@ -15,16 +15,16 @@ import torch
 
 from common.hashing import sha256_of
 
-KEPT = 2
+MAX_CHECKPOINTS = 2  # older ones are removed
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 
 class Checkpoints:
-    """The checkpoints of one run, in a folder of its own that only a run with equal inputs reads.
+    """The checkpoints of one run, in a folder that only runs with equal inputs use.
 
-    A checkpoint is one file that appears whole; its name has its SHA-256, which shows a torn file.
-    The folder is named after everything that decides the result: `inputs`, the content of `files`,
-    the loaded modules of this project, and the versions of the libraries.
+    A checkpoint is a file that is renamed when complete; its name has its SHA-256, by which a
+    damaged file is detected. The folder's name is a hash of everything that determines the result:
+    `inputs`, the content of `files`, the loaded modules of this project, and library versions.
     """
 
     def __init__(self, parent: Path, inputs: dict[str, Any], files: list[Path]) -> None:
@@ -38,26 +38,29 @@ class Checkpoints:
         self.folder = parent / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def save(self, step: int, state: dict[str, Any]) -> bool:
-        """Write a checkpoint and remove all but the newest ones; print why if that fails."""
+        """Write a checkpoint and remove old ones; return whether this succeeded.
+
+        The reason of a failure is printed.
+        """
         draft = self.folder / f".{os.getpid()}.tmp"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with draft.open("wb") as file:
                 torch.save(state, file)
-                os.fsync(file.fileno())  # or a power cut leaves a name without its content
+                os.fsync(file.fileno())  # without it, a power cut could leave an empty file
             draft.rename(self.folder / f"{step:09d}-{sha256_of(draft)}.pt")
-        except (OSError, RuntimeError) as error:  # torch has its own for a disk that is full
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk is full
             with suppress(OSError):
                 draft.unlink()
             reason = error if isinstance(error, OSError) else "is the disk full?"
             _print(f"the checkpoint of step {step} could not be written ({reason}); continuing")
             return False
-        for old in self._newest_first()[KEPT:]:
+        for old in self._newest_first()[MAX_CHECKPOINTS:]:
             old.unlink(missing_ok=True)
         return True
 
     def load(self) -> dict[str, Any] | None:
-        """Return the newest sound checkpoint, or None if there is none."""
+        """Return the newest undamaged checkpoint, or None if there is none."""
         for path in self._newest_first():
             step, digest = path.stem.split("-")
             if sha256_of(path) == digest:
@@ -66,11 +69,11 @@ class Checkpoints:
                 return state
             _print(f"{path} is torn and not used")
             with suppress(OSError):
-                path.unlink()  # it would count among the newest
+                path.unlink()  # else it would count as one of MAX_CHECKPOINTS
         return None
 
     def clear(self) -> None:
-        """Remove the checkpoints of this run."""
+        """Remove this run's checkpoints and their folder."""
         with suppress(OSError):  # the folder does not exist, or holds other files
             for path in [*self._newest_first(), *self.folder.glob(".*.tmp")]:
                 path.unlink()
@@ -82,21 +85,21 @@ class Checkpoints:
 
 @contextmanager
 def recorded_signals() -> Iterator[list[int]]:
-    """Yield a list to which SIGTERM and SIGINT are added, instead of ending the process at once."""
+    """Yield a list to which SIGTERM and SIGINT are appended; they no longer end the process."""
     received: list[int] = []
-    before = {
+    old_handlers = {
         number: signal.signal(number, lambda number, _frame: received.append(number))
         for number in (signal.SIGTERM, signal.SIGINT)
     }
     try:
         yield received
     finally:
-        for number, handler in before.items():
+        for number, handler in old_handlers.items():
             signal.signal(number, handler)
 
 
 def _own_modules() -> dict[str, Path]:
-    """Return the files of this project's modules that are loaded, by their path in it."""
+    """Return the files of the project's loaded modules, by their path in the project."""
     root = Path(__file__).parents[2]
     files = {Path(getattr(module, "__file__", None) or "") for module in [*sys.modules.values()]}
     return {

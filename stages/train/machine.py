@@ -1,4 +1,4 @@
-"""Describes the machine that a training ran on; this is no part of the result."""
+"""Describes the machine that a training ran on; models do not depend on it."""
 
 import os
 import platform
@@ -14,8 +14,8 @@ import torch
 LIBRARIES = ("torch", "transformers", "accelerate", "onnx", "scikit-learn", "dvc")
 
 
-def machine(seconds: float) -> dict[str, Any]:
-    """Describe this machine and its libraries, and how long a training took."""
+def describe_machine(seconds: float) -> dict[str, Any]:
+    """Return a description of this machine and its libraries, with the seconds of a training."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -28,8 +28,8 @@ def machine(seconds: float) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Return the name of the CPU."""
-    with suppress(OSError):  # only Linux has the file; on arm64 it names no model
+    """Return the model name of the CPU, or its architecture if the name is unknown."""
+    with suppress(OSError):  # only Linux has the file; on arm64 it has no model name
         if match := re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()):
             return match[1]
     return platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""The network before its training, and its optimizer."""
+"""Makes the network to train, and its optimizer."""
 
 import re
 from collections import defaultdict
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 LAYER = re.compile(r"\blayers?\.(\d+)\.")  # in the name of a weight
 
 
-def network(base: Path, recipe: "Train") -> PreTrainedModel:
-    """Return the base model in a folder, with a new head for the two labels.
+def make_network(base: Path, recipe: "Train") -> PreTrainedModel:
+    """Return the base model in the folder `base`, with a new head for the two labels.
 
-    Raises InputError if its weights are damaged, or are not those of its config.json.
+    Raises InputError if its weights are damaged or do not fit its config.json, or it has fewer than
+    `recipe.layers` layers.
     """
-    logging.set_verbosity_error()  # that the base model lacks the head is expected
+    logging.set_verbosity_error()  # transformers warns that the base model lacks the head
     logging.disable_progress_bar()
     config = AutoConfig.from_pretrained(
         base, id2label=dict(enumerate(LABELS)), local_files_only=True
     )
-    if recipe.layers:  # the lowest, as Sajjad et al. 2020 (https://arxiv.org/abs/2004.03844) keep
+    if recipe.layers:  # keep the lowest (Sajjad et al. 2020, https://arxiv.org/abs/2004.03844)
         if recipe.layers > config.num_hidden_layers:
             raise InputError(
                 f"train.layers: {recipe.layers}, but the base model has {config.num_hidden_layers}"
@@ -45,8 +46,8 @@ def network(base: Path, recipe: "Train") -> PreTrainedModel:
             config=config,
             dtype=torch.float32,
             local_files_only=True,
-            attn_implementation="eager",  # faster than the fused ones on texts this short
-            ignore_mismatched_sizes=True,  # another head's labels; the body is checked below
+            attn_implementation="eager",  # faster than fused attention on texts this short
+            ignore_mismatched_sizes=True,  # of a head with other labels; the body is checked below
             output_loading_info=True,
         )
     except SafetensorError as error:
@@ -62,16 +63,16 @@ def network(base: Path, recipe: "Train") -> PreTrainedModel:
     return model
 
 
-def adamw(model: PreTrainedModel, recipe: "Train") -> torch.optim.Optimizer:
-    """Return AdamW with slower lower layers, as in ULMFiT (https://arxiv.org/abs/1801.06146).
+def make_optimizer(model: PreTrainedModel, recipe: "Train") -> torch.optim.Optimizer:
+    """Return AdamW with lower learning rates for lower layers.
 
-    Biases and normalisation weights are not decayed.
+    As in ULMFiT (https://arxiv.org/abs/1801.06146). Biases and normalisation weights do not decay.
     """
-    named = [(name, w) for name, w in model.named_parameters() if w.requires_grad]
-    layers = {name: int(match[1]) for name, _ in named if (match := LAYER.search(name))}
-    top = max(layers.values(), default=-1) + 2
+    trained = [(name, w) for name, w in model.named_parameters() if w.requires_grad]
+    layers = {name: int(match[1]) for name, _ in trained if (match := LAYER.search(name))}
+    top = max(layers.values(), default=-1) + 2  # the head; 0 is the embeddings
     groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = defaultdict(list)
-    for name, weight in named:
+    for name, weight in trained:
         height = layers[name] + 1 if name in layers else 0 if "embedding" in name else top
         groups[top - height, weight.ndim > 1].append(weight)
     return torch.optim.AdamW(

@@ -1,4 +1,4 @@
-"""Prepared tweets -> fine-tuned checkpoint and its training log."""
+"""Prepared tweets and soft targets -> a fine-tuned checkpoint and its training log."""
 
 import functools
 import math
@@ -22,25 +22,26 @@ from stages.shared.batches import Tweets, batches_of
 from stages.shared.labels import read_labels
 from stages.shared.outputs import read_tweets
 from stages.train.checkpoints import Checkpoints, recorded_signals
-from stages.train.machine import machine
+from stages.train.machine import describe_machine
 from stages.train.trainer import Trainer
 from stages.train.training_log import SPEED, TrainingLog
 
 if TYPE_CHECKING:
     from stages.params import Params
 
-# Of the rows to learn: some ten copies each of 50 labels. docs/event.md has what that is worth; no
-# other share was measured.
+# Share of an event's tweets in the training rows: about ten copies each of 50 labelled tweets.
+# docs/event.md has the effect; no other share was measured.
 EVENT_SHARE = 0.15
 
 
 @dataclass
 class Position:
-    """How far a run has come."""
+    """The progress of a run."""
 
     epoch: int = 1  # the current one
     batch: int = 0  # finished batches of this epoch
     step: int = 0  # finished batches of all epochs
+    # Validation metrics of the best epoch, and its number.
     best: dict[str, float] = field(default_factory=lambda: {"loss": math.inf, "epoch": math.inf})
 
 
@@ -53,16 +54,25 @@ def train(
     p: "Params",
     event: Path | None = None,
 ) -> dict[str, float]:
-    """Fine-tune the base model; return the best epoch's validation metrics.
+    """Fine-tune the base model; return the best epoch's validation metrics and its number.
 
-    `data` has {train,validation}.parquet, `targets` the target of each training tweet in their
-    order; `event` is a CSV of labelled tweets that are learnt too, or None. Makes two folders:
-    `output` with the weights of the epoch with the lowest validation loss, their configuration and
-    tokenizer.json; and `history` with the figures by step (DVCLive). A run that was stopped resumes
-    from its last checkpoint in `checkpoints`, to the same bytes.
+    The best epoch has the lowest validation loss. A run that was stopped resumes from its last
+    checkpoint, and gives the same bytes as without the stop.
 
-    Raises InputError if the base model is not the pinned one, the targets are those of other
-    tweets, or the training diverges; SystemExit after SIGTERM or SIGINT and a checkpoint.
+    Args:
+        data: folder of {train,validation}.parquet.
+        targets: file with id and soft target of each training tweet, in their order.
+        output: folder to make, with the best epoch's weights, config.json and tokenizer.json.
+        history: folder to make, with the figures by step (DVCLive).
+        checkpoints: folder of checkpoints, of this run and others.
+        p: all params; `compute`, `model`, `train` and `runtime` are read.
+        event: CSV of an event's labelled tweets to train on too, or None.
+
+    Raises:
+        InputError: the base model is not the pinned one, the targets are those of other tweets, the
+            labels are invalid, or the training diverges.
+        SystemExit: SIGTERM or SIGINT was received; a checkpoint is saved.
+
     """
     base = base_model.locate(p.model)
     tokens = base_model.tokenizer(base, p.model.max_length)
@@ -71,10 +81,10 @@ def train(
         raise InputError(
             f"{targets} has other tweets than {data / 'train.parquet'}: run `dvc repro`"
         )
-    learnt = labelled.assign(target=soft["target"])
+    examples = labelled.assign(target=soft["target"])
     if event:
-        learnt = with_event(learnt, event)
-    tweets = Tweets(learnt, tokens, "train")
+        examples = add_event(examples, event)
+    tweets = Tweets(examples, tokens, "train")
     validation = Tweets(read_tweets(data / "validation.parquet"), tokens, "validation")
     order = functools.partial(batches_of, tweets.lengths, p.train.batch_size, p.train.seed)
     trainer = Trainer(base, len(order(1)) * p.train.epochs, p.train, p.compute)
@@ -115,7 +125,7 @@ def train(
             }
             return not is_main or store.save(at.step, state)
 
-        # Until the validation loss has not improved for `patience` epochs.
+        # Stop when the validation loss has not improved for `patience` epochs.
         while at.epoch <= min(p.train.epochs, at.best["epoch"] + p.train.patience):
             batches = order(at.epoch)
             with Progress(
@@ -168,10 +178,10 @@ def train(
     return at.best
 
 
-def with_event(tweets: pd.DataFrame, labels: Path) -> pd.DataFrame:
-    """Return the tweets to learn and those of an event, repeated to be EVENT_SHARE of all.
+def add_event(tweets: pd.DataFrame, labels: Path) -> pd.DataFrame:
+    """Return the tweets and an event's tweets, repeated so that they are about EVENT_SHARE of all.
 
-    A tweet of a larger weight is repeated more often; each is there once at least.
+    Each of them occurs at least once, and in proportion to its weight.
     """
     event = read_labels(labels)
     copies = EVENT_SHARE / (1 - EVENT_SHARE) * len(tweets) / len(event.texts) * event.weights
@@ -181,6 +191,7 @@ def with_event(tweets: pd.DataFrame, labels: Path) -> pd.DataFrame:
 
 
 def _stop(number: int, step: int, is_saved: bool) -> NoReturn:
+    """Exit with the status of a process that the signal `number` ended."""
     name = signal.Signals(number).name
     outcome = "saved; the same command" if is_saved else "not saved; the next run"
     from_where = "" if is_saved else " from an earlier step"
@@ -189,10 +200,10 @@ def _stop(number: int, step: int, is_saved: bool) -> NoReturn:
 
 
 def main(p: "Params") -> None:
-    """Run the stage as params.yaml has it."""
+    """Run the stage with the paths of stages.shared.outputs, and write MACHINE."""
     checkpoints = Path(os.environ.get("CHECKPOINTS", outputs.CHECKPOINTS))
     start = time.time()
     files = outputs.TARGETS, outputs.CHECKPOINT, outputs.HISTORY
     train(outputs.PREPARED, *files, checkpoints, p, outputs.labels_of(p.train.event))
     if os.environ.get("RANK", "0") == "0":
-        outputs.write_json(outputs.MACHINE, machine(time.time() - start))
+        outputs.write_json(outputs.MACHINE, describe_machine(time.time() - start))

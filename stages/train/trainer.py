@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # exact sums on a GPU
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # reproducible sums on a GPU
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from locked.labels import LABELS
 from stages.shared import arithmetic
 from stages.shared.base_model import configuration
 from stages.shared.batches import Batch, Tweets
-from stages.train.network import adamw, network
+from stages.train.network import make_network, make_optimizer
 
 if TYPE_CHECKING:
     from stages.params import Compute, Train
@@ -41,39 +41,42 @@ class Step(NamedTuple):
     gradient_norm: float  # before clipping
     learning_rate: float  # of the top layer
     rows: int
-    is_stopping: bool  # whether any process has been told to stop
+    is_stopping: bool  # whether any process has received a signal to stop
 
 
 class Trainer:
-    """The model with its optimizer and schedule, shared out over all processes by Accelerate.
+    """The model with its optimizer and schedule, distributed over all processes by Accelerate.
 
-    A batch is that of all processes together. Each process takes its share, in parts if the share
-    is too large for its memory. Every tweet weighs 1 / `batch_size` in the gradient, so the
-    number of processes and of parts does not change the result, except for rounding.
+    A batch is divided into a share for each process, and a share into parts if it is too large for
+    the memory. Each tweet weighs 1 / `batch_size` in the gradient, so the numbers of processes and
+    parts change the result only by rounding.
     """
 
     def __init__(self, base: Path, steps: int, recipe: "Train", compute: "Compute") -> None:
         arithmetic.use_threads(compute)
         set_seed(recipe.seed, deterministic=True)
-        # It would take ten times as long, and only shows reads of memory that was never written.
+        # Filling takes ten times as long, and only reveals reads of uninitialised memory.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # untyped
         self.accelerator = Accelerator(
-            mixed_precision=precision(recipe.precision, compute.exact, configuration(base)),
-            # Without this, each of several processes on CPUs would train alone, and a Mac would
-            # take its GPU, whose sums are not repeatable.
+            mixed_precision=choose_precision(recipe.precision, compute.exact, configuration(base)),
+            # Otherwise each of several processes on CPUs would train alone, and a Mac would use its
+            # GPU, whose sums are not reproducible.
             cpu=not torch.cuda.is_available(),
         )
         self.recipe = recipe
-        self.part = recipe.batch_size  # rows that go through the model at once
-        model = network(base, recipe)
-        optimizer = adamw(model, recipe)
+        self.part = recipe.batch_size  # rows of a part
+        model = make_network(base, recipe)
+        optimizer = make_optimizer(model, recipe)
         warmup = int(recipe.warmup * steps)
         self.schedule = get_linear_schedule_with_warmup(optimizer, warmup, steps)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        torch.manual_seed(recipe.seed + self.accelerator.process_index)  # each its own dropout
+        torch.manual_seed(recipe.seed + self.accelerator.process_index)  # its own dropout
 
     def share(self, batch: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return this process's share of the indices of a batch."""
+        """Return this process's share of the indices of a batch.
+
+        Raises InputError if the batch has fewer rows than there are processes.
+        """
         processes = self.accelerator.num_processes
         if len(batch) < processes:
             raise InputError(
@@ -83,7 +86,7 @@ class Trainer:
         return batch[self.accelerator.process_index :: processes]
 
     def step(self, batch: Batch, is_stopping: bool) -> Step:
-        """Learn from this process's share of a batch."""
+        """Train on this process's share of a batch; return the figures over all processes."""
         self.model.train()
         rate = float(self.schedule.get_last_lr()[0])
         loss = self._backward(batch)
@@ -97,9 +100,9 @@ class Trainer:
         return Step(total / rows, float(norm), rate, int(rows), stopping > 0)
 
     def _backward(self, batch: Batch) -> torch.Tensor:
-        """Add the gradient of a batch, part by part; return the sum of its losses."""
+        """Add the gradient of a share, part by part; return the sum of its losses."""
         rows = len(batch["targets"])
-        scale = self.accelerator.num_processes / self.recipe.batch_size  # DDP takes the mean
+        scale = self.accelerator.num_processes / self.recipe.batch_size  # DDP averages processes
         total = torch.zeros((), device=self.accelerator.device)
         for start in range(0, rows, self.part):
             part = {name: values[start : start + self.part] for name, values in batch.items()}
@@ -122,15 +125,15 @@ class Trainer:
         return logits.float()
 
     def fit_into_memory(self, batch: Batch) -> None:
-        """Halve the parts of a batch until this one, the longest, fits.
+        """Halve the size of parts until those of `batch`, the longest one, fit into memory.
 
-        All processes take the smallest part that any of them needs.
+        All processes take the smallest size that any of them needs.
 
         Raises InputError if not even one row fits.
         """
         self.model.train()
-        random, rows = _random_state(), len(batch["targets"])
-        # As large as the optimizer's state, which does not exist yet.
+        random_state, rows = _random_state(), len(batch["targets"])
+        # Takes as much memory as the optimizer's state, which does not exist yet.
         weights = [w for w in self.model.parameters() if w.requires_grad]
         ballast = [torch.empty_like(w) for w in weights for _ in range(2)]
 
@@ -151,11 +154,11 @@ class Trainer:
         if self.part == rows:  # other shares may have more rows
             self.part = self.recipe.batch_size
         self.part = min(gather_object([self.part]))
-        _set_random_state(random)
+        _set_random_state(random_state)
 
     @torch.no_grad()
     def validate(self, tweets: Tweets) -> dict[str, float]:
-        """Return the loss and accuracy over tweets, which all processes share out."""
+        """Return loss and accuracy over tweets, which are divided among the processes."""
         self.model.eval()
         scores = torch.zeros(len(tweets), len(LABELS), device=self.accelerator.device)
         own = self.share(tweets.lengths.argsort(kind="stable"))
@@ -177,7 +180,10 @@ class Trainer:
         return {name: w.detach().to("cpu", copy=True) for name, w in weights.items()}
 
     def save_pretrained(self, folder: Path, weights: dict[str, torch.Tensor]) -> None:
-        """Write the model with the given weights, as transformers reads it."""
+        """Write the model with these weights in the format of transformers.
+
+        Raises InputError if the weights cannot be written.
+        """
         try:
             self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=weights)
         except SafetensorError as error:  # as on a full disk
@@ -186,7 +192,7 @@ class Trainer:
     def end(self) -> None:
         """Wait for the other processes and leave their group; call no other method after it."""
         self.accelerator.wait_for_everyone()
-        # The model must go before the group of processes: as the last to hold that, its destructor
+        # The model must be deleted before the process group; otherwise the destructor of the group
         # may wait for ever (https://github.com/pytorch/pytorch/issues/56297).
         del self.model, self.optimizer, self.schedule
         self.accelerator.free_memory()
@@ -194,7 +200,7 @@ class Trainer:
         self.accelerator.end_training()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that decides the next steps; every process must call it."""
+        """Return everything that determines the next steps; every process must call it."""
         scaler = self.accelerator.scaler
         return {
             "model": self.accelerator.unwrap_model(self.model).state_dict(),
@@ -206,7 +212,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Return to the state that `state_dict` returned."""
+        """Restore a state that `state_dict` returned."""
         self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -216,10 +222,12 @@ class Trainer:
         self.part = state["part"]
 
 
-def precision(param: str, exact: bool, config: Mapping[str, Any]) -> str:
-    """Return Accelerate's name of the precision: for `auto`, the fastest that is allowed here.
+def choose_precision(param: str, exact: bool, config: Mapping[str, Any]) -> str:
+    """Return Accelerate's name of the precision `param`; `auto` is the fastest that is allowed.
 
-    Raises InputError if this machine cannot train in the precision of `param`.
+    `exact` is `compute.exact`, `config` the base model's config.json.
+
+    Raises InputError if the precision is not available on this machine or not exact.
     """
     if param == "auto":
         if torch.cuda.is_available():

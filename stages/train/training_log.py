@@ -1,4 +1,4 @@
-"""The figures of a training by step, for DVCLive and, if params.yaml asks for it, W&B."""
+"""Logs the figures of a training by step, with DVCLive and, if params.yaml says so, W&B."""
 
 import os
 import sys
@@ -10,20 +10,20 @@ from dvclive import Live
 if TYPE_CHECKING:
     from stages.params import Params
 
-SPEED = "tweets_per_second"
+SPEED = "tweets_per_second"  # name of the figure
 
 
 class TrainingLog:
-    """Files of each figure by step, the same ones whether a run was resumed or not.
+    """A file for each figure by step; a resumed run writes the same files as an uninterrupted one.
 
-    The speed goes to a folder beside `folder`: `folder` is an output of the stage, and equal inputs
-    give an equal output.
+    The speed is written to a folder beside `folder`, which is an output of the stage and must be
+    equal for equal inputs.
     """
 
     def __init__(
         self, folder: Path, p: "Params", is_on: bool = True, state: dict[str, Any] | None = None
     ) -> None:
-        """Begin to log to `folder`, or go on from a `state`; only one process has it on."""
+        """Start logging to `folder`, or continue from `state`; one process only has `is_on`."""
         self.is_on = is_on
         self.rows: list[tuple[int, dict[str, float]]] = []  # step, figures by name
         self.wandb: Any = None
@@ -51,7 +51,7 @@ class TrainingLog:
             self.wandb.finish(exit_code=int(error is not None))
 
     def log(self, step: int, figures: dict[str, float]) -> None:
-        """Add figures of a step, such as `train/loss`."""
+        """Log figures of a step by name, such as `train/loss`."""
         if not self.is_on:
             return
         self.rows.append((step, figures))
@@ -63,22 +63,23 @@ class TrainingLog:
             self.wandb.log({"step": step, **figures})
 
     def summarise(self, figures: dict[str, float], weights_sha256: str) -> None:
-        """Add figures of the whole run; for W&B, also which weights it gave."""
+        """Log figures of the whole run; W&B also gets the hash of the weights."""
         self.live.summary.update(figures)
         if self.wandb:
             self.wandb.summary.update({**figures, "weights_sha256": weights_sha256})
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs to go on with the same log."""
+        """Return the state with which a resumed run continues this log."""
         return {"rows": self.rows, "wandb": self.wandb.id if self.wandb else None}
 
 
 def _start_wandb(p: "Params", run_id: str | None) -> Any:  # noqa: ANN401 - has no types for mypy
-    import wandb  # it takes long, and most runs do without
+    """Return a new W&B run, or the resumed run `run_id`; it is offline without a login."""
+    import wandb  # slow, and most runs do not need it
 
     try:
         online = "WANDB_MODE" in os.environ or wandb.login(prompt=False)
-    except wandb.Error as error:  # the key is wrong, or there is no network
+    except wandb.Error as error:  # wrong key or no network
         print(f"train: logging to W&B offline, because: {error}", file=sys.stderr)
         online = False
     run = wandb.init(

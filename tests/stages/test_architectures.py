@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModel
 from common.errors import InputError
 from stages.params import Params
 from stages.shared.base_model import locate, positions
-from stages.train.network import network
+from stages.train.network import make_network
 from tests.conftest import Project
 from tests.stages.architectures import check_architecture, make, pinned
 
@@ -36,4 +36,4 @@ def test_a_body_without_all_its_weights_is_refused(
     AutoModel.from_pretrained(base_model).save_pretrained(tmp_path / "base")
     config.save_pretrained(tmp_path / "base")
     with pytest.raises(InputError, match=r"lacks 16 of the weights .*layer\.2\."):
-        network(tmp_path / "base", p.train)
+        make_network(tmp_path / "base", p.train)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stages.train import checkpoints
-from stages.train.checkpoints import KEPT, Checkpoints, recorded_signals
+from stages.train.checkpoints import MAX_CHECKPOINTS, Checkpoints, recorded_signals
 from tests.conftest import no_file_beyond
 
 
@@ -36,7 +36,7 @@ def test_the_newest_comes_back_and_those_of_this_run_go(
     assert store.load() is None
     for step in (5, 100, 20_000):
         assert store.save(step, state(step))
-    assert len(list(store.folder.iterdir())) == KEPT
+    assert len(list(store.folder.iterdir())) == MAX_CHECKPOINTS
     loaded = store.load() or {}
     assert (loaded["number"], loaded["rows"]) == (20_000, [(1, {"a": 2.0})])
     assert torch.equal(loaded["weights"], torch.full((1000,), 20_000.0))

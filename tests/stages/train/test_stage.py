@@ -20,7 +20,7 @@ from common.errors import InputError
 from common.hashing import sha256_of
 from stages.params import Params
 from stages.train import stage
-from stages.train.stage import EVENT_SHARE, train, with_event
+from stages.train.stage import EVENT_SHARE, add_event, train
 from tests.conftest import HANG, ROOT, Project
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerator")
@@ -179,7 +179,7 @@ def test_the_labels_of_an_event_are_learnt(pipeline: Project, p: Params, tmp_pat
     truth = [1] * 10 + [0] * 10
     pd.DataFrame({"text": texts, "label": truth}).to_csv(tmp_path / "event.csv", index=False)
     tweets = pd.read_parquet(pipeline.folder / "data/prepared/train.parquet")
-    learnt = with_event(tweets, tmp_path / "event.csv")
+    learnt = add_event(tweets, tmp_path / "event.csv")
     assert learnt.head(len(tweets))["text"].equals(tweets["text"])
     assert (len(learnt) - len(tweets)) / len(learnt) == pytest.approx(EVENT_SHARE, abs=0.02)
     data = pipeline.folder / "data"
@@ -203,7 +203,7 @@ def test_a_tweet_of_more_weight_is_repeated_more_often(tmp_path: Path) -> None:
     table = pd.DataFrame({"text": texts, "label": [0, 1] * 5, "drawn": drawn})
     table.to_csv(tmp_path / "event.csv", index=False)
     old = pd.DataFrame({"text": [f"old {n}" for n in range(850)], "target": 0.5})
-    counts = with_event(old, tmp_path / "event.csv")["text"].value_counts()
+    counts = add_event(old, tmp_path / "event.csv")["text"].value_counts()
     assert [counts[text] for text in texts[:3]] == [43, 21, 11]
 
 

@@ -18,7 +18,7 @@ from common.errors import InputError
 from stages.params import Compute, Params
 from stages.shared.base_model import WEIGHTS
 from stages.shared.batches import Batch, Tweets
-from stages.train.trainer import Trainer, precision
+from stages.train.trainer import Trainer, choose_precision
 from tests.conftest import Project, no_file_beyond
 
 ROWS = 16
@@ -214,8 +214,8 @@ def test_the_precision_is_one_that_the_hardware_has(
     ):
         if " " in chosen:
             with pytest.raises(InputError, match=f"train.precision: .*{chosen}"):
-                precision(param, exact, {})
+                choose_precision(param, exact, {})
             return
-        assert precision(param, exact, {}) == chosen
+        assert choose_precision(param, exact, {}) == chosen
         if chosen == "fp16":
-            assert precision(param, exact, {"model_type": "deberta-v2"}) == "no"
+            assert choose_precision(param, exact, {"model_type": "deberta-v2"}) == "no"
