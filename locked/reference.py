@@ -84,12 +84,12 @@ class Reference:
         try:
             values = json.loads(path.read_bytes())
             if values["features_named"] != list(FEATURES):
-                raise ValueError("it has other features of tweets than this version of the code")
+                raise ValueError("its features differ from those of this version of the code")
             return cls._typed(values)
         except FileNotFoundError as error:
             raise LockedModelError(
-                f"{path} is missing: the model is older than monitoring; `dvc repro` makes one "
-                "that can be compared"
+                f"{path} is missing: the model was locked by a version without monitoring; "
+                "`dvc repro` makes a new one"
             ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LockedModelError(f"{path}: {error}") from error

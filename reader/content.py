@@ -22,7 +22,7 @@ WEB_PAGE = f"a web page, not a table; if a spreadsheet program opens it, {SAVE_A
 UNPACK = "unpack it, and name the table inside"
 SIGNATURES = {  # first bytes, in lower case, of files that are not tables
     b"\xd0\xcf\x11\xe0": f"an old Excel workbook, or one with a password; {SAVE_AS_CSV}",
-    b"<?xml": f"XML, no table; if a spreadsheet program wrote it, {SAVE_AS_CSV}",
+    b"<?xml": f"XML, not a table; if a spreadsheet program wrote it, {SAVE_AS_CSV}",
     b"<!doctype": WEB_PAGE,
     b"<html": WEB_PAGE,
     b"<table": WEB_PAGE,
@@ -147,7 +147,7 @@ def detect_encoding(opened: Open, name: str, form: Format) -> tuple[str, str]:
             "".encode(form.encoding)  # fails for codecs that do not encode texts, such as hex
             encoding = codecs.lookup(form.encoding).name
         except (LookupError, ValueError) as error:
-            raise InputError(f"{setting}: {form.encoding} is no encoding of texts") from error
+            raise InputError(f"{setting}: {form.encoding} is not a text encoding") from error
         is_same = encoding.split("-")[:2] == marked.split("-")[:2]  # utf-8 and utf-8-sig
         return (marked if is_same else encoding), ""
     if marked == "utf-16":

@@ -94,7 +94,7 @@ class Delimited(TextTable):
                     yield number, [record[i] for i in indexes]
 
     def _is_header(self, record: list[str], header: list[str]) -> bool:
-        """Return whether a row repeats the header, as where files were concatenated."""
+        """Return whether a row repeats the header, as after concatenating files."""
         names = [fields[0].lstrip("\ufeff").strip('"') for fields in (record, header)]
         if self.declared_separator and DECLARATION.fullmatch(self.separator.join(record)):
             return True

@@ -36,7 +36,7 @@ class JsonTable(TextTable):
             keys |= dict.fromkeys(tweet)
             paths |= dict.fromkeys(path for path in nested if _get_field(tweet, path) is not None)
         if not keys:
-            raise NoTableError(f"{name}: no JSON object in it is a tweet")
+            raise NoTableError(f"{name}: its JSON has no tweets")
         super().__init__(name, [*keys], {"format": self.format}, form)
         self.full_text_columns = [*dict.fromkeys([*self.full_text_columns, *paths])]
 
@@ -54,7 +54,7 @@ class JsonTable(TextTable):
             for name in self.text_columns:
                 if name in columns and not isinstance(tweet.get(name), str | None):
                     value = str(_as_text(tweet[name]))[:40]
-                    self.refuse_row(refuse, number, f"{name} is no string (got {value})")
+                    self.refuse_row(refuse, number, f"{name} is not a string (got {value})")
                     break
             else:
                 yield number, fields
@@ -72,7 +72,7 @@ class JsonTable(TextTable):
                 if isinstance(tweet, dict):
                     yield number, tweet
                 else:
-                    self.refuse_row(refuse, number, f"no JSON object but {str(tweet)[:40]!r}")
+                    self.refuse_row(refuse, number, f"not a JSON object: {str(tweet)[:40]!r}")
 
     def _tweets(self, document: object) -> Iterator[object]:
         """Yield the tweets of a document: the items of an array or page, or the document itself."""

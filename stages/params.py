@@ -80,7 +80,7 @@ class Prepare(Section):
         if self.group and self.time:
             raise ValueError("group and time exclude each other; set one of them to null")
         if self.time_format and not self.time:
-            raise ValueError("time_format is of the column time, which is null")
+            raise ValueError("time_format is set, but time is null")
         if self.held_out and not self.group:
             raise ValueError("held_out names groups, but group is null")
         return self

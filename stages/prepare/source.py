@@ -67,7 +67,9 @@ def read_rows(p: "Prepare") -> Rows:
         raise InputError(f"{p.source}: prepare.drop_others leaves no row; labels: {_list(dropped)}")
     all_rows = pyarrow.concat_tables(tables)
     if p.train_only and not pc.any(all_rows["train_only"]).as_py():
-        raise InputError(f"{p.source}: prepare.train_only: no row is of a file {p.train_only}")
+        raise InputError(
+            f"{p.source}: prepare.train_only: no file with rows matches {p.train_only}"
+        )
     return Rows(files, all_rows, dropped)
 
 
@@ -138,7 +140,7 @@ class _Columns:
         if not self.p.time:
             return values
         times, is_unreadable = milliseconds(values, self.p.time_format)
-        reason = f"{self.split_by} is no time that can be read (got %r); {ADVICE}"
+        reason = f"{self.split_by} is not a readable time (got %r); {ADVICE}"
         self._refuse(chunk, is_unreadable & is_kept, values, reason)
         return pyarrow.array(times)
 
@@ -146,7 +148,7 @@ class _Columns:
         values = chunk.table[name].combine_chunks()
         is_nested = pyarrow.types.is_nested(values.type)
         if is_nested or (name == self.text and not is_text(values.type)):
-            raise InputError(f"{self.table.name}: {name} is no text but {values.type}")
+            raise InputError(f"{self.table.name}: {name} has the type {values.type}, not text")
         with as_input(f"{self.table.name}: {name}"):
             return pc.fill_null(pc.cast(values, pyarrow.string()), "")
 

@@ -123,6 +123,6 @@ def _download(model: "Model") -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=[*FILES.values()]))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"model.name: {name} is no folder here, and at revision {revision} cannot "
+            f"model.name: {name} is not a folder here, and revision {revision} cannot "
             f"be fetched from the hub: {error}"
         ) from error

@@ -67,7 +67,7 @@ class Checkpoints:
                 _print(f"resuming from the checkpoint of step {int(step)} in {self.folder}")
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
                 return state
-            _print(f"{path} is torn and not used")
+            _print(f"{path} is damaged and ignored")
             with suppress(OSError):
                 path.unlink()  # else it would count as one of MAX_CHECKPOINTS
         return None

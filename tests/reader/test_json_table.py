@@ -82,13 +82,13 @@ def test_broken_lines_are_refused(tmp_path: Path) -> None:
     (tmp_path / "in").write_text("\n".join(lines))
     numbers, refused = refusals(tmp_path / "in")
     assert numbers == [2, 8]
-    assert {number: reason[:24] for number, reason in refused} == {
-        1: "not JSON: Expecting ',' ",
-        3: "no JSON object but '7'",
-        4: "text is no string (got 7",
-        5: "text is no string (got {",
-        6: "not JSON: maximum recurs",
-        7: "half a character (a lone",
+    assert {number: reason[:27] for number, reason in refused} == {
+        1: "not JSON: Expecting ',' del",
+        3: "not a JSON object: '7'",
+        4: "text is not a string (got 7",
+        5: "text is not a string (got {",
+        6: "not JSON: maximum recursion",
+        7: "half a character (a lone su",
     }
 
 
@@ -96,7 +96,7 @@ def test_broken_lines_are_refused(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         ('[{"text": "a"},\n{"text": ', "not JSON: Expecting value: line 2"),
-        ('{"meta": {"result_count": 0}}', "no JSON object in it is a tweet"),
+        ('{"meta": {"result_count": 0}}', "its JSON has no tweets"),
         (json.dumps([A, B], indent=2), r"too long for JSON of several lines; .* jq -c '.\[\]'"),
     ],
 )

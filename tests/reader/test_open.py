@@ -76,7 +76,7 @@ def test_a_set_form_is_not_doubted(tmp_path: Path) -> None:
     _, rows = read(tmp_path / "tweets", Format("a", encoding="latin-1", separator=","))
     assert rows == [("caf\xc3\xa9;b", "1")]
     for name in ("klingon", "base64", "\0"):
-        with pytest.raises(InputError, match=f"--encoding: {name} is no encoding of texts"):
+        with pytest.raises(InputError, match=f"--encoding: {name} is not a text encoding"):
             read(tmp_path / "tweets", Format(encoding=name))
     with pytest.raises(InputError, match=r"tweets: 'ascii' codec .*; set --encoding"):
         read(tmp_path / "tweets", Format(encoding="ascii"))
@@ -137,7 +137,7 @@ NO_TABLE = {
     "xls": (XLS, "an old Excel workbook, or one with a password; open it"),
     "packed xls": (gzip.compress(XLS), "an old Excel workbook"),
     "xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "this is an Excel workbook; open"),
-    "Excel's XML": (b'\xef\xbb\xbf<?xml version="1.0"?>\n<Workbook>', "XML, no table; if a"),
+    "Excel's XML": (b'\xef\xbb\xbf<?xml version="1.0"?>\n<Workbook>', "XML, not a table; if a"),
     "tar.gz": (gzip.compress(TAR.getvalue()), "a tar archive; unpack it"),
     "zip in gz": (gzip.compress(PACKED["zip"]), "packed twice"),
     "mostly UTF-8": (b"text\ncaf\xe9\n" + "café\n".encode() * 2, "line 2: not UTF-8, though most"),

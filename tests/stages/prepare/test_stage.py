@@ -122,7 +122,7 @@ def test_harvested_tweets_only_train_and_move_no_row(tmp_path: Path) -> None:
     for split in ("validation", "test"):
         assert after[split].equals(before[split])
     assert {*after["train"]["id"]} - {*before["train"]["id"]} == {f"h{i}" for i in range(60)}
-    with pytest.raises(InputError, match=r"prepare.train_only: no row is of a file nowhere"):
+    with pytest.raises(InputError, match=r"prepare.train_only: no file with rows matches nowhere"):
         run(folder, tmp_path / "none", train_only="nowhere*")
 
 
@@ -130,7 +130,7 @@ def test_harvested_tweets_only_train_and_move_no_row(tmp_path: Path) -> None:
     ("others", "reason"),
     [
         ({"group": "event", "time": "when"}, "group and time exclude each other"),
-        ({"time_format": "%Y"}, "time_format is of the column time"),
+        ({"time_format": "%Y"}, "time_format is set, but time is null"),
         ({"time": "when", "time_format": "mixed"}, "time_format"),
         ({"held_out": ["a"]}, "held_out names groups"),
         ({"disaster": [1, 0]}, "disaster and not_disaster both have 0"),

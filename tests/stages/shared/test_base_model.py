@@ -47,9 +47,9 @@ def test_a_file_that_is_missing_or_not_pinned_is_named(folder: Path, part: str) 
     ("name", "revision", "reason"),
     [
         ("some/model", None, "model.revision: .* commit of some/model"),
-        ("some/model", "0" * 40, "some/model is no folder.* 0{40} cannot be fetched"),
+        ("some/model", "0" * 40, "some/model is not a folder.* 0{40} cannot be fetched"),
         # The package has one revision of the default model; others come from the hub.
-        (BUNDLED[0], "0" * 40, f"{BUNDLED[0]} is no folder.* 0{{40}} cannot be fetched"),
+        (BUNDLED[0], "0" * 40, f"{BUNDLED[0]} is not a folder.* 0{{40}} cannot be fetched"),
     ],
 )
 def test_a_hub_that_cannot_be_asked_is_named(

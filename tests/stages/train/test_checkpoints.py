@@ -58,7 +58,7 @@ def test_a_torn_one_is_left_aside_for_the_one_before(
     flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
     newest.write_bytes({"cut": whole[:middle], "flip": flipped, "empty": b""}[spoil])
     assert (store.load() or {})["number"] == 1
-    assert f"{newest} is torn" in capsys.readouterr().err
+    assert f"{newest} is damaged" in capsys.readouterr().err
     for path in store.folder.iterdir():
         path.write_bytes(b"")
     assert store.load() is None
