@@ -103,11 +103,10 @@ class Classifier(Network):
 
         Raises LockedModelError if an answer before calibration differs by more than TOLERANCE.
         """
-        golden, calibration = self.manifest.golden, self.manifest.calibration
+        golden = self.manifest.golden
+        scale, shift = self.manifest.calibration.scale, self.manifest.calibration.shift
         answers = self.uncalibrated([example.text for example in golden])
-        inverse = Calibration(
-            scale=1 / calibration.scale, shift=-calibration.shift / calibration.scale
-        )
+        inverse = Calibration(scale=1 / scale, shift=-shift / scale)
         locked = calibrate(np.array([example.probability for example in golden]), inverse)
         for example, probability, expected in zip(golden, answers, locked, strict=True):
             if not abs(probability - expected) <= TOLERANCE:
@@ -135,16 +134,14 @@ def log_odds(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]
     return np.log(p / (1 - p))
 
 
-def split_rows(rows: int, max_size: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (start, end, size) of each inference; `size` is one of ROWS, at most `max_size` or 1.
+def split_rows(rows: int, limit: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (start, end, size) of each inference; `size` is one of ROWS, at most `limit` or 1.
 
     Up to a quarter of an inference may stay empty, which costs less than another inference.
     """
     start = 0
     while start < rows:
         rest = rows - start
-        size = next(
-            size for size in ROWS if size == 1 or (size <= max_size and rest >= 0.75 * size)
-        )
+        size = next(size for size in ROWS if size == 1 or (size <= limit and rest >= 0.75 * size))
         yield start, min(start + size, rows), size
         start += size

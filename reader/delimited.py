@@ -43,9 +43,7 @@ class Delimited(TextTable):
         if not header:
             raise EmptyFileError(name)
         self.line_end = header[len(header.rstrip("\r\n")) :]
-        self.separator = (
-            form.separator or self.declared_separator or _detect_separator(header, form)
-        )
+        self.separator = form.separator or self.declared_separator or _find_separator(header, form)
         self.is_indented = f"{self.separator} " in header
         self.quotes = form.quotes or self._detect_quotes()
         with self._open_lines() as lines:
@@ -207,7 +205,7 @@ def _read_header_text(lines: Iterator[str]) -> str:
     return first
 
 
-def _detect_separator(header: str, form: Format) -> str:
+def _find_separator(header: str, form: Format) -> str:
     """Return the separator with which the header has the text column, else the most columns."""
     if not any(separator in header for separator in SEPARATORS):
         return NO_SEPARATOR

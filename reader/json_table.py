@@ -13,10 +13,7 @@ from reader.table import FULL_TEXT_PATHS, Open, Refuse, Row, TextTable
 MAX_CHARACTERS = 2**27  # of documents that span lines, because they are read into memory
 ARCHIVE = re.compile(r"window\.YTD\.\w+\.part\d+\s*=\s*")  # begins a file of a user's X archive
 TWEET_KEYS = ("data", "statuses", "tweet")  # keys of a page whose values are its tweets
-PAGE_KEYS = {
-    *TWEET_KEYS,
-    *("includes", "meta", "errors", "matching_rules", "search_metadata", "schema"),
-}
+PAGE = {*TWEET_KEYS, "includes", "meta", "errors", "matching_rules", "search_metadata", "schema"}
 
 
 class JsonTable(TextTable):
@@ -25,8 +22,7 @@ class JsonTable(TextTable):
     def __init__(self, opened: Open, name: str, form: Format, encoding: str) -> None:
         """Collect the keys.
 
-        Raises InputError if the file has no JSON object, or is too long for documents that span
-        lines.
+        Raises InputError if the file has no JSON object, or documents that are too long.
         """
         self.opened, self.name, self.encoding, self.form = opened, name, encoding, form
         self.format = "JSON lines"
@@ -78,7 +74,7 @@ class JsonTable(TextTable):
         """Yield the tweets of a document: the items of an array or page, or the document itself."""
         if isinstance(document, list):
             yield from chain.from_iterable(map(self._tweets, document))
-        elif isinstance(document, dict) and document and PAGE_KEYS.issuperset(document):
+        elif isinstance(document, dict) and document and PAGE.issuperset(document):
             values = [document[key] for key in TWEET_KEYS if key in document]
             has_text = any(fold(key) == fold(self.form.text) for key in document)
             if has_text or not all(isinstance(value, dict | list) for value in values):

@@ -21,11 +21,8 @@ class Parquet(Table):
             self.names = file.schema_arrow.names
             leaf_paths = {file.schema.column(i).path for i in range(len(file.schema))}
         super().__init__(name, self.names, {"format": "Parquet"}, form)
-        self.full_text_columns += [
-            path
-            for path in FULL_TEXT_PATHS
-            if path in leaf_paths and path not in self.full_text_columns
-        ]
+        nested_paths = leaf_paths - set(self.full_text_columns)
+        self.full_text_columns += [path for path in FULL_TEXT_PATHS if path in nested_paths]
 
     def _chunks(self, columns: list[str], refuse: Refuse | None, max_rows: int) -> Iterator[Chunk]:
         rows_read = 0

@@ -60,10 +60,8 @@ class Table(ABC):
     def __init__(self, name: str, columns: list[str], about: dict[str, str], form: Format) -> None:
         self.name, self.columns, self.about = name, numbered(columns), about
         self.constants = dict[str, str]()  # columns that have one value in all rows
-        self.text_columns = [column for column in self.columns if fold(column) == fold(form.text)]
-        self.full_text_columns = [
-            column for column in self.columns if fold(column) in FULL_TEXT_PATHS
-        ]
+        self.text_columns = [name for name in self.columns if fold(name) == fold(form.text)]
+        self.full_text_columns = [name for name in self.columns if fold(name) in FULL_TEXT_PATHS]
         self.repeated_headers: list[int] = []  # numbers of rows that are left out; set by `chunks`
         self.position: Callable[[], int] = lambda: 0  # returns the bytes read so far
 

@@ -70,8 +70,5 @@ def intervals(
         rows = chance.integers(0, len(truth), len(truth))
         if 0 < truth[rows].sum() < len(rows):
             samples.append(compute(truth[rows], scores[rows], threshold))
-    bounds = {
-        name: np.percentile([sample[name] for sample in samples], [2.5, 97.5])
-        for name in samples[0]
-    }
+    bounds = {name: np.percentile([s[name] for s in samples], [2.5, 97.5]) for name in samples[0]}
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}

@@ -73,24 +73,22 @@ def evaluate(
     truth, threshold = test["target"].to_numpy(), model.manifest.threshold
     scores = calibrate(uncalibrated, model.manifest.calibration)
     baseline = baseline_scores(read_tweets(data / "train.parquet"), test["text"])
-    calibrated_figures = judge(truth, scores, threshold, p)
+    figures = judge(truth, scores, threshold, p)
     uncalibrated_figures = judge(truth, uncalibrated, 0.5, p)
     adaptation = model.manifest.adaptation
     prepared = json.loads((data / "report.json").read_text())
     report = {
-        "passed": all(
-            calibrated_figures["test"][name] >= minimum for name, minimum in p.evaluate.minimum
-        ),
-        "unseen_event": describe_unseen_event(calibrated_figures["test"], prepared["split"]),
+        "passed": all(figures["test"][name] >= minimum for name, minimum in p.evaluate.minimum),
+        "unseen_event": describe_unseen_event(figures["test"], prepared["split"]),
         "threshold": threshold,
         "rows": len(test),
         "validation": model.manifest.metrics,
         "data": prepared,
-        **calibrated_figures,
+        **figures,
         "baseline": compute(truth, baseline, 0.5),
         "uncalibrated": {
-            part: {name: figures[name] for name in CALIBRATED}
-            for part, figures in uncalibrated_figures.items()
+            part: {name: values[name] for name in CALIBRATED}
+            for part, values in uncalibrated_figures.items()
         },
         "adaptation": adaptation and adaptation.model_dump(),
     }

@@ -122,11 +122,7 @@ def _measure_ranges(
     model: PreTrainedModel, texts: Sequence[Ids]
 ) -> list[tuple[Range, dict[str, torch.nn.Linear]]]:
     """Return the range of each input of linear layers, with the layers that share this input."""
-    layers = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
-    }
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
     inputs_of: dict[str, torch.Tensor] = {}  # the input of each layer, for the current text
 
     def record(name: str, inputs: tuple[torch.Tensor, ...]) -> None:

@@ -186,10 +186,7 @@ def compare(
 
     `answers` has P(disaster) before and after, (tweets,) each, `thresholds` likewise.
     """
-    is_right = [
-        (scores >= threshold) == truth
-        for scores, threshold in zip(answers, thresholds, strict=True)
-    ]
+    is_right = [(p >= threshold) == truth for p, threshold in zip(answers, thresholds, strict=True)]
     losses = [_losses(truth, scores) for scores in answers]
 
     def figures(rows: npt.NDArray[np.int64]) -> list[list[float]]:

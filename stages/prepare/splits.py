@@ -54,14 +54,13 @@ def split_by_group(
         )
     position = pd.util.hash_array(names, hash_key=f"{seed:016d}", categorize=False) / 2.0**64
     position = np.where(np.isin(names, held_out), -1.0, position)
-    split = _split_by_position(position, validation, 0.0 if held_out else test)
+    test = 0.0 if held_out else test
+    split = _split_by_position(position, validation, test)
     ranked = np.flatnonzero(is_named)[np.argsort(position[is_named])]
     for number in (2, 1):  # with few groups, a split may be empty by chance: give it one
         if not (split[ranked] == number).any():
             split[ranked[split[ranked] != 2][0]] = number
-    ungrouped = _split_by_position(
-        duplicates.hashes / 2.0**64, validation, 0.0 if held_out else test
-    )
+    ungrouped = _split_by_position(duplicates.hashes / 2.0**64, validation, test)
     return np.where(groups.to_numpy() == "", ungrouped, split[rows.codes])
 
 

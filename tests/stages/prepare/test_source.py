@@ -111,7 +111,7 @@ def test_other_files_of_a_folder_can_be_left_out(tmp_path: Path, out: Path) -> N
 def test_a_time_that_cannot_be_read_is_named(tmp_path: Path, out: Path) -> None:
     source = write(tmp_path / "in.csv", ["a,1,2013-06-01\n", "a,1,22.06.2013\n"], "text,target,t\n")
     reason = (
-        r"data row 2: t is no time .* \(got '22.06.2013'\); write ISO 8601, or set prepare.time"
+        r"row 2: t is not a readable time \(got '22.06.2013'\); write ISO 8601, or set prepare.t"
     )
     with pytest.raises(InputError, match=reason):
         run(source, out, time="t")
