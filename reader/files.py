@@ -1,4 +1,4 @@
-"""Finds files by a path, a folder, a glob or an fsspec URL, and copies remote ones here."""
+"""Finds files by a path, a folder, a glob or an fsspec URL; copies remote files."""
 
 import functools
 import glob
