@@ -17,6 +17,7 @@ from common.atomic import new_folder
 from common.errors import InputError
 from common.hashing import sha256_of
 from common.progress import Progress
+from reader.canonical import canonical_texts
 from stages.shared import base_model, outputs
 from stages.shared.batches import Tweets, batches_of
 from stages.shared.labels import read_labels
@@ -83,7 +84,8 @@ def train(
         )
     examples = labelled.assign(target=soft["target"])
     if event:
-        examples = add_event(examples, event)
+        judging = [read_tweets(data / f"{split}.parquet") for split in ("validation", "test")]
+        examples = add_event(examples, event, pd.concat(judging)["text"].tolist())
     tweets = Tweets(examples, tokens, "train")
     validation = Tweets(read_tweets(data / "validation.parquet"), tokens, "validation")
     order = functools.partial(batches_of, tweets.lengths, p.train.batch_size, p.train.seed)
@@ -178,12 +180,23 @@ def train(
     return at.best
 
 
-def add_event(tweets: pd.DataFrame, labels: Path) -> pd.DataFrame:
+def add_event(tweets: pd.DataFrame, labels: Path, judging: list[str]) -> pd.DataFrame:
     """Return the tweets and an event's tweets, repeated so that they are about EVENT_SHARE of all.
 
     Each of them occurs at least once, and in proportion to its weight.
+
+    Raises:
+        InputError: a tweet of the event is in `judging`, the texts of the other splits.
+
     """
     event = read_labels(labels)
+    judging_texts = set(canonical_texts(judging))
+    canonical = zip(event.texts, canonical_texts(event.texts), strict=True)
+    if shared := [text for text, same in canonical if same in judging_texts]:
+        raise InputError(
+            f"{labels}: {len(shared)} tweets are in the validation or test split, which judge the "
+            f"model. Remove them: {'; '.join(repr(text[:40]) for text in shared[:3])}, …"
+        )
     copies = EVENT_SHARE / (1 - EVENT_SHARE) * len(tweets) / len(event.texts) * event.weights
     rows = pd.DataFrame({"text": event.texts, "target": event.truth})
     repeated = rows.loc[rows.index.repeat(copies.round().clip(1).astype(int))]

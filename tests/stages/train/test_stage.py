@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("fresh_accelerator")
 def data(pipeline: Project, tmp_path: Path) -> Path:
     """Few tweets, as the stage reads them."""
     (tmp_path / "data/prepared").mkdir(parents=True)
-    for name in ("prepared/train", "prepared/validation", "targets"):
+    for name in ("prepared/train", "prepared/validation", "prepared/test", "targets"):
         table = pd.read_parquet(pipeline.folder / f"data/{name}.parquet").head(160)
         table.to_parquet(tmp_path / f"data/{name}.parquet")
     return tmp_path / "data"
@@ -179,7 +179,7 @@ def test_the_labels_of_an_event_are_learnt(pipeline: Project, p: Params, tmp_pat
     truth = [1] * 10 + [0] * 10
     pd.DataFrame({"text": texts, "label": truth}).to_csv(tmp_path / "event.csv", index=False)
     tweets = pd.read_parquet(pipeline.folder / "data/prepared/train.parquet")
-    learnt = add_event(tweets, tmp_path / "event.csv")
+    learnt = add_event(tweets, tmp_path / "event.csv", [])
     assert learnt.head(len(tweets))["text"].equals(tweets["text"])
     assert (len(learnt) - len(tweets)) / len(learnt) == pytest.approx(EVENT_SHARE, abs=0.02)
     data = pipeline.folder / "data"
@@ -203,8 +203,19 @@ def test_a_tweet_of_more_weight_is_repeated_more_often(tmp_path: Path) -> None:
     table = pd.DataFrame({"text": texts, "label": [0, 1] * 5, "drawn": drawn})
     table.to_csv(tmp_path / "event.csv", index=False)
     old = pd.DataFrame({"text": [f"old {n}" for n in range(850)], "target": 0.5})
-    counts = add_event(old, tmp_path / "event.csv")["text"].value_counts()
+    counts = add_event(old, tmp_path / "event.csv", [])["text"].value_counts()
     assert [counts[text] for text in texts[:3]] == [43, 21, 11]
+
+
+def test_a_label_of_a_tweet_that_judges_is_an_error(data: Path, p: Params, tmp_path: Path) -> None:
+    for split in ("validation", "test"):
+        tweet = pd.read_parquet(data / f"prepared/{split}.parquet")["text"][0]
+        texts = [f"RT @friend: {tweet}", *(f"tweet {n}" for n in range(11))]
+        table = pd.DataFrame({"text": texts, "label": [0, 1] * 6})
+        table.to_csv(event := tmp_path / "event.csv", index=False)
+        files = data / "prepared", data / "targets.parquet", tmp_path, tmp_path, tmp_path
+        with pytest.raises(InputError, match=r"1 tweets are in the .* Remove them: 'RT @friend"):
+            train(*files, p, event)
 
 
 def test_the_labels_are_among_the_inputs_of_a_checkpoint(
