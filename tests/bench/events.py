@@ -185,14 +185,15 @@ def adapted(own: Judged, number: int, seed: int) -> Figures:
 
 def trained(own: Judged, number: int, p: Params) -> Figures:
     """Return the figures on the other tweets, after a training on the labels too."""
-    labelled, others = drawn(own, number, 0)
+    labelled, rows = drawn(own, number, 0)
+    others = own.table.iloc[rows]
     work = own.model.trained / str(number)
     model = own.model._replace(network=work / "network", classifier=work / own.calibrated)
     if not model.network.exists():
         work.mkdir(parents=True, exist_ok=True)
         for split in ("train", "validation"):
             shutil.copy(model.data / f"{split}.parquet", work)
-        own.table.to_parquet(work / "test.parquet", index=False)
+        others.to_parquet(work / "test.parquet", index=False)
         labels = own.table.iloc[labelled].rename(columns={"target": "label"})
         labels[["text", "label"]].to_csv(work / "labels.csv", index=False)
         folders = work / "model", work / "h", work / "checkpoints"
@@ -200,7 +201,8 @@ def trained(own: Judged, number: int, p: Params) -> Figures:
         export(work / "model", work, model.network, p)
     lock(model.network, work, model.groups, None, model.classifier, p)
     columns = np.load(model.network / "test.npy")
-    return figures_of(judged(own.event, own.calibrated, columns, own.table, model), others)
+    after = judged(own.event, own.calibrated, columns, others, model)
+    return figures_of(after, np.arange(len(others)))
 
 
 def adaptations(events: Iterable[Judged], numbers: list[int], draws: int) -> Iterator[Line]:
