@@ -2,9 +2,8 @@
 
     python -m tests.bench.recipe SOURCE [--variants NAME ...] [--seeds N] [--folds N] [--jobs N]
 
-The prepare stage merges near-duplicates first, so none straddles two folds. The stages themselves
-distill, train, quantise and lock each fold's model, which is judged on the fold that it has not
-seen. A finished fold is kept in --results, so that a stopped run continues; it is found again only
+No near-duplicates straddle two folds. The stages themselves distill, train, quantise and lock each
+fold's model, which is judged on the fold that it has not seen. A finished fold is kept in --results, so that a stopped run continues; it is found again only
 with the same data, params and code. With --jobs 2 two folds are trained at a time, each with half
 of `compute.threads`: on two cores that is faster than one after the other with both.
 `compute.exact` is false in all. Differences are to the first variant but tf-idf, paired by tweet;
@@ -23,8 +22,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow
 from sklearn.metrics import log_loss
-from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from common.progress import Progress
 from locked.classifier import Classifier
@@ -35,6 +35,7 @@ from stages.evaluate.stage import baseline_scores
 from stages.export.stage import export
 from stages.lock.stage import lock
 from stages.params import Params
+from stages.prepare.duplicates import find_duplicates
 from stages.prepare.splits import SPLITS
 from stages.prepare.stage import prepare
 from stages.shared.outputs import write_json
@@ -125,8 +126,10 @@ def main() -> None:
     tweets = tweets.sort_values("text").reset_index(drop=True)
     tweets.to_parquet(data / "all.parquet")
     truth = tweets["target"].to_numpy()
-    folds = StratifiedKFold(options.folds, shuffle=True, random_state=FOLD_SEED)
-    unseen = [rows for _, rows in folds.split(tweets, truth)]
+    texts = pyarrow.chunked_array([pyarrow.array(tweets["text"])])
+    near = find_duplicates(texts, p.prepare.seed).near
+    folds = StratifiedGroupKFold(options.folds, shuffle=True, random_state=FOLD_SEED)
+    unseen = [rows for _, rows in folds.split(tweets, truth, near)]
     runs: dict[str, list[list[Path]]] = {variant: [] for variant in options.variants}
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, spawn, max_tasks_per_child=1) as pool:
