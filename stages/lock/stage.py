@@ -89,11 +89,13 @@ def lock(
     truth = validation["target"].to_numpy()
     calibration = fit(truth, scores)
     threshold = choose_threshold(calibrate(scores, calibration), truth)
-    if len(answers_to_groups := pd.read_parquet(groups)):
+    is_trained = labels is not None and labels.name == p.train.event
+    answers_to_groups = pd.read_parquet(groups)
+    if len(answers_to_groups) and not is_trained:  # an event that the network has learnt is seen
         calibration, threshold = for_unseen_groups(calibration, answers_to_groups), 0.5
     model = onnx.load(network / NETWORK)
     adaptation = None
-    if labels and labels.name == p.train.event:  # trained on, so they cannot evaluate the model
+    if labels and is_trained:  # trained on, so they cannot evaluate the model
         adaptation = Adaptation(
             labels=labels.name,
             labels_sha256=sha256_of(labels),

@@ -199,7 +199,8 @@ def trained(own: Judged, number: int, p: Params) -> Figures:
         folders = work / "model", work / "h", work / "checkpoints"
         train(work, model.targets, *folders, p, work / "labels.csv")
         export(work / "model", work, model.network, p)
-    lock(model.network, work, model.groups, None, model.classifier, p)
+    p = p.model_copy(update={"train": p.train.model_copy(update={"event": "labels.csv"})})
+    lock(model.network, work, model.groups, work / "labels.csv", model.classifier, p)
     columns = np.load(model.network / "test.npy")
     after = judged(own.event, own.calibrated, columns, others, model)
     return figures_of(after, np.arange(len(others)))

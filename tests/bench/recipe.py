@@ -3,11 +3,12 @@
     python -m tests.bench.recipe SOURCE [--variants NAME ...] [--seeds N] [--folds N] [--jobs N]
 
 No near-duplicates straddle two folds. The stages themselves distill, train, quantise and lock each
-fold's model, which is judged on the fold that it has not seen. A finished fold is kept in --results, so that a stopped run continues; it is found again only
-with the same data, params and code. With --jobs 2 two folds are trained at a time, each with half
-of `compute.threads`: on two cores that is faster than one after the other with both.
-`compute.exact` is false in all. Differences are to the first variant but tf-idf, paired by tweet;
-their error is over tweets, for the seeds that were run.
+fold's model, which is judged on the fold that it has not seen. A finished fold is kept in
+--results, so that a stopped run continues; it is found again only with the same data, params and
+code. With --jobs 2 two folds are trained at a time, each with half of `compute.threads`: on two
+cores that is faster than one after the other with both. `compute.exact` is false in all.
+Differences are to the first variant but tf-idf, paired by tweet; their error is over tweets, for
+the seeds that were run.
 """
 
 import argparse

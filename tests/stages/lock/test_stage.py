@@ -92,6 +92,11 @@ def test_groups_make_the_calibration_that_of_unseen_groups(
     assert after.calibration.shift == pytest.approx(before.calibration.shift + 1, abs=0.05)
     assert after.threshold == 0.5
     assert after.version != before.version
+    event = tmp_path / "event.csv"
+    event.write_text("text,label\n" + "".join(f"tweet {n},{n % 2}\n" for n in range(10)))
+    trained = p.model_copy(update={"train": p.train.model_copy(update={"event": event.name})})
+    lock(network, data, tmp_path / "groups.parquet", event, tmp_path / "out", trained)
+    assert verify(tmp_path / "out").calibration == before.calibration
 
 
 @pytest.mark.parametrize("step", STEPS[1:])
