@@ -111,7 +111,7 @@ class Server:
 
 @contextmanager
 def serve_model(folder: Path) -> Iterator[Server]:
-    """Serve the model in `folder` until the end of the block, and log its answers there."""
+    """Serve the model in `folder/model` until the end of the block, and log its answers there."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]

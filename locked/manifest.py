@@ -47,7 +47,7 @@ class Calibration(_Part):
 
 
 class Golden(_Part):
-    """A text, and the reference evaluator's answer to it."""
+    """A text, and the model's answer when it was locked to it."""
 
     text: str
     probability: Probability  # calibrated

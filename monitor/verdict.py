@@ -53,7 +53,7 @@ def decide(
     examples = f" ({', '.join(word.word for word in words[:5])})" if words else ""
     drift = f" Live tweets differ in {', '.join(drifted)}{examples}." if drifted else ""
     if accuracy.low >= reference - TOLERATED:
-        note = f"{drift} This does not lower the accuracy." if drift else ""
+        note = f"{drift} Despite this drift, the accuracy holds." if drift else ""
         return Verdict("ok", f"{estimate}: no loss of over {TOLERATED}.{note}", "Nothing to do.")
     is_lower = accuracy.high < reference - MARGIN
     if labels and is_lower:

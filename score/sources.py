@@ -19,7 +19,7 @@ def find_sources(
     """Return the files of the inputs, without those that a run has written to the output folder.
 
     Raises:
-        InputError: all files are in the output folder, or a run has not written a file there.
+        InputError: all files are in the output folder, or a file there was not written by a run.
 
     """
     root = _location(output)

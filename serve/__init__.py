@@ -5,9 +5,16 @@ import os
 from common.commands import check_command
 
 # Base images set these for other servers; uvicorn, LitServe and prometheus_client would read them.
-NAMES = ("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "UVICORN_", "LIT_", "LITSERVE_", "PROMETHEUS_")
+FOREIGN_PREFIXES = (
+    "WEB_CONCURRENCY",
+    "FORWARDED_ALLOW_IPS",
+    "UVICORN_",
+    "LIT_",
+    "LITSERVE_",
+    "PROMETHEUS_",
+)
 
-for _name in [name for name in os.environ if name.upper().startswith(NAMES)]:
+for _name in [name for name in os.environ if name.upper().startswith(FOREIGN_PREFIXES)]:
     del os.environ[_name]
 
 check_command("serve", "serve")

@@ -10,7 +10,9 @@ REQUESTS = Counter("http_requests", "Answered requests.", ["method", "route", "s
 LATENCY = Histogram(
     "http_request_seconds", "Seconds from head to response.", ["route"], buckets=SECONDS
 )
-QUEUE_WAIT = Histogram("queue_wait_seconds", "Seconds until a worker got it.", buckets=SECONDS)
+QUEUE_WAIT = Histogram(
+    "queue_wait_seconds", "Seconds that a request waited for a worker.", buckets=SECONDS
+)
 QUEUED = Gauge("queued_tweets", "Tweets that wait for a worker.")
 BATCH = Histogram("batch_tweets", "Tweets in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128))
 WORKERS = Gauge("ready_workers", "Workers that can answer.")

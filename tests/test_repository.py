@@ -53,6 +53,12 @@ def modules_behind(path: Path) -> set[str]:
     return names
 
 
+def test_no_benchmark_has_the_tests_restricted_instructions() -> None:
+    """tests/conftest.py restricts this process and its children to AVX2, as exact stages do."""
+    files = (ROOT / "tests/bench").glob("*.py")
+    assert [path.name for path in files if "tests/conftest.py" in modules_behind(path)] == []
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_code_it_runs_and_on_no_other_room(stage: str) -> None:
     deps = yaml.load(ROOT / "dvc.yaml")["stages"][stage]["deps"]

@@ -8,7 +8,9 @@ from common.errors import InputError
 from deploy.google import GoogleProject, gcloud, gcloud_json
 
 # A job in one of these states is followed; no second one is created.
-STATES = tuple(f"JOB_STATE_{state}" for state in ("QUEUED", "PENDING", "RUNNING", "SUCCEEDED"))
+FOLLOWED_STATES = tuple(
+    f"JOB_STATE_{state}" for state in ("QUEUED", "PENDING", "RUNNING", "SUCCEEDED")
+)
 
 
 def train(project: GoogleProject, name: str, image: str, hours: float) -> None:
@@ -23,7 +25,7 @@ def train(project: GoogleProject, name: str, image: str, hours: float) -> None:
     )
     jobs = ("ai", "custom-jobs")
     same_name = gcloud_json(*jobs, "list", f"--filter=displayName={name}", *project.flags) or []
-    job = next((each for each in same_name if each.get("state", "") in STATES), None)
+    job = next((each for each in same_name if each.get("state", "") in FOLLOWED_STATES), None)
     if not job:
         with tempfile.TemporaryDirectory() as folder:
             (config := Path(folder) / "job.yaml").write_text(text, encoding="utf-8")

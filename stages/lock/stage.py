@@ -62,8 +62,9 @@ def lock(
     """Make the locked model; return its uncalibrated answers to the test split: (rows,).
 
     Calibration and threshold are chosen on the validation split. If the data has groups, such as
-    events, the calibration is then corrected for unseen groups, with a threshold of 0.5. If there
-    are labels of an event, the model is then adapted to this event.
+    events, the calibration is then corrected for unseen groups, with a threshold of 0.5, unless the
+    network has learnt labels of an event. If there are other labels, the model is then adapted to
+    their event.
 
     Args:
         network: folder that `export` made.

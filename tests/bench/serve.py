@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -39,7 +40,6 @@ from stages.params import Compute
 from stages.shared import arithmetic
 from stages.shared.onnx_reference import evaluator
 from stages.train.machine import processor
-from tests.serve.running import free_port
 
 SERVERS = {
     "ours": "serve",
@@ -101,8 +101,10 @@ def wait_for_answer(port: int, text: str, process: subprocess.Popen[bytes]) -> N
 
 def measure(name: str, folder: Path, text: str, seconds: int) -> list[Load]:
     """Start a server and send it every load."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     environment = os.environ | {
-        "PORT": str(port := free_port()),
+        "PORT": str(port),
         "MODEL_URI": str(MODEL),
         "CHECKPOINT": "models/checkpoint",
         "LOG_LEVEL": "warning",

@@ -116,7 +116,7 @@ def lines_of(
 
 
 def verdict(line: Line, right: bool, **fields: object) -> Line:
-    """Return the line of a reader's verdict on an answer."""
+    """Return the line of a user's feedback on an answer."""
     answer = {name: line[name] for name in ("id", "label", "probability", "model")}
     return {"time": "2025-11-26T12:00:00+00:00", "text": "…", "right": right} | answer | fields
 

@@ -54,7 +54,8 @@ def test_results_are_unpacked_over_the_clone(
         return ""
 
     gcloud.answers[f"storage cp {FILE}/results.tar.gz"] = copy
-    monkeypatch.setattr(submit, "train", lambda *_: None)
+    submitted: list[object] = []
+    monkeypatch.setattr(submit, "train", lambda project, *rest: submitted.extend(rest))
     monkeypatch.setattr(images, "get_commit", lambda: "c0ffee")
     monkeypatch.setattr(images, "get_image", lambda *_: "image@sha256:1")
     (new := tmp_path / "new").write_text("new")
@@ -62,6 +63,7 @@ def test_results_are_unpacked_over_the_clone(
     metrics.write_text("old")
     monkeypatch.chdir(tmp_path)
     command("train")
+    assert submitted == [RUN, "image@sha256:1", 4]
     assert metrics.read_text() == "new"
 
 

@@ -214,7 +214,9 @@ def test_a_label_of_a_tweet_that_judges_is_an_error(data: Path, p: Params, tmp_p
         table = pd.DataFrame({"text": texts, "label": [0, 1] * 6})
         table.to_csv(event := tmp_path / "event.csv", index=False)
         files = data / "prepared", data / "targets.parquet", tmp_path, tmp_path, tmp_path
-        with pytest.raises(InputError, match=r"1 tweets are in the .* Remove them: 'RT @friend"):
+        with pytest.raises(
+            InputError, match=r"these tweets are in the .* Remove them: 'RT @friend"
+        ):
             train(*files, p, event)
 
 
