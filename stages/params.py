@@ -20,7 +20,9 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
-Labels = Annotated[str, Field(pattern=r"^[^/\\]+\.csv$")]  # a file of data/labels/
+Labels = Annotated[
+    str, Field(pattern=r"^[^/\\]+\.csv$")
+]  # a file of data/labels/ or data/unlabelled/
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -106,6 +108,7 @@ class Model(Section):
 class Distill(Section):
     """How the labels are mixed with the teachers' predictions."""
 
+    unlabelled: Labels
     weight: BelowOne
     folds: Annotated[int, Field(ge=2)]
     seed: Seed

@@ -63,8 +63,8 @@ def lock(
 
     Calibration and threshold are chosen on the validation split. If the data has groups, such as
     events, the calibration is then corrected for unseen groups, with a threshold of 0.5, unless the
-    network has learnt labels of an event. If there are other labels, the model is then adapted to
-    their event.
+    network has learnt tweets of an event. If there are labels that it has not learnt, the model is
+    then adapted to their event.
 
     Args:
         network: folder that `export` made.
@@ -92,7 +92,8 @@ def lock(
     threshold = choose_threshold(calibrate(scores, calibration), truth)
     is_trained = labels is not None and labels.name == p.train.event
     answers_to_groups = pd.read_parquet(groups)
-    if len(answers_to_groups) and not is_trained:  # an event that the network has learnt is seen
+    has_learnt_event = is_trained or p.distill.unlabelled != outputs.NO_EVENT
+    if len(answers_to_groups) and not has_learnt_event:
         calibration, threshold = for_unseen_groups(calibration, answers_to_groups), 0.5
     model = onnx.load(network / NETWORK)
     adaptation = None

@@ -19,7 +19,8 @@ MACHINE = Path("models/speed/machine.json")  # the machine and duration of the t
 CHECKPOINTS = Path("models/checkpoints")  # of a running training
 NETWORK = Path("models/network")  # int8 network, tokenizer.json, {validation,test}.npy
 LABELS = Path("data/labels")  # labelled tweets, a CSV for each event
-NO_EVENT = "none.csv"  # an empty CSV in LABELS, because a dependency of `train` must exist
+UNLABELLED = Path("data/unlabelled")  # tweets without labels, a CSV for each event
+NO_EVENT = "none.csv"  # an empty CSV in both, because a dependency of a stage must exist
 CLASSIFIER = Path("models/classifier")  # the locked model
 ANSWERS = Path("models/answers.npy")  # of the locked model to the test split, uncalibrated
 PARITY = Path("models/parity.json")  # int8 against fp32
@@ -31,6 +32,11 @@ REPORT = Path("models/report.json")  # all figures with their intervals, and the
 def labels_of(event: str) -> Path | None:
     """Return the path of the CSV of an event's labelled tweets, None for NO_EVENT."""
     return None if event == NO_EVENT else LABELS / event
+
+
+def unlabelled_of(event: str) -> Path | None:
+    """Return the path of the CSV of an event's unlabelled tweets, None for NO_EVENT."""
+    return None if event == NO_EVENT else UNLABELLED / event
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold

@@ -42,9 +42,9 @@ from stages.export.stage import export
 from stages.lock.adapt import ADAPTED_THRESHOLD, Activations, Floats, Step, choose, predict
 from stages.lock.stage import lock, make_activations
 from stages.params import Params
-from stages.prepare.duplicates import find_duplicates
 from stages.prepare.source import read_rows
 from stages.prepare.splits import SPLITS
+from stages.shared.duplicates import find_duplicates
 from stages.shared.outputs import CLASSIFIER, GROUPS, PREPARED, TARGETS
 from stages.shared.outputs import NETWORK as NETWORK_FOLDER
 from stages.train.machine import processor
