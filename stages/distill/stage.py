@@ -72,6 +72,15 @@ def distill(
             f"{p.distill.folds} folds; set distill.weight: 0.0 to learn from labels alone"
         )
     folds = make_folds(train, p.distill.folds)
+    texts: list[str] = []
+    if unlabelled:
+        if not folds:
+            raise InputError(
+                "distill.unlabelled: the training tweets have no events to calibrate a teacher on. "
+                "Set prepare.group to their column, or distill.unlabelled to none.csv"
+            )
+        judging = pd.concat([validation, read_tweets(data / "test.parquet")])["text"].tolist()
+        texts = read_unlabelled(unlabelled, judging, len(train) // 2, p.distill.seed)
     vectors = embed(train, p) if folds or weight > 0 else np.zeros((0, 0), np.float32)
     soft_targets, quality = truth, {}
     if weight > 0:
@@ -88,11 +97,7 @@ def distill(
         both_vectors = vectors, embed(validation, p)
         answers = answer_groups(train, validation, both_vectors, folds, _kernel_model)
     examples = train[["id", "text"]].assign(target=soft_targets)
-    if unlabelled:
-        if not folds:
-            raise InputError("distill.unlabelled: needs tweets of several events: prepare.group")
-        judging = pd.concat([validation, read_tweets(data / "test.parquet")])["text"].tolist()
-        texts = read_unlabelled(unlabelled, judging, len(train) // 2, p.distill.seed)
+    if texts:
         new = pd.DataFrame({"id": "", "text": texts, "target": 0.0})
         teacher = _kernel_model(len(truth)).fit(vectors, truth)
         predictions = teacher.predict_proba(embed(new, p))[:, 1]

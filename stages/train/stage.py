@@ -196,7 +196,8 @@ def add_event(tweets: pd.DataFrame, labels: Path, judging: list[str]) -> pd.Data
     if shared := [text for text, same in canonical if same in judging_texts]:
         raise InputError(
             f"{labels}: these tweets are in the validation or test split, which judge the model. "
-            f"Remove them: {'; '.join(repr(text[:40]) for text in shared)}"
+            f"Remove them: {'; '.join(repr(text[:40]) for text in shared[:3])}"
+            + (f" and {len(shared) - 3} more" if len(shared) > 3 else "")
         )
     copies = EVENT_SHARE / (1 - EVENT_SHARE) * len(tweets) / len(event.texts) * event.weights
     rows = pd.DataFrame({"text": event.texts, "target": event.truth})

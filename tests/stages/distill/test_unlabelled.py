@@ -43,12 +43,13 @@ def test_unlabelled_tweets_follow_the_training_tweets(data: Path, p: Params) -> 
     assert best["epoch"] >= 1  # it accepts more examples than training tweets
 
 
-def test_a_draw_has_a_fixed_size(tmp_path: Path) -> None:
+def test_a_draw_has_a_fixed_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     texts = [f"word{n} other{n * 3} third{n * 5}" for n in range(50)]
     pd.DataFrame({"text": texts}).to_csv(tmp_path / "storm.csv", index=False)
     drawn = read_unlabelled(tmp_path / "storm.csv", texts[:10], 20, 42)
     assert len(set(drawn)) == 20
     assert not set(drawn) & set(texts[:10])
+    assert "storm.csv: 50 tweets, 10 of them duplicates or" in capsys.readouterr().out
     assert read_unlabelled(tmp_path / "storm.csv", texts[:10], 20, 42) == drawn
 
 
@@ -67,7 +68,7 @@ def test_without_groups_a_teacher_cannot_be_calibrated(data: Path, p: Params) ->
     tweets.to_parquet(data / "train.parquet")
     (data / "storm.csv").write_text("text\nflood in town\n")
     files = data / "targets.parquet", data / "groups.parquet"
-    with pytest.raises(InputError, match=r"distill.unlabelled: needs .* prepare.group"):
+    with pytest.raises(InputError, match=r"distill.unlabelled: .* Set prepare.group"):
         distill(data, *files, p, data / "storm.csv")
     assert not files[0].exists()
 
