@@ -34,7 +34,7 @@ from reader.format import Format
 from reader.open import opened
 from stages import params
 from stages.shared.labels import read_labels
-from stages.shared.outputs import CLASSIFIER, METRICS, PREPARED, labels_of
+from stages.shared.outputs import CLASSIFIER, LABELS, METRICS, PREPARED, file_of
 
 
 def promote(stage: str, name: str | None, fresh: Path | None = None) -> str:
@@ -119,7 +119,7 @@ def read_unlearnt(file: Path) -> pd.DataFrame:
         raise InputError(f"{file}: target must be 0 or 1 (got {invalid[0]!r})")
     splits = [pd.read_parquet(PREPARED / f"{split}.parquet") for split in ("train", "validation")]
     p = params.load()
-    labels = labels_of(p.lock.labels or p.train.event)
+    labels = file_of(p.lock.labels or p.train.event, LABELS)
     texts = [text for split in splits for text in split["text"]]
     learnt_texts = set(canonical_texts(texts + (read_labels(labels).texts if labels else [])))
     is_new = [text not in learnt_texts for text in canonical_texts(tweets["text"])]

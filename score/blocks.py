@@ -86,10 +86,12 @@ def read_blocks(file: str, expected: str, settings: Settings) -> Iterator[Block]
     try:
         with opened(file, settings.form) as table:
             text = table.column(settings.form.text, f"{settings.form.prefix}text")
-            kept = table.columns
+            copied = table.columns
             if settings.keep is not None:
-                kept = [table.column(name, f"{settings.form.prefix}keep") for name in settings.keep]
-            columns = list(dict.fromkeys([*kept, text]))
+                copied = [
+                    table.column(name, f"{settings.form.prefix}keep") for name in settings.keep
+                ]
+            columns = list(dict.fromkeys([*copied, text]))
             size = max(1, min(ROWS, CELLS // len(columns)))
             for chunk in table.chunks(columns, lambda *row: refused.append(row), size):
                 position = table.position()

@@ -29,7 +29,7 @@ from stages.distill.groups import answer_groups, make_folds
 from stages.distill.unlabelled import read_unlabelled, recalibrate
 from stages.shared import arithmetic, base_model
 from stages.shared.batches import Tweets
-from stages.shared.outputs import GROUPS, PREPARED, TARGETS, read_tweets, unlabelled_of
+from stages.shared.outputs import GROUPS, PREPARED, TARGETS, UNLABELLED, file_of, read_tweets
 
 if TYPE_CHECKING:
     from stages.params import Params
@@ -176,6 +176,7 @@ def _word_model() -> Pipeline:
 
 def main(p: "Params") -> None:
     """Run the stage with the paths of stages.shared.outputs; print the teachers' quality."""
-    quality = distill(PREPARED, TARGETS, GROUPS, p, unlabelled_of(p.distill.unlabelled))
+    unlabelled = file_of(p.distill.unlabelled, UNLABELLED)
+    quality = distill(PREPARED, TARGETS, GROUPS, p, unlabelled)
     figures = ", ".join(f"{name} {value:.4f}" for name, value in quality.items())
     print(f"teachers out of fold: {figures or 'none, the labels are the targets'}")

@@ -30,16 +30,15 @@ def read_unlabelled(path: Path, judging: list[str], max_rows: int, seed: int) ->
 
     """
     try:
-        texts = pd.read_csv(path, usecols=["text"], dtype=str, encoding="utf-8-sig")[
-            "text"
-        ].dropna()
+        table = pd.read_csv(path, usecols=["text"], dtype=str, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is not a CSV in UTF-8 with a column text: {error}") from error
+        raise InputError(f"{path} is not a CSV in UTF-8 with a column text: {error}") from error
+    texts = table["text"].dropna()
     candidates = pd.Series([*judging, *texts])
     near = find_duplicates(pyarrow.chunked_array([pyarrow.array(candidates)]), seed).near
     new = candidates[~pd.Series(near).duplicated()].loc[len(judging) :]
     if new.empty:
-        raise InputError(f"{path}: no text remains without those of the validation and test split")
+        raise InputError(f"{path}: no text is left without those of the validation and test split")
     drawn = new.sample(min(max_rows, len(new)), random_state=seed)
     print(
         f"{path}: {len(texts)} tweets, {len(texts) - len(new)} of them duplicates or "

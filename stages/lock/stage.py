@@ -225,7 +225,7 @@ def report_lines(adaptation: Adaptation) -> list[str]:
 
 def main(p: "Params") -> None:
     """Run the stage with the paths of stages.shared.outputs; print the model's version."""
-    labels = outputs.labels_of(p.lock.labels or p.train.event)
+    labels = outputs.file_of(p.lock.labels or p.train.event, outputs.LABELS)
     scores = lock(outputs.NETWORK, outputs.PREPARED, outputs.GROUPS, labels, outputs.CLASSIFIER, p)
     np.save(outputs.ANSWERS, scores)
     manifest = read_manifest(outputs.CLASSIFIER / MANIFEST)

@@ -29,14 +29,9 @@ METRICS = Path("models/metrics.json")  # the figures by which experiments are co
 REPORT = Path("models/report.json")  # all figures with their intervals, and the baseline's
 
 
-def labels_of(event: str) -> Path | None:
-    """Return the path of the CSV of an event's labelled tweets, None for NO_EVENT."""
-    return None if event == NO_EVENT else LABELS / event
-
-
-def unlabelled_of(event: str) -> Path | None:
-    """Return the path of the CSV of an event's unlabelled tweets, None for NO_EVENT."""
-    return None if event == NO_EVENT else UNLABELLED / event
+def file_of(event: str, folder: Path) -> Path | None:
+    """Return the path of an event's CSV in LABELS or UNLABELLED, None for NO_EVENT."""
+    return None if event == NO_EVENT else folder / event
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold

@@ -219,6 +219,6 @@ def main(p: "Params") -> None:
     checkpoints = Path(os.environ.get("CHECKPOINTS", outputs.CHECKPOINTS))
     start = time.time()
     files = outputs.TARGETS, outputs.CHECKPOINT, outputs.HISTORY
-    train(outputs.PREPARED, *files, checkpoints, p, outputs.labels_of(p.train.event))
+    train(outputs.PREPARED, *files, checkpoints, p, outputs.file_of(p.train.event, outputs.LABELS))
     if os.environ.get("RANK", "0") == "0":
         outputs.write_json(outputs.MACHINE, describe_machine(time.time() - start))

@@ -55,11 +55,11 @@ def test_a_draw_has_a_fixed_size(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("id,tweet\n1,flood\n", "column text"), ("text\n", "no text remains")],
+    [("id,tweet\n1,flood\n", "column text"), ("text\n", "no text is left")],
 )
 def test_a_file_without_texts_is_an_error(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "storm.csv").write_text(content)
-    with pytest.raises(InputError, match=rf"storm.csv: .*{message}"):
+    with pytest.raises(InputError, match=rf"storm.csv.* {message}"):
         read_unlabelled(tmp_path / "storm.csv", ["another text"], 20, 42)
 
 

@@ -163,10 +163,37 @@ def test_the_model_card_shows_the_figures_and_an_adaptation(
     names = ("plots/uncalibrated", "plots/calibrated", "slices", "robustness")
     card = model_card(adapted, report, dict.fromkeys(names, pd.DataFrame({"test": []})), p)
     line = "| log loss | 0.500 | 0.400 to 0.600 | 0.750 | 0.700 to 0.800 | +0.100 to +0.300 |"
-    for words in ("`storm.csv` (40 labelled", "**calibration**", "0.875", line, "event's labels"):
+    for words in (
+        "`storm.csv` (40 labelled",
+        "**calibration**",
+        "0.875",
+        line,
+        "the model is adapted",
+    ):
         assert words in card
     step = {"step": "training", "reason": "it has learnt them"}
     adapted = manifest.model_validate(manifest.model_dump() | {"adaptation": labels | step})
     card = model_card(adapted, report, dict.fromkeys(names, pd.DataFrame({"test": []})), p)
     for words in ("`storm.csv` (40 labelled", "**training**", "validation split", "a new sample"):
         assert words in card
+
+
+def test_the_model_card_says_whether_unseen_groups_are_allowed_for(
+    pipeline: Project, p: Params, report: dict[str, Any]
+) -> None:
+    frames = dict.fromkeys(
+        ("plots/uncalibrated", "plots/calibrated", "slices", "robustness"),
+        pd.DataFrame({"test": []}),
+    )
+    grouped = report | {
+        "data": report["data"] | {"split": report["data"]["split"] | {"by": "group"}}
+    }
+    manifest = verify(pipeline.folder / "models/classifier")
+    card = model_card(manifest, grouped, frames, p)
+    assert "calibration is corrected for unseen groups" in card
+    assert "fixed for unseen groups" in card
+    section = p.distill.model_copy(update={"unlabelled": "storm.csv"})
+    card = model_card(manifest, grouped, frames, p.model_copy(update={"distill": section}))
+    assert "is not corrected for unseen groups" in card
+    assert "and unlabelled tweets of `storm.csv`" in card
+    assert "chosen on the validation split" in card
