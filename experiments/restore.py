@@ -3,16 +3,11 @@
     python -m experiments.restore
 
 Use it after an experiment was stopped or killed, to merge two branches that both trained (it then
-leaves params.yaml to you), or if an output or a file of DVC's cache is damaged. It does not touch
-other files, such as changed code.
+leaves params.yaml to you), or if an output was changed by hand. It does not touch other files, such
+as changed code.
 """
 
-import hashlib
-import json
-import shutil
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 from dvc.exceptions import CheckoutError, DvcException
 from dvc.lock import LockError
@@ -38,8 +33,6 @@ def restore() -> None:
     attach_head()
     restore_tracked()
     with Repo() as repo:
-        for path in mend_cache(repo):
-            print(f"removed, because it was damaged: {path}")
         try:
             repo.checkout(force=True)
         except CheckoutError as error:
@@ -76,37 +69,6 @@ def restore_tracked() -> None:
         print(git("diff", "HEAD", "--unified=0", "--", "params.yaml"), end="")
     tracked = git("ls-tree", "-r", "-z", "--name-only", "HEAD", "--", *names).split("\0")[:-1]
     git("checkout", "HEAD", "--", *tracked)
-
-
-def mend_cache(repo: Repo) -> Iterator[Path]:
-    """Remove damaged files of the cache, or replace them by good copies; yield their paths."""
-    for cached, copy, md5 in _cached_files(repo):
-        if not cached.exists() or _md5(cached) == md5:
-            continue
-        cached.unlink()
-        if copy.is_file() and _md5(copy) == md5:
-            shutil.copyfile(copy, cached)
-        elif copy.is_file():  # otherwise DVC would add it to the cache
-            copy.unlink()
-        yield cached
-
-
-def _cached_files(repo: Repo) -> Iterator[tuple[Path, Path, str]]:
-    """Yield each output file's path in the cache, its path in the workspace, and its MD5."""
-    for out in repo.index.outs:
-        if not (out.use_cache and out.hash_info):
-            continue
-        cached, path = Path(repo.cache.local.oid_to_path(out.hash_info.value)), Path(out.fs_path)
-        yield cached, path, out.hash_info.value.removesuffix(".dir")
-        if out.is_dir_checksum and cached.exists():  # a damaged one has been removed
-            for entry in json.loads(cached.read_bytes()):
-                part = Path(repo.cache.local.oid_to_path(entry["md5"]))
-                yield part, path / entry["relpath"], entry["md5"]
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def main() -> None:

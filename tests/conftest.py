@@ -42,7 +42,7 @@ ROWS = 1200
 VOCABULARY = 1500  # words
 # The first begins. While it makes the trained pipeline, the other process runs files without it;
 # then come the longest, so that the processes end together.
-LONG = ("test_readme", "test_job", "test_sweep", "test_places", "test_platforms")
+LONG = ("test_readme", "test_job", "test_places", "test_platforms")
 # Whatever needs one of these fixtures is slow.
 SLOW = {"source", "pipeline", "browser", "cloud", "trained_toy"}
 HANG = 600  # seconds, after which nothing is merely slow

@@ -53,6 +53,6 @@ def read_tweets(path: Path) -> pd.DataFrame:
     except pyarrow.ArrowException as error:
         reason = str(error)
     raise InputError(
-        f"{path}: cannot be used: {reason}. `python -m experiments.restore` removes damaged files, "
-        "from DVC's cache too; then repeat `dvc repro`"
+        f"{path}: cannot be used: {reason}. The end of docs/experiments.md says how to replace a "
+        "damaged file"
     )

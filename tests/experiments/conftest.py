@@ -58,7 +58,7 @@ def trained_toy(tmp_path_factory: pytest.TempPathFactory) -> Project:
     shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
     (folder / "dvc.yaml").write_text(DVC_YAML)
     (folder / "toy.py").write_text(TOY)
-    (folder / ".gitignore").write_text("/models/checkpoint\n/models/classifier\n/models/sweeps\n")
+    (folder / ".gitignore").write_text("/models/checkpoint\n/models/classifier\n")
     project = Project(folder, folder.with_name("site-cache"))
     project.start_git()
     dvc(project, "repro")

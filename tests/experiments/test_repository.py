@@ -24,7 +24,7 @@ def test_a_partial_clone_is_named_with_the_command_that_completes_it(
     clone = Project(toy.folder.with_name("clone"), toy.site_cache)
     source = ("--filter=blob:none", f"file://{toy.folder}")
     toy.run("git", "clone", "--quiet", *source, str(clone.folder))
-    for command in ("fetch v0.0.1", "promote", "report HEAD~1", "sweep train.lr=1,2"):
+    for command in ("fetch v0.0.1", "promote", "report HEAD~1"):
         printed = call(clone, *command.split(), status=1)
         assert is_one_line(printed)
         assert "this clone is partial; fetch the rest: git config" in printed

@@ -1,9 +1,7 @@
-"""The way back: after an experiment that was stopped, in a merge, from a damaged cache."""
+"""The way back: after an experiment that was stopped, and in a merge."""
 
 import os
-import re
 import signal
-from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
@@ -59,32 +57,3 @@ def test_in_a_merge_of_two_branches_that_both_trained(toy: Project, call: Call) 
     lock.write_text(f"<<<<<<< HEAD\n{lock.read_text()}=======\n>>>>>>> other\n")
     commit(toy)
     assert "has conflict markers of a merge" in call(toy, "promote", status=1)
-
-
-def objects(project: Project) -> dict[str, Path]:
-    """Return the cached files by their content's kind: the list of a folder, or weights."""
-    files = [path for path in (project.folder / ".dvc/cache/files").rglob("*") if path.is_file()]
-    return {"list" if path.suffix else "file": path for path in sorted(files)}
-
-
-@pytest.mark.parametrize("kind", ["list", "file"])
-@pytest.mark.parametrize("is_copy_good", [True, False])
-def test_a_cache_object_of_zeros(toy: Project, call: Call, kind: str, is_copy_good: bool) -> None:
-    damaged = objects(toy)[kind]
-    size = damaged.stat().st_size
-    damaged.chmod(0o644)
-    damaged.write_bytes(bytes(size))
-    damaged.chmod(0o444)  # as DVC leaves it, and trusts it
-    if not is_copy_good:
-        for copy in (toy.folder / "models").glob("c*/*"):
-            before = copy.stat()
-            copy.write_bytes(bytes(before.st_size))
-            os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))  # as after a power cut
-    is_mended = kind == "file" and is_copy_good
-    printed = call(toy, "restore", status=0 if is_mended else 1)
-    assert f"removed, because it was damaged: {damaged}" in printed
-    if not is_mended:
-        assert re.search("not in DVC's cache: .*`dvc repro`", printed)
-        dvc(toy, "repro")
-    assert is_as_committed(toy)
-    assert call(toy, "restore") == RESTORED
