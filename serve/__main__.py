@@ -3,6 +3,7 @@
 import argparse
 import functools
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -17,10 +18,10 @@ from types import FrameType
 from locked.manifest import LockedModelError
 from locked.store import ModelStore
 from serve import logs, settings
-from serve.connections import Protocol, raise_file_limit
 from serve.server import CLOSE_TIME, UVICORN, Server
 
 FORK_VARIABLE = "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"
+MAX_FILES = 10_240  # macOS allows no more, although its hard limit is infinity
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,11 +45,11 @@ def _serve(folder: Path) -> None:
     main_process = os.getpid()
     try:
         options = settings.load()
-        check_port_and_folders(options)
+        check_port_and_log(options)
         server = Server(options, ModelStore(options.model_uri, folder))
     except (settings.BadSettingError, LockedModelError) as error:
         sys.exit(f"error: {error}")
-    Protocol.max_connections = raise_file_limit()
+    raise_file_limit()
     os.register_at_fork(after_in_child=functools.partial(_exit_with_parent, folder))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, functools.partial(_end, server, main_process))
@@ -66,8 +67,8 @@ def _serve(folder: Path) -> None:
         sys.exit(1)
 
 
-def check_port_and_folders(options: settings.Settings) -> None:
-    """Check that the port is free and the log writable; warn if the feedback file is not writable.
+def check_port_and_log(options: settings.Settings) -> None:
+    """Check that the port is free and the folder of the prediction log writable.
 
     Raises:
         BadSettingError: it cannot be used; the message has the setting, its value and the reason.
@@ -79,20 +80,22 @@ def check_port_and_folders(options: settings.Settings) -> None:
     except OSError as error:
         problem = f"PORT: {options.port} on {options.host}: {error.strerror}"
         raise settings.BadSettingError(problem) from error
-    folders = {"PREDICTION_LOG": options.prediction_log}
-    if options.feedback_file != settings.STDOUT:
-        folders["FEEDBACK_FILE"] = str(Path(options.feedback_file).parent)
-    for name, folder in folders.items():
-        if folder in ("", settings.STDOUT):
-            continue
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
-            problem = f"{name}: {folder} cannot be written: {error.strerror} (errno {error.errno})"
-            if name == "PREDICTION_LOG":
-                raise settings.BadSettingError(problem) from error
-            print(f"warning: {problem}. /feedback will answer 503", file=sys.stderr, flush=True)
+    folder = options.prediction_log
+    if folder in ("", settings.STDOUT):
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        problem = f"PREDICTION_LOG: {folder} cannot be written: {error.strerror}"
+        raise settings.BadSettingError(problem) from error
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the hard limit: clients keep many connections open."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = hard if 0 < hard < 2**31 else MAX_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def _allow_fork() -> None:

@@ -16,7 +16,7 @@ from fastapi import Response
 from serve import metrics
 from serve.jobs import Job
 from serve.prediction_log import Entry, PredictionLog
-from serve.schema import Tweet, Tweets, WrongTweet
+from serve.schema import Tweet, Tweets
 from serve.worker import Prediction
 
 WORD = re.compile(r"\S+")
@@ -25,23 +25,18 @@ WORD = re.compile(r"\S+")
 def answer(request: Tweet | Tweets, answer_id: str, job: Job, log: PredictionLog) -> Response:
     """Return the response to a request, and log its answers."""
     now, seconds = time.time(), time.monotonic() - job.received
-    results = iter(zip(job.texts, job.predictions(), strict=True))
-    tweets = [request] if isinstance(request, Tweet) else request.instances
+    is_single = isinstance(request, Tweet)
     entries: list[Entry] = []
     bodies: list[dict[str, object]] = []
-    for index, tweet in enumerate(tweets):
-        entry_id = answer_id if tweet is request else f"{answer_id}-{index}"
-        if isinstance(tweet, WrongTweet):
-            bodies.append({"error": f"instances[{index}]: {tweet.error}", "id": entry_id})
-            continue
-        text, prediction = next(results)
+    for index, (text, prediction) in enumerate(zip(job.texts, job.predictions(), strict=True)):
+        entry_id = answer_id if is_single else f"{answer_id}-{index}"
         label, probability, _ = prediction
         entries.append(Entry(entry_id, now, text, job.model, prediction, seconds))
         metrics.predictions(label).inc()
         metrics.PROBABILITY.observe(probability)
         bodies.append({"label": label, "probability": probability, "id": entry_id})
     log.note(entries)
-    content = bodies[0] if tweets[0] is request else {"predictions": bodies}
+    content = bodies[0] if is_single else {"predictions": bodies}
     return Response(json.dumps(content | {"model": job.model}), media_type="application/json")
 
 

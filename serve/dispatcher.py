@@ -12,8 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fastapi import HTTPException
-
 from serve import metrics
 from serve.errors import rejection
 from serve.jobs import Job, Part, Queue
@@ -129,8 +127,7 @@ class Dispatcher:
         """Queue texts; return their job once all of them have an answer.
 
         Raises:
-            HTTPException: 429, the queue is full; 500, the model failed; 503, the worker died or
-                took too long.
+            HTTPException: 429, the queue is full; 503, the worker died or took too long.
 
         """
         if self.queue.size and self.queue.size + len(texts) > self.max_queue:
@@ -211,18 +208,14 @@ class Dispatcher:
             job.models.add(message["model"])
         self._hand_out()  # first, so that the worker computes while the answers are written
         for job, _, _ in batch:
-            if None not in job.answers and not job.outcome.done():
-                self._finish(job)
-
-    def _finish(self, job: Job) -> None:
-        if len(job.models) > 1:  # the model changed between its batches
-            job.begin()
-            self.queue.add(job)
-            self._hand_out()
-        elif errors := [answer for answer in job.answers if isinstance(answer, str)]:
-            job.outcome.set_exception(HTTPException(500, f"the model failed: {errors[0]}"))
-        else:
-            job.outcome.set_result(None)
+            if None in job.answers or job.outcome.done():
+                continue
+            if len(job.models) == 1:
+                job.outcome.set_result(None)
+            else:  # the model changed between its batches
+                job.begin()
+                self.queue.add(job)
+                self._hand_out()
 
     def _remove(self, worker: RemoteWorker) -> None:
         """Remove a dead worker and fail the requests of its batch; the others stay in the queue."""

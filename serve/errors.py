@@ -12,7 +12,7 @@ from serve import metrics
 REASON = "disaster_tweets.reason"  # key of a request's scope: why it was refused, for the log
 HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
-    415: {"Accept-Encoding": "gzip, deflate"},
+    413: {"Connection": "close"},  # the rest of the body is not read
     429: {"Retry-After": "1"},  # seconds
     503: {"Retry-After": "1"},
 }

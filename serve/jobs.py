@@ -27,8 +27,7 @@ class Job:
     def begin(self) -> None:
         """Forget all answers, to start or repeat the job."""
         self.sent = 0  # number of texts that have been sent to workers
-        # [label, probability, features] of each text, or the name of the error that it caused
-        self.answers: list[Any] = [None] * len(self.texts)
+        self.answers: list[Any] = [None] * len(self.texts)  # each as a Prediction's fields
         self.models: set[str] = set()  # the versions of the models that answered
 
     @property

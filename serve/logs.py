@@ -11,8 +11,6 @@ import json
 import logging
 import os
 import queue
-import re
-import select
 import threading
 import time
 from collections.abc import Callable
@@ -23,7 +21,6 @@ from serve import metrics
 
 QUEUE_SIZE = 10_000  # waiting lines; further ones are dropped
 PAUSE = 0.1  # seconds between two writes: a write for each line would cost more
-TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")  # W3C
 
 # They keep lines whole. There are two, because a full pipe must not delay writes to files.
 _stdout_lock, _file_lock = threading.Lock(), threading.Lock()
@@ -90,10 +87,7 @@ def write_stdout(lines: bytes) -> None:
     with _stdout_lock:
         rest = memoryview(lines)
         while rest:
-            try:
-                rest = rest[os.write(1, rest) :]
-            except BlockingIOError:  # another process has made the pipe non-blocking
-                select.select([], [1], [])
+            rest = rest[os.write(1, rest) :]
 
 
 def append(file: Path, lines: bytes, limit: int) -> None:
@@ -156,15 +150,3 @@ def configure(level: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True
         logger.setLevel(max(logging.WARNING, logging.root.level))
-
-
-def trace_fields(traceparent: str, project: str | None) -> dict[str, object]:
-    """Return the fields that link a log line to the trace in a `traceparent` header."""
-    if not (match := TRACEPARENT.match(traceparent)):
-        return {}
-    trace, span, flags = match.groups()
-    return {
-        "logging.googleapis.com/trace": f"projects/{project}/traces/{trace}" if project else trace,
-        "logging.googleapis.com/trace_sampled": int(flags, 16) & 1 == 1,
-        "logging.googleapis.com/spanId": span,
-    }

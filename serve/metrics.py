@@ -21,7 +21,6 @@ PROBABILITY = Histogram(
     "prediction_probability", "P(disaster).", buckets=[n / 10 for n in range(1, 11)]
 )
 MODEL = Gauge("model_info", "1 for the model in use.", ["version"])
-SWAPS = Counter("model_swaps", "Requests to put another model in use.", ["outcome"])
 REJECTED = Counter("rejected", "Requests that were refused.", ["reason"])
 FEEDBACK = Counter("feedback", "Answers that a user judged.", ["verdict"])
 LOG_LINES = Counter("prediction_log_lines", "Lines written to the prediction log.")
@@ -30,8 +29,7 @@ SERVER_LOG_DROPPED = Counter("server_log_dropped", "Dropped lines of the server'
 
 # All labels exist from the start, so that rates are computed from 0.
 for counter, labels in (
-    (SWAPS, "done rejected"),
-    (REJECTED, "queue timeout worker key origin too_large too_slow held encoding left idle"),
+    (REJECTED, "queue timeout worker key origin too_large"),
     (FEEDBACK, "right wrong"),
     (LOG_DROPPED, "queue full disk"),
 ):

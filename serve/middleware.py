@@ -1,4 +1,4 @@
-"""Checks the key and body of each request, adds security headers, and logs it."""
+"""Checks the key and size of each request, adds security headers, and logs it."""
 
 import logging
 import re
@@ -12,27 +12,20 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve import metrics
-from serve.body import BodyReader
 from serve.errors import REASON, rejection
-from serve.logs import trace_fields
 from serve.settings import Settings
 
 ANSWER_ID: ContextVar[str] = ContextVar("ANSWER_ID", default="")
 SAFE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 RELOAD = "/reload"
+MAX_BODY = 4 * 2**20  # bytes; a container with little memory may get 64 requests at a time
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # FastAPI's page /docs has an inline script.
 DOCS_POLICY = POLICY.replace("-src 'self';", "-src 'self' 'unsafe-inline';", 2)
-HEADERS = [
-    (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"strict-transport-security", b"max-age=31536000"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-]
+HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 
 logger = logging.getLogger("serve.requests")
 
@@ -45,11 +38,6 @@ class Middleware:
     options: Settings
     routes: frozenset[str]  # the paths in metrics; all others are counted as "other"
 
-    def __post_init__(self) -> None:
-        """Create what all requests share."""
-        self.bodies = BodyReader(self.options.body_timeout)
-        self.guarded = {self.options.predict_route, "/metrics"}  # paths whose GET needs a key too
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
@@ -58,7 +46,7 @@ class Middleware:
         start = time.perf_counter()
         method = scope["method"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        path = self._path(scope["path"])
+        path = scope["path"].rstrip("/") or "/"
         answer_id = secrets.token_hex(16)
         ANSWER_ID.set(answer_id)
         request_id = headers.get(b"x-request-id", b"").decode("latin-1")
@@ -72,19 +60,34 @@ class Middleware:
         ]
         status, size = 0, 0
 
+        async def receive_and_check() -> Message:
+            nonlocal size
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise HTTPException(400, "the client disconnected")
+            size += len(message["body"])
+            if size > MAX_BODY:
+                raise rejection(413, f"the body has more than {MAX_BODY} bytes", "too_large")
+            return message
+
         async def send_and_record(message: Message) -> None:
-            nonlocal status, size
+            nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *added_headers]
-            else:
-                size += len(message.get("body", b""))
             await send(message)
 
-        # uvicorn keeps the original method, and sends no body for HEAD
-        scope = {**scope, "path": path, "method": "GET" if method == "HEAD" else method}
+        scope = {
+            **scope,
+            "path": path,
+            # uvicorn keeps the original method, and sends no body for HEAD
+            "method": "GET" if method == "HEAD" else method,
+            # The body is JSON, whatever content type `curl --data` and HTTP libraries send.
+            "headers": [*(headers | {b"content-type": b"application/json"}).items()],
+        }
         try:
-            await self._answer(scope, headers, receive, send_and_record)
+            self._check(scope["method"], path, headers)
+            await self.app(scope, receive_and_check, send_and_record)
         except Exception as error:  # every request gets a response
             if not isinstance(error, HTTPException):
                 logger.exception("unexpected error", extra={"fields": {"request_id": request_id}})
@@ -104,12 +107,9 @@ class Middleware:
                     "requestMethod": method,
                     "requestUrl": route,
                     "status": status,
-                    "responseSize": str(size),
                     "latency": f"{seconds:.6f}s",
                 }
-                traceparent = headers.get(b"traceparent", b"").decode("latin-1")
-                fields: dict[str, object] = {"request_id": request_id, "httpRequest": request}
-                fields |= trace_fields(traceparent, self.options.google_cloud_project)
+                fields = {"request_id": request_id, "httpRequest": request}
                 if reason := scope.get(REASON):
                     fields["reason"] = reason
                 # 503 is no bug: the server is not ready, or overloaded
@@ -117,38 +117,24 @@ class Middleware:
                 level = failure_level if status >= 500 else logging.INFO
                 logger.log(level, f"{method} {route} {status}", extra={"fields": fields})
 
-    async def _answer(
-        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send
-    ) -> None:
-        self._check_key(scope["method"], scope["path"], headers)
-        if scope["method"] != "POST":
-            await self.app(scope, receive, send)
+    def _check(self, method: str, path: str, headers: dict[bytes, bytes]) -> None:
+        """Raise 401 without a valid key, and 415 if the body cannot be read."""
+        self._check_key(method, path, headers)
+        if method != "POST":
             return
-        _check_origin(headers)
-        async with self.bodies.read(headers, receive) as content:
-            body: Message = {"type": "http.request", "body": content, "more_body": False}
-            messages = [body]
-
-            async def receive_body() -> Message:
-                return messages.pop() if messages else await receive()
-
-            # The body is JSON, whatever content type `curl --data` and HTTP libraries send.
-            scope["headers"] = [*(headers | {b"content-type": b"application/json"}).items()]
-            await self.app(scope, receive_body, send)
-
-    def _path(self, path: str) -> str:
-        """Return the path without the proxy's prefix and without a slash at the end."""
-        prefix = self.options.root_path
-        if prefix and path.startswith(f"{prefix}/"):
-            path = path.removeprefix(prefix)
-        return path.rstrip("/") or "/"
+        # A foreign page may send any other content type without a preflight request (CORS).
+        kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+        if b"origin" in headers and kind != b"application/json":
+            raise rejection(415, "a web page must send Content-Type: application/json", "origin")
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise HTTPException(415, "send the body without Content-Encoding")
 
     def _check_key(self, method: str, path: str, headers: dict[bytes, bytes]) -> None:
-        """Raise 401 without a valid key; a GET needs one only if its path is in `guarded`."""
+        """Raise 401 without a valid key; of the GET requests, only /metrics needs one."""
         keys, admin_key = self.options.api_keys, self.options.admin_key
         if path == RELOAD and admin_key:
             keys = (admin_key,)
-        elif method == "GET" and path not in self.guarded:
+        elif method == "GET" and path != "/metrics":
             return
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         key = headers.get(b"x-api-key") or (token.strip() if scheme.lower() == b"bearer" else b"")
@@ -156,10 +142,3 @@ class Middleware:
         matches = [secrets.compare_digest(key, k.get_secret_value().encode()) for k in keys]
         if keys and not any(matches):
             raise rejection(401, "no valid API key in X-API-Key or Authorization: Bearer", "key")
-
-
-def _check_origin(headers: dict[bytes, bytes]) -> None:
-    # a foreign page may send any other content type without a preflight request (CORS)
-    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-    if b"origin" in headers and kind != b"application/json":
-        raise rejection(415, "a web page must send Content-Type: application/json", "origin")

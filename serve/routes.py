@@ -2,12 +2,13 @@
 
 import json
 import mimetypes
+from codecs import BOM_UTF8
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, HTTPException, Query, Request, Response
+from fastapi import Body, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, PlainTextResponse
@@ -17,7 +18,6 @@ from starlette.routing import Route
 
 from locked.engines import fastest
 from locked.manifest import LockedModelError
-from locked.text import Text
 from serve import logs, metrics
 from serve.answers import answer, explain, make_variants
 from serve.current_model import CurrentModel
@@ -30,13 +30,11 @@ from serve.schema import (
     Feedback,
     PredictRequest,
     Problem,
-    Reload,
     ReloadAnswer,
     Tweet,
     TweetAnswer,
     Tweets,
     TweetsAnswer,
-    WrongTweet,
 )
 from serve.settings import STDOUT, Settings
 
@@ -44,7 +42,7 @@ PREDICT_REQUEST: TypeAdapter[Tweet | Tweets] = TypeAdapter(PredictRequest)
 PAGE = Path(__file__).with_name("page")
 FEEDBACK_LIMIT = 100 * 2**20  # bytes
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem} for code in (400, 401, 408, 413, 415, 422, 429, 500, 503)
+    code: {"model": Problem} for code in (400, 401, 413, 415, 422, 429, 500, 503)
 }
 
 
@@ -57,7 +55,7 @@ def register(
 ) -> None:
     """Add the routes."""
 
-    @app.get(options.health_route, response_class=PlainTextResponse, responses={503: {}})
+    @app.get("/health", response_class=PlainTextResponse, responses={503: {}})
     async def health() -> Response:
         """Return whether a worker can answer requests."""
         if dispatcher.ready:
@@ -70,8 +68,6 @@ def register(
         manifest = model.manifest
         return {
             "model": {"version": manifest.version, **manifest.model_dump(exclude={"golden"})},
-            "previous": model.previous_version,
-            "predict": options.predict_route,
             "engine": options.engine or fastest(),
         }
 
@@ -82,17 +78,16 @@ def register(
 
     app.router.responses = RESPONSES  # of all routes below
 
-    @app.post(options.predict_route, response_model=TweetAnswer | TweetsAnswer)
+    @app.post("/predict", response_model=TweetAnswer | TweetsAnswer)
     async def predict(body: Annotated[PredictRequest, Body()]) -> Response:
         """Classify one tweet, or many."""
         tweets = [body] if isinstance(body, Tweet) else body.instances
-        texts = [tweet.text for tweet in tweets if not isinstance(tweet, WrongTweet)]
-        job = await dispatcher.classify(texts or [""])  # for a version, if all are wrong
+        job = await dispatcher.classify([tweet.text for tweet in tweets])
         return answer(body, ANSWER_ID.get(), job, log)
 
     async def predict_from_json(request: Request) -> Response:
         try:
-            body = PREDICT_REQUEST.validate_json(await request.body())
+            body = PREDICT_REQUEST.validate_json((await request.body()).removeprefix(BOM_UTF8))
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False)
             in_body = [{**problem, "loc": ("body", *problem["loc"])} for problem in problems]
@@ -101,13 +96,7 @@ def register(
 
     # This route comes before FastAPI's, which is only for /docs: FastAPI takes as long to parse a
     # body as the HTTP process takes for the rest of the request.
-    route = Route(options.predict_route, predict_from_json, methods=["POST"])
-    app.router.routes.insert(0, route)
-
-    @app.get(options.predict_route, response_model=TweetAnswer)
-    async def predict_link(text: Annotated[Text, Query()]) -> Response:
-        """Classify one tweet, for clients that can only follow a link."""
-        return await predict(Tweet.model_construct(text=text))
+    app.router.routes.insert(0, Route("/predict", predict_from_json, methods=["POST"]))
 
     @app.post("/explain")
     async def explain_tweet(tweet: Tweet) -> ExplainAnswer:
@@ -136,23 +125,23 @@ def register(
     async def docs() -> HTMLResponse:
         """Return a page with the documentation of the routes; it needs no internet."""
         return get_swagger_ui_html(
-            openapi_url=f"{app.root_path}{app.openapi_url}",
+            openapi_url="openapi.json",  # relative, because a proxy may add a prefix
             title=app.title,
-            swagger_js_url=f"{app.root_path}/swagger-ui-bundle.js",
-            swagger_css_url=f"{app.root_path}/swagger-ui.css",
+            swagger_js_url="swagger-ui-bundle.js",
+            swagger_css_url="swagger-ui.css",
             swagger_favicon_url="data:,",
         )
 
     if options.admin_key:
 
         @app.post(RELOAD, responses={409: {"model": Problem}})
-        async def reload(request: Reload) -> ReloadAnswer:
-            """Put another model in use; if it is not valid, the old one stays in use."""
+        async def reload() -> ReloadAnswer:
+            """Load the model that MODEL_URI holds now; if it is not valid, nothing changes."""
             try:
-                await model.reload(is_rollback=request.previous)
+                await model.reload()
             except LockedModelError as error:
                 raise HTTPException(409, str(error)) from error
-            return ReloadAnswer(model=model.manifest.version, previous=model.previous_version)
+            return ReloadAnswer(model=model.manifest.version)
 
     swagger = Path(str(files("fastapi_offline"))) / "static"
     pages = [*PAGE.iterdir(), swagger / "swagger-ui-bundle.js", swagger / "swagger-ui.css"]

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -21,12 +22,11 @@ from fastapi.exceptions import RequestValidationError
 from litserve.callbacks.base import CallbackRunner
 from litserve.loops import inference_worker
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from locked.cpus import cpus
 from locked.store import ModelStore
 from serve import logs, metrics, routes
-from serve.connections import KEEP_ALIVE, Protocol
 from serve.current_model import CurrentModel
 from serve.dispatcher import Dispatcher
 from serve.errors import answer_error, answer_invalid
@@ -38,7 +38,24 @@ from serve.worker import DisasterAPI
 DRAIN_TIME = 7  # seconds for the requests in progress at shutdown; Cloud Run allows 10 in all
 CLOSE_TIME = 1  # seconds for the last lines of the log
 RESTART_PERIOD = 0.1  # seconds between two checks for dead workers
+# Seconds that a connection may be idle. Longer than a proxy keeps its connections (Google's: 600):
+# otherwise a proxy may send a request while the server closes the connection, and answer 502.
+KEEP_ALIVE = 620
+UPGRADE = re.compile(rb"\r\nu(?=pgrade:)", re.IGNORECASE)
 MAX_THREADS = 8  # of a worker, unless THREADS is set: each takes memory
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, which ignores the header `Upgrade` (RFC 9110, 7.8).
+
+    Java's client sends it. httptools would end the request after the head and lose the body.
+    """
+
+    def data_received(self, data: bytes) -> None:
+        """Rename the header, then parse the data; no JSON has such a line."""
+        super().data_received(UPGRADE.sub(b"\r\nX", data))
+
+
 UVICORN: dict[str, Any] = {
     "access_log": False,
     "log_config": None,
@@ -85,7 +102,6 @@ class Server(ls.LitServer):
         self.monitor_internal = RESTART_PERIOD
         app = self.app
         app.title = "disaster-tweets"
-        app.root_path = options.root_path
         # Remove LitServe's routes and middleware, and FastAPI's /docs, which needs internet.
         app.router.routes = [r for r in app.routes if getattr(r, "path", "") == app.openapi_url]
         app.user_middleware.clear()
@@ -94,13 +110,6 @@ class Server(ls.LitServer):
         routes.register(app, options, self.dispatcher, self.model, self.prediction_log)
         paths = frozenset(getattr(route, "path", "") for route in app.routes)
         app.add_middleware(Middleware, options=options, routes=paths)
-        if options.cors_origins:
-            app.add_middleware(
-                CORSMiddleware,
-                allow_origins=options.cors_origins,
-                allow_methods=["GET", "POST"],
-                allow_headers=["*"],
-            )
 
     def _init_manager(self, num_api_servers: int) -> SimpleNamespace:
         """Start no manager process: there are no queues, and `is_ending` is the shutdown event."""

@@ -19,46 +19,28 @@ from locked.engines import Name
 
 SECRETS_DIR = "SECRETS_DIR"  # a folder with a file for each secret, named as its variable
 STDOUT = "stdout"
-QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019"}
 
 
 def _strip(value: Any) -> Any:  # noqa: ANN401 - whatever a variable or a file holds
-    """Remove blanks, a byte order mark and quotes around a value."""
-    if not isinstance(value, str):
-        return value
-    bare = value.strip("\ufeff \t\r\n")
-    if len(bare) > 1 and QUOTES.get(bare[0]) == bare[-1]:
-        bare = bare[1:-1].strip()
-    return bare
+    """Remove blanks, a byte order mark and quotes, which `docker --env-file` keeps."""
+    return value.strip("\ufeff \t\r\n\"'") if isinstance(value, str) else value
 
 
 def _split(value: str) -> list[str]:
     return [part for part in map(_strip, value.split(",")) if part]
 
 
-def _check_host(value: str) -> str:
-    # Conda's compiler packages export HOST as the kind of machine that they compile for.
-    is_foreign = re.search(r"-conda-linux-gnu$|-apple-darwin[\d.]*$", value)
-    return "127.0.0.1" if is_foreign else value
-
-
 def _check_key(key: SecretStr) -> SecretStr:
-    # It must fit in an HTTP header; a quote at one end only is a mistake.
-    if not re.fullmatch(r"(?!['\"])[!-~]{16,}(?<!['\"])", key.get_secret_value()):
-        raise ValueError("a key needs 16 ASCII characters or more, no blanks, no quotes around it")
+    if not re.fullmatch(r"[!-~]{16,}", key.get_secret_value()):  # it must fit in an HTTP header
+        raise ValueError("a key needs 16 ASCII characters or more, and no blanks")
     return key
 
 
-WithoutSlash = BeforeValidator(lambda path: path.rstrip("/"))
-Host = Annotated[Literal["127.0.0.1", "0.0.0.0", "::"], BeforeValidator(_check_host)]  # noqa: S104 - a container's choice
+Host = Literal["127.0.0.1", "0.0.0.0", "::"]  # noqa: S104 - a container's choice
 Port = Annotated[int, Field(ge=1024, le=65535)]
-Route = Annotated[str, WithoutSlash, Field(pattern=r"^(/[\w.~:@-]+)+$")]
-Prefix = Annotated[str, WithoutSlash, Field(pattern=r"^(/[\w.~-]+)*$")]
 Key = Annotated[SecretStr, AfterValidator(_check_key)]
 Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
-Origin = Annotated[str, WithoutSlash, Field(pattern=r"^https?://[^/]+$")]
 Share = Annotated[float, Field(ge=0, le=1)]
-Seconds = Annotated[float, Field(gt=0)]
 
 
 class Settings(BaseSettings):
@@ -68,26 +50,20 @@ class Settings(BaseSettings):
 
     host: Host = "127.0.0.1"
     port: Port = 8080
-    predict_route: Route = "/predict"
-    health_route: Route = "/health"
     model_uri: Annotated[str, Field(min_length=1)] = "models/classifier"
     workers: Annotated[int, Field(ge=1)] = 1
     threads: Annotated[int, Field(ge=0)] = 0  # of a worker; 0 takes its share of the CPUs
     engine: Name | None = None  # None is the faster one on this machine
     max_queue: Annotated[int, Field(ge=1)] = 2000  # tweets
-    request_timeout: Seconds = 10
-    body_timeout: Seconds = 20
-    root_path: Prefix = ""  # the prefix of every path in front of a proxy
+    request_timeout: Annotated[float, Field(gt=0)] = 10  # seconds
     api_keys: Annotated[tuple[Key, ...], NoDecode, BeforeValidator(_split)] = ()
     admin_key: Key | None = None
-    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = ()
     feedback_file: str = "data/feedback.jsonl"  # or "stdout"
     prediction_log: str = ""  # a folder, or "stdout"; "" writes none
     prediction_log_rate: Annotated[Share, Field(gt=0)] = 1.0  # share of the tweets
     log_text: Share = 0.0  # share of the log's lines with the text
     prediction_log_key: Key | None = None  # of the hash that identifies duplicates
     log_level: Level = "info"
-    google_cloud_project: str | None = None  # for the links from logs to traces
 
     @model_validator(mode="before")
     @classmethod

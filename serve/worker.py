@@ -88,8 +88,9 @@ class Worker(LitLoop):
       loaded beside the one in use.
     - `{"do": "swap"}` puts the loaded model in use, between two batches.
     - `{"do": "predict", "texts": […]}` is answered by
-      `{"model": version, "predictions": [[label, probability, features or null], …]}`; an
-      answer may instead be the name of the error that its text caused.
+      `{"model": version, "predictions": [[label, probability, features or null], …]}`.
+
+    An error ends the process, as a crash does: the batch is lost, and a new worker starts.
     """
 
     def __call__(self, lit_api: ls.LitAPI, *_args: object, **_others: object) -> None:
@@ -107,21 +108,13 @@ class Worker(LitLoop):
         match message["do"]:
             case "predict":
                 version = self.api.model.classifier.manifest.version
-                self.send({"model": version, "predictions": self.predict(message["texts"])})
+                predictions = self.api.predict(message["texts"])
+                self.send({"model": version, "predictions": predictions})
             case "load":  # in a thread, while predictions continue
                 folder = Path(message["folder"])
                 threading.Thread(target=self.load, args=(folder,), daemon=True).start()
             case "swap":
                 self.api.model, self.loaded_model = self.loaded_model, None
-
-    def predict(self, texts: list[str]) -> list[Any]:
-        """Return the answers to a batch; if it fails, classify each text by itself."""
-        try:
-            return list(self.api.predict(texts))
-        except Exception as error:  # one text must not fail the others
-            if len(texts) == 1:
-                return [type(error).__name__]
-            return [self.predict([text])[0] for text in texts]
 
     def load(self, folder: Path) -> None:
         """Load a model, and send whether it can be used."""

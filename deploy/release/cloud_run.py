@@ -45,7 +45,6 @@ def render_service(project: GoogleProject, image: str, keys: str, shares: dict[s
     text = Path("deploy/release/service.yaml").read_text(encoding="utf-8")
     text = Template(text).substitute(
         image=image,
-        project=project.id,
         bucket=project.bucket,
         account=project.account("serve"),
         keys=keys,

@@ -6,7 +6,6 @@ const $ = (id) => document.getElementById(id);
 const percent = (p) => `${(100 * p).toFixed(1)} %`;
 const NAMES = { disaster: "Disaster", not_disaster: "No disaster" };
 
-let route = "predict";
 let latest = 0; // the number of the newest request: answers to older ones are dropped
 let timer;
 
@@ -94,7 +93,7 @@ async function update() {
   }
   try {
     const instances = texts.map((text) => ({ text }));
-    const { predictions } = await ask(route, { instances }, pending.signal);
+    const { predictions } = await ask("predict", { instances }, pending.signal);
     if (number !== latest) return;
     const items = texts.map(newItem);
     predictions.forEach((answer, i) => show(items[i], texts[i], answer));
@@ -119,7 +118,7 @@ function showCommand(texts) {
     : { text: texts[0] ?? $("text").placeholder };
   const json = JSON.stringify(body).replaceAll("'", "'\\''");
   const key = $("key").value ? " -H \"X-API-Key: $KEY\"" : "";
-  $("curl").textContent = `curl ${new URL(route, location.href)}${key} -d '${json}'`;
+  $("curl").textContent = `curl ${new URL("predict", location.href)}${key} -d '${json}'`;
 }
 
 async function copy() {
@@ -133,8 +132,7 @@ async function copy() {
 }
 
 async function describe() {
-  const { model, predict } = await (await fetch("info")).json();
-  route = predict.replace(/^\//, "");
+  const { model } = await (await fetch("info")).json();
   const { accuracy, f1 } = model.metrics;
   $("model").textContent = `Model ${model.version}, from ${model.base_model.name}: on tweets it `
     + `had not seen, accuracy ${percent(accuracy)}, F1 ${percent(f1)}.`;

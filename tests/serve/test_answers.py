@@ -16,19 +16,12 @@ TEXTS = [f"flood at gate {number}" for number in range(300)]
 TEXT = "Wildfire 🔥 forces hundreds from their homes"
 
 
-def test_one_tweet_by_a_body_and_by_a_link(server: Here, classifier: Classifier) -> None:
+def test_one_tweet(server: Here, classifier: Classifier) -> None:
     answer = server.predict({"text": TEXT})
     assert set(answer) == {"label", "probability", "model", "id"}
     assert answer["probability"] == pytest.approx(classifier.probabilities([TEXT])[0], abs=1e-6)
     assert answer["label"] == classifier.label(answer["probability"])
     assert answer["model"] == classifier.manifest.version
-    linked = server.get("/predict", params={"text": TEXT})
-    assert linked.headers["Cache-Control"] == "no-store"
-    assert {**linked.json(), "id": ""} == {**answer, "id": ""}
-    for params in ({}, {"text": " "}, {"text": "x" * 30_001}):
-        refused = server.get("/predict", params=params)
-        assert refused.status_code == 422
-        assert refused.json()["detail"][0]["loc"] == ["query", "text"]
 
 
 def test_many_tweets_and_single_ones_under_load(server: Here, classifier: Classifier) -> None:
@@ -73,14 +66,12 @@ def test_many_tweets_and_single_ones_under_load(server: Here, classifier: Classi
         (b"[]", "body"),
         (b"", "body"),
         (b"[" * 100_000, "body"),
-        (b'{"full_text": "fire"}', 'found full_text: name it \\"text\\"'),
-        (b'{"inputs": ["fire"]}', 'or \\"instances\\"'),
-        (b'{"txt": "fire"}', "found txt"),
+        (b'{"full_text": "fire"}', '"body", "tweet", "text"'),
     ],
 )
 def test_a_clients_mistake_is_refused_by_field(server: Here, body: bytes, field: str) -> None:
     response = server.post("/predict", content=body, headers={"Content-Type": "application/json"})
-    assert response.status_code in (400, 422)
+    assert response.status_code == 422
     assert field in json.dumps(response.json()["detail"])
     assert "input" not in response.json()["detail"][0]
 
@@ -106,24 +97,9 @@ def test_what_clients_have_at_hand_is_accepted(server: Here) -> None:
     ]
     expected = server.predict({"text": "fire"})["probability"]
     assert [a["probability"] for a in answers] == pytest.approx([expected] * 4, abs=1e-6)
-
-
-def test_the_others_of_a_wrong_instance_are_answered_if_asked(server: Here) -> None:
-    instances = ["fire", {"txt": "fire"}, {"text": ""}, 5, "flood"]
-    refused = server.post("/predict", {"instances": instances})
-    assert refused.status_code == 422
-    assert [d["loc"][3] for d in refused.json()["detail"]] == [1, 2, 3]
-    partial = {"parameters": {"partial": True}}
-    predicted = server.predict({"instances": instances} | partial)["predictions"]
-    assert [p["id"].rpartition("-")[2] for p in predicted] == ["0", "1", "2", "3", "4"]
-    for index in (1, 2, 3):
-        assert predicted[index]["error"].startswith(f"instances[{index}]: ")
-    assert "text" in predicted[1]["error"]
-    others = server.predict({"instances": ["fire", "flood"]})["predictions"]
-    expected = [p["probability"] for p in others]
-    assert [predicted[n]["probability"] for n in (0, 4)] == pytest.approx(expected, abs=1e-6)
-    (only,) = server.predict({"instances": [5]} | partial)["predictions"]
-    assert "error" in only
+    for route in ("/predict", "/explain"):  # Windows writes a byte order mark
+        marked = server.post(route, content=b'\xef\xbb\xbf{"text": "fire"}').json()
+        assert marked["probability"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_words_push_is_the_probability_with_it_less_that_without_it() -> None:

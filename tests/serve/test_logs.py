@@ -4,7 +4,6 @@ import errno
 import json
 import logging
 import os
-import select
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,28 +11,16 @@ from typing import Any
 import pytest
 
 from serve import logs
-from serve.logs import FullError, append, trace_fields
+from serve.logs import FullError, append
 from tests.conftest import no_file_beyond
 from tests.serve.here import Here
 from tests.serve.running import wait_until
-
-TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 def lines_of(server: Here, name: str, count: int) -> list[Any]:
     """Return the log lines of a request id, once there are so many."""
     assert wait_until(lambda: server.output().count(name) >= count)
     return [json.loads(line) for line in server.output().splitlines() if name in line]
-
-
-def test_a_line_belongs_to_its_trace() -> None:
-    for end, project, trace in (("01", "p", f"projects/p/traces/{TRACE}"), ("00", None, TRACE)):
-        assert trace_fields(f"00-{TRACE}-{SPAN}-{end}", project) == {
-            "logging.googleapis.com/trace": trace,
-            "logging.googleapis.com/trace_sampled": end == "01",
-            "logging.googleapis.com/spanId": SPAN,
-        }
-        assert trace_fields(f"x00-{TRACE}-{SPAN}-{end}", project) == {}
 
 
 def test_an_error_has_its_stack_in_one_line() -> None:
@@ -49,7 +36,7 @@ def test_an_error_has_its_stack_in_one_line() -> None:
 
 
 def test_a_request_is_one_line_without_its_text(server: Here) -> None:
-    headers = {"X-Request-ID": "my-id.1", "traceparent": f"00-{TRACE}-{SPAN}-01"}
+    headers = {"X-Request-ID": "my-id.1"}
     body = {"text": "a secret flood of words"}
     answer = server.post("/predict", body, params={"q": "flood"}, headers=headers)
     assert answer.headers["X-Request-ID"] == "my-id.1"
@@ -58,10 +45,9 @@ def test_a_request_is_one_line_without_its_text(server: Here) -> None:
     assert len(ids - {"my-id.1"}) == 2
     line, _ = lines_of(server, "my-id.1", 2)
     assert line["severity"] == "INFO"
-    assert line["logging.googleapis.com/trace"] == TRACE
     request = line["httpRequest"]
     assert float(request.pop("latency").removesuffix("s")) > 0
-    assert [*request.values()] == ["POST", "/predict", 200, str(len(answer.content))]
+    assert [*request.values()] == ["POST", "/predict", 200]
     assert "flood" not in server.output()
 
 
@@ -70,7 +56,7 @@ def test_a_request_is_one_line_without_its_text(server: Here) -> None:
     [
         ({"txt": "a private flood"}, "missing"),
         ({"instances": [{"text": ""}]}, "string_pattern_mismatch"),
-        ({"text": "x" * 17_000_000}, "the body has more than 16777216 bytes"),
+        ({"text": "x" * 5_000_000}, "the body has more than 4194304 bytes"),
     ],
 )
 def test_a_refusal_says_why(server: Here, body: dict[str, object], reason: str) -> None:
@@ -86,24 +72,6 @@ def test_odd_request_ids_and_unknown_paths_are_not_repeated(server: Here) -> Non
         answer = server.get("/my-private-path", headers={"X-Request-ID": name})
         assert (answer.status_code, len(answer.headers["X-Request-ID"])) == (404, 32)
     assert "my-private-path" not in server.output() + server.get("/metrics").text
-
-
-def test_a_full_pipe_loses_no_line_and_holds_no_file_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[bytes] = []
-    is_full = [True, False, True, False]  # a pipe that another process has made non-blocking
-
-    def write(_: int, lines: bytes) -> int:
-        assert not logs._file_lock.locked()
-        if is_full.pop():
-            raise BlockingIOError
-        written.append(bytes(lines[:3]))
-        return len(written[-1])
-
-    with monkeypatch.context() as pipe:
-        pipe.setattr(os, "write", write)
-        pipe.setattr(select, "select", lambda *_: None)
-        logs.write_stdout(b"1\n2\n")
-    assert written == [b"1\n2", b"\n"]
 
 
 def test_lines_are_appended_whole_or_not_at_all(

@@ -21,7 +21,6 @@ def test_info_describes_the_model(server: Here, classifier: Classifier) -> None:
     info, manifest = server.get("/info").json(), classifier.manifest
     assert info["model"]["threshold"] == manifest.threshold
     assert info["model"]["metrics"]["accuracy"] == manifest.metrics["accuracy"]
-    assert info["previous"] is None
 
 
 def test_the_schema_has_examples_answers_and_errors(server: Here) -> None:

@@ -72,7 +72,7 @@ def test_under_load_workers_die_and_models_change(
 
         def reload(model: Path) -> httpx.Response:
             shutil.copytree(model, classifier_folder, dirs_exist_ok=True)
-            return client.post("/reload", json={}, headers={"X-API-Key": KEY})
+            return client.post("/reload", headers={"X-API-Key": KEY})
 
         assert both_are_ready()
         with concurrent.futures.ThreadPoolExecutor(24) as pool, contextlib.ExitStack() as stack:
@@ -85,7 +85,7 @@ def test_under_load_workers_die_and_models_change(
             assert refused.status_code == 409
             assert f"{classifier_folder}/manifest.json: golden" in refused.json()["detail"]
             assert more()
-            assert reload(eager).json() == {"model": second, "previous": first}
+            assert reload(eager).json() == {"model": second}
             assert more()
         assert not any(future.exception() for future in asking)
         assert {code for code, _, _ in answers} <= {200, 503}
@@ -111,14 +111,9 @@ def test_an_end_answers_the_accepted_requests(pipeline: Project, tmp_path: Path)
         with stopped(server.workers()):
             asked = [pool.submit(server.predict, body) for _ in range(3)]
             assert wait_until(lambda: server.metric("queued_tweets") > 2000)  # so all are in
-            late = server.connect()  # connected, and silent
-            assert wait_until(lambda: server.metric("queued_tweets") > 2000)  # so it is accepted
             server.process.send_signal(signal.SIGTERM)
             assert wait_until(lambda: refuses(server))
             assert not any(future.done() for future in asked)
-            with late, late.makefile("rb") as reply:
-                late.sendall(b"GET /info HTTP/1.1\r\nHost: h\r\n\r\n")
-                assert reply.readline().startswith(b"HTTP/1.1 200")
         assert server.process.wait(timeout=HANG) == 0, server.output()
         assert [len(f.result()["predictions"]) for f in asked] == [1000] * 3
     assert "Traceback" not in server.output()

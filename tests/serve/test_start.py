@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -15,7 +16,6 @@ from serve import __main__ as start_up
 from serve.server import Server, count_threads
 from serve.settings import Settings
 from tests.conftest import ROOT
-from tests.serve.here import configured
 
 FORK = """
 import functools, os, signal
@@ -62,18 +62,21 @@ def test_a_start_that_cannot_succeed_ends_with_one_line(
     assert error().endswith("Set TMPDIR to a writable one")
 
 
-def test_the_start_names_settings_wrong_arguments_and_a_lost_feedback(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_start_names_settings_and_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     for argument, status in (("--help", 0), ("models/other", 2)):
         with pytest.raises(SystemExit, match=f"^{status}$"):
             start_up.main([argument])
-    (file := tmp_path / "file").touch()
-    start_up.check_port_and_folders(configured(FEEDBACK_FILE=str(file / "feedback.jsonl")))
     printed = capsys.readouterr()
     assert all(name.upper() in printed.out for name in Settings.model_fields)
     assert "unrecognized arguments: models/other" in printed.err
-    assert f"warning: FEEDBACK_FILE: {file} cannot be written" in printed.err
+
+
+def test_the_limit_of_files_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [1024, 4096]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, both: limits.__setitem__(0, both[0]))
+    start_up.raise_file_limit()
+    assert limits == [4096, 4096]
 
 
 def test_threads_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
