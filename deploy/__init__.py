@@ -10,10 +10,8 @@ from common.commands import check_command
 check_command(
     "deploy",
     "deploy",
-    "deploy.doctor",
     "deploy.release.check_model",
     "deploy.release.smoke",
-    "deploy.score",
     "deploy.train.job",
     "deploy.watch",
 )

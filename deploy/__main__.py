@@ -5,11 +5,13 @@ The environment variables GOOGLE_CLOUD_PROJECT (default: gcloud's project) and G
 """
 
 import argparse
+import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
 from common.errors import run
+from deploy import doctor, score
 from deploy.google import NAME, GoogleProject, current_project, format_command, gcloud
 from deploy.release import cloud_run, images
 from deploy.setup import resources
@@ -23,39 +25,45 @@ def make_parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     up = commands.add_parser("up", help="create the resources that are missing")
-    commands.add_parser("status", help="list the resources: which exist, which are missing")
     down = commands.add_parser("down", help="remove the resources, but not data, images and keys")
-    for each in (up, down):
-        each.add_argument(
-            "--dry-run", action="store_true", help="print gcloud's commands without running them"
-        )
     down.add_argument("--delete-data", action="store_true", help="also remove bucket, images, keys")
+    commands.add_parser("doctor", help="check the DVC remote, and print what helps if it fails")
 
     commands.add_parser("images", help="build, test and push this commit's images on Cloud Build")
-    commands.add_parser("release", help="release this commit's server, step by step")
-    commands.add_parser("back", help="give Cloud Run's traffic to the previous revision")
+    commands.add_parser("release", help="release this commit's server on Cloud Run")
 
     train = commands.add_parser(
         "train", help="train this commit on a T4, and download dvc.lock and the figures"
     )
     train.add_argument("--hours", type=float, default=4, help="time limit (default: 4)")
+
+    dataflow = commands.add_parser(
+        "score",
+        help="classify files in a bucket on Dataflow, with this commit's image",
+        description="Other options go to `python -m score`. Ctrl-C does not end the job.",
+    )
+    dataflow.add_argument("source", help="a gs:// file, folder or glob")
+    dataflow.add_argument("target", help="a gs:// prefix")
+    workers_help = "largest number of workers (default: 10)"
+    dataflow.add_argument("--workers", type=int, default=10, help=workers_help)
+    for each in (up, down, dataflow):
+        each.add_argument(
+            "--dry-run", action="store_true", help="only print the commands that it would run"
+        )
     return top
 
 
 def manage_resources(project: GoogleProject, options: argparse.Namespace) -> None:
-    """Create, list or remove the resources; with --dry-run, only print the commands."""
-    dry_run = options.command != "status" and options.dry_run
+    """Create or remove the resources; with --dry-run, only print the commands."""
     github = resources.github_repository()
     number = "PROJECT_NUMBER"  # some names contain it instead of the id
-    if not dry_run:
+    if not options.dry_run:
         number = gcloud("projects", "describe", project.id, "--format=value(projectNumber)").strip()
     rows = resources.read_resources(project, github, number)
     print(f"project {project.id}, region {project.region}, GitHub {github or 'none'}", flush=True)
-    if options.command == "status":
-        resources.status(rows)
-    elif options.command == "down":
-        resources.down(rows, options.delete_data, dry_run)
-    elif dry_run:
+    if options.command == "down":
+        resources.down(rows, options.delete_data, options.dry_run)
+    elif options.dry_run:
         print("\n".join(format_command(each.create) for each in rows if each.create))
     else:
         resources.up(rows)
@@ -86,16 +94,24 @@ def train(project: GoogleProject, hours: float) -> None:
 
 def main() -> None:
     """Run the command of the arguments."""
-    options = make_parser().parse_args()
+    parser = make_parser()
+    options, others = parser.parse_known_args()
+    if others and options.command != "score":
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    if options.command == "doctor":
+        for line in doctor.examine(Path.cwd()):
+            print(f"ok  {line}", flush=True)
+        return
     project = current_project()
     if options.command == "images":
         images.build(project)
     elif options.command == "release":
         release(project)
-    elif options.command == "back":
-        cloud_run.back(project)
     elif options.command == "train":
         train(project, options.hours)
+    elif options.command == "score":
+        paths = (options.source, options.target)
+        sys.exit(score.score(project, *paths, others, options.workers, options.dry_run))
     else:
         manage_resources(project, options)
 

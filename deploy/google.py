@@ -11,7 +11,6 @@ from common.errors import InputError
 
 NAME = "disaster-tweets"
 API_KEYS = f"{NAME}-api-keys"  # the secret with the callers' keys, comma-separated
-WANDB_KEY = f"{NAME}-wandb-key"  # the secret with the key of Weights & Biases
 REGION = "us-central1"  # the default: it has T4s and every service used here
 # They are not in .dvc/config, because DVC waits long for a bucket that does not exist.
 REMOTE_COMMANDS = (

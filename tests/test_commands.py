@@ -36,7 +36,6 @@ def test_a_package_names_its_commands_where_a_module_is_none(
     ("module", "words"),
     [
         ("deploy.__main__", "create the resources that are missing"),
-        ("deploy.doctor", "prints a line for each check"),
         ("deploy.release.smoke", "--model MODEL"),
         ("monitor.__main__", "python -m monitor review LOGS"),
         ("score.__main__", "python -m score tweets.parquet out/"),
@@ -56,4 +55,4 @@ def test_python_asks_the_package_first() -> None:
     command = [sys.executable, "-m", "deploy.train.submit"]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert process.returncode == 2
-    assert "the commands are: python -m deploy, python -m deploy.doctor" in process.stderr
+    assert "the commands are: python -m deploy, python -m deploy.release" in process.stderr

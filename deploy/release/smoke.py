@@ -2,8 +2,7 @@
 
     python -m deploy.release.smoke URL [--model VERSION]
 
-The API key of a server that needs one is in the variable API_KEY. Requests to
-this machine use no proxy.
+The API key of a server that needs one is in the variable API_KEY.
 """
 
 import argparse
@@ -11,7 +10,6 @@ import http.client
 import json
 import os
 import time
-import urllib.parse
 import urllib.request
 from typing import Any
 
@@ -20,30 +18,23 @@ from common.errors import InputError, run
 TIMEOUT = 60  # seconds until the first right answer
 TEXTS = ("Bridge collapses in the storm, two people missing", "this mixtape is fire")
 BODY = {"instances": [{"text": text} for text in TEXTS]}
-LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
-def smoke(url: str, model: str = "", key: str = "", seconds: float = 0) -> None:
+def smoke(url: str, model: str = "", key: str = "") -> None:
     """Raise InputError if a server's health, predictions or model version is wrong.
 
-    With `model` "", any version is right. Once an answer is right, the test is repeated each
-    second for `seconds`.
+    With `model` "", any version is right.
     """
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url} does not start with http:// or https://")
     end = time.monotonic() + TIMEOUT
     while True:  # a server needs some seconds to start, and traffic to move
         try:
-            _check(url, model, key)
-            break
+            return _check(url, model, key)
         except InputError:
             if time.monotonic() > end:
                 raise
             time.sleep(0.5)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        time.sleep(min(1, seconds))
-        _check(url, model, key)
 
 
 def _check(url: str, model: str, key: str) -> None:
@@ -72,10 +63,8 @@ def _request(url: str, key: str = "", body: object = None) -> bytes:
     headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers)  # noqa: S310 - smoke checks the scheme
-    is_local = urllib.parse.urlsplit(url).hostname in LOCAL_HOSTS
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({} if is_local else None))
     try:
-        with opener.open(request, timeout=10) as reply:
+        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310 - as above
             return bytes(reply.read())
     except (OSError, http.client.HTTPException) as error:
         raise InputError(f"{url}: {error or type(error).__name__}") from error

@@ -17,7 +17,6 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from common.errors import InputError
 from common.git import git
 from deploy.google import GcloudError, GoogleProject, format_command, gcloud, gcloud_json
 
@@ -173,16 +172,6 @@ def up(resources: list[Resource]) -> int:
                     raise
                 time.sleep(pause)
     return len(missing)
-
-
-def status(resources: list[Resource]) -> None:
-    """Print which resources exist; raise an error if one is missing."""
-    missing = 0
-    for each, _, item in find(resources):
-        print(f"{'ok' if item else '-':8}{each.title}")
-        missing += bool(each.create) and not item
-    if missing:
-        raise InputError(f"{missing} resources are missing: make cloud")
 
 
 def down(resources: list[Resource], delete_data: bool, dry_run: bool = False) -> None:

@@ -1,13 +1,12 @@
 """Runs the pipeline in the train image, with a bucket for its inputs and outputs.
 
-    python -m deploy.train.job [COMMAND ...]
+    python -m deploy.train.job
 
 With the variable BUCKET, the job pulls the outputs of earlier runs from there and pushes its own;
 the files for git go to runs/RUN/results.tar.gz. Without it, the job just runs the pipeline.
 The stage gets the job's SIGTERM, as before a pre-emption, and saves a checkpoint.
 """
 
-import base64
 import io
 import os
 import shlex
@@ -18,18 +17,13 @@ import tarfile
 import time
 from contextlib import suppress
 
-import google.auth
 from dvc.repo import Repo
-from google.auth.exceptions import GoogleAuthError
-from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
 
 from common.errors import run
-from deploy.google import REMOTE_COMMANDS, WANDB_KEY
-from stages import params
+from deploy.google import REMOTE_COMMANDS
 
 EXTRAS = ("dvc.lock", "models/speed", "models/wandb")  # files for git that no stage has as outputs
-SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
 
 def call(command: list[str]) -> None:
@@ -67,35 +61,14 @@ def upload(bucket: str, name: str) -> None:
     blob.upload_from_string(archive.getvalue())
 
 
-def fetch_wandb_key() -> None:
-    """Set the key of Weights & Biases from Secret Manager, or print why there is none."""
-    try:
-        credentials, project = google.auth.default(SCOPES)
-        url = f"https://secretmanager.googleapis.com/v1/projects/{project}/secrets/{WANDB_KEY}"
-        answer = AuthorizedSession(credentials).get(f"{url}/versions/latest:access", timeout=10)
-        answer.raise_for_status()
-    except (GoogleAuthError, OSError) as error:
-        print(f"job: Weights & Biases logs offline, without a key: {error}", flush=True)
-    else:
-        key = base64.b64decode(answer.json()["payload"]["data"]).decode()
-        os.environ["WANDB_API_KEY"] = key.strip()
-
-
 def main() -> None:
-    """Run the command of the arguments, or the pipeline without one."""
-    if sys.argv[1:]:
-        return call(sys.argv[1:])
-    bucket, p = os.environ.get("BUCKET"), params.load()
+    """Run the pipeline."""
+    bucket = os.environ.get("BUCKET")
+    commands = [*REMOTE_COMMANDS, "dvc repro --pull", "dvc push"] if bucket else ["dvc repro"]
+    for command in commands:
+        call(command.format(bucket=bucket).split())
     if bucket:
-        for command in REMOTE_COMMANDS:
-            call(command.format(bucket=bucket).split())
-    if p.runtime.wandb and "WANDB_API_KEY" not in os.environ:
-        fetch_wandb_key()
-    call(["dvc", "repro", *(["--pull"] if bucket else [])])
-    if bucket:
-        call(["dvc", "push"])
         upload(bucket, os.environ.get("RUN", "latest"))
-    return None
 
 
 if __name__ == "__main__":

@@ -64,14 +64,6 @@ def flag(words: tuple[str, ...], name: str) -> str:
     return values[-1] if values else ""
 
 
-def shares_of(words: tuple[str, ...], name: str) -> dict[str, int]:
-    """Return the shares of the traffic that a flag names."""
-    pairs = (each.split("=") for each in flag(words, name).split(","))
-    shares = {key: int(share) for key, share in pairs}
-    assert sum(shares.values()) == 100
-    return shares
-
-
 class CloudRun:
     """A service of Cloud Run, which is at once in the state that it was asked for."""
 
@@ -81,19 +73,18 @@ class CloudRun:
         self.service: Json = NOTHING
         self.revisions: list[dict[str, Any]] = []
         self.splits: list[dict[str, int]] = []  # how the traffic was split, change by change
-        self.faults: dict[tuple[str, float], BaseException] = {}  # by address and seconds
+        self.faults: dict[str, BaseException] = {}  # by address
         self.key_version = "1"
         gcloud.answers |= {
             "run services describe": lambda *_: self.service,
             "run services replace": self.replace,
             "run services update-traffic": self.update_traffic,
-            "run revisions list": lambda *_: self.revisions,
             "secrets versions access latest": self.secret,
         }
 
-    def smoke(self, url: str, _model: str, key: str, seconds: float) -> None:
+    def smoke(self, url: str, _model: str, key: str) -> None:
         assert key == "a-key"
-        if fault := self.faults.get((url, seconds)):
+        if fault := self.faults.get(url):
             raise fault
 
     def secret(self, *_: str) -> Json:
@@ -113,14 +104,9 @@ class CloudRun:
 
     def update_traffic(self, _name: str, *words: str) -> Json:
         tagged = [each for each in self.service["status"]["traffic"] if "tag" in each]
-        if tag := flag(words, "update-tags"):
-            name, revision = tag.split("=")
-            others = [e for e in self.service["status"]["traffic"] if e not in tagged]
-            self._send([*others, {"revisionName": revision, "tag": name}])
-        else:
-            shares = shares_of(words, "to-revisions").items()
-            split = [{"revisionName": name, "percent": share} for name, share in shares]
-            self._send([*split, *({**each, "percent": 0} for each in tagged)])
+        name, _, percent = flag(words, "to-revisions").partition("=")
+        split = {"revisionName": name, "percent": int(percent)}
+        self._send([split, *({**each, "percent": 0} for each in tagged)])
 
     def _send(self, traffic: list[dict[str, Any]]) -> None:
         for each in traffic:

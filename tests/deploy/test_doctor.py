@@ -53,7 +53,6 @@ def test_all_is_well(ask: Ask, robot: Path, own_key: bool, monkeypatch: pytest.M
         ["remote", "gs://bucket/dvc"],
         ["login", ROBOT],
         ["permissions", "storage.objects.create,"],
-        ["contents", "complete,"],
     ]
 
 
@@ -74,10 +73,9 @@ def test_all_is_well(ask: Ask, robot: Path, own_key: bool, monkeypatch: pytest.M
             *("bucket does not grant storage.objects.delete, storage.objects.list", OUR_GRANT),
         ),
         ({}, {ASK_PERMISSIONS: (503, {"error": {"message": "Ill"}})}, "Ill", OUR_GRANT),
-        ({}, {("GET", "/o?"): (403, {"error": {"message": "retained"}})}, "retained", "dvc push"),
         ({}, {("POST", "/token"): (400, {"error": "invalid_grant"})}, "invalid_grant", LOGIN),
-        ({"verify": "false"}, {}, "gs://bucket/dvc is no gs:// URL with `verify true`", SET_REMOTE),
-        ({"url": "s3://bucket"}, {}, "s3://bucket is no gs:// URL", SET_REMOTE),
+        ({"verify": "false"}, {}, "is no gs:// URL with `verify true`", SET_REMOTE),
+        ({"url": "s3://bucket"}, {}, "is no gs:// URL", SET_REMOTE),
         ({"nonsense": "1"}, {}, "extra keys not allowed", SET_REMOTE),
     ],
 )
@@ -101,7 +99,7 @@ def test_a_fault_is_named_with_its_remedy(
     ("config", "message"),
     [
         ("", "not inside of a DVC repository"),
-        ((ROOT / ".dvc/config").read_text().replace("\n", "\nno_scm = true\n", 1), "no remote"),
+        ((ROOT / ".dvc/config").read_text().replace("\n", "\nno_scm = true\n", 1), "no gs://"),
     ],
 )
 def test_a_folder_without_a_remote(tmp_path: Path, config: str, message: str) -> None:

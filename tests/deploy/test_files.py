@@ -128,7 +128,7 @@ def test_workflows_call_existing_commands() -> None:
     tasks = set(re.findall(r"(?:^\s*|run: )make ([\w-]+)", text, re.M))
     assert {"setup", "test", "deploy"} <= tasks
     assert tasks <= set(re.findall(r"^([\w-]+):", text_of(ROOT / "Makefile"), re.M))
-    assert set(re.findall(r"python -m deploy (\w+)", text)) == {"images", "back"}
+    assert set(re.findall(r"python -m deploy (\w+)", text)) == {"images"}
     paths = set(re.findall(r"pytest (\S+)", text))
     assert {"tests/nightly", "tests/test_images.py", "tests/serve"} <= paths
     modules = re.findall(r"python -m (tests\.[\w.]+)", text)

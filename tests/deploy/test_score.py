@@ -1,5 +1,4 @@
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
@@ -7,17 +6,21 @@ import pytest
 from common.errors import InputError
 from deploy import score
 from deploy.google import GoogleProject
+from tests.deploy.conftest import Command
 from tests.deploy.fake_gcloud import NOTHING, Gcloud
 
 CALL = ["score", "gs://archive/2026", "gs://archive/answers/", "--text", "tweet"]
 
 
 def test_a_dry_run_prints_the_command_and_asks_nobody(
-    gcloud: Gcloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    gcloud: Gcloud,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "another")
-    monkeypatch.setattr(sys, "argv", [*CALL, "--dry-run"])
-    score.main()
+    with pytest.raises(SystemExit, match="0"):
+        command(*CALL, "--dry-run")
     words = shlex.split(capsys.readouterr().out)
     start, runner = words.index("score"), words.index("--runner")
     assert words[:start] == [*score.PYTHON, "-m"]
@@ -41,18 +44,16 @@ def test_a_job_is_named_after_its_answers() -> None:
 
 
 def test_the_image_of_the_commit_scores_and_its_status_is_handed_on(
-    gcloud: Gcloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gcloud: Gcloud, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score, "get_commit", lambda: "c0ffee")
     gcloud.answers["artifacts docker images describe"] = lambda *_: NOTHING
-    monkeypatch.setattr(sys, "argv", [*CALL, "--workers", "3"])
     with pytest.raises(InputError, match=r"no image .*/score:c0ffee: python -m deploy images"):
-        score.main()
+        command(*CALL)
     monkeypatch.setattr(score, "get_image", lambda _, name, tag: f"{name}@sha256:{tag}")
     shell = f'printf "%s\\n" "$@" > {tmp_path}/words; exit 3'
     monkeypatch.setattr(score, "PYTHON", ["sh", "-c", shell, "python"])
-    with pytest.raises(SystemExit) as exit_info:
-        score.main()
-    assert exit_info.value.code == 3
+    with pytest.raises(SystemExit, match="3"):
+        command(*CALL, "--workers", "3")
     words = (tmp_path / "words").read_text().splitlines()
     assert {"--sdk_container_image=score@sha256:c0ffee", "--max_num_workers=3"} <= {*words}

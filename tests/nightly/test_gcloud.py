@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from deploy.google import GoogleProject
-from deploy.setup.resources import down, read_resources, status, up
+from deploy.setup.resources import down, read_resources, up
 
 ALL = read_resources(GoogleProject("my-project"), "me/disaster-tweets", "123456789")
 GRANTS = ("serve has storage.objectViewer", "score has dataflow.worker")
@@ -112,7 +112,6 @@ def test_buckets_and_roles_are_created_once_updated_and_removed(google: Google) 
 
     changes = google.changes
     assert up(ROWS) == 0  # gcloud's answers match the table
-    status(ROWS)
     assert google.changes == changes
     bucket["lifecycle"]["rule"].pop()
     assert up(ROWS) == 1

@@ -5,7 +5,7 @@ import pytest
 from common.errors import InputError
 from deploy.google import GoogleProject
 from deploy.release import cloud_run, images
-from deploy.release.cloud_run import SOAK, back, release, update_report
+from deploy.release.cloud_run import release, update_report
 from tests.deploy.fake_gcloud import CloudRun, Gcloud
 
 PROJECT = GoogleProject("my-project")
@@ -26,7 +26,7 @@ def put(number: int) -> None:
 
 
 def test_a_release_goes_step_by_step(run: CloudRun) -> None:
-    run.faults[URL(1), 0] = InputError("wrong")
+    run.faults[URL(1)] = InputError("wrong")
     with pytest.raises(InputError, match="wrong"):
         put(1)
     put(2)  # as the first one
@@ -36,56 +36,33 @@ def test_a_release_goes_step_by_step(run: CloudRun) -> None:
     assert spec["containers"][0]["image"] == "image@sha256:2"
     assert spec["serviceAccountName"] == PROJECT.account("serve")
     put(3)
-    assert run.splits[-3:] == [
-        {"revision-2": 100},  # the new revision exists, without traffic
-        {"revision-2": 90, "revision-3": 10},
-        {"revision-3": 100},
-    ]
+    # The new revision exists, without traffic, before it gets all.
+    assert run.splits[-2:] == [{"revision-2": 100}, {"revision-3": 100}]
     run.key_version = "2"
     put(3)  # the same, but for its keys
     assert run.splits[-1] == {"revision-4": 100}
 
 
-def test_back_goes_to_the_newest_earlier_revision_that_answers(
-    run: CloudRun, gcloud: Gcloud, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(InputError, match="no service disaster-tweets has traffic"):
-        back(PROJECT)
-    for number in range(1, 5):
-        put(number)
-    gcloud.refusals = [("update-tags", "revision-3 is not ready")]
-    run.faults[URL(2), 0] = InputError("wrong")
-    back(PROJECT)
-    assert run.splits[-1] == {"revision-1": 100}
-    output = capsys.readouterr().out
-    assert "revision-3 is not ready" in output
-    assert "revision-2 without traffic: wrong" in output
-    with pytest.raises(InputError, match="no revision before revision-1"):
-        back(PROJECT)
-    assert run.splits[-1] == {"revision-1": 100}
-
-
 @pytest.mark.parametrize(
-    ("request_of_smoke", "fault", "had_traffic"),
+    ("url", "fault", "had_traffic"),
     [
-        ((URL(2), 0), InputError("another model"), False),
-        ((URL(2), SOAK), InputError("wrong"), True),
-        ((CloudRun.URL, 0), KeyboardInterrupt(), True),
+        (URL(2), InputError("another model"), False),
+        (CloudRun.URL, KeyboardInterrupt(), True),
     ],
 )
 def test_a_revision_that_answers_wrongly_gets_no_traffic(
     run: CloudRun,
-    request_of_smoke: tuple[str, float],
+    url: str,
     fault: BaseException,
     had_traffic: bool,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     put(1)
-    run.faults[request_of_smoke] = fault
+    run.faults[url] = fault
     with pytest.raises(type(fault)):
         put(2)
     assert run.splits[-1] == {"revision-1": 100}
-    assert ({"revision-1": 90, "revision-2": 10} in run.splits) == had_traffic
+    assert ({"revision-2": 100} in run.splits) == had_traffic
     assert capsys.readouterr().out.endswith("in use: revision-1\n")
 
 
