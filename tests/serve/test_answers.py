@@ -7,13 +7,12 @@ import httpx
 import pytest
 
 from locked.classifier import Classifier
-from serve.answers import explain, make_variants
-from serve.worker import Prediction
+from serve.answers import make_variants
 from tests.conftest import HANG
 from tests.serve.here import Here
 
 TEXTS = [f"flood at gate {number}" for number in range(300)]
-TEXT = "Wildfire 🔥 forces hundreds from their homes"
+TEXT = "Wildfire 🔥  forces hundreds from their homes"
 
 
 def test_one_tweet(server: Here, classifier: Classifier) -> None:
@@ -102,31 +101,20 @@ def test_what_clients_have_at_hand_is_accepted(server: Here) -> None:
         assert marked["probability"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_words_push_is_the_probability_with_it_less_that_without_it() -> None:
-    text = "Fire  in town"
-    assert make_variants(text, 128) == [text, "", "  in town", "Fire   town", "Fire  in "]
-    scores = (0.9, 0.4, 0.5, 0.95, 0.8)
-    answer = explain(text, [Prediction("disaster", score, None) for score in scores])
-    places = [(w["word"], w["start"]) for w in answer["words"]]
-    assert places == [("Fire", 0), ("in", 6), ("town", 9)]
-    pushes = [w["push"] for w in answer["words"]]
-    assert pushes == pytest.approx([0.4, -0.05, 0.1])
-    assert answer["baseline"] + sum(pushes) + answer["together"] == pytest.approx(0.9)
-
-
-def test_the_served_explanation_is_of_the_served_answer(
+def test_a_words_push_is_the_probability_with_it_minus_that_without_it(
     server: Here, classifier: Classifier
 ) -> None:
     answer = server.post("/explain", {"text": TEXT}).json()
     plain = server.predict({"text": TEXT})
     assert answer["probability"] == pytest.approx(plain["probability"], abs=1e-6)
     assert answer["label"] == plain["label"]
-    probability, baseline, *without_word = classifier.probabilities(
-        make_variants(TEXT, 128)
-    ).tolist()
+    variants = make_variants(TEXT, 128)
+    assert variants[:3] == [TEXT, "", TEXT.removeprefix("Wildfire")]
+    probability, baseline, *without_word = classifier.probabilities(variants).tolist()
     assert answer["baseline"] == pytest.approx(baseline, abs=1e-6)
     pushes = [probability - score for score in without_word]
     assert [w["push"] for w in answer["words"]] == pytest.approx(pushes, abs=1e-6)
+    assert answer["together"] == pytest.approx(probability - baseline - sum(pushes), abs=1e-6)
     assert [TEXT[w["start"] :][: len(w["word"])] for w in answer["words"]] == TEXT.split()
     max_words = classifier.manifest.max_length  # words: the model reads no more
     before = server.metric("batch_tweets_sum")
