@@ -28,6 +28,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
+from stages.lock.stage import lock
 
 from common.atomic import new_folder
 from common.errors import InputError, run
@@ -36,7 +37,6 @@ from locked.manifest import MANIFEST, read_manifest
 from monitor.__main__ import call
 from monitor.report import load
 from stages import params
-from stages.lock.stage import lock
 from stages.shared import outputs
 
 EVENT = Path(__file__).with_suffix(".csv")

@@ -119,7 +119,7 @@ def read_unlearnt(file: Path) -> pd.DataFrame:
         raise InputError(f"{file}: target must be 0 or 1 (got {invalid[0]!r})")
     splits = [pd.read_parquet(PREPARED / f"{split}.parquet") for split in ("train", "validation")]
     p = params.load()
-    labels = file_of(p.lock.labels or p.train.event, LABELS)
+    labels = file_of(p.train.event, LABELS)
     texts = [text for split in splits for text in split["text"]]
     learnt_texts = set(canonical_texts(texts + (read_labels(labels).texts if labels else [])))
     is_new = [text not in learnt_texts for text in canonical_texts(tweets["text"])]

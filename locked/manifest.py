@@ -53,27 +53,12 @@ class Golden(_Part):
     probability: Probability  # calibrated
 
 
-class Change(_Part):
-    """A figure before and after an adaptation, each with its 95 % interval."""
-
-    before: float
-    before_95: tuple[float, float]
-    after: float
-    after_95: tuple[float, float]
-    difference_95: tuple[float, float]
-
-
 class Adaptation(_Part):
-    """How the model was adapted to an event, by labelled tweets of that event."""
+    """The labelled tweets of an event that the network has learnt beside the training data."""
 
     labels: str  # name of the file
     labels_sha256: Sha256
     tweets: int  # labelled ones
-    step: Literal["none", "calibration", "last layer", "training"]
-    reason: str  # for the step
-    auc: float | None = None  # of the model before the adaptation, on the labels
-    on_labels: dict[str, Change] = {}  # by figure, cross-fitted; {} if the step is training
-    on_test: dict[str, Change] = {}  # by figure, on the test split of other events; likewise
 
 
 class Manifest(_Part):

@@ -1,4 +1,4 @@
-"""The pipeline's stages: prepare, distill, train, export, lock, evaluate."""
+"""The pipeline's stages: prepare, distill, train, export, evaluate."""
 
 from common.commands import check_command
 

@@ -6,7 +6,7 @@ import sys
 from common.errors import run
 from stages.shared import arithmetic
 
-NAMES = ("prepare", "distill", "train", "export", "lock", "evaluate")
+NAMES = ("prepare", "distill", "train", "export", "evaluate")
 
 
 def run_stage() -> None:

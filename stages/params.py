@@ -20,9 +20,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
-Labels = Annotated[
-    str, Field(pattern=r"^[^/\\]+\.csv$")
-]  # a file of data/labels/ or data/unlabelled/
+Event = Annotated[str, Field(pattern=r"^[^/\\]+\.csv$")]  # in data/labels/ or data/unlabelled/
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -108,7 +106,7 @@ class Model(Section):
 class Distill(Section):
     """How the labels are mixed with the teachers' predictions."""
 
-    unlabelled: Labels
+    unlabelled: Event
     weight: BelowOne
     folds: Annotated[int, Field(ge=2)]
     seed: Seed
@@ -117,7 +115,7 @@ class Distill(Section):
 class Train(Section):
     """The fine-tuning recipe."""
 
-    event: Labels
+    event: Event
     seed: Seed
     layers: Positive | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]
@@ -146,12 +144,6 @@ class Export(Section):
 
     seed: Seed
     calibration_rows: Positive
-
-
-class Lock(Section):
-    """What the locked model is adapted to."""
-
-    labels: Labels | None
 
 
 class Minimum(Section):
@@ -186,16 +178,8 @@ class Params(Section):
     train: Train
     runtime: Runtime
     export: Export
-    lock: Lock
     evaluate: Evaluate
     promote: Promote
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        # NO_EVENT of stages.shared.outputs cannot be imported: it loads NumPy too early.
-        if self.lock.labels and self.train.event != "none.csv":
-            raise ValueError("lock.labels and train.event exclude each other: reset one of them")
-        return self
 
 
 def load(path: Path = Path("params.yaml")) -> Params:

@@ -8,7 +8,7 @@ from dvc.repo import Repo
 
 from tests.conftest import Project
 
-STAGES = ["prepare", "distill", "train", "export", "lock", "evaluate"]
+STAGES = ["prepare", "distill", "train", "export", "evaluate"]
 
 
 @pytest.fixture
@@ -35,7 +35,6 @@ def stale_stages() -> list[str]:
         ("distill", "weight", 0.25, ["distill"]),
         ("train", "lr", 0.001, ["train", "evaluate"]),  # the model card states the recipe
         ("export", "calibration_rows", 40, ["export"]),
-        ("lock", "labels", "event.csv", ["lock"]),
         ("evaluate", "bootstrap", 200, ["evaluate"]),
         ("runtime", "checkpoint_steps", 7, []),
         ("runtime", "wandb", "tweets", []),

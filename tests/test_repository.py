@@ -17,7 +17,7 @@ from tests.conftest import CORPUS, ROOT
 
 yaml = YAML(typ="safe")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-STAGES = ("prepare", "distill", "train", "export", "lock", "evaluate")
+STAGES = ("prepare", "distill", "train", "export", "evaluate")
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""Lets a teacher answer the validation split and unseen groups, for the calibration in `lock`.
+"""Lets a teacher answer the validation split and unseen groups, for the calibration in `export`.
 
 A model learns the words of its training events, so on another event it finds fewer disasters and is
 wrong more often. A network's answers to its own training tweets do not show this, and training it
-again without each fold of groups takes long. A teacher is fitted in a second; `lock` applies the
+again without each fold of groups takes long. A teacher is fitted in a second; `export` applies the
 difference between its two sets of answers to the network's calibration.
 """
 

@@ -141,7 +141,7 @@ def describe_unseen_event(figures: dict[str, float], split: dict[str, Any]) -> s
     return (
         "On an event that it has not seen, its probabilities are wrong: where it says 0.5, the "
         f"true share of disasters is between {low:.2f} and {high:.2f} in two thirds of events. "
-        "Adapt it with 10 or more labelled tweets of the event (docs/event.md)."
+        "Train it on 10 or more labelled tweets of the event too (docs/event.md)."
     )
 
 
@@ -153,8 +153,6 @@ def model_card(
     return render(
         CARD,
         manifest=manifest,
-        adapted=manifest.adaptation is not None
-        and manifest.adaptation.step in ("calibration", "last layer"),
         report=report,
         slices=[*frames["slices"].itertuples()],
         reliability=[{row.bin: row for row in frame.itertuples()} for frame in bins],

@@ -1,80 +1,149 @@
-"""Checkpoint -> an int8 network in ONNX, its tokenizer and its answers to held-out tweets."""
+"""Checkpoint -> the locked model: an int8 network in ONNX, calibrated and hashed."""
 
-import logging
+import json
 import shutil
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModelForSequenceClassification
+from transformers.utils import logging
 
 from common.atomic import new_folder
-from common.progress import Progress
-from locked.manifest import NETWORK, TOKENIZER
-from stages.export.last_layer import vector_network
-from stages.export.quantise import Ids, quantise
-from stages.shared import arithmetic, outputs
+from common.hashing import sha256_of
+from locked.classifier import Network, calibrate
+from locked.labels import LABELS
+from locked.manifest import (
+    MANIFEST,
+    NETWORK,
+    TOKENIZER,
+    Adaptation,
+    BaseWeights,
+    Golden,
+    Manifest,
+    read_manifest,
+)
+from locked.reference import HELD_OUT, REFERENCE, Reference
+from stages.evaluate.metrics import Scores, Truth, compute
+from stages.export.calibration import choose_threshold, fit, for_unseen_groups
+from stages.export.network import Probability, compute_scores, tokenise, write_network
+from stages.export.quantise import quantise
+from stages.shared import arithmetic, base_model, onnx_reference, outputs
+from stages.shared.labels import read_labels
 from stages.shared.outputs import read_tweets
 
 if TYPE_CHECKING:
     from stages.params import Params
 
-OPSET = 20  # of ONNX; the first with Gelu
-INPUTS = ("input_ids", "attention_mask")
-FP32_BATCH = 32
+GOLDEN = (  # texts; at its start, a server compares its answers to them with the manifest's
+    "Wildfire spreads towards the town, 300 families evacuated",
+    "7.1 earthquake: buildings collapsed, rescuers search for survivors http://t.co/abc",
+    "this new album is fire and I am drowning in homework",
+    "@friend traffic was a disaster today lol &amp; I am dead",
+    "\U0001f30a\U0001f30a FLOOD WARNING \U0001f6a8 for the whole valley",
+    "\u0632\u0644\u0632\u0627\u0644 \u0642\u0648\u064a",
+    "crash " * 200,
+    "!",
+)
 
 
-class Probability(torch.nn.Module):
-    """Wraps a sequence classifier so that its output is P(disaster): (rows,)."""
+def export(
+    checkpoint: Path, data: Path, groups: Path, output: Path, p: "Params", event: Path | None = None
+) -> tuple[dict[str, Any], Scores]:
+    """Make the locked model from a checkpoint.
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
-        self.model = model
+    Calibration and threshold are chosen on the validation split. If the data has groups, such as
+    events, the calibration is then corrected for unseen groups, with a threshold of 0.5, unless the
+    network has learnt tweets of an event.
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Map token ids and their mask, both (rows, tokens), to P(disaster)."""
-        logits = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-        return torch.softmax(logits, dim=-1)[:, 1]
+    Args:
+        checkpoint: folder that `train` made.
+        data: folder of {train,validation,test}.parquet.
+        groups: a teacher's answers to known and unseen groups, a file that `distill` wrote.
+        output: folder of the locked model to make; it appears only when complete.
+        p: all params; `compute`, `model`, `export` and the names of events are read.
+        event: CSV of the event's labelled tweets that the checkpoint has learnt, or None.
 
+    Returns:
+        How the network's answers to the validation split differ from those in fp32, and its
+        uncalibrated answers to the test split: (rows,).
 
-def export(checkpoint: Path, data: Path, output: Path, p: "Params") -> dict[str, Any]:
-    """Quantise a checkpoint; return how its answers differ from those in fp32.
+    Raises:
+        InputError: a file in `data` is damaged.
 
-    Makes the folder `output` with the network (ONNX), its tokenizer, and {validation,test}.npy with
-    P(disaster) and the vector before the last layer for each tweet of a split: (rows, 1 + units).
-
-    Raises InputError if a file in `data` is damaged.
     """
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     arithmetic.use_threads(p.compute)
-    train = read_tweets(data / "train.parquet")
-    validation = read_tweets(data / "validation.parquet")
+    train, validation, test = (
+        read_tweets(data / f"{split}.parquet") for split in ("train", "validation", "test")
+    )
     sample = train.sample(min(p.export.calibration_rows, len(train)), random_state=p.export.seed)
     tokens = Tokenizer.from_file(str(checkpoint / TOKENIZER))
     # The kernels of fused attention give other bits on other CPUs.
-    network = AutoModelForSequenceClassification.from_pretrained(
+    model = AutoModelForSequenceClassification.from_pretrained(
         checkpoint, dtype=torch.float32, local_files_only=True, attn_implementation="eager"
     ).eval()
-    model = Probability(network)
-    fp32_scores = _compute_scores(model, tokens, validation["text"])
-    quantise(network, [_tokenise(tokens, [text]) for text in sample["text"]])
+    fp32_scores = compute_scores(Probability(model), tokens, validation["text"])
+    quantise(model, [tokenise(tokens, [text]) for text in sample["text"]])
+    truth = validation["target"].to_numpy()
     with new_folder(output) as folder:
         shutil.copyfile(checkpoint / TOKENIZER, folder / TOKENIZER)
-        write_network(model, folder / NETWORK)
-        vectors = vector_network(folder, p.model.max_length, p.compute)
-        answers = vectors.uncalibrated(validation["text"].tolist())
-        np.save(folder / "validation.npy", answers)
+        write_network(Probability(model), folder / NETWORK)
+        engine = onnx_reference.engine(p.compute)
+        network = Network(folder, p.model.max_length, p.compute.threads, engine)
+        scores = network.uncalibrated(validation["text"].tolist())
+        calibration = fit(truth, scores)
+        threshold = choose_threshold(calibrate(scores, calibration), truth)
+        answers_to_groups = pd.read_parquet(groups)
+        has_learnt_event = event is not None or p.distill.unlabelled != outputs.NO_EVENT
+        if len(answers_to_groups) and not has_learnt_event:
+            calibration, threshold = for_unseen_groups(calibration, answers_to_groups), 0.5
         # The answers to the test split are for `evaluate` and the monitor's reference only.
-        test = read_tweets(data / "test.parquet")
-        np.save(folder / "test.npy", vectors.uncalibrated(test["text"].tolist()))
-    int8_scores, truth = answers[:, 0], validation["target"].to_numpy()
+        test_scores = network.uncalibrated(test["text"].tolist())
+        reference = Reference.of(
+            train["text"],
+            float(train["target"].mean()),
+            test["text"].head(HELD_OUT).tolist(),
+            calibrate(test_scores, calibration),
+            test["target"].to_numpy(),
+        )
+        (folder / REFERENCE).write_text(json.dumps(reference.as_dict()))
+        golden = calibrate(network.uncalibrated(GOLDEN), calibration)
+        manifest = Manifest(
+            labels=LABELS,
+            calibration=calibration,
+            threshold=threshold,
+            max_length=p.model.max_length,
+            base_model=BaseWeights(
+                name=p.model.name,
+                revision=p.model.revision,
+                sha256=sha256_of(base_model.locate(p.model) / base_model.WEIGHTS),
+            ),
+            training_data_sha256=sha256_of(data / "train.parquet"),
+            metrics=compute(truth, calibrate(scores, calibration), threshold),
+            files={path.name: sha256_of(path) for path in sorted(folder.iterdir())},
+            golden=[
+                Golden(text=text, probability=float(probability))
+                for text, probability in zip(GOLDEN, golden, strict=True)
+            ],
+            adaptation=describe_event(event) if event else None,
+        )
+        outputs.write_json(folder / MANIFEST, manifest.model_dump())
+    return compare_precisions(truth, fp32_scores, scores), test_scores
+
+
+def describe_event(labels: Path) -> Adaptation:
+    """Return what the manifest says about the event in a CSV of labelled tweets."""
+    tweets = len(read_labels(labels).texts)
+    return Adaptation(labels=labels.name, labels_sha256=sha256_of(labels), tweets=tweets)
+
+
+def compare_precisions(truth: Truth, fp32_scores: Scores, int8_scores: Scores) -> dict[str, Any]:
+    """Return how answers in int8 differ from those in fp32; both are uncalibrated, (rows,)."""
     accuracies = [float(((s >= 0.5) == truth).mean()) for s in (fp32_scores, int8_scores)]
     differences = np.abs(int8_scores - fp32_scores)
     return {
@@ -87,44 +156,11 @@ def export(checkpoint: Path, data: Path, output: Path, p: "Params") -> dict[str,
     }
 
 
-def _tokenise(tokens: Tokenizer, texts: list[str]) -> Ids:
-    """Return token ids and mask of texts: (texts, tokens) each."""
-    encoded = tokens.encode_batch(texts)
-    ids = torch.tensor([e.ids for e in encoded])
-    return ids, torch.tensor([e.attention_mask for e in encoded])
-
-
-def write_network(model: Probability, path: Path) -> None:
-    """Write the model as ONNX; equal models give equal bytes on every machine."""
-    example = {name: torch.ones(2, 16, dtype=torch.long) for name in INPUTS}
-    dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision is missing, not needed
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns about its own code
-        shapes = dict.fromkeys(INPUTS, dynamic)
-        program = torch.onnx.export(
-            model, (), kwargs=example, dynamic_shapes=shapes, opset_version=OPSET, verbose=False
-        )
-    network = program.model  # type: ignore[union-attr] # None without `dynamo`
-    for node in network.graph.all_nodes():
-        node.metadata_props.clear()  # source code with paths of this machine
-    network.metadata_props.clear()
-    program.save(path)  # type: ignore[union-attr] # as above
-
-
-@torch.no_grad()
-def _compute_scores(
-    model: Probability, tokens: Tokenizer, texts: pd.Series
-) -> npt.NDArray[np.float32]:
-    """Return P(disaster) of each text by the model in PyTorch: (texts,)."""
-    scores, starts = [], range(0, len(texts), FP32_BATCH)
-    for start in Progress(starts, desc="export: answering in fp32", unit=" batches"):
-        ids, mask = _tokenise(tokens, texts[start : start + FP32_BATCH].tolist())
-        scores.append(model(input_ids=ids, attention_mask=mask).numpy())
-    return np.concatenate(scores)
-
-
 def main(p: "Params") -> None:
-    """Run the stage with the paths of stages.shared.outputs."""
-    parity = export(outputs.CHECKPOINT, outputs.PREPARED, outputs.NETWORK, p)
+    """Run the stage with the paths of stages.shared.outputs; print the model's version."""
+    event = outputs.file_of(p.train.event, outputs.LABELS)
+    inputs = outputs.CHECKPOINT, outputs.PREPARED, outputs.GROUPS
+    parity, answers = export(*inputs, outputs.CLASSIFIER, p, event)
+    np.save(outputs.ANSWERS, answers)
     outputs.write_json(outputs.PARITY, parity)
+    print(f"model {read_manifest(outputs.CLASSIFIER / MANIFEST).version}")

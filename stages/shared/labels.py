@@ -41,8 +41,7 @@ def read_labels(path: Path) -> Labelled:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(
-            f"{path} does not exist. Put the CSV there, or reset lock.labels (null) or train.event "
-            "(none.csv)"
+            f"{path} does not exist. Put the CSV there, or set train.event to none.csv"
         ) from error
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{path} is not a CSV in UTF-8: {error}") from error

@@ -17,7 +17,6 @@ CHECKPOINT = Path("models/checkpoint")  # torch weights in safetensors, config.j
 HISTORY = Path("models/training")  # learning curves, by DVCLive; its speed is in models/speed
 MACHINE = Path("models/speed/machine.json")  # the machine and duration of the training
 CHECKPOINTS = Path("models/checkpoints")  # of a running training
-NETWORK = Path("models/network")  # int8 network, tokenizer.json, {validation,test}.npy
 LABELS = Path("data/labels")  # labelled tweets, a CSV for each event
 UNLABELLED = Path("data/unlabelled")  # tweets without labels, a CSV for each event
 NO_EVENT = "none.csv"  # an empty CSV in both, because a dependency of a stage must exist

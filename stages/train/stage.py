@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pandas as pd
+import torch
 from accelerate.utils import broadcast_object_list
 
 from common.atomic import new_folder
@@ -110,9 +111,6 @@ def train(
     if state:
         at, best_weights = Position(**state["position"]), state["best_weights"]
         trainer.load_state_dict(state["trainer"])
-    else:
-        longest = tweets.lengths.argsort()[-max(map(len, order(1))) :]
-        trainer.fit_into_memory(tweets.batch(trainer.share(longest)))
 
     with (
         TrainingLog(history, p, is_main, state["log"] if state else None) as log,
@@ -219,6 +217,12 @@ def main(p: "Params") -> None:
     checkpoints = Path(os.environ.get("CHECKPOINTS", outputs.CHECKPOINTS))
     start = time.time()
     files = outputs.TARGETS, outputs.CHECKPOINT, outputs.HISTORY
-    train(outputs.PREPARED, *files, checkpoints, p, outputs.file_of(p.train.event, outputs.LABELS))
+    event = outputs.file_of(p.train.event, outputs.LABELS)
+    try:
+        train(outputs.PREPARED, *files, checkpoints, p, event)
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            "the GPU's memory is too small: lower train.batch_size or model.max_length"
+        ) from error
     if os.environ.get("RANK", "0") == "0":
         outputs.write_json(outputs.MACHINE, describe_machine(time.time() - start))

@@ -3,7 +3,6 @@
 import gc
 import os
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +13,6 @@ import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from accelerate.utils import (
-    find_executable_batch_size,
     gather_object,
     send_to_device,
     set_seed,
@@ -47,9 +45,8 @@ class Step(NamedTuple):
 class Trainer:
     """The model with its optimizer and schedule, distributed over all processes by Accelerate.
 
-    A batch is divided into a share for each process, and a share into parts if it is too large for
-    the memory. Each tweet weighs 1 / `batch_size` in the gradient, so the numbers of processes and
-    parts change the result only by rounding.
+    A batch is divided into a share for each process. Each tweet weighs 1 / `batch_size` in the
+    gradient, so the number of processes changes the result only by rounding.
     """
 
     def __init__(self, base: Path, steps: int, recipe: "Train", compute: "Compute") -> None:
@@ -64,7 +61,6 @@ class Trainer:
             cpu=not torch.cuda.is_available(),
         )
         self.recipe = recipe
-        self.part = recipe.batch_size  # rows of a part
         model = make_network(base, recipe)
         optimizer = make_optimizer(model, recipe)
         warmup = int(recipe.warmup * steps)
@@ -89,29 +85,17 @@ class Trainer:
         """Train on this process's share of a batch; return the figures over all processes."""
         self.model.train()
         rate = float(self.schedule.get_last_lr()[0])
-        loss = self._backward(batch)
+        loss = self._losses(batch).sum()
+        # DDP averages the gradients of the processes.
+        self.accelerator.backward(loss * self.accelerator.num_processes / self.recipe.batch_size)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         self.optimizer.step()
         if not self.accelerator.optimizer_step_was_skipped:  # as after an overflow in fp16
             self.schedule.step()
         self.optimizer.zero_grad()
-        sums = torch.stack([loss, *loss.new_tensor([len(batch["targets"]), is_stopping])])
+        sums = torch.stack([loss.detach(), *loss.new_tensor([len(batch["targets"]), is_stopping])])
         total, rows, stopping = self.accelerator.reduce(sums).tolist()
         return Step(total / rows, float(norm), rate, int(rows), stopping > 0)
-
-    def _backward(self, batch: Batch) -> torch.Tensor:
-        """Add the gradient of a share, part by part; return the sum of its losses."""
-        rows = len(batch["targets"])
-        scale = self.accelerator.num_processes / self.recipe.batch_size  # DDP averages processes
-        total = torch.zeros((), device=self.accelerator.device)
-        for start in range(0, rows, self.part):
-            part = {name: values[start : start + self.part] for name, values in batch.items()}
-            is_last = start + self.part >= rows
-            with nullcontext() if is_last else self.accelerator.no_sync(self.model):
-                loss = self._losses(part).sum()
-                self.accelerator.backward(loss * scale)
-            total += loss.detach()
-        return total
 
     def _losses(self, batch: Batch) -> torch.Tensor:
         target = batch["targets"].to(self.accelerator.device)
@@ -124,46 +108,13 @@ class Trainer:
         logits: torch.Tensor = self.model(**send_to_device(inputs, self.accelerator.device)).logits
         return logits.float()
 
-    def fit_into_memory(self, batch: Batch) -> None:
-        """Halve the size of parts until those of `batch`, the longest one, fit into memory.
-
-        All processes take the smallest size that any of them needs.
-
-        Raises InputError if not even one row fits.
-        """
-        self.model.train()
-        random_state, rows = _random_state(), len(batch["targets"])
-        # Takes as much memory as the optimizer's state, which does not exist yet.
-        weights = [w for w in self.model.parameters() if w.requires_grad]
-        ballast = [torch.empty_like(w) for w in weights for _ in range(2)]
-
-        def halve() -> int:
-            if self.part == 1:
-                raise InputError("not even one tweet at a time fits into memory with this model")
-            return self.part // 2
-
-        def attempt(part: int) -> None:
-            self.optimizer.zero_grad()
-            self.part = part
-            with self.accelerator.no_sync(self.model):
-                self._backward({name: values[:part] for name, values in batch.items()})
-
-        find_executable_batch_size(attempt, rows, halve)()
-        del ballast
-        self.optimizer.zero_grad()
-        if self.part == rows:  # other shares may have more rows
-            self.part = self.recipe.batch_size
-        self.part = min(gather_object([self.part]))
-        _set_random_state(random_state)
-
     @torch.no_grad()
     def validate(self, tweets: Tweets) -> dict[str, float]:
         """Return loss and accuracy over tweets, which are divided among the processes."""
         self.model.eval()
         scores = torch.zeros(len(tweets), len(LABELS), device=self.accelerator.device)
         own = self.share(tweets.lengths.argsort(kind="stable"))
-        share = -(-self.recipe.batch_size // self.accelerator.num_processes)
-        size = min(self.part, share)  # rows that are known to fit into memory
+        size = -(-self.recipe.batch_size // self.accelerator.num_processes)  # as in a step
         for start in range(0, len(own), size):
             rows = own[start : start + size]
             scores[rows] = self._logits(tweets.batch(rows))
@@ -208,7 +159,6 @@ class Trainer:
             "schedule": self.schedule.state_dict(),
             "scaler": scaler.state_dict() if scaler else None,
             "random": gather_object([_random_state()]),
-            "part": self.part,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -219,7 +169,6 @@ class Trainer:
         if state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         _set_random_state(state["random"][self.accelerator.process_index])
-        self.part = state["part"]
 
 
 def choose_precision(param: str, exact: bool, config: Mapping[str, Any]) -> str:

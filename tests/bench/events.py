@@ -1,17 +1,15 @@
-"""Accuracy on an event that the model has never seen, before and after an adaptation to it.
+"""Accuracy on events that a model has not learnt, and what tweets of these events bring.
 
-    python -m tests.bench.events FOLDER [--learn N] [--labels N ...] [--draws N] [--rows N]
-    python -m tests.bench.events FOLDER --train [--learn N] [--labels N ...] [--rows N]
+    python -m tests.bench.events FOLDER [--learn N] [--labels N ...] [--unlabelled] [--seeds N]
     python -m tests.bench.events [--folds N]
 
 FOLDER has a CSV for each event of CrisisLexT6 (https://crisislex.org/data-collections.html). The
-model of models/network and models/classifier, or with --learn a model of N tweets of each of the
-other events, is adapted to each event by labels drawn at random, as `lock` does it, and judged on
-the event's other tweets. A learnt model is calibrated in two ways: on tweets of the events that it
-has learnt, and for groups that it has not. What is learnt is kept in --results.
-
-With --train, the model is trained again on the labels too, as by `train.event`. The figures are of
-one draw for each number of labels, and `none` and `lock` are judged on the same other tweets.
+shipped model, or with --learn a model of N tweets of each of the other events, is judged on each
+event: as it is, after a training on its labels too (`train.event`), and with --unlabelled after
+learning its texts (`distill.unlabelled`). Labels are drawn at random; the model with them and the
+one without are judged on the same other tweets. With --learn, a model as it is is calibrated in two
+ways: on tweets of the events that it has learnt, and for events that it has not. Differences are to
+the latter, and their standard error is over seeds. What is learnt is kept in --results.
 
 Without FOLDER, each kind of event that the keywords of the shipped corpus tell is judged once by a
 model that learnt from all tweets but those of this kind, and once by cross-validation.
@@ -20,38 +18,33 @@ The stages make these models, `compute.exact` being false.
 """
 
 import argparse
-import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import pandas as pd
 from sklearn.metrics import log_loss, roc_auc_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from common.progress import Progress
-from locked.manifest import MANIFEST, NETWORK, read_manifest
+from locked.classifier import Classifier
 from stages import params
-from stages.evaluate.metrics import Truth, calibration_error
-from stages.export.last_layer import last_layer, vector_network
+from stages.distill.stage import distill
+from stages.evaluate.metrics import calibration_error
 from stages.export.stage import export
-from stages.lock.adapt import ADAPTED_THRESHOLD, Activations, Floats, Step, choose, predict
-from stages.lock.stage import lock, make_activations
 from stages.params import Params
 from stages.prepare.source import read_rows
 from stages.prepare.splits import SPLITS
 from stages.shared.duplicates import find_duplicates
-from stages.shared.outputs import CLASSIFIER, GROUPS, PREPARED, TARGETS
-from stages.shared.outputs import NETWORK as NETWORK_FOLDER
+from stages.shared.outputs import CLASSIFIER, PREPARED
 from stages.train.machine import processor
 from stages.train.stage import train
-from tests.bench.recipe import FOLD_SEED, answer, learn, varied
+from tests.bench.recipe import FOLD_SEED, VALIDATION, answer, varied
 
-NOTHING = np.zeros(0)
 KINDS = {  # what its keywords hold
     "fire": "fire|smoke|burn|arson|flame|blaze",
     "storm": "storm|hurricane|tornado|typhoon|cyclone|blizzard|hail|lightning|thunder|twister|wind",
@@ -87,160 +80,144 @@ def crisislex(folder: Path, rows: int) -> tuple[pd.DataFrame, pd.Series]:
 
 
 Figures = list[float]  # accuracy, log loss, calibration error, AUC
-Line = tuple[str, str, int, Figures]  # event, which model, number of labels
-Columns = npt.NDArray[np.float32]  # of `vector_network`
-Rows = npt.NDArray[np.int64]
+Line = tuple[str, int, str, Figures]  # event, seed, model
 
 
-def figures(truth: Truth, scores: Floats, threshold: float) -> Figures:
-    """Return the figures of some answers."""
+@dataclass(frozen=True)
+class Event:
+    """An event, and what the model that is judged on it has learnt."""
+
+    name: str
+    tweets: pd.DataFrame  # that judge
+    data: Path  # folder of the splits that the model learns
+    work: Path
+    classifier: Path | None = None  # a locked model that exists already
+
+
+def shipped(tweets: pd.DataFrame, event: pd.Series, results: Path) -> Iterator[Event]:
+    """Yield each event for the shipped model."""
+    for name in event.unique():
+        work = results / "shipped" / name
+        yield Event(name, tweets[event == name], PREPARED, work, CLASSIFIER)
+
+
+def learnt(tweets: pd.DataFrame, event: pd.Series, number: int, results: Path) -> Iterator[Event]:
+    """Yield each event for a model that learns so many tweets of each of the others."""
+    is_learnt = tweets.groupby(event).cumcount() < number
+    for name in event.unique():
+        (data := results / name / "data").mkdir(parents=True, exist_ok=True)
+        seen = tweets.assign(group=event)[(event != name) & is_learnt]
+        training, validation = train_test_split(
+            seen, test_size=VALIDATION, stratify=seen["target"], random_state=FOLD_SEED
+        )
+        for split, rows in zip(SPLITS, (training, validation, validation), strict=True):
+            rows.to_parquet(data / f"{split}.parquet", index=False)
+        yield Event(name, tweets[(event == name) & ~is_learnt], data, results / name)
+
+
+def thinned(event: Event, share: float) -> Event:
+    """Return an event with so few disasters that they are this share of its tweets."""
+    is_disaster = event.tweets["target"] == 1
+    number = min(is_disaster.sum(), round(share / (1 - share) * (~is_disaster).sum()))
+    disasters = event.tweets[is_disaster].sample(number, random_state=FOLD_SEED)
+    tweets = pd.concat([event.tweets[~is_disaster], disasters]).sort_index()
+    return replace(event, tweets=tweets)
+
+
+def fit(event: Event, name: str, p: Params, **learnt: Path) -> Path:
+    """Distill, train and export a model, unless that is done; return its folder.
+
+    `learnt` may have `labels` and `unlabelled`, CSV files of the event.
+    """
+    work = event.work / f"{name}, seed {p.train.seed}"
+    targets, groups, checkpoint = (work / part for part in ("targets", "groups", "checkpoint"))
+    if not checkpoint.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        distill(event.data, targets, groups, p, learnt.get("unlabelled"))
+        folders = checkpoint, work / "history", work / "checkpoints"
+        train(event.data, targets, *folders, p, learnt.get("labels"))
+    if not (work / "classifier").exists():
+        p = with_events(p, *learnt)
+        export(checkpoint, event.data, groups, work / "classifier", p, learnt.get("labels"))
+    return work / "classifier"
+
+
+def with_events(p: Params, *keys: str) -> Params:
+    """Return params that say what a model has learnt of the event: labels, unlabelled."""
+    values = p.model_dump()
+    for key, section, name in (
+        ("labels", "train", "event"),
+        ("unlabelled", "distill", "unlabelled"),
+    ):
+        if key in keys:
+            values[section][name] = "event.csv"
+    return Params.model_validate(values)
+
+
+def judge(classifier: Path, tweets: pd.DataFrame) -> Figures:
+    """Return the figures of a locked model on some tweets."""
+    model, truth = Classifier(classifier), tweets["target"].to_numpy()
+    scores: npt.NDArray[np.float64] = model.probabilities(tweets["text"].tolist()).astype(float)
     return [
-        float(((scores >= threshold) == truth).mean()),
+        float(((scores >= model.manifest.threshold) == truth).mean()),
         float(log_loss(truth, scores)),
         calibration_error(truth, scores),
         float(roc_auc_score(truth, scores)),
     ]
 
 
-class Model(NamedTuple):
-    """Where a model is, and what it has learnt."""
-
-    data: Path  # folder of {train,validation}.parquet
-    targets: Path
-    groups: Path
-    network: Path
-    classifier: Path
-    trained: Path  # folder for the models that learn labels too
-
-
-class Judged(NamedTuple):
-    """An event as a model that has not learnt it sees it."""
-
-    event: str
-    calibrated: str  # for which tweets
-    tweets: Activations
-    truth: Truth
-    threshold: float
-    table: pd.DataFrame  # of the same tweets
-    model: Model
-
-
-def judged(event: str, way: str, columns: Columns, own: pd.DataFrame, model: Model) -> Judged:
-    """Return an event's tweets as a locked model sees them."""
-    manifest = read_manifest(model.classifier / MANIFEST)
-    layer = last_layer(onnx.load(model.network / NETWORK))
-    tweets = make_activations(columns, layer, manifest.calibration)
-    return Judged(event, way, tweets, own["target"].to_numpy(), manifest.threshold, own, model)
-
-
-def shipped(tweets: pd.DataFrame, event: pd.Series, p: Params, results: Path) -> Iterator[Judged]:
-    """Yield each event as the locked model sees it."""
-    network = vector_network(NETWORK_FOLDER, p.model.max_length, p.compute)
-    for name in event.unique():
-        own = tweets[event == name]
-        columns = network.uncalibrated(own["text"].tolist())
-        work = results / "shipped" / name
-        model = Model(PREPARED, TARGETS, GROUPS, NETWORK_FOLDER, CLASSIFIER, work)
-        yield judged(name, "shipped", columns, own, model)
-
-
-def learnt(
-    tweets: pd.DataFrame, event: pd.Series, number: int, p: Params, results: Path
-) -> Iterator[Judged]:
-    """Yield each event as a model sees it that learnt so many tweets of each of the others."""
-    is_learnt = tweets.groupby(event).cumcount() < number
-    for name in event.unique():
-        work, network = results / name, results / name / "network"
-        own = tweets[(event == name) & ~is_learnt]
-        if not network.exists():
-            seen = tweets.assign(group=event)[(event != name) & is_learnt]
-            learn(seen, own, p, work)
-        pd.read_parquet(work / "groups.parquet").head(0).to_parquet(work / "none.parquet")
-        for way, groups in (("known events", "none"), ("unseen events", "groups")):
-            files = work / "targets.parquet", work / f"{groups}.parquet"
-            model = Model(work, *files, network, work / way, work / "trained")
-            lock(network, work, model.groups, None, model.classifier, p)
-            yield judged(name, way, np.load(network / "test.npy"), own, model)
-
-
-def drawn(own: Judged, number: int, seed: int) -> tuple[Rows, Rows]:
-    """Return the labelled rows of a draw, and the others."""
-    order = np.random.default_rng([seed, number]).permutation(len(own.truth))
-    return order[:number], order[number:]
-
-
-def figures_of(own: Judged, rows: Rows, step: Step = "none", change: Floats = NOTHING) -> Figures:
-    """Return the figures on some tweets, after a step of `lock`."""
-    at = own.threshold if step == "none" else ADAPTED_THRESHOLD
-    return figures(own.truth[rows], predict(step, change, own.tweets.rows(rows)), at)
-
-
-def adapted(own: Judged, number: int, seed: int) -> Figures:
-    """Return the figures on the other tweets of the event, after an adaptation by labels."""
-    labelled, others = drawn(own, number, seed)
-    truth, weights = own.truth[labelled], np.ones(number)
-    choice = choose(own.tweets.rows(labelled), truth, weights, own.threshold)
-    return figures_of(own, others, choice.step, choice.change)
-
-
-def trained(own: Judged, number: int, p: Params) -> Figures:
-    """Return the figures on the other tweets, after a training on the labels too."""
-    labelled, rows = drawn(own, number, 0)
-    others = own.table.iloc[rows]
-    work = own.model.trained / str(number)
-    model = own.model._replace(network=work / "network", classifier=work / own.calibrated)
-    if not model.network.exists():
-        work.mkdir(parents=True, exist_ok=True)
-        for split in ("train", "validation"):
-            shutil.copy(model.data / f"{split}.parquet", work)
-        others.to_parquet(work / "test.parquet", index=False)
-        labels = own.table.iloc[labelled].rename(columns={"target": "label"})
-        labels[["text", "label"]].to_csv(work / "labels.csv", index=False)
-        folders = work / "model", work / "h", work / "checkpoints"
-        train(work, model.targets, *folders, p, work / "labels.csv")
-        export(work / "model", work, model.network, p)
-    p = p.model_copy(update={"train": p.train.model_copy(update={"event": "labels.csv"})})
-    lock(model.network, work, model.groups, work / "labels.csv", model.classifier, p)
-    columns = np.load(model.network / "test.npy")
-    after = judged(own.event, own.calibrated, columns, others, model)
-    return figures_of(after, np.arange(len(others)))
-
-
-def adaptations(events: Iterable[Judged], numbers: list[int], draws: int) -> Iterator[Line]:
-    """Yield a line for each event and number of labels: means of the draws."""
-    for own in events:
-        yield own.event, own.calibrated, 0, figures_of(own, np.arange(len(own.truth)))
-        for number in numbers:
-            mean = np.mean([adapted(own, number, seed) for seed in range(draws)], axis=0)
-            yield own.event, own.calibrated, number, mean.tolist()
-
-
-def trainings(events: Iterable[Judged], numbers: list[int], p: Params) -> Iterator[Line]:
-    """Yield three lines for each event and number of labels: not adapted, `lock` and training."""
-    for own in events:
-        for number in numbers:
-            way, others = own.calibrated, drawn(own, number, 0)[1]
-            yield own.event, f"{way}: none", number, figures_of(own, others)
-            yield own.event, f"{way}: lock", number, adapted(own, number, 0)
-            yield own.event, f"{way}: train", number, trained(own, number, p)
+def measure(
+    event: Event, seed: int, numbers: list[int], with_texts: bool, p: Params
+) -> Iterator[Line]:
+    """Yield a line for each model of an event and each set of tweets that judges it."""
+    p = p.model_copy(update={"train": p.train.model_copy(update={"seed": seed})})
+    before = event.classifier or fit(event, "before", p)
+    yield event.name, seed, "before", judge(before, event.tweets)
+    if not event.classifier:
+        work, known = before.parent, before.with_name("known")
+        if not known.exists():
+            pd.read_parquet(work / "groups").head(0).to_parquet(work / "no-groups")
+            export(work / "checkpoint", event.data, work / "no-groups", known, p)
+        yield event.name, seed, "before, for known events", judge(known, event.tweets)
+    event.work.mkdir(parents=True, exist_ok=True)
+    if with_texts:
+        event.tweets[["text"]].to_csv(texts := event.work / "texts.csv", index=False)
+        after = fit(event, "unlabelled", p, unlabelled=texts)
+        yield event.name, seed, "with unlabelled texts", judge(after, event.tweets)
+    for number in numbers:
+        labelled = event.tweets.sample(number, random_state=seed)
+        others = event.tweets.drop(labelled.index)
+        labels = event.work / f"{number}-{seed}.csv"
+        labelled.rename(columns={"target": "label"})[["text", "label"]].to_csv(labels, index=False)
+        after = fit(event, f"{number} labels", p, labels=labels)
+        yield event.name, seed, f"before, without these {number}", judge(before, others)
+        yield event.name, seed, f"with {number} labels", judge(after, others)
 
 
 def print_lines(lines: Iterable[Line]) -> None:
-    """Print each line, and the means over events."""
-    print(f"{'event':28}{'calibrated for':22}{'labels':>7}{'accuracy':>10}", end="")
+    """Print each line, and the means over events and seeds."""
+    print(f"{'event':28}{'seed':>5}  {'model':27}{'accuracy':>9}", end="")
     print(f"{'log loss':>10}{'calibration':>13}{'AUC':>7}")
-
-    def print_line(name: str, way: str, number: int, values: Figures) -> None:
-        accuracy, loss, gap, auc = values
-        print(f"{name:28}{way:22}{number:7}{accuracy:10.3f}", end="")
-        print(f"{loss:10.3f}{gap:13.3f}{auc:7.3f}", flush=True)
-
-    means: dict[tuple[str, int], list[Figures]] = {}
-    for name, way, number, values in lines:
-        means.setdefault((way, number), []).append(values)
-        print_line(name, way, number, values)
-    for (way, number), of_events in means.items():
-        print_line("mean", way, number, np.mean(of_events, axis=0).tolist())
+    by_model: dict[str, dict[int, list[Figures]]] = defaultdict(lambda: defaultdict(list))
+    for name, seed, model, (accuracy, loss, gap, auc) in lines:
+        by_model[model][seed].append([accuracy, loss, gap, auc])
+        print(
+            f"{name:28}{seed:5}  {model:27}{accuracy:9.3f}{loss:10.3f}{gap:13.3f}{auc:7.3f}",
+            flush=True,
+        )
+    base = np.zeros(0)  # the last model "before": (seeds, figures)
+    for model, of_seeds in by_model.items():
+        means = np.array([np.mean(of_events, axis=0) for of_events in of_seeds.values()])
+        accuracy, loss, gap, auc = means.mean(axis=0)
+        print(f"{'mean':33}  {model:27}{accuracy:9.3f}{loss:10.3f}{gap:13.3f}{auc:7.3f}", end="")
+        if model.startswith("with"):
+            gains = means - base
+            errors = gains.std(axis=0, ddof=min(1, len(gains) - 1)) / np.sqrt(len(gains))
+            for value, error in zip(gains.mean(axis=0)[:3], errors, strict=False):
+                print(f"  {value:+.3f} ± {error:.3f}", end="")
+        elif model != "before, for known events":
+            base = means
+        print(flush=True)
 
 
 def print_kinds(p: Params, folds: int) -> None:
@@ -271,23 +248,32 @@ def main() -> None:
     arguments.add_argument("events", nargs="?", type=Path, metavar="FOLDER")
     arguments.add_argument("--folds", type=int, default=5)
     arguments.add_argument("--learn", type=int, help="tweets of each other event; none: shipped")
-    arguments.add_argument("--train", action="store_true", help="compare with train.event")
+    arguments.add_argument("--labels", type=int, nargs="*", default=[50])
+    arguments.add_argument("--unlabelled", action="store_true", help="needs --learn")
+    arguments.add_argument("--rows", type=int, default=1000, help="of each event, to judge")
+    arguments.add_argument(
+        "--disasters", type=float, help="their share; needs --results of its own"
+    )
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments.add_argument("--results", type=Path, default=Path("models/events"))
-    arguments.add_argument("--labels", type=int, nargs="+", default=[20, 50, 100, 200])
-    arguments.add_argument("--draws", type=int, default=30, help="of each number of labels")
-    arguments.add_argument("--rows", type=int, default=1000, help="of each of its events")
     chosen = arguments.parse_args()
     p = varied(params.load(), "recipe", params.load().train.seed, 1)
     print(f"on {processor()}")
     if not chosen.events:
         return print_kinds(p, chosen.folds)
     tweets, event = crisislex(chosen.events, chosen.rows + (chosen.learn or 0))
-    events = shipped(tweets, event, p, chosen.results)
     if chosen.learn:
-        events = learnt(tweets, event, chosen.learn, p, chosen.results)
-    if chosen.train:
-        return print_lines(trainings(events, chosen.labels, p))
-    return print_lines(adaptations(events, chosen.labels, chosen.draws))
+        events = [*learnt(tweets, event, chosen.learn, chosen.results)]
+    else:
+        events = [*shipped(tweets, event, chosen.results)]
+    if chosen.disasters:
+        events = [thinned(each, chosen.disasters) for each in events]
+    return print_lines(
+        line
+        for seed in chosen.seeds
+        for each in events
+        for line in measure(each, seed, chosen.labels, chosen.unlabelled, p)
+    )
 
 
 if __name__ == "__main__":

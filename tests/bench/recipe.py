@@ -2,7 +2,7 @@
 
     python -m tests.bench.recipe SOURCE [--variants NAME ...] [--seeds N] [--folds N] [--jobs N]
 
-No near-duplicates straddle two folds. The stages themselves distill, train, quantise and lock each
+No near-duplicates straddle two folds. The stages themselves distill, train and export each
 fold's model, which is judged on the fold that it has not seen. A finished fold is kept in
 --results, so that a stopped run continues; it is found again only with the same data, params and
 code. With --jobs 2 two folds are trained at a time, each with half of `compute.threads`: on two
@@ -34,7 +34,6 @@ from stages.distill.stage import distill
 from stages.evaluate.metrics import calibration_error
 from stages.evaluate.stage import baseline_scores
 from stages.export.stage import export
-from stages.lock.stage import lock
 from stages.params import Params
 from stages.prepare.splits import SPLITS
 from stages.prepare.stage import prepare
@@ -71,27 +70,22 @@ def varied(p: Params, variant: str, seed: int, jobs: int) -> Params:
     return Params.model_validate(values)
 
 
-def learn(seen: pd.DataFrame, unseen: pd.DataFrame, p: Params, work: Path) -> None:
-    """Train and export a network of some tweets in a folder, where `unseen` is the test split."""
-    work.mkdir(parents=True, exist_ok=True)
-    training, validation = train_test_split(
-        seen, test_size=VALIDATION, stratify=seen["target"], random_state=FOLD_SEED
-    )
-    for name, rows in zip(SPLITS, (training, validation, unseen), strict=True):
-        rows.to_parquet(work / f"{name}.parquet", index=False)
-    distill(work, work / "targets.parquet", work / "groups.parquet", p)
-    train(work, work / "targets.parquet", work / "model", work / "h", work / "checkpoints", p)
-    export(work / "model", work, work / "network", p)
-
-
 def answer(tweets: pd.DataFrame, unseen: list[int], variant: str, p: Params, work: Path) -> Answers:
     """Train on all tweets but the unseen ones, and return the model's answers to those."""
     seen, texts = tweets.drop(index=unseen), tweets.loc[unseen, "text"]
     if variant == "tf-idf":
         scores = baseline_scores(seen, texts)
         return scores, scores >= 0.5
-    learn(seen, tweets.loc[unseen], p, work)
-    lock(work / "network", work, work / "groups.parquet", None, work / "classifier", p)
+    work.mkdir(parents=True, exist_ok=True)
+    training, validation = train_test_split(
+        seen, test_size=VALIDATION, stratify=seen["target"], random_state=FOLD_SEED
+    )
+    for split, rows in zip(SPLITS, (training, validation, tweets.loc[unseen]), strict=True):
+        rows.to_parquet(work / f"{split}.parquet", index=False)
+    targets, groups = work / "targets.parquet", work / "groups.parquet"
+    distill(work, targets, groups, p)
+    train(work, targets, work / "model", work / "history", work / "checkpoints", p)
+    export(work / "model", work, groups, work / "classifier", p)
     classifier = Classifier(work / "classifier", p.compute.threads)
     scores = classifier.probabilities(texts.tolist()).astype(np.float64)
     shutil.rmtree(work)

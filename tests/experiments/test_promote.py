@@ -133,12 +133,11 @@ def test_the_real_model_on_fresh_tweets(pipeline: Project, call: Call, tmp_path:
     assert promote.read_unlearnt(fresh)["target"].tolist() == [1, 0]
     lines = ["lovely cake,0", *(f"a storm at gate {n},{n % 2}" for n in range(10))]
     (project.folder / "data/labels/storm.csv").write_text("\n".join(["text,label", *lines]))
-    for section, key in (("train", "event"), ("lock", "labels")):
-        learnt_too = project.params()
-        learnt_too[section][key] = "storm.csv"
-        project.set_params(learnt_too)
-        assert promote.read_unlearnt(fresh)["target"].tolist() == [1]
-        project.set_params(params)
+    learnt_too = project.params()
+    learnt_too["train"]["event"] = "storm.csv"
+    project.set_params(learnt_too)
+    assert promote.read_unlearnt(fresh)["target"].tolist() == [1]
+    project.set_params(params)
     (project.folder / "data/labels/storm.csv").unlink()
     printed = call(project, "promote", "--fresh", str(fresh))
     for name in ("the test split", fresh):

@@ -66,7 +66,7 @@ def test_the_answers_follow_the_checkpoint(
 
 
 def test_inferences_have_few_shapes(pipeline: Project, texts: list[str], tmp_path: Path) -> None:
-    tokenizer = Tokenizer.from_file(str(pipeline.folder / "models/network/tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(pipeline.folder / "models/classifier/tokenizer.json"))
     tokenizer.enable_truncation(40)  # no multiple of GRID
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     shapes = set()

@@ -85,8 +85,7 @@ def test_labels_of_a_repeated_tweet_count_once_and_never_for_the_model_fitted_to
     right = sum(lines[i]["label"] == label for i, label in ((6, "not_disaster"), (9, "disaster")))
     assert (counts["tweets"], counts["total"], counts["right"]) == (2, 3, right)  # the last label
     manifest = json.loads((place.model / "manifest.json").read_text())
-    adaptation = {"labels": path.name, "labels_sha256": sha256_of(path), "tweets": 2, "reason": ""}
-    adaptation |= {"step": "calibration", "auc": 0.9, "on_labels": {}, "on_test": {}}
+    adaptation = {"labels": path.name, "labels_sha256": sha256_of(path), "tweets": 2}
     manifest["adaptation"] = adaptation
     (place.model / "manifest.json").write_text(json.dumps(manifest))
     assert reported(place, "--reviewed", path)["versions"][0]["labels"]["tweets"] == 0

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pandas as pd
 import pytest
 import torch
@@ -15,13 +14,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from common.hashing import sha256_of
-from locked.classifier import TOLERANCE, Classifier, log_odds
+from locked.classifier import TOLERANCE, Classifier
 from locked.engines import ENGINES
 from stages import params
 from stages.distill.stage import distill
-from stages.export.last_layer import last_layer
 from stages.export.stage import export
-from stages.lock.stage import lock
 from stages.params import Params
 from stages.shared.base_model import FILES
 from stages.shared.onnx_reference import evaluator
@@ -119,7 +116,7 @@ def pinned(p: Params, base: Path, max_length: int) -> Params:
 
 
 def check_architecture(name: str, pipeline: Project, tmp_path: Path) -> None:
-    """Train, export and lock a tiny model of an architecture; each engine must answer alike."""
+    """Train and export a tiny model of an architecture; each engine must answer alike."""
     (data := tmp_path / "data").mkdir()
     for split, rows in (("train", 160), ("validation", 60), ("test", 20)):
         table = pd.read_parquet(pipeline.folder / f"data/prepared/{split}.parquet").head(rows)
@@ -130,12 +127,7 @@ def check_architecture(name: str, pipeline: Project, tmp_path: Path) -> None:
     targets, groups = tmp_path / "targets.parquet", tmp_path / "groups.parquet"
     distill(data, targets, groups, p)
     train(data, targets, tmp_path / "model", tmp_path / "history", tmp_path / "checkpoints", p)
-    parity = export(tmp_path / "model", data, tmp_path / "network", p)
-    lock(tmp_path / "network", data, groups, None, tmp_path / "classifier", p)
-    columns = np.load(tmp_path / "network/test.npy").astype(float)
-    layer = last_layer(onnx.load(tmp_path / "network/network.onnx"))
-    product = columns[:, 1:] @ layer.weight + layer.bias
-    assert product == pytest.approx(log_odds(columns[:, 0]), abs=0.05)
+    parity, _ = export(tmp_path / "model", data, groups, tmp_path / "classifier", p)
     assert parity["probability_difference_largest"] < 0.1
     asked = [*texts[:40], "", "a " * 200]
     defined = Classifier(tmp_path / "classifier", 2, evaluator).uncalibrated(asked)

@@ -43,13 +43,6 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, old: str, new: str, named
         load(tmp_path, SHIPPED.replace(old, new))
 
 
-def test_labels_cannot_be_learnt_and_adapted_to(tmp_path: Path) -> None:
-    text = SHIPPED.replace("labels: null", "labels: a.csv")
-    assert load(tmp_path, text).lock.labels == "a.csv"
-    with pytest.raises(InputError, match=r"params.yaml: .*lock.labels and train.event exclude"):
-        load(tmp_path, text.replace("event: none.csv", "event: a.csv"))
-
-
 @pytest.mark.parametrize("text", ["", "[1, 2]", "train: [", "just words"])
 def test_a_file_that_is_no_params_file_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"params\.yaml"):

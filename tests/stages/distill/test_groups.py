@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from locked.manifest import Calibration
 from stages.distill.groups import answer_groups, make_folds
-from stages.lock.calibration import fit, for_unseen_groups
+from stages.export.calibration import fit, for_unseen_groups
 
 EVENTS, OF_EACH = 6, 300
 

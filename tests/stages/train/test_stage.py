@@ -247,3 +247,12 @@ def test_only_a_file_with_labels_is_learnt(
     stage.main(p.model_copy(update={"train": p.train.model_copy(update={"event": name})}))
     assert events == [None if name == "none.csv" else Path("data/labels/storm.csv")]
     assert (ROOT / "data/labels/none.csv").read_text() == "text,label\n"
+
+
+def test_too_little_memory_of_a_gpu_is_an_error(p: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+
+    monkeypatch.setattr(stage, "train", train)
+    with pytest.raises(InputError, match=r"lower train.batch_size or model.max_length"):
+        stage.main(p)

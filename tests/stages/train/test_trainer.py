@@ -84,46 +84,6 @@ def test_the_model_goes_before_the_group_of_processes(
     assert left == [None]
 
 
-def test_parts_add_up_to_the_gradient_of_the_batch(trainer: Trainer, batch: Batch) -> None:
-    trainer.model.eval()  # no dropout, whose chance differs by part
-    gradients = []
-    for trainer.part in (ROWS, 8, 5, 1):
-        trainer.optimizer.zero_grad()
-        trainer._backward(batch)
-        parts = [w.grad.flatten() for w in trainer.model.parameters() if w.grad is not None]
-        gradients.append(torch.cat(parts))
-    assert all(torch.allclose(each, gradients[0], atol=1e-6) for each in gradients)
-    assert gradients[0].abs().max() > 1e-3
-
-
-@pytest.mark.parametrize(("limit", "rows", "part"), [(5, ROWS, ROWS // 4), (0, 2, None)])
-def test_a_batch_too_large_for_the_memory_is_taken_in_parts(
-    trainer: Trainer, tweets: Tweets, limit: int, rows: int, part: int | None
-) -> None:
-    # The last batch of an epoch, or one machine's share of it, leaves the others whole.
-    trainer.fit_into_memory(tweets.batch(np.arange(ROWS // 2)))
-    assert trainer.part == ROWS
-    logits, before = trainer._logits, torch.get_rng_state()
-
-    def limited(batch: Batch) -> torch.Tensor:
-        if len(batch["input_ids"]) > limit:
-            torch.empty(2**50)  # what PyTorch says of too much memory, really said
-        return logits(batch)
-
-    batch = tweets.batch(np.arange(rows))
-    # A collection takes long in the process of the tests.
-    with patch.object(trainer, "_logits", limited), patch("gc.collect"):
-        if part is None:
-            with pytest.raises(InputError, match=r"not even one tweet .* fits into memory"):
-                trainer.fit_into_memory(batch)
-            return
-        trainer.fit_into_memory(batch)
-        assert trainer.part == part
-        assert torch.equal(torch.get_rng_state(), before), "an attempt takes no random numbers"
-        assert all(w.grad is None for w in trainer.model.parameters())
-        assert trainer.step(batch, is_stopping=False).rows == rows
-
-
 def test_a_restored_learner_learns_the_same(make: Make, batch: Batch, tmp_path: Path) -> None:
     trainer = make()
     trainer.step(batch, is_stopping=False)
@@ -140,8 +100,6 @@ def test_a_restored_learner_learns_the_same(make: Make, batch: Batch, tmp_path: 
 
 def test_validation_is_over_all_rows_without_chance(trainer: Trainer, tweets: Tweets) -> None:
     metrics = trainer.validate(tweets)
-    trainer.part = 7
-    assert trainer.validate(tweets) == pytest.approx(metrics, abs=1e-6)
     trainer.model.eval()
     with torch.no_grad():
         losses = [trainer._losses(tweets.batch(np.array([row]))) for row in range(len(tweets))]

@@ -7,7 +7,7 @@ from scipy.special import expit
 from locked.classifier import calibrate
 from locked.manifest import Calibration
 from stages.evaluate.metrics import calibration_error
-from stages.lock.calibration import SCALES, choose_threshold, fit
+from stages.export.calibration import SCALES, choose_threshold, fit
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(2, 0.4), (1, 0)])
