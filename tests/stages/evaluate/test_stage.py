@@ -158,12 +158,8 @@ def test_the_model_card_shows_the_figures_and_an_adaptation(
     adapted = manifest.model_validate(manifest.model_dump() | {"adaptation": adaptation})
     names = ("plots/uncalibrated", "plots/calibrated", "slices", "robustness")
     card = model_card(adapted, report, dict.fromkeys(names, pd.DataFrame({"test": []})), p)
-    for words in (
-        "learnt 40 labelled tweets of `storm.csv`",
-        "on the validation split",
-        "a new sample",
-    ):
-        assert words in card
+    assert "has also learnt 40 labelled tweets of `storm.csv`" in card
+    assert "chosen on the validation split" in card
 
 
 def test_the_model_card_says_whether_unseen_groups_are_allowed_for(
