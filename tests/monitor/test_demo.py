@@ -15,7 +15,9 @@ def test_a_simulated_event(pipeline: Project) -> None:
     assert first["verdict"]["word"] == "look"
     assert first["estimated"]["accuracy"]["value"] is None
     assert (folder / "sample.html").exists()
-    assert second["labels"]["tweets"] == 40
+    assert second["labels"]["tweets"] == 50
     assert last["labels"]["tweets"] > 150
     assert ", 0 failed\n" in output
+    learnt = json.loads((folder / "after/manifest.json").read_text())["adaptation"]["tweets"]
+    assert 10 < learnt <= 50
     assert output.splitlines()[-1].startswith("Accuracy before and after: ")
