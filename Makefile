@@ -44,7 +44,7 @@ score: $(READY) ## Classify every tweet of FROM= (a file, a folder, a bucket) in
 monitor: $(READY) ## Report the accuracy of a deployed model, from LOGS=folder (and FEEDBACK=, REVIEWED=)
 	$(RUN) monitor $(LOGS) $(if $(FEEDBACK),--feedback $(FEEDBACK)) $(if $(REVIEWED),--reviewed $(REVIEWED)) || case $$? in 3|4) ;; *) exit 1 ;; esac # a verdict is not a failure
 
-demo: $(READY) ## Simulate a new event: serve, monitor, and adapt the model with 40 labels
+demo: $(READY) ## Simulate a new event: serve, monitor, and train the model on 50 labels of it too
 	$(RUN) examples.event
 
 test: $(READY) ## Run the tests
