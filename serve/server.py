@@ -102,6 +102,7 @@ class Server(ls.LitServer):
         self.monitor_internal = RESTART_PERIOD
         app = self.app
         app.title = "disaster-tweets"
+        app.servers = [{"url": "."}]  # relative, because a proxy may add a prefix
         # Remove LitServe's routes and middleware, and FastAPI's /docs, which needs internet.
         app.router.routes = [r for r in app.routes if getattr(r, "path", "") == app.openapi_url]
         app.user_middleware.clear()

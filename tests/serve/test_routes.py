@@ -38,6 +38,7 @@ def test_the_schema_has_examples_answers_and_errors(server: Here) -> None:
         assert answer.__name__ in schemas
     assert server.post("/feedback", schemas["Feedback"]["examples"][0]).is_success
     assert "/reload" not in openapi["paths"]
+    assert openapi["servers"] == [{"url": "."}]
 
 
 def test_metrics_count_what_was_done(server: Here) -> None:
