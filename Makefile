@@ -41,8 +41,8 @@ endif
 score: $(READY) ## Classify every tweet of FROM= (a file, a folder, a bucket) into the folder or bucket TO=
 	$(RUN) score $(FROM) $(TO) $(WITH)
 
-monitor: $(READY) ## Report the accuracy of a deployed model, from LOGS=folder (and FEEDBACK=, REVIEWED=)
-	$(RUN) monitor $(LOGS) $(if $(FEEDBACK),--feedback $(FEEDBACK)) $(if $(REVIEWED),--reviewed $(REVIEWED)) || case $$? in 3|4) ;; *) exit 1 ;; esac # a verdict is not a failure
+monitor: $(READY) ## Report the accuracy of a deployed model, from LOGS=folder (and REVIEWED=)
+	$(RUN) monitor $(LOGS) $(if $(REVIEWED),--reviewed $(REVIEWED)) || case $$? in 3|4) ;; *) exit 1 ;; esac # a verdict is not a failure
 
 demo: $(READY) ## Simulate a new event: serve, monitor, and train the model on 50 labels of it too
 	$(RUN) examples.event

@@ -11,7 +11,7 @@ the stage, if
 - the model reaches the minimums (`passed` is true), and
 - it is not worse than the model that has the stage: the 95 % interval of the difference in accuracy
   does not lie below minus `promote.margin`, on the test split and on the newer labelled tweets of
-  --fresh, such as those that `python -m monitor harvest` writes.
+  --fresh, such as labelled tweets of the prediction log.
 """
 
 import json

@@ -23,7 +23,6 @@ from reader.canonical import canonical_texts
 
 NEGLIGIBLE = 0.147  # Cliff's delta of the largest negligible effect (Romano et al. 2006)
 SIMILAR = 0.2  # the same for a classifier's scores: an AUC of 0.6
-POWER = 0.8  # the probability that an effect of size `detectable` is detected
 MAX_LIVE = 200_000  # tweets: with some hundred held-out ones, more would add nothing
 MAX_TEXTS = 4000  # of each side, from which the classifier learns
 FOLDS = 5
@@ -46,7 +45,6 @@ class Effect:
     low: float
     high: float
     has_moved: bool  # the whole interval is beyond the negligible effects
-    detectable: float  # the smallest effect that so many tweets would detect
     live: float  # median, or mean if all values are 0 or 1
     reference: float
 
@@ -81,7 +79,6 @@ def compute_effect(
         float(low),
         float(high),
         bool(max(low, -high) > negligible),
-        float(min(1.0, negligible + (z + norm.ppf(POWER)) * error)),
         float(middle(live)),
         float(middle(reference)),
     )

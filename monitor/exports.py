@@ -3,70 +3,66 @@
 The column of labels, which may be nested, is the one whose values are labels.
 """
 
-import ast
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-
-import fsspec
-import pandas as pd
+from contextlib import suppress
+from dataclasses import dataclass
 
 from common.errors import InputError
 from locked.labels import LABELS
 from reader.format import Format, fold
 from reader.open import opened
-from reader.table import as_input
 
 LABEL = "label"  # the column that `monitor review` leaves empty
-DRAWN = "drawn"
 TARGETS = {  # by the texts that people and spreadsheets write
-    **dict.fromkeys(("0", "0.0", "0,0", "false", "no", LABELS[0]), 0),
-    **dict.fromkeys(("1", "1.0", "1,0", "true", "yes", LABELS[1]), 1),
+    **dict.fromkeys(("0", "0.0", "false", "no", LABELS[0]), 0),
+    **dict.fromkeys(("1", "1.0", "true", "yes", LABELS[1]), 1),
 }
+STATES = ("answer", "status")  # columns with the state of a tweet's review
 SKIPPED = {"ignore", "discarded", "draft", "pending", "skipped", "cancelled", "in_progress"}
 REJECTED = {"reject", "rejected"}
-STATES = SKIPPED | REJECTED  # of a tweet's review
-STATES |= {"accept", "submitted", "completed", "finished", "validated", "approved"}
 # Names of columns with other labels than the reviewer's.
 NO_LABELS = re.compile("suggest|predict|option|cancel|ground_truth|model|score|drawn", re.I)
 
 Fields = dict[str, list[str]]  # the values of each field by its path, without empty ones
 
 
-def read_export(file: str) -> tuple[pd.DataFrame, list[Fields]]:
-    """Return the rows of an export: number, target, drawn, file, sha256; and their fields.
+@dataclass(frozen=True)
+class Label:
+    """A row of an export that has a label."""
+
+    number: int  # of the row
+    target: int
+    fields: Fields
+
+
+def read_export(file: str) -> list[Label]:
+    """Return the labels of an export.
 
     Raises:
         InputError: the file cannot be read, a label is invalid, or a tweet has two labels.
 
     """
-    with as_input(file), fsspec.open(file, "rb") as content:
-        sha256 = hashlib.sha256(content.read()).hexdigest()
-    numbers, fields = list[int](), list[Fields]()
+    rows = dict[int, Fields]()
     # `\0` is no column's name, so the text column may be missing or have any type
     with opened(file, Format("\0")) as table:
         for chunk in table.chunks(table.columns):
-            numbers += chunk.numbers.tolist()
-            fields += map(_flatten, chunk.table.to_pylist())
+            rows |= zip(chunk.numbers.tolist(), map(_flatten, chunk.table.to_pylist()), strict=True)
     columns = dict[str, list[str]]()
-    for row in fields:
-        for path, texts in row.items():
+    for fields in rows.values():
+        for path, texts in fields.items():
             columns.setdefault(path, []).extend(texts)
     column = _label_column(file, columns)
-    is_state = {path: STATES.issuperset(map(fold, texts)) for path, texts in columns.items()}
-    state = next((path for path, yes in is_state.items() if yes), "")
-    records = [
-        {
-            "number": number,
-            "target": _target(f"{file}: data row {number}", row, column, state),
-            "drawn": next((texts[0] for path, texts in row.items() if _name(path) == DRAWN), None),
-        }
-        for number, row in zip(numbers, fields, strict=True)
+    targets = {
+        number: _target(f"{file}: data row {number}", fields, column)
+        for number, fields in rows.items()
+    }
+    return [
+        Label(number, target, rows[number])
+        for number, target in targets.items()
+        if target is not None
     ]
-    rows = pd.DataFrame(records, columns=["number", "target", "drawn"])
-    rows = rows.astype({"target": "Int8", "drawn": object})
-    return rows.assign(file=file, sha256=sha256), fields
 
 
 def _flatten(value: object) -> Fields:
@@ -78,17 +74,13 @@ def _flatten(value: object) -> Fields:
 
 
 def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str) and value[:1] in ("[", "{"):  # JSON, or a Python list in a cell
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                yield from _leaves(parse(value), path)
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
-                continue
-            return
+    if isinstance(value, str) and value[:1] in ("[", "{"):  # JSON in a cell
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _leaves(inner, f"{path}.{name}" if path else str(name))
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list):
         for inner in value:
             yield from _leaves(inner, path)
     elif value is not None and str(value).strip():
@@ -111,9 +103,8 @@ def _label_column(file: str, columns: Mapping[str, Sequence[str]]) -> str:
 
     """
     labels = {path: [_as_label(text) for text in texts] for path, texts in columns.items()}
-    named_paths = [path for path in labels if _name(path) in (LABEL, f"{LABEL}s")]
-    for path in named_paths:
-        if set(labels[path]) & {0, 1}:
+    for path in labels:
+        if _name(path) in (LABEL, f"{LABEL}s") and {0, 1} & set(labels[path]):
             return path
     candidates = {p: v for p, v in labels.items() if None not in v and not NO_LABELS.search(p)}
     paths = [path for path, values in candidates.items() if len(set(values)) == 2] or [*candidates]
@@ -122,13 +113,13 @@ def _label_column(file: str, columns: Mapping[str, Sequence[str]]) -> str:
             f"{file}: the labels may be in any of {', '.join(paths)}. Name their column "
             f"{LABEL}, or remove the other columns"
         )
-    return next(iter([*paths, *named_paths]), "")
+    return paths[0] if paths else ""
 
 
-def _target(where: str, fields: Fields, column: str, state: str) -> int | None:
+def _target(where: str, fields: Fields, column: str) -> int | None:
     """Return the reviewer's label of a row, None if it has no label."""
     labels = {_as_label(text) for text in fields.get(column, ())}
-    states = {fold(text) for text in fields.get(state, ())}
+    states = {fold(text) for path in fields if _name(path) in STATES for text in fields[path]}
     if not labels or states & SKIPPED:
         return None
     if None in labels or len(labels) > 1:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, log_expit, logit
-from scipy.stats import norm
 
 from locked.classifier import SURE, log_odds
 from locked.unseen import SCALE_SPREAD, SHIFT_SPREAD
@@ -24,10 +23,6 @@ BINS = 400  # of the log-odds, so that a draw takes no longer with millions of t
 LABEL_WEIGHT = 0.6
 GRID = 61  # scales and as many shifts, at which the likelihood is computed
 GRID_END = 3.0  # standard deviations from the middle of the grid
-MAX_STRATA = 10  # of feedback
-STRATUM_SIZE = 10  # labels on average, at least
-# Half the interval's width on unseen events (tests/bench/estimates.py), in a large log
-REACH_UNLABELLED, REACH_OF_ONE_LABEL = 0.17, 0.42
 
 Floats = npt.NDArray[np.float64]
 Masks = npt.NDArray[np.bool_]
@@ -53,22 +48,21 @@ class Answers:
 
 @dataclass(frozen=True)
 class Labels:
-    """Reviewed tweets among the answered ones: arrays of equal length."""
+    """A random sample of the answered tweets, reviewed: arrays of equal length."""
 
     rows: npt.NDArray[np.intp]  # of the answers
     targets: Targets
-    weights: Floats  # 1 / the probability of being drawn, up to a factor
 
 
 def estimate(answers: Answers, labels: Labels) -> dict[str, Figure]:
     """Return prevalence, accuracy, precision and recall of the answers, with 95 % intervals."""
     odds, rng = log_odds(answers.probabilities), np.random.default_rng(SEED)
-    scales, shifts = _draw_worlds(odds[labels.rows], labels, rng)
+    scales, shifts = _draw_worlds(odds[labels.rows], labels.targets, rng)
     unlabelled = np.ones(len(odds), dtype=bool)
     unlabelled[labels.rows] = False
     counts, means, disaster = _count_cells(odds[unlabelled], answers.disaster[unlabelled])
     expected = expit(scales[:, None] * means + shifts[:, None])
-    sampled = rng.binomial(counts.astype(np.int64), expected).astype(np.float64)
+    sampled = rng.binomial(counts, expected).astype(np.float64)
     answered = answers.disaster[labels.rows]
     hits = sampled[:, disaster].sum(axis=1) + (answered & (labels.targets == 1)).sum()
     disasters = sampled.sum(axis=1) + labels.targets.sum()
@@ -84,17 +78,16 @@ def estimate(answers: Answers, labels: Labels) -> dict[str, Figure]:
     return {name: _summarise(values, len(labels.rows) > 0) for name, values in figures.items()}
 
 
-def _draw_worlds(odds: Floats, labels: Labels, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _draw_worlds(odds: Floats, targets: Targets, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Draw scales and shifts, (DRAWS,) each, by their prior and the labels' likelihood."""
     ends = np.linspace(-GRID_END, GRID_END, GRID)
     scale, shift = (axis.ravel() for axis in np.meshgrid(ends, ends))
     log_density = -(scale**2 + shift**2) / 2
     if len(odds):
-        effective = labels.weights.sum() / (labels.weights**2).sum()  # Kish 1965
-        weights = LABEL_WEIGHT * effective * labels.weights
-        weights, means, is_disaster = _count_cells(odds, labels.targets == 1, weights)
+        counts, means, is_disaster = _count_cells(odds, targets == 1)
         scaled = np.exp(SCALE_SPREAD * scale)[:, None] * means + SHIFT_SPREAD * shift[:, None]
-        log_density += log_expit(np.where(is_disaster, scaled, -scaled)) @ weights
+        log_likelihood = log_expit(np.where(is_disaster, scaled, -scaled)) @ counts
+        log_density += LABEL_WEIGHT * log_likelihood
     density = np.exp(log_density - log_density.max())
     points = rng.choice(len(density), DRAWS, p=density / density.sum())
     within = (ends[1] - ends[0]) * (rng.random((2, DRAWS)) - 0.5)  # between points of the grid
@@ -104,18 +97,15 @@ def _draw_worlds(odds: Floats, labels: Labels, rng: np.random.Generator) -> tupl
     )
 
 
-def _count_cells(
-    odds: Floats, is_disaster: Masks, weights: Floats | None = None
-) -> tuple[Floats, Floats, Masks]:
-    """Return weight, mean log-odds and class of the cells that hold tweets."""
-    weights = np.ones(len(odds)) if weights is None else weights
+def _count_cells(odds: Floats, is_disaster: Masks) -> tuple[npt.NDArray[np.intp], Floats, Masks]:
+    """Return number of tweets, mean log-odds and class of the cells that hold tweets."""
     end = float(logit(1 - SURE))
     bins = np.minimum(((odds + end) / (2 * end) * BINS).astype(np.int64), BINS - 1)
     bins = 2 * bins + is_disaster
-    totals = np.bincount(bins, weights, minlength=2 * BINS)
-    sums = np.bincount(bins, weights * odds, minlength=2 * BINS)
+    totals = np.bincount(bins, minlength=2 * BINS)
+    sums = np.bincount(bins, odds, minlength=2 * BINS)
     used = np.flatnonzero(totals)
-    return totals[used].astype(np.float64), sums[used] / totals[used], np.asarray(used % 2 == 1)
+    return totals[used], sums[used] / totals[used], np.asarray(used % 2 == 1)
 
 
 def _summarise(draws: Floats, has_value: bool) -> Figure:
@@ -124,31 +114,3 @@ def _summarise(draws: Floats, has_value: bool) -> Figure:
         return Figure(np.nan, 0.0, 1.0)
     low, middle, high = np.percentile(finite, [2.5, 50, 97.5])
     return Figure(float(middle) if has_value else np.nan, float(low), float(high))
-
-
-def compute_reach(labels: int) -> float:
-    """Return half the width of the interval of accuracy with so many random labels."""
-    return min(REACH_UNLABELLED, REACH_OF_ONE_LABEL / float(np.sqrt(max(1, labels))))
-
-
-def post_stratified(answers: Answers, labels: Labels) -> Figure:
-    """Return the accuracy by feedback alone, in strata of probability, weighted as the traffic.
-
-    Users mostly report wrong answers, in each stratum too, so it is too low rather than too high.
-    """
-    if not len(labels.rows):
-        return Figure(np.nan, 0.0, 1.0)
-    strata = int(np.clip(len(labels.rows) // STRATUM_SIZE, 1, MAX_STRATA))
-    edges = np.quantile(answers.probabilities, np.linspace(0, 1, strata + 1)[1:-1])
-    stratum = np.searchsorted(edges, answers.probabilities)
-    sizes, labelled = np.bincount(stratum, minlength=strata), stratum[labels.rows]
-    totals = np.bincount(labelled, minlength=strata)
-    is_right = answers.disaster[labels.rows] == (labels.targets == 1)
-    rights = np.bincount(labelled, is_right, minlength=strata)
-    used = totals > 0
-    shares, totals, rights = sizes[used] / sizes[used].sum(), totals[used], rights[used]
-    # One success and one failure more correct the variance near 0 and 1 (Agresti & Caffo 2000).
-    softened = (rights + 1) / (totals + 2)
-    error = np.sqrt((shares**2 * softened * (1 - softened) / (totals + 2)).sum())
-    value, half = float((shares * rights / totals).sum()), float(norm.ppf(0.975) * error)
-    return Figure(value, max(0.0, value - half), min(1.0, value + half))

@@ -1,30 +1,25 @@
-"""Reads predictions and users' feedback from logs.
+"""Reads predictions from logs, whatever a collector has put around each of them."""
 
-A collector may have put anything around each record.
-"""
-
-import codecs
 import io
 import json
 import re
+from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, BinaryIO, Literal, NotRequired
 
 import fsspec
 import pandas as pd
-from pydantic import BeforeValidator, Field, StrictBool, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic reads that of typing from Python 3.12 on
 
 from common.errors import InputError
 from common.progress import Progress
+from common.storage import reaching
 from locked.labels import Label
-from monitor.archive import is_archive, read_archive
 from reader.content import unpacked
-from reader.files import find, size
-from reader.table import as_input
+from reader.files import find
 
 BLOCK = 8 * 2**20  # bytes read at a time
 PATTERN = "**/*.[jl][so][og]*"  # files of a folder that are read: .jsonl, .json.gz, .log, .log.1 …
@@ -35,14 +30,11 @@ REMEDY = (
     "files that the server wrote"
 )
 DECODER = json.JSONDecoder()
-UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what PowerShell's > writes
+MARKS = {"probability", "schema"}  # fields that no other record of a log has together
 MULTILINE = re.compile(rb"\s*(?:\[\s*[\[{\]]|\{\s*\n)")  # an array, or an indented object
-BETWEEN = re.compile(r"[\s,\[\]]*")  # the entries of an array, or objects that follow each other
 START = re.compile(r'"?\{')  # of an object, or of a string that holds one
-FALSE_STARTS = 20  # in a line, at most
-LEVELS = 8  # of nested objects, arrays and strings, at most
+FALSE_STARTS = 20  # in a text, at most
 CLOCKS = ("time", "timestamp", "@timestamp", "ts", "date", "__REALTIME_TIMESTAMP")
-WRITTEN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*")  # a time in front of a record
 LATEST = 1e11  # seconds since 1970: a larger number counts milliseconds or less
 
 
@@ -66,15 +58,12 @@ def parse_time(value: object) -> datetime:
     return time.to_pydatetime(warn=False)
 
 
-Time = Annotated[datetime, BeforeValidator(parse_time)]
-
-
 class Prediction(TypedDict):
-    """The fields of locked.answer.Answer; others are ignored."""
+    """The fields of locked.answer.Answer that the monitor uses; others are ignored."""
 
-    schema: Literal[1] | Annotated[Literal[1], BeforeValidator(float)]  # "1" and 1.0 by collectors
+    schema: Annotated[Literal[1], BeforeValidator(float)]  # some collectors write "1" or 1.0
     id: str
-    time: Time
+    time: Annotated[datetime, BeforeValidator(parse_time)]
     model: str
     probability: Annotated[float, Field(ge=0, le=1)]
     label: Label
@@ -82,33 +71,9 @@ class Prediction(TypedDict):
     rate: NotRequired[float | None]
     hash: NotRequired[str | None]
     text: NotRequired[str | None]
-    ms: NotRequired[float | None]
 
 
-class Feedback(TypedDict):
-    """Whether an answer was right, according to a user."""
-
-    id: str
-    time: Time
-    right: StrictBool
-    label: NotRequired[Label]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of records: their fields, and those that distinguish them from others in a log."""
-
-    name: str
-    adapter: TypeAdapter[Any]
-    marks: tuple[str, str]  # two fields that no other record has together; the first is rarest
-
-    def is_mentioned(self, line: bytes) -> bool:
-        """Return whether a line has the rarest field, even with escaped quotes."""
-        return re.search(rf'{self.marks[0]}\\*"\s*:'.encode(), line) is not None
-
-
-PREDICTION = Kind("prediction", TypeAdapter(Prediction), ("probability", "schema"))
-FEEDBACK = Kind("feedback", TypeAdapter(Feedback), ("right", "id"))
+PREDICTION = TypeAdapter(Prediction)
 
 
 @dataclass
@@ -121,140 +86,106 @@ class Lines:
     duplicates: int = 0  # within the period of the report
     examples: list[str] = field(default_factory=list)  # of broken lines: file:line: reason
 
-    def add_broken(self, file: str, number: int, reason: str) -> None:
+    def add_broken(self, place: str, error: ValidationError) -> None:
         """Count a broken line."""
         self.broken += 1
         if len(self.examples) < MAX_EXAMPLES:
-            self.examples.append(f"{file}:{number}: {reason}")
+            first = error.errors()[0]
+            field_name = [f"`{part}`" for part in first["loc"][:1]]
+            self.examples.append(": ".join([place, *field_name, first["msg"]]))
 
-    def check(self, places: list[str], kind: Kind) -> None:
-        """Raise InputError if most lines of this kind are broken, or there is none."""
+    def check(self, places: list[str]) -> None:
+        """Raise InputError if most predictions are broken, or there is none."""
         valid, logs = self.read - self.others - self.broken, ", ".join(places)
         if self.broken > valid:
             raise InputError(
-                f"{logs}: {self.broken} of {self.broken + valid} {kind.name} lines cannot be read; "
+                f"{logs}: {self.broken} of {self.broken + valid} prediction lines cannot be read; "
                 f"{self.examples[0]}. {REMEDY}"
             )
         if not valid:
-            raise InputError(f"{logs}: no {kind.name} among {self.read} lines")
+            raise InputError(f"{logs}: no prediction among {self.read} lines")
 
 
-def read_records(places: list[str], kind: Kind, lines: Lines) -> Iterator[list[Any]]:
-    """Yield the valid records of logs and archives, some at a time; count lines in `lines`.
+def read_records(places: list[str], lines: Lines) -> Iterator[list[Prediction]]:
+    """Yield the valid predictions of logs, some at a time; count lines in `lines`.
 
     Raises:
         InputError: a file cannot be read.
 
     """
-    archives = [place for place in places if is_archive(place)]
-    for place in archives:
-        for rows in read_archive(place):
-            lines.read += len(rows)
-            yield rows
-    logs = [place for place in places if place not in archives]
-    files = find(logs, PATTERN) if logs else []
-    total = sum(map(size, files))
-    with Progress(desc=f"monitor: {kind.name}s", total=total, unit="B", unit_scale=True) as bar:
-        for file in files:
-            number, read_before = 1, bar.n
-            with (
-                as_input(file),
-                fsspec.open(file, "rb") as raw,
-                unpacked(raw, file) as (content, _),
-            ):
-                for block in _read_blocks(content):
-                    entries = [(n, line) for n, line in enumerate(block, number) if line.strip()]
-                    yield [
-                        row
-                        for n, line in entries
-                        for row in _parse_line(line, file, n, kind, lines)
-                    ]
-                    number += len(block)
-                    bar.update(read_before + raw.tell() - bar.n)
+    for file in Progress(find(places, PATTERN), desc="monitor: logs", unit=" files"):
+        with reaching(file), fsspec.open(file, "rb") as raw, unpacked(raw, file) as (content, _):
+            number = 0
+            for block in _read_blocks(content):
+                records = list[Prediction]()
+                for line in block:
+                    number += 1
+                    if line.strip():
+                        records += _parse_line(line, f"{file}:{number}", lines)
+                yield records
 
 
 def _read_blocks(content: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield some lines of a file at a time; if entries span lines, all entries at once."""
+    """Yield some lines of a file at a time; of an array that spans lines, all entries at once."""
     # a bucket's file object reads line by line
     file = io.BufferedReader(content)  # type: ignore[type-var] # any reader will do
-    if file.peek(2).startswith(UTF16):
-        yield file.read().decode("utf-16").encode().splitlines()
+    if MULTILINE.match(file.peek()):
+        value = json.load(file)
+        entries = value if isinstance(value, list) else [value]
+        yield [json.dumps(entry).encode() for entry in entries]
         return
-    if file.peek(3).startswith(codecs.BOM_UTF8):
-        file.read(len(codecs.BOM_UTF8))
-    if not MULTILINE.match(file.peek()):
-        while block := file.readlines(BLOCK):
-            yield block
-        return
-    text, entries, end = file.read().decode("utf-8", "replace"), [], 0
-    while (start := BETWEEN.match(text, end).end()) < len(text):  # type: ignore[union-attr] # "" matches
-        try:
-            _, end = DECODER.raw_decode(text, start)
-        except (ValueError, RecursionError):  # cut off
-            end = len(text)
-        entries.append(text[start:end].encode())
-    yield entries
+    while block := file.readlines(BLOCK):
+        yield block
 
 
-def _parse_line(line: bytes, file: str, number: int, kind: Kind, lines: Lines) -> list[Any]:
-    """Return the valid records of a line, and count the line."""
+def _parse_line(line: bytes, place: str, lines: Lines) -> list[Prediction]:
+    """Return the valid predictions of a line, and count the line."""
     lines.read += 1
-    try:
-        return [kind.adapter.validate_json(line)]  # a line as the server wrote it
-    except ValidationError as error:
-        reason, is_json = _explain(error), error.errors()[0]["type"] != "json_invalid"
-    records = list[Any]()
-    if kind.is_mentioned(line):
-        with suppress(UnicodeDecodeError):
-            records = list(_find_records(line.decode(), kind.marks))
-    elif is_json or not line.startswith(b"{"):
+    if not all(mark.encode() in line for mark in MARKS):
         lines.others += 1
         return []
-    if not records:
-        lines.add_broken(file, number, reason)
+    try:
+        return [PREDICTION.validate_json(line)]  # a line as the server wrote it
+    except ValidationError as error:
+        records = list(_find_records(line.decode("utf-8", "replace")))
+        if not records:
+            lines.add_broken(place, error)
     lines.read += max(0, len(records) - 1)
     valid = []
     for record in records:
         try:
-            valid.append(kind.adapter.validate_python(record))
+            valid.append(PREDICTION.validate_python(record))
         except ValidationError as error:
-            lines.add_broken(file, number, _explain(error))
+            lines.add_broken(place, error)
     return valid
 
 
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return ": ".join([*(f"`{part}`" for part in first["loc"][:1]), first["msg"]])
+def _find_records(line: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects with all marks, at any depth; their time may be outside of them."""
+    values = deque[tuple[Any, object]]([(line, None)])
+    while values:
+        value, clock = values.popleft()
+        inner: list[Any] = []
+        if isinstance(value, dict):
+            clock = next((value[name] for name in CLOCKS if value.get(name)), clock)
+            if value.keys() >= MARKS:
+                yield value | ({"time": clock} if clock else {})
+            else:
+                inner = [*value.values()]
+        elif isinstance(value, list):
+            inner = value
+        elif isinstance(value, str) and all(mark in value for mark in MARKS):
+            inner = _decode_objects(value)
+        values += [(part, clock) for part in inner]
 
 
-def _find_records(
-    value: object, marks: tuple[str, str], clock: object = None, level: int = 0
-) -> Iterator[dict[str, Any]]:
-    """Yield the objects with both marks at any depth; their time may be outside of them."""
-    inner: Iterator[tuple[object, object]] = iter(())
-    if isinstance(value, dict):
-        clock = next((value[name] for name in CLOCKS if value.get(name)), clock)
-        if value.keys() >= {*marks}:
-            yield value | ({"time": clock} if clock else {})
-            return
-        inner = ((part, clock) for part in value.values())
-    elif isinstance(value, list):
-        inner = ((part, clock) for part in value)
-    elif isinstance(value, str) and all(mark in value for mark in marks):
-        inner = _decode_objects(value, clock)
-    if level < LEVELS:
-        for part, time in inner:
-            yield from _find_records(part, marks, time, level + 1)
-
-
-def _decode_objects(text: str, clock: object) -> Iterator[tuple[object, object]]:
-    """Yield the JSON objects and strings of objects in a text, with the time before each."""
-    end = false_starts = 0
+def _decode_objects(text: str) -> list[Any]:
+    """Return the JSON objects in a text, and the strings that hold one."""
+    values, end, false_starts = list[Any](), 0, 0
     while false_starts < FALSE_STARTS and (start := START.search(text, end)):
-        written = WRITTEN.search(text, end, start.start())
         try:
             value, end = DECODER.raw_decode(text, start.start())
+            values.append(value)
         except (ValueError, RecursionError):
             false_starts, end = false_starts + 1, start.end()
-        else:
-            yield value, written[0] if written else clock
+    return values

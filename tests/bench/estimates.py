@@ -24,7 +24,6 @@ from common.progress import Progress
 from locked.classifier import Classifier, log_odds
 from locked.reference import Reference
 from monitor.quality import Answers, Figure, Labels, estimate
-from monitor.review import compute_inclusion, compute_uncertainty
 from monitor.verdict import MARGIN
 from stages import params
 from stages.distill.stage import embed
@@ -130,17 +129,11 @@ def judge(name: str, events: Iterator[tuple[str, Tweets, Tweets]], number: int) 
         for kind, window in windows(known, unseen, number, event):
             chance, size = np.random.default_rng(len(rows)), len(window.odds)
             answers = Answers(expit(window.odds), window.odds >= 0)
-            is_right = answers.disaster == window.targets
-            sizes, order = compute_uncertainty(answers.probabilities), chance.random(size)
+            is_right, order = answers.disaster == window.targets, chance.permutation(size)
             for labels in (n for n in LABELS if n < size):
-                figures = {}
-                for method, by in (("random", np.ones(size)), ("near threshold", sizes)):
-                    drawn = np.argsort(order / by)[:labels]
-                    weights = 1 / compute_inclusion(by, labels)[drawn] if labels else np.empty(0)
-                    given = Labels(drawn, window.targets[drawn], weights)
-                    figures[method] = estimate(answers, given)["accuracy"]
-                    if method == "random":
-                        figures["Wilson"] = wilson(is_right[drawn])
+                drawn = order[:labels]
+                estimated = estimate(answers, Labels(drawn, window.targets[drawn]))["accuracy"]
+                figures = {"random": estimated, "Wilson": wilson(is_right[drawn])}
                 if not labels:  # of independent tweets whose probabilities are right
                     confidence = np.maximum(answers.probabilities, 1 - answers.probabilities)
                     half = 1.96 * np.sqrt((confidence * (1 - confidence)).sum()) / size

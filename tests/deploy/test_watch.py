@@ -64,7 +64,7 @@ def test_the_report_of_a_day_goes_to_the_bucket(
     assert re.search("^look: ", capsys.readouterr().out, re.M)
     names = [blob.name for blob in bucket.list_blobs(prefix="reports/")]
     assert [name.split("/")[3] for name in names] == ["report.html", "report.json"]
-    assert json.loads(bucket.blob(names[1]).download_as_bytes())["in_use"] == version
+    assert json.loads(bucket.blob(names[1]).download_as_bytes())["version"] == version
 
 
 def test_the_options_name_the_week_and_the_samples(bucket: storage.Bucket) -> None:

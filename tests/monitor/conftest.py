@@ -22,8 +22,6 @@ from locked.manifest import MANIFEST, NETWORK, TOKENIZER, BaseWeights, Calibrati
 from locked.reference import REFERENCE, Reference
 from monitor.__main__ import call
 from tests.conftest import exit_status
-from tests.score.conftest import model as model  # the fixtures
-from tests.score.conftest import score as score
 
 SHARE = 0.44  # of disasters where the model learnt
 SPREAD = 0.72  # of a score within a class, at -1 and 1: the model is right on 92 %
@@ -113,12 +111,6 @@ def lines_of(
         | ({"text": texts[i]} if texts else {})
         for i in range(len(live.labels))
     ]
-
-
-def verdict(line: Line, right: bool, **fields: object) -> Line:
-    """Return the line of a user's feedback on an answer."""
-    answer = {name: line[name] for name in ("id", "label", "probability", "model")}
-    return {"time": "2025-11-26T12:00:00+00:00", "text": "…", "right": right} | answer | fields
 
 
 def write(path: Path, lines: list[Line]) -> Path:

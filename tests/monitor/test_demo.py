@@ -9,7 +9,7 @@ def test_a_simulated_event(pipeline: Project) -> None:
     output = pipeline.run("python", "-m", "examples.event").stdout
     folder = pipeline.folder / "monitor-demo"
     first, second, last = (
-        json.loads((folder / name / "report.json").read_text())["versions"][0]
+        json.loads((folder / name / "report.json").read_text())
         for name in ("without-labels", "labels", ".")
     )
     assert first["verdict"]["word"] == "look"

@@ -5,10 +5,10 @@ import pytest
 from scipy.special import expit
 
 from locked.classifier import log_odds
-from monitor.quality import Answers, Labels, compute_reach, estimate, post_stratified
+from monitor.quality import Answers, Labels, estimate
 
 WINDOWS = 25
-UNLABELLED = Labels(np.empty(0, np.intp), np.empty(0, np.int8), np.empty(0))
+UNLABELLED = Labels(np.empty(0, np.intp), np.empty(0, np.int8))
 
 
 def world(seed: int, number: int, scale: float = 1.0, shift: float = 0.0) -> tuple[Answers, Labels]:
@@ -17,12 +17,11 @@ def world(seed: int, number: int, scale: float = 1.0, shift: float = 0.0) -> tup
     probabilities = expit(chance.choice([-4, 4], number) + chance.normal(0, 2, number))
     true = expit(scale * log_odds(probabilities) + shift)
     targets = (chance.random(number) < true).astype(np.int8)
-    rows = np.arange(number)
-    return Answers(probabilities, probabilities >= 0.5), Labels(rows, targets, np.ones(number))
+    return Answers(probabilities, probabilities >= 0.5), Labels(np.arange(number), targets)
 
 
 def some(labels: Labels, number: int) -> Labels:
-    return Labels(labels.rows[:number], labels.targets[:number], labels.weights[:number])
+    return Labels(labels.rows[:number], labels.targets[:number])
 
 
 def truth(answers: Answers, labels: Labels) -> dict[str, float]:
@@ -59,32 +58,3 @@ def test_a_value_needs_labels_and_all_labels_leave_no_doubt() -> None:
         assert (figure.low, figure.value, figure.high) == pytest.approx((true, true, true))
     nothing = Answers(np.full(300, 0.01), np.zeros(300, dtype=bool))  # was called a disaster
     assert np.isnan(estimate(nothing, UNLABELLED)["precision"].value)
-
-
-def test_labels_weigh_as_they_were_drawn() -> None:
-    answers, labels = world(2, 2000)
-    targets = labels.targets.copy()
-    targets[:100] = 1 - answers.disaster[:100]  # drawn ten times as densely, and all wrong
-    weights = np.where(np.arange(200) < 100, 0.1, 1.0)
-    equal, weighted, scaled = (
-        estimate(answers, Labels(labels.rows[:200], targets[:200], by))["accuracy"]
-        for by in (np.ones(200), weights, 7 * weights)
-    )
-    assert equal.high < weighted.low
-    assert scaled == weighted  # up to a factor
-    assert [compute_reach(n) for n in (0, 1, 100)] == pytest.approx([0.17, 0.17, 0.042])
-
-
-def test_feedback_is_weighted_as_the_traffic() -> None:
-    """Readers judge doubtful answers; most of the traffic is plain."""
-    answers, labels = world(4, 20_000)
-    accuracy = truth(answers, labels)["accuracy"]
-    doubtful = np.abs(log_odds(answers.probabilities)) < 2
-    chance = np.random.default_rng(0).random(20_000)
-    rows = np.flatnonzero(chance < np.where(doubtful, 0.2, 0.02))
-    judged = Labels(rows, labels.targets[rows], labels.weights[rows])
-    is_right = answers.disaster[rows] == (labels.targets[rows] == 1)
-    assert is_right.mean() < accuracy - 0.08
-    figure = post_stratified(answers, judged)
-    assert figure.low <= accuracy <= figure.high < figure.low + 0.1
-    assert np.isnan(post_stratified(answers, UNLABELLED).value)

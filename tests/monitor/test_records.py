@@ -6,17 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
-import numpy as np
 import pytest
 
 from common.errors import InputError
 from locked.answer import Answer
-from locked.classifier import Classifier
 from locked.features import FEATURES
 from monitor.log import Log, read
 from monitor.records import Lines, Prediction
 from tests.monitor.conftest import Line, lines_of, tweets, write
-from tests.score.conftest import Score
 
 LINES = [line | {"message": "prediction"} for line in lines_of(tweets(0, 20), "v1")]
 SOUND = [json.dumps(line) for line in LINES]
@@ -24,9 +21,7 @@ TIME, MICROS = "2025-11-20T06:00:00.5Z", "1763618400500000"
 
 
 def of(*places: object) -> tuple[Log, Lines]:
-    logs, lines = read([str(place) for place in places])
-    (log,) = logs.values()
-    return log, lines
+    return read([str(place) for place in places], "v1")
 
 
 def without(line: Line, *names: str) -> Line:
@@ -39,7 +34,7 @@ def each(around: Callable[[Line], object]) -> str:
     return "\n".join(one if isinstance(one, str) else json.dumps(one) for one in wrapped)
 
 
-COLLECTED: dict[str, str | bytes] = {
+COLLECTED: dict[str, str] = {
     "gcloud logging read": json.dumps([{"jsonPayload": line} for line in LINES], indent=2),
     "a sink, with the time outside": each(
         lambda line: {"jsonPayload": without(line, "time") | {"schema": 1.0}, "timestamp": TIME}
@@ -51,7 +46,6 @@ COLLECTED: dict[str, str | bytes] = {
     "CRI": each(lambda line: f"2025-11-20T06:00:00.123Z stdout F {json.dumps(line)}"),
     "kubectl": each(lambda line: f"[pod/disaster-1/server] {json.dumps(line)}"),
     "syslog": each(lambda line: f"<134>Nov 20 06:00:00 host {{app}}[7]: {json.dumps(line)}"),
-    "CloudWatch's export": each(lambda line: f"{TIME} {json.dumps(without(line, 'time'))}"),
     "aws logs filter-log-events": json.dumps(
         {"events": [{"timestamp": 1763618400500, "message": one} for one in SOUND]}, indent=4
     ),
@@ -61,20 +55,18 @@ COLLECTED: dict[str, str | bytes] = {
     "logfmt": each(lambda line: f"level=info msg={json.dumps(json.dumps(line))}"),
     "numbers as strings": each(lambda x: x | {"schema": "1", "probability": str(x["probability"])}),
     "a BOM first": "\ufeff" + "\n".join(SOUND),
-    "PowerShell": "\n".join(SOUND).encode("utf-16"),
-    "indented": "\n".join(json.dumps(line, indent=1) for line in LINES),
 }
 
 
 @pytest.mark.parametrize("collector", COLLECTED)
 def test_a_collectors_log(tmp_path: Path, collector: str) -> None:
     path = tmp_path / "a.log"
-    content = COLLECTED[collector]
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    path.write_text(COLLECTED[collector])
     log, counts = of(path)
     assert (len(log), counts.broken, counts.others) == (20, 0, 0)
-    assert log.find_rows([line["id"] for line in LINES]).tolist() == [*range(20)]
-    assert log.probabilities == pytest.approx([line["probability"] for line in LINES], abs=1e-6)
+    assert log.find_ids([line["id"] for line in LINES]).tolist() == [*range(20)]
+    probabilities = log.table["probability"].tolist()
+    assert probabilities == pytest.approx([line["probability"] for line in LINES], abs=1e-6)
     assert str(log.table["time"][0]).startswith("2025-11-20 06:00:00")
     assert log.table[[*FEATURES]].notna().all(axis=None)
 
@@ -93,11 +85,10 @@ def test_files_of_all_kinds_in_a_folder(tmp_path: Path, place: str) -> None:
     assert (len(log), counts.read, counts.others, counts.broken) == (15, 17, 1, 1)
     assert counts.examples[0].startswith(f"{place}/logs/a.jsonl:6: `schema`: Field required")
     with pytest.raises(InputError, match=f"{place}/nothing: no such file or bucket"):
-        read([f"{place}/nothing"])
+        of(f"{place}/nothing")
 
 
 BROKEN = {
-    "{": "Invalid JSON",
     SOUND[0][:-9]: "Invalid JSON",
     f"server-1 | {SOUND[0][:-9]}": "Invalid JSON",
     json.dumps(LINES[0] | {"probability": 1.5}): "`probability`: Input should be less",
@@ -105,7 +96,6 @@ BROKEN = {
     json.dumps(LINES[0] | {"time": "yesterday"}): "`time`: ",
     json.dumps(LINES[0] | {"time": "2200-01-01T00:00:00Z"}): "ahead of the clock",
     json.dumps(LINES[0] | {"schema": 2}): "`schema`",
-    json.dumps(LINES[0] | {"text": "XX"}).replace("XX", "\udcff"): "unicode",
 }
 
 
@@ -113,7 +103,7 @@ BROKEN = {
 def test_a_broken_line_is_named_with_the_reason(tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / "a.jsonl"
     text = "\n".join([SOUND[0], "", line, '{"message": "ready"}', "null", "Traceback", *SOUND[1:]])
-    path.write_text(text, errors="surrogateescape")
+    path.write_text(text)
     log, counts = of(path)
     assert (len(log), counts.broken, counts.others) == (20, 1, 3)
     assert counts.examples[0].startswith(f"{path}:3: ")
@@ -121,46 +111,20 @@ def test_a_broken_line_is_named_with_the_reason(tmp_path: Path, line: str, reaso
 
 
 def test_a_log_of_which_most_is_broken_is_an_error(tmp_path: Path) -> None:
-    assert set(Prediction.__annotations__) == set(Answer._fields)
+    assert set(Prediction.__annotations__) < set(Answer._fields)
     path = write(tmp_path / "a.log", [*LINES[:9], *[without(line, "time") for line in LINES[9:]]])
     with pytest.raises(InputError, match=r"11 of 20 prediction .*a.log:10: `time`: .*keep_time"):
-        read([str(path)])
-    path.write_text(json.dumps(LINES)[:-200])
-    log, counts = of(path)
-    assert (len(log), counts.examples[0].startswith(f"{path}:20: Invalid JSON")) == (19, True)
+        of(path)
 
 
 def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     for name, content, message in (
-        ("cut.jsonl.zip", b"PK\3\4 and no more", "cut.jsonl.zip: cannot be read: "),
+        ("cut.jsonl.zip", b"PK\3\4 and no more", "cut.jsonl.zip: "),
         ("other.jsonl", b'{"message": "ready"}', "other.jsonl: no prediction among 1 lines"),
         ("folder/notes.txt", b"", "folder: the folder has no file"),
-        ("folder/run.json", b"[]", r"run\.json is not what `python -m score` writes"),
+        ("array.json", b'[{"message": "ready"},', "array.json: Expecting value"),
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=message):
-            read([str(tmp_path / name.partition("/")[0])])
-
-
-ARCHIVE = ["Flood in the valley", "cake", "", "FLOOD in the valley!", "storm https://t.example/1"]
-
-
-@pytest.mark.parametrize(("options", "has_texts"), [("--format csv", True), ("--keep id", False)])
-def test_answers_of_bulk_scoring(
-    score: Score, model: Path, tmp_path: Path, options: str, has_texts: bool
-) -> None:
-    rows = "".join(f'{i},"{text}",x\n' for i, text in enumerate(ARCHIVE))
-    (tmp_path / "tweets.csv").write_text(f"id,text,label\n{rows}")
-    score(tmp_path / "tweets.csv", tmp_path / "out", *options.split(), status=3)  # one is empty
-    log, counts = of(tmp_path / "out")
-    texts, classifier = [text for text in ARCHIVE if text], Classifier(model)
-    expected = classifier.probabilities(texts)
-    assert (counts.read, counts.broken, log.model) == (4, 0, classifier.manifest.version)
-    assert log.probabilities == pytest.approx(expected, abs=1e-5)
-    assert log.disaster.tolist() == [classifier.label(p) == "disaster" for p in expected]
-    assert log.texts.tolist() == (texts if has_texts else [])
-    # the first and the third have the same words
-    assert log.distinct_rows().tolist() == ([0, 1, 3] if has_texts else [0, 1, 2, 3])
-    lengths = [len(text) if has_texts else np.nan for text in texts]
-    assert log.table["characters"].tolist() == pytest.approx(lengths, nan_ok=True)
+            of(tmp_path / name.partition("/")[0])

@@ -20,7 +20,6 @@ from tests.monitor.conftest import (
     lines_of,
     make_model,
     tweets,
-    verdict,
     write,
 )
 
@@ -32,26 +31,21 @@ def reported(place: Place, *arguments: object, status: int = 0) -> dict[str, Any
     options = ("--model", place.model, "--output", output, *arguments)
     printed = command(place.logs, *options, status=status)
     report: dict[str, Any] = json.loads((output / "report.json").read_text())
-    in_use = next(one for one in report["versions"] if one["version"] == report["in_use"])
-    assert f"{in_use['verdict']['word']}: {in_use['verdict']['reason']}" in printed
+    assert f"{report['verdict']['word']}: {report['verdict']['reason']}" in printed
     return report
 
 
 def test_a_week_like_the_weeks_before_and_a_review_that_decides(place: Place) -> None:
     live = tweets(3, 900)
     place.log(live)
-    report = reported(place)
-    (one,) = report["versions"]
-    assert one["verdict"]["word"] == "unknown"
-    assert one["version"] == report["in_use"] == place.version
+    one = reported(place)
+    assert (one["verdict"]["word"], one["version"]) == ("unknown", place.version)
     assert (one["predictions"], one["tweets"], one["distinct"], one["texts"]) == (900, 900, 900, 0)
     figure = one["estimated"]["accuracy"]
     assert figure["low"] <= live.accuracy <= figure["high"]
     assert figure["value"] is None
-    assert sum(hour["tweets"] for hour in one["hours"]) == 900
-    disasters = [hour["tweets"] for hour in one["hours"] if hour["series"] == "disaster"]
-    assert sum(disasters) == live.disaster.sum()
-    assert one["hours"][0]["time"] == "2025-11-20T06:00:00Z"
+    assert one["disasters"] == pytest.approx(live.disaster.mean())
+    assert one["first"] == "2025-11-20 06:00"
 
     sample = place.folder / "sample.csv"
     command("review", place.logs, "--model", place.model, "--n", 200, "--output", sample)
@@ -59,50 +53,40 @@ def test_a_week_like_the_weeks_before_and_a_review_that_decides(place: Place) ->
     rows = table["id"].str.removeprefix("r-").astype(int)
     labels = live.labels[rows]
     table.assign(label=labels).to_csv(sample, index=False)
-    (one,) = reported(place, "--reviewed", sample)["versions"]
+    one = reported(place, "--reviewed", sample)
     right = live.disaster[rows] == labels
     assert (one["labels"]["tweets"], one["labels"]["right"]) == (200, int(right.sum()))
     figure = one["estimated"]["accuracy"]
     assert figure["low"] <= live.accuracy <= figure["high"] < figure["low"] + 0.07
     table["label"] = np.where(rows % 6 == 0, 1 - labels, labels)
     table.to_csv(sample, index=False)
-    (one,) = reported(place, "--reviewed", sample, status=4)["versions"]
+    one = reported(place, "--reviewed", sample, status=4)
     assert one["verdict"]["word"] == "act"
-    table.assign(drawn="feedback").to_csv(sample, index=False)  # chosen, not drawn
-    (one,) = reported(place, "--reviewed", sample)["versions"]
-    assert one["labels"]["tweets"] == 0
 
 
-def test_labels_of_a_repeated_tweet_count_once_and_never_for_the_model_fitted_to_them(
-    place: Place,
-) -> None:
-    lines = place.log(tweets(3, 300))
-    lines[7]["hash"] = lines[8]["hash"] = lines[6]["hash"]
-    write(place.logs / "predictions-1.jsonl", lines)
-    labels = pd.DataFrame({"id": ["r-7", "r-8", "r-9"], "label": [1, 0, 1], "drawn": "random"})
+def test_labels_count_never_for_the_model_fitted_to_them(place: Place) -> None:
+    place.log(tweets(3, 300))
+    labels = pd.DataFrame({"id": ["r-8", "r-9", "x"], "label": [0, 1, 1]})
     labels.to_csv(path := place.folder / "labels.csv", index=False)
-    counts = reported(place, "--reviewed", path)["versions"][0]["labels"]
-    right = sum(lines[i]["label"] == label for i, label in ((6, "not_disaster"), (9, "disaster")))
-    assert (counts["tweets"], counts["total"], counts["right"]) == (2, 3, right)  # the last label
+    counts = reported(place, "--reviewed", path)["labels"]
+    assert (counts["tweets"], counts["total"], counts["unknown"]) == (2, 3, 1)
     manifest = json.loads((place.model / "manifest.json").read_text())
     adaptation = {"labels": path.name, "labels_sha256": sha256_of(path), "tweets": 2}
     manifest["adaptation"] = adaptation
     (place.model / "manifest.json").write_text(json.dumps(manifest))
-    assert reported(place, "--reviewed", path)["versions"][0]["labels"]["tweets"] == 0
+    assert reported(place, "--reviewed", path)["labels"]["tweets"] == 0
 
 
-def test_two_versions(place: Place) -> None:
+def test_answers_of_other_versions_are_counted_only(place: Place) -> None:
     other = make_model(place.folder / "other", note=0.5)
     place.log(tweets(3, 300))
     later = lines_of(tweets(4, 250), other, prefix="o", start=START + timedelta(days=2))
     write(place.logs / "later.jsonl", later)
-    report = reported(place)
-    assert [one["version"] for one in report["versions"]] == [other, place.version]
-    assert report["in_use"] == place.version  # the other one's reference was not named
-    assert report["versions"][0]["verdict"] is None
-    report = reported(place, "--model", place.folder / "other", place.model)
-    assert report["in_use"] == other
-    assert [one["predictions"] for one in report["versions"]] == [250, 300]
+    one = reported(place)
+    assert (one["version"], one["predictions"]) == (place.version, 300)
+    assert one["other_versions"] == {other: 250}
+    one = reported(place, "--model", place.folder / "other")
+    assert (one["version"], one["predictions"]) == (other, 250)
 
 
 def test_an_error_is_one_line(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,11 +96,11 @@ def test_an_error_is_one_line(place: Place, monkeypatch: pytest.MonkeyPatch) -> 
     next(bare.glob("reference*")).unlink()
     monkeypatch.chdir(place.folder)
     for line, message in {
-        "--model stranger": "the log is of model .*: name its folder",
+        "--model stranger": "the log is of model .*: name the model's folder",
         "--model bare": "reference.json is missing",
         "--model nowhere": "no locked model here",
         "--model model --until 2020-01-01": "no prediction in this period",
-        "--model model --feedback none.jsonl": "none.jsonl: no such",
+        "--model model --reviewed none.csv": "none.csv: no such",
     }.items():
         assert re.fullmatch(f".*{message}.*", command("logs", *line.split(), status=1))
     assert not (place.folder / "monitor-report").exists()
@@ -129,19 +113,12 @@ def test_a_shift_and_a_page_that_opens_anywhere(place: Place, browser: Browser) 
     for line in lines[450:]:
         line["rate"] = 0.5
     path = write(place.logs / "predictions-1.jsonl", lines)
-    path.write_text(f"{path.read_text()}{{broken\n")
+    path.write_text(path.read_text() + '{"schema": 1, "probability": ')
     write(place.logs / "b.jsonl", lines_of(tweets(4, 20), "<b>other</b>", prefix="o"))
-    is_right = live.disaster == live.labels
-    chosen = np.flatnonzero(~is_right | (np.arange(900) % 5 == 0))  # people click on what is wrong
-    verdicts = [verdict(lines[i], right=bool(is_right[i])) for i in chosen]
-    feedback = write(place.folder / "f.jsonl", verdicts)
-    report = reported(place, "--feedback", feedback, status=3)
-    one = next(one for one in report["versions"] if one["version"] == place.version)
+    one = reported(place, status=3)
     assert one["verdict"]["word"] == "look"
     assert [name for name, e in one["effects"].items() if e["has_moved"]] == ["characters"]
     assert one["tweets"] == 450 + 2 * 450
-    assert one["feedback"]["tweets"] == len(verdicts)
-    assert one["feedback"]["accuracy"]["high"] < live.accuracy
     html = (place.folder / "report/report.html").read_text()
     assert not re.search(r"""(src|href)=["']?http""", html)
     assert "<script" not in html
@@ -151,12 +128,12 @@ def test_a_shift_and_a_page_that_opens_anywhere(place: Place, browser: Browser) 
     page = browser.new_page(viewport={"width": 360, "height": 740})
     page.goto(f"file://{place.folder}/report/report.html")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    assert page.locator("figure svg").count() == 4  # one of the other version's
+    assert page.locator("svg").count() == len(one["effects"])
     colours = set()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        axis = page.locator("figure svg text").first
-        colours.add(axis.evaluate("e => getComputedStyle(e).fill"))
+        band = page.locator("svg .band").first
+        colours.add(band.evaluate("e => getComputedStyle(e).fill"))
         colours.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert len(colours) == 4
     page.close()

@@ -4,14 +4,12 @@ import csv
 import re
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page
 
 from monitor.labels import read_reviewed
 from monitor.log import read
-from monitor.review import compute_inclusion, compute_uncertainty
 from tests.monitor.conftest import Place, command, tweets, write
 
 TEXTS = ["=1+1", "@someone look", 'plain, "quoted"\n<b>and</b> a line', *["tweet"] * 297]
@@ -26,41 +24,23 @@ def logged(place: Place) -> Place:
     return place
 
 
-def sample(place: Place, number: int, name: str = "sample.csv", *more: str) -> pd.DataFrame:
+def sample(place: Place, number: int, name: str = "sample.csv") -> pd.DataFrame:
     path = place.folder / name
-    arguments = ("--model", place.model, "--n", number, "--output", path, *more)
+    arguments = ("--model", place.model, "--n", number, "--output", path)
     assert str(path) in command("review", place.logs, *arguments)
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def test_each_tweet_once_and_the_model_unnamed(logged: Place) -> None:
     table = sample(logged, 500)
-    assert list(table) == ["id", "text", "label", "drawn"]
+    assert list(table) == ["id", "text", "label"]
     assert sorted(table["id"]) == sorted(f"r-{i}" for i in range(101))
-    assert (set(table["label"]), set(table["drawn"])) == ({""}, {"1"})
+    assert set(table["label"]) == {""}
     assert table["id"].tolist() != sorted(table["id"])
     assert sample(logged, 10, "10.csv")["id"].tolist() == table["id"][:10].tolist()
     with (logged.folder / "sample.csv").open(newline="") as file:
         texts = {row["id"]: row["text"] for row in csv.DictReader(file)}
     assert (texts["r-0"], texts["r-1"], texts["r-2"]) == ("'=1+1", "'@someone look", TEXTS[2])
-
-
-def test_doubtful_answers_are_drawn_more_often_and_the_file_says_how_often(place: Place) -> None:
-    answered = tweets(3, 900)
-    place.log(answered, texts=["tweet"] * 900)
-    table = sample(place, 200, "near.csv", "--near-threshold")
-    rows = table["id"].str.removeprefix("r-").astype(int)
-    odds = np.abs(np.log(answered.probabilities / (1 - answered.probabilities)))
-    assert odds[rows].mean() < 0.85 * odds.mean()
-    smaller = sample(place, 10, "10.csv", "--near-threshold")
-    assert smaller["id"].tolist() == table["id"][:10].tolist()  # a larger sample holds it
-    expected = compute_inclusion(compute_uncertainty(answered.probabilities), 200)
-    assert table["drawn"].astype(float).to_numpy() == pytest.approx(expected[rows], rel=1e-4)
-    sizes = np.array([1.0, 1.0, 2.0, 100.0])
-    assert compute_inclusion(sizes, 2) == pytest.approx([0.25, 0.25, 0.5, 1])
-    assert compute_inclusion(sizes, 4) == pytest.approx(1)
-    unsure, sure, surest = compute_uncertainty(np.array([0.5, 0.99, 0.0001]))
-    assert (unsure, sure > surest > 0.05) == (0.5, True)
 
 
 def test_labels_are_not_written_over_and_another_models_log_is_named(logged: Place) -> None:
@@ -95,18 +75,16 @@ def saved(page: Page, place: Place) -> pd.DataFrame:
         page.keyboard.press("s")
     path = place.folder / download.value.suggested_filename
     download.value.save_as(path)
-    logs, _ = read([str(place.logs)])
-    table = read_reviewed([str(path)], logs)
-    return table.assign(id=logs[place.version].table["id"][table["row"]].to_numpy())
+    log, _ = read([str(place.logs)], place.version)
+    labels = read_reviewed([str(path)], log)
+    return pd.DataFrame({"id": log.distinct["id"].iloc[labels.rows], "target": labels.targets})
 
 
 def test_the_page_takes_a_key_a_tweet(page: Page, logged: Place) -> None:
     table, status = pd.read_csv(logged.folder / "sample.csv", dtype=str), page.get_by_role("status")
     for key in ("d", "ArrowLeft", "Space", "n", "n", "n", "n", "n"):
-        assert "± 17.0 points" in status.inner_text()
         page.keyboard.press(key)
-    assert status.inner_text().startswith("8 of 8 done, 7 labelled: ")
-    assert "± 15.9 points" in status.inner_text()
+    assert status.inner_text() == "8 of 8 done, 7 labelled"
     page.keyboard.press("Backspace")
     page.keyboard.press("d")  # instead of n
     assert page.locator("#tweet").inner_text() == "All tweets are done. Save the labels."
@@ -114,14 +92,12 @@ def test_the_page_takes_a_key_a_tweet(page: Page, logged: Place) -> None:
     labelled = saved(page, logged)
     assert labelled["id"].tolist() == table["id"].drop(2).tolist()  # not the one in doubt
     assert labelled["target"].tolist() == [1, 0, 0, 0, 0, 0, 1]
-    assert (labelled["drawn"] == "random").all()
-    assert labelled["weight"].to_numpy() == pytest.approx(101 / 8, rel=1e-4)
 
 
 def test_the_page_takes_touches_and_keeps_labels_when_closed(page: Page, logged: Place) -> None:
     assert not re.search(r"""(src|href)=["']?\w""", (logged.folder / "sample.html").read_text())
     fields = page.evaluate("[...new Set(tweets.flatMap(Object.keys))]")
-    assert set(fields) == {"id", "text", "drawn"}  # nothing of the answer
+    assert set(fields) == {"id", "text"}  # nothing of the answer
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     texts = pd.read_csv(logged.folder / "sample.csv", dtype=str)["text"].tolist()
     assert page.locator("#tweet").inner_text() == texts[0].removeprefix("'")

@@ -6,9 +6,9 @@ from monitor.drift import Effect, Word
 from monitor.quality import Figure
 from monitor.verdict import STATUS, decide
 
-MOVED = Effect(0.4, 0.3, 0.5, True, 0.2, 1.0, 2.0)
-STILL = Effect(0.1, 0.0, 0.2, False, 0.2, 1.0, 2.0)
-OF_800 = "800 labels give ± 0.040, 1600 would give about ± 0.028"  # not of a table
+MOVED = Effect(0.4, 0.3, 0.5, True, 1.0, 2.0)
+STILL = Effect(0.1, 0.0, 0.2, False, 1.0, 2.0)
+OF_800 = "800 give ± 0.040, 1600 would give about ± 0.028"
 WITHOUT_LABELS = "50 labels narrow it to ± 0.06, 100 labels to ± 0.04"
 
 
