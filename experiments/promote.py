@@ -112,7 +112,7 @@ def read_unlearnt(file: Path) -> pd.DataFrame:
 
     """
     with opened(str(file), Format(label="target", labels=frozenset({"0", "1"}))) as table:
-        names = [table.column(name, "its name") for name in ("text", "target")]
+        names = [table.column(name, "rename one") for name in ("text", "target")]
         parts = [chunk.table.to_pandas() for chunk in table.chunks(names)]
     tweets = pd.concat(parts).set_axis(["text", "target"], axis=1).astype(str)
     if invalid := sorted(set(tweets["target"]) - {"0", "1"}):

@@ -1,4 +1,4 @@
-"""Tables in JSON: one object a line, or documents of any layout, such as pages of X's API."""
+"""Tables in JSON: one object a line, an array, or pages of X's API."""
 
 import io
 import json
@@ -6,140 +6,105 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from common.errors import NoTableError
-from reader.format import Format, fold
-from reader.table import FULL_TEXT_PATHS, Open, Refuse, Row, TextTable
+from common.errors import InputError
+from reader.format import Format
+from reader.table import Open, Refuse, Row, TextTable
 
-MAX_CHARACTERS = 2**27  # of documents that span lines, because they are read into memory
-ARCHIVE = re.compile(r"window\.YTD\.\w+\.part\d+\s*=\s*")  # begins a file of a user's X archive
-TWEET_KEYS = ("data", "statuses", "tweet")  # keys of a page whose values are its tweets
-PAGE = {*TWEET_KEYS, "includes", "meta", "errors", "matching_rules", "search_metadata", "schema"}
+BLANK = "\ufeff \r\n\t"
+PAGE = {"data", "includes", "meta", "errors", "matching_rules"}  # keys of a page of X's API
+CUT = re.compile(r"\s*(…|\.\.\.)(\s*https?://\S+)?\s*$")  # how a truncated text ends
+# Where APIs of Twitter and X have the full text of a tweet whose text is truncated.
+FULL_TEXTS = (("full_text",), ("extended_tweet", "full_text"), ("note_tweet", "text"))
 
 
 class JsonTable(TextTable):
-    """A table of JSON objects; its columns are the keys that occur in any of them."""
+    """A table of JSON objects; its columns are the keys that occur in any of them.
+
+    If a tweet's text is truncated and the object has its full text too, the full text is used.
+    """
 
     def __init__(self, opened: Open, name: str, form: Format, encoding: str) -> None:
         """Collect the keys.
 
-        Raises InputError if the file has no JSON object, or documents that are too long.
+        Raises InputError if the file has no JSON object.
         """
-        self.opened, self.name, self.encoding, self.form = opened, name, encoding, form
-        self.format = "JSON lines"
-        keys, paths = dict[str, None](), dict[str, None]()
-        nested = [path for path in FULL_TEXT_PATHS if "." in path]
-        for _, tweet in self._objects(lambda _number, _reason: None):
+        self.opened, self.encoding = opened, encoding
+        keys, problems = dict[str, None](), list[str]()
+        for _, tweet in self._objects(lambda _, reason: problems.append(reason)):
             keys |= dict.fromkeys(tweet)
-            paths |= dict.fromkeys(path for path in nested if _get_field(tweet, path) is not None)
         if not keys:
-            raise NoTableError(f"{name}: its JSON has no tweets")
-        super().__init__(name, [*keys], {"format": self.format}, form)
-        self.full_text_columns = [*dict.fromkeys([*self.full_text_columns, *paths])]
+            raise InputError(f"{name}: {problems[0] if problems else 'its JSON has no tweets'}")
+        super().__init__(name, [*keys], {"format": "JSON"})
+        self.text = self.optional(form.text)
 
     def rows(self, columns: Sequence[str], refuse: Refuse | None) -> Iterator[Row]:
         """Yield each row's number and its fields; values other than strings become JSON."""
         for number, tweet in self._objects(refuse):
+            if self.text and self.text in columns:
+                text = tweet.get(self.text)
+                if not isinstance(text, str | None):
+                    reason = f"{self.text} is not a string (got {json.dumps(text)[:40]})"
+                    self.refuse_row(refuse, number, reason)
+                    continue
+                tweet[self.text] = text and _full_text(text, tweet)
+            fields = [_as_text(tweet.get(column)) for column in columns]
             try:
-                fields = [_as_text(_get_field(tweet, column)) for column in columns]
                 "".join(field for field in fields if field).encode()
-            except (UnicodeEncodeError, RecursionError) as error:
-                is_surrogate = isinstance(error, UnicodeEncodeError)
-                reason = "half a character (a lone surrogate)"
-                self.refuse_row(refuse, number, reason if is_surrogate else "nested too deep")
+            except UnicodeEncodeError:
+                self.refuse_row(refuse, number, "half a character (a lone surrogate)")
                 continue
-            for name in self.text_columns:
-                if name in columns and not isinstance(tweet.get(name), str | None):
-                    value = str(_as_text(tweet[name]))[:40]
-                    self.refuse_row(refuse, number, f"{name} is not a string (got {value})")
-                    break
-            else:
-                yield number, fields
+            yield number, fields
 
     def _objects(self, refuse: Refuse | None) -> Iterator[tuple[int, dict[str, object]]]:
         """Yield each JSON object with the number of its row."""
         number = 0
-        for document in self._documents():
-            if isinstance(document, ValueError | RecursionError):
+        for text in self._documents():
+            try:
+                tweets = list(_tweets(json.loads(text)))
+            except (ValueError, RecursionError) as error:
                 number += 1
-                self.refuse_row(refuse, number, f"not JSON: {document}")
+                self.refuse_row(refuse, number, f"not JSON: {error}")
                 continue
-            for tweet in self._tweets(document):
+            for tweet in tweets:
                 number += 1
                 if isinstance(tweet, dict):
                     yield number, tweet
                 else:
                     self.refuse_row(refuse, number, f"not a JSON object: {str(tweet)[:40]!r}")
 
-    def _tweets(self, document: object) -> Iterator[object]:
-        """Yield the tweets of a document: the items of an array or page, or the document itself."""
-        if isinstance(document, list):
-            yield from chain.from_iterable(map(self._tweets, document))
-        elif isinstance(document, dict) and document and PAGE.issuperset(document):
-            values = [document[key] for key in TWEET_KEYS if key in document]
-            has_text = any(fold(key) == fold(self.form.text) for key in document)
-            if has_text or not all(isinstance(value, dict | list) for value in values):
-                yield document
-            else:
-                yield from chain.from_iterable(map(self._tweets, values))
-        else:
-            yield document
-
-    def _documents(self) -> Iterator[object]:
-        """Yield each JSON document, or for a line that is not JSON the exception."""
+    def _documents(self) -> Iterator[str]:
+        """Yield each line; if the first line begins a longer document, the whole file."""
         with self.opened() as file:
             lines = io.TextIOWrapper(file, self.encoding)
-            first = next((line for line in lines if line.strip("\ufeff \r\n\t")), "")
-            if _is_multiline(first):
-                self.format = "JSON"
-                yield from self._parse_multiline(first + lines.read(MAX_CHARACTERS))
+            first = next((line for line in lines if line.strip(BLANK)), "").lstrip(BLANK)
+            if first.rstrip().endswith(("{", "[", ",")):
+                yield first + lines.read()
                 return
-            for line in chain([first], lines):
-                if text := line.strip("\ufeff \r\n\t"):
-                    yield _parse(text)
-
-    def _parse_multiline(self, text: str) -> Iterator[object]:
-        """Yield the documents of a text in which a document spans lines."""
-        if len(text) >= MAX_CHARACTERS:
-            raise NoTableError(
-                f"{self.name}: too long for JSON of several lines; write one object a line: "
-                "jq -c '.[]', or '.data[]' of pages"
-            )
-        decoder, end = json.JSONDecoder(), 0
-        if start := ARCHIVE.match(text):
-            end = start.end()
-        while end < len(text):
-            try:
-                document, end = decoder.raw_decode(text, end)
-            except (ValueError, RecursionError) as error:
-                raise NoTableError(f"{self.name}: not JSON: {error}") from error
-            yield document
-            while end < len(text) and text[end] in "\ufeff \r\n\t,":
-                end += 1
+            yield from filter(None, (line.strip(BLANK) for line in chain([first], lines)))
 
 
-def _is_multiline(first_line: str) -> bool:
-    """Return whether the first line begins a document that spans lines."""
-    text = first_line.strip("\ufeff \r\n\t")
-    is_start = text.startswith("[") or text.endswith(("{", "[", ",")) or bool(ARCHIVE.match(text))
-    return is_start and isinstance(_parse(text), ValueError)
+def _tweets(document: object) -> Iterator[object]:
+    """Yield the tweets of a document: the items of an array or page, or the document itself."""
+    if isinstance(document, list):
+        for item in document:
+            yield from _tweets(item)
+    elif isinstance(document, dict) and document and PAGE.issuperset(document):
+        data = document.get("data", [])  # the last page may have none
+        yield from _tweets(data) if isinstance(data, dict | list) else [document]
+    else:
+        yield document
 
 
-def _parse(text: str) -> object:
-    """Return the JSON document, or the exception if the text is not JSON."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return error
-
-
-def _get_field(tweet: dict[str, object], column: str) -> object:
-    """Return a field by its key or by a path such as extended_tweet.full_text, None if missing."""
-    if column in tweet or "." not in column:
-        return tweet.get(column)
-    value: object = tweet
-    for key in column.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
+def _full_text(text: str, tweet: dict[str, object]) -> str:
+    """Return the full text of a tweet if its text is truncated, else the text."""
+    start = CUT.sub("", text)
+    for path in FULL_TEXTS if start != text else ():
+        value: object = tweet
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, str) and value.startswith(start):
+            return value
+    return text
 
 
 def _as_text(value: object) -> str | None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from reader.content import HEAD, Content, detect_encoding
 from reader.delimited import Delimited
-from reader.files import local, partitions
+from reader.files import local
 from reader.format import Format
 from reader.json_table import JsonTable
 from reader.parquet import Parquet
@@ -32,19 +32,16 @@ def opened(file: str, form: Format | None = None) -> Iterator[Table]:
             raise EmptyFileError(file)
         table: Table
         if head.startswith(b"PAR1"):
-            table = Parquet(path, file, form)
+            table = Parquet(path, file)
         else:
             encoding, remark = detect_encoding(content, file, form)
             with as_input(file, content.setting):
                 start = head.decode(encoding, "ignore").lstrip("\ufeff \r\n\t")
-            is_json = start.startswith(("{", "[", "window.YTD."))
+            is_json = start.startswith(("{", "["))
             table = (JsonTable if is_json else Delimited)(content, file, form, encoding)
             shown = f"{encoding} ({remark})" if remark else encoding
             table.about = {"format": table.about["format"], "encoding": shown, **table.about}
             table.position = content.position
         if content.compression != "none":
             table.about["compression"] = content.compression
-        if table.full_text_columns and table.text_columns:
-            table.about["whole_texts"] = ", ".join(table.full_text_columns)
-        table.add_constants(partitions(file))
         yield table

@@ -4,7 +4,7 @@
     python -m score 'archive/*.csv.gz' gs://bucket/answers --text tweet --keep id
     python -m score gs://bucket/archive gs://bucket/answers --runner DataflowRunner ...
 
-Inputs are CSV, TSV, JSON lines or Parquet, compressed or not: paths, folders, globs, pipes or URLs
+Inputs are CSV, TSV, JSON lines or Parquet, compressed or not: paths, folders, globs or URLs
 (gs://, s3://, az:// or any other that fsspec knows). OUTPUT/answers/ has the answers,
 OUTPUT/refused.jsonl the rows without an answer. If the run is stopped or killed, repeat the command
 to resume.
@@ -17,12 +17,10 @@ import argparse
 import os
 import signal
 import sys
-from pathlib import Path
 
 from common.errors import InputError, run
 from common.storage import Folder
 from locked.engines import ENGINES, fastest
-from reader.files import of_several
 from reader.format import Format
 from score.blocks import Settings
 from score.model import load, open_store
@@ -108,8 +106,6 @@ def score_on_beam(options: argparse.Namespace, files: list[str], output: Folder)
     for name in [*files, output.url]:
         if runner == "DataflowRunner" and "://" not in name:
             raise InputError(f"{name}: Dataflow's workers cannot reach it. Copy it to a bucket")
-        if Path(name).is_fifo():
-            raise InputError(f"{name}: Beam's workers cannot read a pipe. Write it to a file first")
     pipeline = beam.make_pipeline(runner, flags)
     with open_store(options.model) as store:
         settings = make_settings(options, store.manifest().version)
@@ -130,8 +126,7 @@ def main() -> None:
     output = Folder(options.output)
     written = () if output.read(RUN) is None else WRITTEN
     files = find_sources(options.inputs, options.files, output, written)
-    with of_several(files, "--files"):
-        total = (score_here if options.runner is None else score_on_beam)(options, files, output)
+    total = (score_here if options.runner is None else score_on_beam)(options, files, output)
     labels = ", ".join(f"{label} {count}" for label, count in sorted(total.labels.items()))
     answered = f"{total.labels.total()} ({labels or 'none'})"
     print(f"rows {total.rows} = answered {answered} + refused {len(total.refused)}")

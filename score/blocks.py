@@ -85,12 +85,11 @@ def read_blocks(file: str, expected: str, settings: Settings) -> Iterator[Block]
     _check_unchanged(file, expected)
     try:
         with opened(file, settings.form) as table:
-            text = table.column(settings.form.text, f"{settings.form.prefix}text")
+            advice = "set --text, or leave this file out by --files"
+            text = table.column(settings.form.text, advice)
             copied = table.columns
             if settings.keep is not None:
-                copied = [
-                    table.column(name, f"{settings.form.prefix}keep") for name in settings.keep
-                ]
+                copied = [table.column(name, "set --keep") for name in settings.keep]
             columns = list(dict.fromkeys([*copied, text]))
             size = max(1, min(ROWS, CELLS // len(columns)))
             for chunk in table.chunks(columns, lambda *row: refused.append(row), size):

@@ -7,25 +7,30 @@ from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 
 from common.errors import InputError
 from common.progress import Progress
 from locked.text import MAX_TEXT
-from reader.files import below, find, of_several
+from reader.files import below, find
 from reader.format import Format, fold
 from reader.open import opened
 from reader.table import Chunk, Table, as_input, is_text
-from stages.prepare.times import ADVICE, milliseconds
 
 if TYPE_CHECKING:
     from stages.params import Prepare
 
 MAX_VALUES = 15  # labels named in an error
+TIME_ADVICE = (
+    "write ISO 8601, or set prepare.time_format; Twitter's own is '%a %b %d %H:%M:%S %z %Y'"
+)
 SCHEMA = pyarrow.schema(
     [("id", "string"), ("text", "string"), ("keyword", "string"), ("target", "int8")]
 )
+TWEET_ID = r"\d{17,18}|[1-8]\d{18}"  # a snowflake: above its lowest 22 bits is its time in ms
+TWEET_EPOCH = 1_288_834_974_657  # ms from 1970 to the time 0 of snowflakes
 Mask = npt.NDArray[np.bool_]
 
 
@@ -45,11 +50,11 @@ def read_rows(p: "Prepare") -> Rows:
     labels = frozenset(map(fold, p.disaster + p.not_disaster))
     form = Format(p.text, p.label, labels, p.encoding, p.separator, p.quotes, "prepare.")
     files, tables, dropped = [], list[pyarrow.Table](), Counter[str]()
-    names, rows_read = find(p.source, p.files), 0
+    rows_read = 0
     with Progress(desc="prepare: reading", unit=" rows", unit_scale=True) as progress:
-        for file in names:
+        for file in find(p.source, p.files):
             name, rows_before = below(file, p.source), rows_read
-            with of_several(names, "prepare.files"), opened(file, form) as table:
+            with opened(file, form) as table:
                 columns = _Columns(table, p, name)
                 for chunk in table.chunks(columns.all):
                     rows, other_labels = columns.check(chunk, rows_read)
@@ -57,10 +62,7 @@ def read_rows(p: "Prepare") -> Rows:
                     dropped += other_labels
                     rows_read += len(chunk.table)
                     progress.update(len(chunk.table))
-                about = {"name": name, "rows": rows_read - rows_before, **table.about}
-                if table.repeated_headers:
-                    about |= {"repeated_headers_at_rows": table.repeated_headers[:20]}
-                files.append(about)
+                files.append({"name": name, "rows": rows_read - rows_before, **table.about})
     if not rows_read:
         raise InputError(f"{p.source}: no rows below the header")
     if dropped.total() == rows_read:
@@ -78,14 +80,15 @@ class _Columns:
 
     def __init__(self, table: Table, p: "Prepare", name: str) -> None:
         self.table, self.p, self.name = table, p, name
-        self.text = table.column(p.text, "prepare.text")
-        self.label = table.column(p.label, "prepare.label")
+        advice = "set prepare.{}, or leave this file out by prepare.files"
+        self.text = table.column(p.text, advice.format("text"))
+        self.label = table.column(p.label, advice.format("label"))
         self.id, self.keyword = table.optional(p.id), table.optional("keyword")
         self.split_by = None
         if p.time:
-            self.split_by = table.column(p.time, "prepare.time")
+            self.split_by = table.column(p.time, advice.format("time"))
         elif p.group and (p.group != "file" or table.optional("file")):
-            self.split_by = table.column(p.group, "prepare.group")
+            self.split_by = table.column(p.group, advice.format("group"))
         columns = (self.text, self.label, self.id, self.keyword, self.split_by)
         self.all = list(dict.fromkeys(filter(None, columns)))
         self.is_train_only = bool(p.train_only and PurePosixPath(name).match(p.train_only))
@@ -139,8 +142,8 @@ class _Columns:
         values = self._exact(chunk, self.split_by)
         if not self.p.time:
             return values
-        times, is_unreadable = milliseconds(values, self.p.time_format)
-        reason = f"{self.split_by} is not a readable time (got %r); {ADVICE}"
+        times, is_unreadable = _milliseconds(values.to_pandas(), self.p.time_format)
+        reason = f"{self.split_by} is not a readable time (got %r); {TIME_ADVICE}"
         self._refuse(chunk, is_unreadable & is_kept, values, reason)
         return pyarrow.array(times)
 
@@ -155,14 +158,10 @@ class _Columns:
     def _exact(self, chunk: Chunk, name: str) -> pyarrow.Array:
         """Return a column of ids, groups or times as strings; the float 3.0 becomes "3"."""
         values = chunk.table[name]
-        if pyarrow.types.is_floating(values.type):
-            if (pc.max(pc.abs(values)).as_py() or 0) > 2**53:
-                raise InputError(
-                    f"{self.table.name}: {name} is stored as a float, which has lost digits"
-                )
-            if pc.all(pc.equal(values, pc.floor(values))).as_py():
-                integers = pyarrow.table({name: pc.cast(values, pyarrow.int64())})
-                chunk = Chunk(chunk.numbers, integers)
+        is_float = pyarrow.types.is_floating(values.type)
+        if is_float and pc.all(pc.equal(values, pc.floor(values))).as_py():
+            integers = pyarrow.table({name: pc.cast(values, pyarrow.int64())})
+            chunk = Chunk(chunk.numbers, integers)
         return pc.utf8_trim(self._strings(chunk, name), " '")
 
     def _refuse(self, chunk: Chunk, is_wrong: Mask, values: pyarrow.Array, reason: str) -> None:
@@ -173,6 +172,22 @@ class _Columns:
             raise InputError(f"{self.table.name}: data row {chunk.numbers[first]}: {reason}")
 
 
+def _milliseconds(texts: "pd.Series[str]", form: str | None) -> tuple[npt.NDArray[np.int64], Mask]:
+    """Return the ms from 1970 to each time, and a mask of unreadable values: (texts,) each.
+
+    Without the strptime format `form`, a time is in ISO 8601, or the id of a tweet.
+
+    Raises InputError if `form` is not valid.
+    """
+    is_id = texts.str.fullmatch(TWEET_ID).to_numpy(bool) & (form is None)
+    try:
+        times = pd.to_datetime(texts, errors="coerce", utc=True, format=form or "ISO8601")
+    except ValueError as error:
+        raise InputError(f"prepare.time_format: {error}") from error
+    milliseconds = times.dt.tz_localize(None).to_numpy("datetime64[ms]").astype(np.int64)
+    milliseconds[is_id] = (texts[is_id].to_numpy(np.int64) >> 22) + TWEET_EPOCH
+    return milliseconds, times.isna().to_numpy() & ~is_id
+
+
 def _list(counts: Counter[str]) -> str:
-    shown = ", ".join(f"{value!r} ({n})" for value, n in counts.most_common(MAX_VALUES))
-    return shown + (", …" if len(counts) > MAX_VALUES else "")
+    return ", ".join(f"{value!r} ({n})" for value, n in counts.most_common(MAX_VALUES))

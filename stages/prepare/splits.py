@@ -45,12 +45,10 @@ def split_by_group(
     if missing := sorted(set(held_out) - set(names[is_named])):
         shown = ", ".join(map(str, names[is_named][:20]))
         raise InputError(f"prepare.held_out: no group {', '.join(missing)}; the groups: {shown}")
-    if is_named.sum() < len(SPLITS):
-        raise InputError(f"prepare.group: {is_named.sum()} groups are too few for three splits")
-    if is_named.sum() - len(set(held_out)) < len(SPLITS) - 1:
+    if is_named.sum() < len(SPLITS) or is_named.sum() - len(set(held_out)) < len(SPLITS) - 1:
         raise InputError(
-            f"prepare.held_out: of {is_named.sum()} groups, two must be left, to train and to "
-            "validate"
+            f"prepare.group: {is_named.sum()} groups are too few: train, validation and test need "
+            "one each"
         )
     position = pd.util.hash_array(names, hash_key=f"{seed:016d}", categorize=False) / 2.0**64
     position = np.where(np.isin(names, held_out), -1.0, position)

@@ -20,9 +20,7 @@ PLAIN = "".join(f"tweet number {i},{i % 2}\n" for i in range(9))
         ('text,target\n"a,1\nb,0\nno way",0\nc,1\n', "none", ['"a', "b", 'no way"', "c"]),
         ('target,text\n1,"Fire, at:\n\n0, a\nb"\n0,c\n', "double", ["Fire, at:\n\n0, a\nb", "c"]),
         ('text,target\n"a \\"hi\\", b",1\n"c",0\n', "backslash", ['a "hi", b', "c"]),
-        ('id,"text,target\n1,fire,1\n2,the 5" pipe,0\n', "none", ["fire", 'the 5" pipe']),
         ('\n"the\nid","text",target\n1,"fire,\nrun",1\n', "double", ["fire,\nrun"]),
-        ('text\nsmoke, no way\n"fire; run"\n', "double", ["smoke, no way", "fire; run"]),
     ],
 )
 def test_quotes_are_detected(tmp_path: Path, content: str, quotes: str, texts: list[str]) -> None:
@@ -36,10 +34,9 @@ def test_quotes_are_detected(tmp_path: Path, content: str, quotes: str, texts: l
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ('"flood,1\nnoodles,0\nno",0\n', "a quote swallows the rows below .* prepare.quot"),
-        ('"flood,1\n', r"a quote is never closed \('\"flood,1"),
+        ('"flood,1\nnoodles,0\nno",0\n', "a quote swallows the rows below; .* prepare.quotes"),
+        ('"flood,1\n', "a quote is never closed"),
         ('"flood" now,1\n', "a quote is out of place"),
-        ("fl\rood,1\n", r"a bare CR \(\\r\) follows 'fl'"),
         ("flood,1,2\n", r"it has 3 fields, the header 2 \('flood,1,2'\)"),
     ],
 )
@@ -62,48 +59,36 @@ def test_names_are_matched_without_case_space_and_quotes(tmp_path: Path) -> None
         assert table.columns == names
         assert [table.optional(name) for name in ("ID", "text", "keyword")] == [*names[:2], None]
         assert next(iter(table.chunks(["Text"]))).table.to_pylist() == [{"Text": "fire"}]
-        message = r"in.csv: the header lacks the column label; it has: 'id', Text, target;;\. If"
-        with pytest.raises(InputError, match=f"{message} another .* set prepare.label"):
-            table.column("label", "prepare.label")
+        message = r"in.csv: the header lacks the column label; it has: 'id', Text, target;;; set it"
+        with pytest.raises(InputError, match=message):
+            table.column("label", "set it")
 
 
 def test_columns_of_one_name_and_without_a_name(tmp_path: Path) -> None:
-    for header in ("Text,TEXT", "text,text"):
-        (tmp_path / "in.csv").write_text(f"{header}\na,b\n")
-        with (
-            opened(str(tmp_path / "in.csv"), FORM) as table,
-            pytest.raises(InputError, match=r"in.csv: several columns are called text"),
-        ):
-            table.optional("text")
+    (tmp_path / "in.csv").write_text("Text,TEXT\na,b\n")
+    several = pytest.raises(InputError, match=r"in.csv: several columns are called text")
+    with opened(str(tmp_path / "in.csv"), FORM) as table, several:
+        table.optional("text")
     (tmp_path / "in.csv").write_text("a|text;target;;\nfire;1;a;b\n")
     with opened(str(tmp_path / "in.csv"), Format("target")) as table:
         assert table.columns == ["a|text", "target", "", " (2)"]
     assert read(tmp_path / "in.csv", Format("target"))[1] == [("fire", "1", "a", "b")]
 
 
-def test_the_column_of_texts_names_the_separator(tmp_path: Path) -> None:
+def test_the_column_of_texts_or_excel_names_the_separator(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id;text;what, if, any, at all\n1;fire;no\n")
     assert read(tmp_path / "in.csv")[1] == [("1", "fire", "no")]
+    (tmp_path / "in.csv").write_text("sep=;\r\na,b;text\r\n1;fire\r\n", "utf-8-sig", newline="")
+    assert read(tmp_path / "in.csv")[1] == [("1", "fire")]
 
 
-@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;;;", "\ufeffsep=;"])
-def test_excel_declares_the_separator(tmp_path: Path, first: str) -> None:
-    content = f"{first}\r\na,b;text\r\n1;fire\r\n{first}\r\na,b;text\r\n2;cake\r\n"
-    (tmp_path / "in.csv").write_text(content, newline="")
-    again = [(2, "the header again"), (3, "the header again")]
-    assert refusals(tmp_path / "in.csv") == ([1, 4], again)
-    assert read(tmp_path / "in.csv")[1] == [("1", "fire"), ("2", "cake")]
-
-
-@pytest.mark.parametrize("again", ["id,text", "\ufeffid,text", '\ufeff"id",text'])
-def test_rows_have_their_numbers_in_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: str
-) -> None:
-    monkeypatch.setattr("reader.table.CHUNK_ROWS", 2)
-    (tmp_path / "in.csv").write_text(f"id,text\n1,a\n\n2,b\nbroken\n{again}\n3,c\n")
-    refused = [(3, "it has 1 fields, the header 2 ('broken')"), (4, "the header again")]
-    assert refusals(tmp_path / "in.csv") == ([1, 2, 5], refused)
+def test_rows_have_their_numbers_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text('id,text\n1,a\n\n2,b\nbroken\n\n4,"c"d\n5,e\n')
+    numbers, refused = refusals(tmp_path / "in.csv")
+    assert numbers == [1, 2, 5]
+    assert refused[0] == (3, "it has 1 fields, the header 2 ('broken')")
+    assert refused[1][0] == 4
+    assert refused[1][1].startswith("a quote is out of place; correct it, or set prepare.quotes")
     with opened(str(tmp_path / "in.csv"), FORM) as table:
-        parts = [chunk.table for chunk in table.chunks(["text"], lambda *_: None)]
-        assert [part["text"].to_pylist() for part in parts] == [["a", "b"], ["c"]]
-        assert table.repeated_headers == [4]
+        parts = [chunk.table for chunk in table.chunks(["text"], lambda *_: None, max_rows=2)]
+        assert [part["text"].to_pylist() for part in parts] == [["a", "b"], ["e"]]

@@ -3,7 +3,6 @@
 import gzip
 import io
 import re
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from common.errors import InputError
 from reader.format import Format
 from reader.open import opened
-from tests.reader.reading import read, refusals
+from tests.reader.reading import read
 
 ROWS = [("1", "smoke over the café \u2013 run", "1"), ("2", 'she said "hi", twice', "0")]
 CSV = 'id,text,target\n1,smoke over the café \u2013 run,1\n2,"she said ""hi"", twice",0\n'
@@ -56,7 +55,7 @@ def test_compression_is_told_by_the_content(tmp_path: Path, kind: str, place: st
 FORMS = [("\n", "LF", ","), ("\r\n", "CRLF", ";"), ("\r", "CR", "\t"), ("\n", "LF", "|")]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("form", FORMS)
 def test_the_form_is_detected(tmp_path: Path, encoding: str, form: tuple[str, str, str]) -> None:
     ending, name, separator = form
@@ -87,69 +86,37 @@ def test_a_set_form_is_not_doubted(tmp_path: Path) -> None:
 
 
 def test_parquet_keeps_its_types_and_names_strings_that_are_not_utf8(tmp_path: Path) -> None:
-    table = pyarrow.table([["smoke"], [2**60], [2], [True]], names=["text", "a", "a", "b"])
+    table = pyarrow.table([["smoke"], [2**60], [True]], names=["text", "a", "b"])
     pq.write_table(table, tmp_path / "tweets")
     with opened(str(tmp_path / "tweets")) as read_table:
-        (chunk,) = read_table.chunks(["a (2)", "text"])
-        assert chunk.table.to_pylist() == [{"a (2)": 2, "text": "smoke"}]
-    assert read(tmp_path / "tweets") == ({"format": "Parquet"}, [("smoke", 2**60, 2, True)])
+        (chunk,) = read_table.chunks(["a", "text"])
+        assert chunk.table.to_pylist() == [{"a": 2**60, "text": "smoke"}]
+    assert read(tmp_path / "tweets") == ({"format": "Parquet"}, [("smoke", 2**60, True)])
     raw = pyarrow.array([b"smoke", b"caf\xe9", b"cake"])
     texts = pyarrow.Array.from_buffers(pyarrow.string(), 3, raw.buffers())
     pq.write_table(pyarrow.table({"text": texts}), tmp_path / "tweets")
-    with pytest.raises(InputError, match="tweets: data row 2: text is not UTF-8"):
+    with pytest.raises(InputError, match=r"tweets: cannot be read: .*Invalid UTF8"):
         read(tmp_path / "tweets")
-    assert refusals(tmp_path / "tweets") == ([1, 3], [(2, "text is not UTF-8")])
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet", "nested parquet"])
-def test_whole_texts_and_the_columns_of_folders(tmp_path: Path, kind: str) -> None:
-    file = tmp_path / "target=1" / "in"
-    file.parent.mkdir()
-    whole = ["Buses leave from the stadium", None]
-    columns = {"extended_tweet.full_text": whole, "text": ["Buses leave from…", "So…"]}
-    if kind == "nested parquet":
-        columns["extended_tweet"] = [{"full_text": whole[0]}, None]
-        del columns["extended_tweet.full_text"]
-    table = pyarrow.table(columns)
-    if kind == "csv":
-        table.to_pandas().to_csv(file, index=False)
-    else:
-        pq.write_table(table, file)
-    with opened(str(file)) as opened_table:
-        assert opened_table.about["whole_texts"] == "extended_tweet.full_text"
-        assert opened_table.columns == [*table.column_names, "target"]
-        (chunk,) = opened_table.chunks(["target", "text"])
-        assert chunk.table.to_pydict() == {"target": ["1", "1"], "text": [whole[0], "So…"]}
-
-
-TAR = io.BytesIO()
-with tarfile.open(fileobj=TAR, mode="w") as files:
-    files.addfile(tarfile.TarInfo("tweets.csv"))
 XLS = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500)
+ZIP = zipped("train.csv", content=b"text,target\nnoodles,0\n")
 NO_TABLE = {
     "empty": (b"", "the file is empty"),
     "web page": (b"\n<!DOCTYPE html><html>", "this is a web page"),
-    "pointer": (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
     "torn gz": (PACKED["gzip"][:40], "cannot be read: "),
     "torn Parquet": (b"PAR1 and no more", "cannot be read: "),
-    "quote behind a name": (b'id,"text"s\n1,"a,b"\n', "the header: a quote is out of place"),
+    "quote behind a name": (b'id,"text"s\n1,"a,b"\n', "cannot be read: ',' expected after"),
     "two in a zip": (zipped("train.csv", "b.csv"), "the zip holds 2 files (train.csv, b.csv)"),
-    "xls": (XLS, "an old Excel workbook, or one with a password; open it"),
-    "packed xls": (gzip.compress(XLS), "an old Excel workbook"),
-    "xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "this is an Excel workbook; open"),
-    "Excel's XML": (b'\xef\xbb\xbf<?xml version="1.0"?>\n<Workbook>', "XML, not a table; if a"),
-    "tar.gz": (gzip.compress(TAR.getvalue()), "a tar archive; unpack it"),
-    "zip in gz": (gzip.compress(PACKED["zip"]), "packed twice"),
+    "xls": (XLS, "not text. If it is a workbook, open it"),
+    "zip in gz": (gzip.compress(ZIP), "not text"),
+    "xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "this is a spreadsheet"),
+    "Excel's XML": (b'\xef\xbb\xbf<?xml version="1.0"?>\n<Workbook>', "a web page or XML; if a"),
     "mostly UTF-8": (b"text\ncaf\xe9\n" + "café\n".encode() * 2, "line 2: not UTF-8, though most"),
-}
-
-
-ZIP = zipped("train.csv", content=b"text,target\nnoodles,0\n")
-NO_TABLE |= {
     "cut short": (ZIP[:-30], "cannot be read: File is not a zip file"),
     "other bytes": (ZIP.replace(b"noodles", b"Noodles"), "Bad CRC-32"),
     "unknown method": (ZIP.replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0c\0"), "method"),
-    "password": (ZIP.replace(b"\x14\0\0\0", b"\x14\0\1\0"), "has a password"),
+    "password": (ZIP.replace(b"\x14\0\0\0", b"\x14\0\1\0"), "password required"),
 }
 
 

@@ -61,18 +61,6 @@ def test_buckets_hold_inputs_model_and_answers(
     assert Folder("gs://archive/out").names() == {"answers", "blocks", "refused.jsonl", "run.json"}
 
 
-@pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}"])
-def test_a_pipe_is_an_input(score: Score, archive: Path, tmp_path: Path, name: str) -> None:
-    reading, writing = os.pipe()
-    with os.fdopen(reading), os.fdopen(writing, "wb") as pipe:
-        pipe.write((archive / "00.csv").read_bytes())
-        pipe.close()
-        if not Path(name.format(reading)).exists():
-            pytest.skip(f"this system has no {name}")
-        result = score(name.format(reading), tmp_path / "out")
-    assert result.stdout.startswith("rows 40 = answered 40")
-
-
 def test_a_full_disk_a_kill_and_two_at_once_lose_and_double_nothing(
     score: Score, model: Path, archive: Path, tmp_path: Path
 ) -> None:

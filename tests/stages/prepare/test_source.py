@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pandas as pd
 import pytest
 
 from common.errors import InputError
 from locked.text import MAX_TEXT
+from stages.prepare.source import _milliseconds
 from stages.prepare.stage import prepare
 from tests.stages.prepare.preparing import CLASSES, HEADER, NAMED, rows, run, settings, write
 
@@ -81,7 +83,6 @@ def test_columns_and_labels_of_another_name(tmp_path: Path, out: Path) -> None:
         ({"text": [1, 2]}, "text has the type int64"),
         ({"text": [["a"], ["b"]]}, "text has the type list"),
         ({"text": [{"a": 1}, {"a": 2}]}, "text has the type struct"),
-        ({"id": [1.2e18, 7.0]}, "id is stored as a float, which has lost"),
     ],
 )
 def test_a_column_of_another_type_is_named(
@@ -102,10 +103,33 @@ def test_short_ids_and_labels_may_be_floats(tmp_path: Path, out: Path) -> None:
 def test_other_files_of_a_folder_can_be_left_out(tmp_path: Path, out: Path) -> None:
     write(tmp_path / "in/tweets.csv", rows(300))
     write(tmp_path / "in/README.md", ["# My tweets\n\nThey are mine.\n"], "")
-    reason = r"README.md: the header lacks the column text; .* choose the tables by prepare.files"
+    reason = r"README.md: the header lacks the column text; .* leave this file out by prepare.files"
     with pytest.raises(InputError, match=reason):
         run(tmp_path / "in", out)
     assert run(tmp_path / "in", out, files="*.csv")
+
+
+MOMENT = "2013-06-22T01:03:54.743"
+TWITTER = "%a %b %d %H:%M:%S %z %Y"
+TIMES = [
+    ("2013-06-22T01:03:54.743Z", None, MOMENT),
+    ("2013-06-22 03:03:54.743+02:00", None, MOMENT),
+    ("20130622T010354.743Z", None, MOMENT),
+    ("348244924530950144", None, MOMENT),  # the id of a tweet
+    ("2013-06-22", None, "2013-06-22T00:00:00.000"),
+    ("22.06.2013", "%d.%m.%Y", "2013-06-22T00:00:00.000"),
+    ("Sat Jun 22 01:03:54 +0000 2013", TWITTER, "2013-06-22T01:03:54.000"),
+    ("348244924530950144", TWITTER, None),
+    *((value, None, None) for value in ("", "soon", "2013-02-30", "22.06.2013", "1371863034")),
+    *((value, None, None) for value in ("3.48244924530950144E+17", "9223372036854775808")),
+]
+
+
+@pytest.mark.parametrize(("value", "form", "time"), TIMES)
+def test_times(value: str, form: str | None, time: str | None) -> None:
+    (milliseconds,), (is_unreadable,) = _milliseconds(pd.Series([value]), form)
+    assert is_unreadable == (time is None)
+    assert is_unreadable or np.datetime64(int(milliseconds), "ms") == np.datetime64(time)
 
 
 def test_a_time_that_cannot_be_read_is_named(tmp_path: Path, out: Path) -> None:
@@ -115,3 +139,5 @@ def test_a_time_that_cannot_be_read_is_named(tmp_path: Path, out: Path) -> None:
     )
     with pytest.raises(InputError, match=reason):
         run(source, out, time="t")
+    with pytest.raises(InputError, match=r"prepare.time_format: 'Q' is a bad directive"):
+        run(source, out, time="t", time_format="%Q")

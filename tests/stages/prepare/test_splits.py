@@ -53,9 +53,9 @@ def test_a_group_is_in_one_split(count: int) -> None:
     ("count", "held_out", "reason"),
     [
         (6, ["group 2", "group 5"], None),
-        (2, [], "prepare.group: 2 groups are too few"),
+        (2, [], "prepare.group: 2 groups are too few: train, validation and test"),
         (3, ["flood"], "no group flood; the groups: group 0, group 1, group 2"),
-        (3, ["group 0", "group 2"], "prepare.held_out: of 3 groups, two must be left"),
+        (3, ["group 0", "group 2"], "prepare.group: 3 groups are too few"),
     ],
 )
 def test_held_out_groups(count: int, held_out: list[str], reason: str | None) -> None:
