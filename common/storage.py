@@ -25,10 +25,9 @@ logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs a traceback wit
 NO_ACCESS = re.compile(r"\b40[13]\b|forbidden|denied|credential|anonymous|unauthori|account", re.I)
 LOGINS = {
     "gs": "gcloud auth application-default login",
-    "s3": "aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "az": "set AZURE_STORAGE_ACCOUNT_NAME, then az login; or set AZURE_STORAGE_CONNECTION_STRING",
+    "s3": "aws configure",
+    "az": "set AZURE_STORAGE_ACCOUNT_NAME, then az login",
 }
-LOGINS |= {"gcs": LOGINS["gs"], "s3a": LOGINS["s3"], "abfs": LOGINS["az"], "abfss": LOGINS["az"]}
 # How file systems say that they cannot sync; any other error means that the disk has failed.
 NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM}
 failed_syncs = itertools.count()  # next() is atomic, so threads may share it

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from common.errors import InputError
-from common.git import check_complete, git
+from common.git import git
 
 MERGE_REMEDY = "resolve params.yaml by hand, then: python -m experiments.restore && dvc repro"
 
@@ -29,8 +29,7 @@ def make_parser(command: str, description: str | None) -> argparse.ArgumentParse
 
 
 def check_readable() -> None:
-    """Raise InputError if the clone is partial, or a merge is not finished: DVC cannot read it."""
-    check_complete()
+    """Raise InputError if a merge is not finished: DVC cannot read it."""
     if unmerged := git("diff", "--name-only", "--diff-filter=U", "--relative").splitlines():
         raise InputError(f"{shorten(unmerged)}: a merge is not finished; {MERGE_REMEDY}")
 

@@ -87,7 +87,7 @@ class _Columns:
         self.split_by = None
         if p.time:
             self.split_by = table.column(p.time, advice.format("time"))
-        elif p.group and (p.group != "file" or table.optional("file")):
+        elif p.group and p.group != "file":
             self.split_by = table.column(p.group, advice.format("group"))
         columns = (self.text, self.label, self.id, self.keyword, self.split_by)
         self.all = list(dict.fromkeys(filter(None, columns)))
