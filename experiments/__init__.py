@@ -1,6 +1,6 @@
-"""Commands around the pipeline: report a run, promote and fetch a model."""
+"""Commands around the pipeline: report a run, promote a model, restore."""
 
 from common.commands import check_command
 
-COMMANDS = ("fetch", "promote", "report", "restore")
+COMMANDS = ("promote", "report", "restore")
 check_command("experiments", *(f"experiments.{name}" for name in COMMANDS))

@@ -1,31 +1,34 @@
-"""Give a stage such as prod to the model of this commit, or to an earlier version.
+"""Give a stage such as prod to the model of this commit.
 
-    python -m experiments.promote [STAGE] [--version VERSION] [--fresh FILE]
+    python -m experiments.promote [STAGE] [--fresh FILE]
 
 Versions and stages are git tags in the format of GTO (https://github.com/iterative/gto), which
-`dvc artifacts get` understands. To roll back, name an earlier version with --version: it gets the
-stage without further checks. Without --version, the model of the last commit gets a new version and
-the stage, if
+`dvc artifacts get` understands. The model of the last commit gets a new version and the stage, if
 
 - the workspace equals the commit and dvc.lock,
 - the model reaches the minimums (`passed` is true), and
 - it is not worse than the model that has the stage: the 95 % interval of the difference in accuracy
   does not lie below minus `promote.margin`, on the test split and on the newer labelled tweets of
   --fresh, such as labelled tweets of the prediction log.
+
+`gto assign` gives the stage to an earlier version, without these checks (docs/promote.md).
 """
 
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import gto.api
 import pandas as pd
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
 from gto.constants import name_re
+from gto.exceptions import ArtifactNotFound
 
 from common.errors import InputError, run
 from common.git import changed_files, get_shallow_remedy, git
 from experiments.compare import Difference, compare_accuracy
-from experiments.fetch import ARTIFACT, fetch, list_versions, resolve
 from experiments.repository import check_readable, find_stale, make_parser, shorten
 from locked.classifier import Classifier
 from locked.manifest import LockedModelError
@@ -36,9 +39,11 @@ from stages import params
 from stages.shared.labels import read_labels
 from stages.shared.outputs import CLASSIFIER, LABELS, METRICS, PREPARED, file_of
 
+ARTIFACT = "classifier"  # of dvc.yaml
 
-def promote(stage: str, name: str | None, fresh: Path | None = None) -> str:
-    """Give `stage` to the version `name`, or to this commit's model; return the version.
+
+def promote(stage: str, fresh: Path | None = None) -> None:
+    """Give `stage` to this commit's model.
 
     `fresh` is a file of newer tweets, with `text` and `target`.
 
@@ -49,24 +54,33 @@ def promote(stage: str, name: str | None, fresh: Path | None = None) -> str:
     if not name_re.match(stage):
         raise InputError(f"a stage has letters, digits, - _ and / only, not {stage!r}")
     stages_of = list_versions()
-    previous = next((v for v, stages in stages_of.items() if stage in stages), None)
-    if name is not None:
-        version = resolve(name)
-    else:
-        _check_promotable()
-        tags = git("tag", "--points-at", "HEAD").split()
-        version = next((v for v in stages_of if f"{ARTIFACT}@{v}" in tags), "")
-        if previous and previous != version:
-            _check_not_worse(stage, previous, fresh)
-        if not version:
-            version = str(gto.api.register(".", ARTIFACT, "HEAD").version)
-    if previous == version:
+    _check_promotable()
+    tags = git("tag", "--points-at", "HEAD").split()
+    version = next((v for v in stages_of if f"{ARTIFACT}@{v}" in tags), "")
+    previous = next((v for v, stages in stages_of.items() if stage in stages), "")
+    if version and version == previous:
         print(f"{version} has {stage} already")
-    else:
-        tag = gto.api.assign(".", ARTIFACT, stage, version=version, force=True).tag
-        print(f"{version} has {stage} now{f', after {previous}' if previous else ''}")
-        print(f"to publish it:\n    dvc push\n    git push origin {ARTIFACT}@{version} '{tag}'")
-    return version
+        return
+    if previous:
+        _check_not_worse(stage, previous, fresh)
+    if not version:
+        version = str(gto.api.register(".", ARTIFACT, "HEAD").version)
+    tag = gto.api.assign(".", ARTIFACT, stage, version=version, force=True).tag
+    print(f"{version} has {stage} now{f', after {previous}' if previous else ''}")
+    print(f"to publish it:\n    dvc push\n    git push origin {ARTIFACT}@{version} '{tag}'")
+
+
+def list_versions() -> dict[str, list[str]]:
+    """Return the stages of each version; the newest version first."""
+    try:
+        entries: list[dict[str, Any]] = gto.api.show(".", ARTIFACT)
+    except ArtifactNotFound:
+        return {}
+    return {
+        entry["version"]: [each["stage"] for each in entry["stages"] if each["is_active"]]
+        for entry in entries
+        if entry["version"].startswith("v")  # others are commits that have a stage but no version
+    }
 
 
 def _check_promotable() -> None:
@@ -93,7 +107,12 @@ def _check_not_worse(stage: str, previous: str, fresh: Path | None) -> None:
         test_sets[str(fresh)] = read_unlearnt(fresh)
     with tempfile.TemporaryDirectory() as folder:
         previous_model = Path(folder) / ARTIFACT
-        fetch(previous, previous_model)
+        top, prefix = git("rev-parse", "--show-toplevel", "--show-prefix").splitlines()
+        rev = f"{ARTIFACT}@{previous}"
+        try:
+            Repo.get(top, f"{prefix}{CLASSIFIER}", out=str(previous_model), rev=rev)
+        except (DvcException, OSError) as error:
+            raise InputError(f"{previous} cannot be fetched: {error}") from error
         gains = {name: _compare(previous_model, tweets) for name, tweets in test_sets.items()}
     for name, gain in gains.items():
         print(f"accuracy on {name}, minus that of {previous}: {gain}")
@@ -141,14 +160,13 @@ def _compare(previous_model: Path, tweets: pd.DataFrame) -> Difference:
 
 
 def main() -> None:
-    """Give the stage to the model that the command line names."""
+    """Give the stage of the command line to this commit's model."""
     parser = make_parser("promote", __doc__)
     parser.add_argument("stage", nargs="?", default="prod", help="default: prod")
-    parser.add_argument("--version", help="an earlier version, or a stage that it has")
     parser.add_argument("--fresh", type=Path, help="a file of newer labelled tweets")
     options = parser.parse_args()
     check_readable()
-    promote(options.stage, options.version, options.fresh)
+    promote(options.stage, options.fresh)
 
 
 if __name__ == "__main__":

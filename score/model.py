@@ -28,9 +28,7 @@ def open_store(url: str) -> Iterator[ModelStore]:
         except LockedModelError as error:
             reason = store.named(str(error))
             if "://" not in url and not Path(url).exists():
-                reason += (
-                    ". `python -m experiments.fetch NAME` fetches a stage's or version's model"
-                )
+                reason += ". docs/promote.md says how to fetch the model of a stage or version"
             raise InputError(reason) from error
 
 

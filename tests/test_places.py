@@ -12,7 +12,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from locked.manifest import verify
 from tests.conftest import AS_NOBODY, NOBODY, ROOT, Project, copied, lend_environment
 from tests.experiments.conftest import commit
 from tests.serve.running import serving, wait_until
@@ -111,8 +110,6 @@ def test_a_folder_of_another_repository(pipeline: Project, tmp_path: Path) -> No
     (top / "other.txt").write_text("others' changes are no matter of this project")
     assert "up to date" in project.run("dvc", "status").stdout
     assert "v0.0.1 has prod now" in project.run("python", "-m", "experiments.promote").stdout
-    project.run("python", "-m", "experiments.fetch", "prod")
-    verify(project.folder / "models/promoted")
 
     params = project.params()
     params["runtime"]["checkpoint_steps"] = 7
@@ -183,11 +180,12 @@ def test_a_repository_of_somebody_else(foreign: Project) -> None:
     for command in (
         (*MAKE, "repro"),
         ("python", "-m", "experiments.report"),
-        ("python", "-m", "experiments.fetch", "prod"),
+        ("python", "-m", "experiments.promote"),
     ):
         assert advice in refusal(foreign, *start, *command), command
     foreign.run(*start, *advice.split())
-    assert "none yet" in refusal(foreign, *start, "python", "-m", "experiments.fetch", "prod")
+    promoted = foreign.run(*start, "python", "-m", "experiments.promote").stdout
+    assert "v0.0.1 has prod now" in promoted
 
 
 def test_temporary_files_far_down(pipeline: Project, tmp_path: Path) -> None:

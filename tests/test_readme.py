@@ -91,12 +91,12 @@ def test_the_commands_work_in_their_order(clone: Project) -> None:
         '{"predictions": [{"label": ',
         "slower",
         "v0.0.1 has prod now",
-        "v0.0.1 has prod already",
+        "that assigns stage to version 'v0.0.1'",
     ):
         assert part in output
     assert output.count("Success") == 2  # from the queue
     assert "<svg" in (clone.folder / "models/report.html").read_text()
-    assert "v0.0.1\n" in outputs
+    assert (clone.folder / "models/promoted/manifest.json").exists()
 
 
 def serve(clone: Project) -> Running:

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from deploy.google import REMOTE_COMMANDS, GoogleProject
 from deploy.setup.resources import next_steps
-from experiments.fetch import ARTIFACT
+from experiments.promote import ARTIFACT
 from tests.conftest import ROOT
 from tests.test_images import run
 

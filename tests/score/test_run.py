@@ -127,7 +127,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, content: str) -> Non
         ("{archive} {out} --text tweet", "lacks the column tweet; .* --text"),
         ("{archive} {out} --keep user", "lacks the column user; .* set --keep"),
         ("{archive} {out} --runner DirectRunner", r"apache_beam is missing.*'\.\[beam\]'"),
-        ("{archive} {out} --model prod", "prod.*experiments.fetch NAME"),
+        ("{archive} {out} --model prod", "prod.*docs/promote"),
     ],
 )
 def test_a_wrong_call_is_explained(
