@@ -9,8 +9,7 @@ Inputs are CSV, TSV, JSON lines or Parquet, compressed or not: paths, folders, g
 OUTPUT/refused.jsonl the rows without an answer. If the run is stopped or killed, repeat the command
 to resume.
 
-exit status: 0 every row has an answer; 1 an error; 2 invalid arguments; 3 some rows are refused;
-130 or 143 stopped by Ctrl-C or SIGTERM
+exit status: 0 every row has an answer; 1 an error; 2 invalid arguments; 3 some rows are refused
 """
 
 import argparse
@@ -24,7 +23,7 @@ from locked.engines import ENGINES, fastest
 from reader.format import Format
 from score.blocks import Settings
 from score.model import load, open_store
-from score.run import REFUSED, RUN, WRITTEN, Total, begin, score, summarise
+from score.run import REFUSED, Total, begin, score, summarise
 from score.sources import find_sources
 
 
@@ -40,13 +39,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--text", default="text", help="the column of tweets (default: text)")
     parser.add_argument(
         "--keep", nargs="*", metavar="COLUMN", help="input columns to copy (default: all)"
-    )
-    formats = ("parquet", "csv", "jsonl")
-    parser.add_argument(
-        "--format", choices=formats, default="parquet", help="format of answers (default: parquet)"
-    )
-    parser.add_argument(
-        "--files", default="*", help="pattern of the files in a folder (default: all)"
     )
     parser.add_argument("--encoding", help="encoding of text files (default: detected)")
     parser.add_argument("--separator", help="separator of text files (default: detected)")
@@ -68,28 +60,15 @@ def make_settings(options: argparse.Namespace, version: str) -> Settings:
     names = ("text", "encoding", "separator", "quotes")
     form = Format(**{name: getattr(options, name) for name in names})
     keep = None if options.keep is None else tuple(options.keep)
-    return Settings(version, options.engine or fastest(), keep, options.format, form)
+    return Settings(version, options.engine or fastest(), keep, form)
 
 
 def score_here(options: argparse.Namespace, files: list[str], output: Folder) -> Total:
-    """Score in this process; after a signal, exit once the block is written."""
-    signals = list[int]()
-
-    def stop(number: int, _frame: object) -> None:
-        if signals:
-            sys.exit(128 + number)
-        signals.append(number)
-        print("stopping after this block; signal again to stop now", file=sys.stderr, flush=True)
-
+    """Score in this process."""
     classifier = load(options.model, options.threads, options.engine)
     settings = make_settings(options, classifier.manifest.version)
     fingerprints = begin(files, settings, output)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    score(fingerprints, classifier, settings, output, signals)
-    if signals:
-        print("stopped; repeat the command to resume", file=sys.stderr)
-        sys.exit(128 + signals[0])
+    score(fingerprints, classifier, settings, output)
     return summarise(fingerprints, output)
 
 
@@ -124,8 +103,7 @@ def main() -> None:
     if options.runner == []:
         parser.error("--runner needs a name, such as DataflowRunner")
     output = Folder(options.output)
-    written = () if output.read(RUN) is None else WRITTEN
-    files = find_sources(options.inputs, options.files, output, written)
+    files = find_sources(options.inputs, output)
     total = (score_here if options.runner is None else score_on_beam)(options, files, output)
     labels = ", ".join(f"{label} {count}" for label, count in sorted(total.labels.items()))
     answered = f"{total.labels.total()} ({labels or 'none'})"

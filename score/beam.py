@@ -68,8 +68,7 @@ class BlockHandler(ModelHandler[Block, str, Classifier]):
     ) -> Iterator[str]:
         """Answer and write blocks; yield their names."""
         for block in batch:
-            content, summary = answer(block, model, self.settings)
-            write(block.name, content, summary, self.settings, self.output)
+            write(block.name, *answer(block, model, self.settings), self.output)
             yield block.name
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from common.errors import InputError
@@ -19,7 +20,6 @@ from locked.text import Text
 from reader.format import Format, fold
 from reader.open import opened
 from reader.table import EmptyFileError, as_input, is_text
-from score.formats import Kind, encode
 from score.sources import fingerprint
 
 ROWS = 10_000  # of a block
@@ -34,7 +34,6 @@ class Settings:
     model: str  # its version
     engine: Name
     keep: tuple[str, ...] | None  # input columns to copy; None copies all
-    format: Kind
     form: Format  # of the input, with the name of the column of texts
 
 
@@ -85,7 +84,7 @@ def read_blocks(file: str, expected: str, settings: Settings) -> Iterator[Block]
     _check_unchanged(file, expected)
     try:
         with opened(file, settings.form) as table:
-            advice = "set --text, or leave this file out by --files"
+            advice = "set --text, or leave this file out by a glob"
             text = table.column(settings.form.text, advice)
             copied = table.columns
             if settings.keep is not None:
@@ -104,12 +103,12 @@ def read_blocks(file: str, expected: str, settings: Settings) -> Iterator[Block]
 
 
 def answer(block: Block, classifier: Classifier, settings: Settings) -> tuple[bytes, Summary]:
-    """Return the content of a block's file of answers, and the block's summary.
+    """Return a block's answers as the content of a Parquet file, and the block's summary.
 
     Equal texts are answered once.
 
     Raises:
-        InputError: the column of texts has another type, or the format cannot hold a column.
+        InputError: the column of texts has another type.
 
     """
     texts = _texts(block)
@@ -125,24 +124,18 @@ def answer(block: Block, classifier: Classifier, settings: Settings) -> tuple[by
     labels = [classifier.label(float(probability)) for probability in probabilities]
     if settings.keep is not None and fold(block.text) not in map(fold, settings.keep):
         rows = rows.drop_columns([block.text])
-    # CSV and JSON lines have all digits of a double, as /predict has.
-    float_type = pyarrow.float32() if settings.format == "parquet" else pyarrow.float64()
     new_columns = (
         pyarrow.array(labels, pyarrow.string()),
-        pyarrow.array(probabilities, float_type),
+        pyarrow.array(probabilities),
         pyarrow.array([settings.model] * len(labels), pyarrow.string()),
     )
     for name, values in zip(SCORED, new_columns, strict=True):
         rows = rows.append_column(_unused_name(name, rows.column_names), values)
     total = len(problems) + len(block.refused)
-    try:
-        content = encode(rows, settings.format)
-    except (ValueError, OverflowError, pyarrow.ArrowException) as error:
-        raise InputError(
-            f"{block.file}: cannot be written as {settings.format}: {error}. Choose another "
-            "--format, or fewer columns with --keep"
-        ) from error
-    return content, Summary(block.file, total, dict(Counter(labels)), refused)
+    content = pyarrow.BufferOutputStream()
+    pq.write_table(rows, content, compression="zstd")
+    summary = Summary(block.file, total, dict(Counter(labels)), refused)
+    return content.getvalue().to_pybytes(), summary
 
 
 def _check_unchanged(file: str, expected: str) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter, deque
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -19,7 +18,6 @@ from score.sources import fingerprint
 
 RUN = "run.json"
 REFUSED = "refused.jsonl"
-WRITTEN = (RUN, REFUSED, "answers", "blocks")  # the names in an output folder
 WRITERS = 8  # blocks that are written at a time: a write waits for a disk or a bucket
 READERS = 32  # summaries that are read at a time
 SUMMARY = TypeAdapter(Summary)
@@ -44,7 +42,7 @@ def begin(files: list[str], settings: Settings, output: Folder) -> dict[str, str
     progress = Progress(files, desc="score: checking inputs", unit=" files", delay=2)
     fingerprints = {file: fingerprint(file) for file in progress}
     names = ("text", "encoding", "separator", "quotes")
-    run = {name: getattr(settings, name) for name in ("model", "engine", "keep", "format")}
+    run = {name: getattr(settings, name) for name in ("model", "engine", "keep")}
     run |= {name: getattr(settings.form, name) for name in names}
     content = _json(run | {"block_rows": ROWS, "inputs": fingerprints}, indent=2)
     if output.read(RUN) is None:
@@ -68,9 +66,8 @@ def score(
     classifier: Classifier,
     settings: Settings,
     output: Folder,
-    signals: Sequence[int],
 ) -> None:
-    """Answer and write all blocks that are not written yet; return early after a signal."""
+    """Answer and write all blocks that are not written yet."""
     finished, rows, start = output.names("blocks"), 0, 0
     sizes = {file: size(file) for file in fingerprints}
     writes = deque[Future[None]]()
@@ -80,11 +77,9 @@ def score(
     ):
         for file, expected in fingerprints.items():
             for block in read_blocks(file, expected, settings):
-                if signals:
-                    return
                 if f"{block.name}.json" not in finished:
                     answers = answer(block, classifier, settings)
-                    writes.append(pool.submit(write, block.name, *answers, settings, output))
+                    writes.append(pool.submit(write, block.name, *answers, output))
                 while writes and (len(writes) > WRITERS or writes[0].done()):
                     writes.popleft().result()
                 rows += len(block.numbers) + len(block.refused)
@@ -96,10 +91,10 @@ def score(
             pending.result()
 
 
-def write(name: str, content: bytes, summary: Summary, settings: Settings, output: Folder) -> None:
+def write(name: str, content: bytes, summary: Summary, output: Folder) -> None:
     """Write a block's answers and then its summary, which marks the block as finished."""
     try:
-        output.write(f"answers/{name}.{settings.format}", content)
+        output.write(f"answers/{name}.parquet", content)
         output.write(f"blocks/{name}.json", _json(asdict(summary)))
     except InputError as error:
         raise InputError(f"{error}. Finished blocks are kept") from error

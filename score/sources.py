@@ -13,24 +13,17 @@ from reader.files import find, local
 CHECKSUMS = ("md5Hash", "crc32c", "ETag", "etag")
 
 
-def find_sources(
-    inputs: list[str], pattern: str, output: Folder, written: tuple[str, ...]
-) -> list[str]:
-    """Return the files of the inputs, without those that a run has written to the output folder.
+def find_sources(inputs: list[str], output: Folder) -> list[str]:
+    """Return the files of the inputs.
 
     Raises:
-        InputError: all files are in the output folder, or a file there was not written by a run.
+        InputError: a file does not exist, or is in the output folder.
 
     """
-    root = _location(output)
-    locations = {file: _location(Folder(file)) for file in find(inputs, pattern)}
-    inside = {f: p.relative_to(root) for f, p in locations.items() if p.is_relative_to(root)}
-    for file, path in inside.items():
-        if path.parts and path.parts[0] not in written:
+    files, root = find(inputs), _location(output)
+    for file in files:
+        if _location(Folder(file)).is_relative_to(root):
             raise InputError(f"{file} is inside the output folder. Choose another output folder")
-    files = [file for file in locations if file not in inside]
-    if not files:
-        raise InputError(f"{output.url}: all inputs are in the output folder. Choose another one")
     return files
 
 

@@ -15,15 +15,13 @@ from locked.text import MAX_TEXT
 from reader.format import Format
 from score import blocks as module
 from score.blocks import Block, Settings, Summary, answer, read_blocks
-from score.formats import Kind
 from score.sources import fingerprint
-from tests.score.conftest import READERS
 
 TEXTS = ["flood at gate 7", "lovely cake", "flood at gate 7", "smoke over the mill"]
 
 
-def settings(keep: tuple[str, ...] | None = None, kind: Kind = "parquet") -> Settings:
-    return Settings("v1", "onnxruntime", keep, kind, Format())
+def settings(keep: tuple[str, ...] | None = None) -> Settings:
+    return Settings("v1", "onnxruntime", keep, Format())
 
 
 def read(path: Path, keep: tuple[str, ...] | None = None) -> list[Block]:
@@ -31,12 +29,12 @@ def read(path: Path, keep: tuple[str, ...] | None = None) -> list[Block]:
 
 
 def answers(
-    path: Path, classifier: Classifier, keep: tuple[str, ...] | None = None, kind: Kind = "parquet"
+    path: Path, classifier: Classifier, keep: tuple[str, ...] | None = None
 ) -> tuple[pyarrow.Table, Summary]:
     """Answer a file of one block."""
     (block,) = read(path, keep)
-    content, summary = answer(block, classifier, settings(keep, kind))
-    return READERS[kind](BytesIO(content)), summary
+    content, summary = answer(block, classifier, settings(keep))
+    return pq.read_table(BytesIO(content)), summary
 
 
 @pytest.fixture
@@ -46,18 +44,16 @@ def tweets(tmp_path: Path) -> Path:
     return tmp_path / "in.csv"
 
 
-@pytest.mark.parametrize("kind", READERS)
 def test_answers_are_the_classifiers_to_the_bit_and_each_text_is_asked_once(
-    tweets: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch, kind: Kind
+    tweets: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = [float(classifier.probabilities([text])[0]) for text in TEXTS]
     calls: list[list[str]] = []
     real = classifier.probabilities
     monkeypatch.setattr(classifier, "probabilities", lambda t: real(calls.append(list(t)) or t))  # type: ignore[func-returns-value]
-    rows, summary = answers(tweets, classifier, kind=kind)
+    rows, summary = answers(tweets, classifier)
     assert calls == [list(dict.fromkeys(TEXTS))]
-    assert rows["probability"].to_pylist() == expected  # text has all digits of a double
-    assert rows["probability"].type == (pyarrow.float32() if kind == "parquet" else "double")
+    assert rows["probability"].to_pylist() == expected
     assert rows["predicted_label"].to_pylist() == [classifier.label(p) for p in expected]
     assert rows.column_names == ["id", "Text", "label", "predicted_label", "probability", "model"]
     assert rows["Text"].to_pylist() == TEXTS
@@ -147,23 +143,10 @@ def test_a_file_that_changes_is_refused(tweets: Path, monkeypatch: pytest.Monkey
         list(reading)
 
 
-TWICE = pyarrow.StructArray.from_arrays([pyarrow.array([1])] * 2, names=["a", "a"])
-
-
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ({"text": [1, 2]}, "text holds int64"),
-        ({"text": [["a"]]}, "text holds list"),
-        (
-            {"text": ["flood"], "twice": TWICE},
-            "cannot be written as jsonl.*duplicate field names.*--keep",
-        ),
-    ],
-)
-def test_a_column_that_cannot_be_read_or_written_is_named(
-    tmp_path: Path, classifier: Classifier, columns: dict[str, object], message: str
+@pytest.mark.parametrize(("texts", "kind"), [([1, 2], "int64"), ([["a"]], "list")])
+def test_a_column_without_texts_is_named(
+    tmp_path: Path, classifier: Classifier, texts: list[object], kind: str
 ) -> None:
-    pq.write_table(pyarrow.table(columns), tmp_path / "in.parquet")
-    with pytest.raises(InputError, match=f"in.parquet: {message}"):
-        answers(tmp_path / "in.parquet", classifier, kind="jsonl")
+    pq.write_table(pyarrow.table({"text": texts}), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match=f"in.parquet: text holds {kind}"):
+        answers(tmp_path / "in.parquet", classifier)

@@ -2,9 +2,7 @@
 
 import os
 import re
-import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +16,7 @@ from tests.gcs import Cloud
 from tests.score.conftest import Score, answers, blocks, refused, start
 from tests.serve.running import wait_until
 
-SETTINGS = Settings("v1", "onnxruntime", None, "parquet", Format())
+SETTINGS = Settings("v1", "onnxruntime", None, Format())
 
 
 def test_each_row_is_answered_once_or_refused(score: Score, archive: Path, tmp_path: Path) -> None:
@@ -42,8 +40,8 @@ def test_each_row_is_answered_once_or_refused(score: Score, archive: Path, tmp_p
     assert refused(out) == rows
     assert sum(path.stat().st_mtime_ns != time for path, time in times.items()) == 1
     files[7].write_text(files[7].read_text().replace("7-0", "7-x"))  # as many bytes
-    errors = score(archive, out, "--keep", "id", "--format", "csv", status=1).stderr
-    assert f"other settings: keep, format, inputs ({files[7]}). Choose" in errors
+    errors = score(archive, out, "--keep", "id", status=1).stderr
+    assert f"other settings: keep, inputs ({files[7]}). Choose" in errors
 
 
 def test_buckets_hold_inputs_model_and_answers(
@@ -84,30 +82,6 @@ def test_a_full_disk_a_kill_and_two_at_once_lose_and_double_nothing(
         assert process.returncode == 0, errors
     assert answers(out) == answers(tmp_path / "both") == answers(tmp_path / "whole")
     assert not list(tmp_path.rglob(".*"))
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_finishes_the_blocks_begun(
-    score: Score,
-    archive: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    number: signal.Signals,
-) -> None:
-    numbers, write = [number], run.write
-
-    def write_and_signal(name: str, *block: Any) -> None:  # noqa: ANN401
-        write(name, *block)
-        if numbers:
-            handler = signal.getsignal(number := numbers.pop())
-            assert callable(handler)
-            handler(number, None)  # a real signal may overflow pytest's own stack for it
-
-    monkeypatch.setattr(run, "write", write_and_signal)
-    errors = score(archive, tmp_path / "out", status=128 + number).stderr
-    assert "stopped; repeat the command to resume" in errors
-    assert 0 < blocks(tmp_path / "out") < 12
-    assert len(answers(tmp_path / "out")) == 40 * blocks(tmp_path / "out")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "\udcff", '{"inputs": []}'])
