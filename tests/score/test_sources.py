@@ -14,14 +14,15 @@ from score.sources import find_sources, fingerprint
 def test_inputs_in_the_output_folder_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # one of the two is a relative path
+    inputs = tmp_path / "in"
     for name in ("a.csv", "out/run.json", "out/answers/a.parquet"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "link").symlink_to(tmp_path)
-    for output in ("out", f"{tmp_path}/link/out", f"file://{tmp_path}/out/"):
-        assert find_sources([str(tmp_path)], Folder(output)) == [f"{tmp_path}/a.csv"]
-        for source in (f"{tmp_path}/out", f"{tmp_path}/o*/answers/*"):
+        (inputs / name).parent.mkdir(parents=True, exist_ok=True)
+        (inputs / name).touch()
+    (tmp_path / "link").symlink_to(inputs)
+    monkeypatch.chdir(inputs)  # one of the two is a relative path
+    for output in ("out", f"{tmp_path}/link/out", f"file://{inputs}/out/"):
+        assert find_sources([str(inputs)], Folder(output)) == [f"{inputs}/a.csv"]
+        for source in (f"{inputs}/out", f"{inputs}/o*/answers/*"):
             with pytest.raises(InputError, match=r"is inside the output folder\. Choose"):
                 find_sources([source], Folder(output))
 
