@@ -22,15 +22,13 @@ class Labelled:
 
     texts: list[str]
     truth: npt.NDArray[np.int8]  # (tweets,), 1 is a disaster
-    weights: npt.NDArray[np.float64]  # (tweets,), of mean 1
 
 
 def read_labels(path: Path) -> Labelled:
-    """Return the labelled tweets in a CSV with the columns text, label and, optionally, drawn.
+    """Return the labelled tweets in a CSV with the columns text and label.
 
     A label is disaster (or 1) or not_disaster (or 0); rows with a blank label or unsure are left
-    out. `drawn` is the probability with which a tweet was sampled; its weight is 1 / drawn, before
-    the weights are scaled to a mean of 1. Of duplicates with equal labels, the first is kept.
+    out. Of duplicates with equal labels, the first is kept.
 
     Raises:
         InputError: the file or a column is missing, a value is wrong, duplicates have different
@@ -50,12 +48,8 @@ def read_labels(path: Path) -> Labelled:
     table = table[~table["label"].str.strip().isin(UNLABELLED)]
     label = table["label"].str.strip().replace({"0": LABELS[0], "1": LABELS[1]})
     _refuse(path, ~label.isin(LABELS), table["label"], f"label must be {' or '.join(LABELS)}")
-    drawn = pd.to_numeric(table.get("drawn", pd.Series("1", table.index)), errors="coerce")
-    _refuse(path, ~drawn.between(0, 1, "right"), drawn, "drawn must be above 0 and at most 1")
     table = table.assign(
-        truth=(label == LABELS[1]).astype(np.int8),
-        weight=1 / drawn,
-        canonical=canonical_texts(table["text"]),
+        truth=(label == LABELS[1]).astype(np.int8), canonical=canonical_texts(table["text"])
     )
     is_conflict = table.groupby("canonical")["truth"].transform("nunique") > 1
     _refuse(path, is_conflict, table["text"], "one tweet has two labels")
@@ -67,8 +61,7 @@ def read_labels(path: Path) -> Labelled:
             f"{path}: {len(table)} labelled tweets, {truth.sum()} of them disasters. An adaptation "
             f"needs {MIN_TWEETS} or more, with {MIN_OF_LABEL} or more of each label"
         )
-    weights = table["weight"].to_numpy()
-    return Labelled(table["text"].tolist(), truth, weights / weights.mean())
+    return Labelled(table["text"].tolist(), truth)
 
 
 def _refuse(path: Path, is_wrong: "pd.Series[bool]", values: pd.Series, rule: str) -> None:

@@ -15,16 +15,15 @@ import torch
 
 from common.hashing import sha256_of
 
-MAX_CHECKPOINTS = 2  # older ones are removed
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 
 class Checkpoints:
     """The checkpoints of one run, in a folder that only runs with equal inputs use.
 
-    A checkpoint is a file that is renamed when complete; its name has its SHA-256, by which a
-    damaged file is detected. The folder's name is a hash of everything that determines the result:
-    `inputs`, the content of `files`, the loaded modules of this project, and library versions.
+    A checkpoint is a file that is renamed when complete. The folder's name is a hash of everything
+    that determines the result: `inputs`, the content of `files`, the loaded modules of this
+    project, and library versions.
     """
 
     def __init__(self, parent: Path, inputs: dict[str, Any], files: list[Path]) -> None:
@@ -48,29 +47,24 @@ class Checkpoints:
             with draft.open("wb") as file:
                 torch.save(state, file)
                 os.fsync(file.fileno())  # without it, a power cut could leave an empty file
-            draft.rename(self.folder / f"{step:09d}-{sha256_of(draft)}.pt")
+            draft.rename(self.folder / f"{step:09d}.pt")
         except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk is full
             with suppress(OSError):
                 draft.unlink()
             reason = error if isinstance(error, OSError) else "is the disk full?"
             _print(f"the checkpoint of step {step} could not be written ({reason}); continuing")
             return False
-        for old in self._newest_first()[MAX_CHECKPOINTS:]:
+        for old in self._newest_first()[1:]:
             old.unlink(missing_ok=True)
         return True
 
     def load(self) -> dict[str, Any] | None:
-        """Return the newest undamaged checkpoint, or None if there is none."""
-        for path in self._newest_first():
-            step, digest = path.stem.split("-")
-            if sha256_of(path) == digest:
-                _print(f"resuming from the checkpoint of step {int(step)} in {self.folder}")
-                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-                return state
-            _print(f"{path} is damaged and ignored")
-            with suppress(OSError):
-                path.unlink()  # else it would count as one of MAX_CHECKPOINTS
-        return None
+        """Return the newest checkpoint, or None if there is none."""
+        if not (paths := self._newest_first()):
+            return None
+        _print(f"resuming from the checkpoint of step {int(paths[0].stem)} in {self.folder}")
+        state: dict[str, Any] = torch.load(paths[0], map_location="cpu", weights_only=True)
+        return state
 
     def clear(self) -> None:
         """Remove this run's checkpoints and their folder."""

@@ -182,8 +182,6 @@ def train(
 def add_event(tweets: pd.DataFrame, labels: Path, judging: list[str]) -> pd.DataFrame:
     """Return the tweets and an event's tweets, repeated so that they are about EVENT_SHARE of all.
 
-    Each of them occurs at least once, and in proportion to its weight.
-
     Raises:
         InputError: a tweet of the event is in `judging`, the texts of the other splits.
 
@@ -197,10 +195,9 @@ def add_event(tweets: pd.DataFrame, labels: Path, judging: list[str]) -> pd.Data
             f"Remove them: {'; '.join(repr(text[:40]) for text in shared[:3])}"
             + (f" and {len(shared) - 3} more" if len(shared) > 3 else "")
         )
-    copies = EVENT_SHARE / (1 - EVENT_SHARE) * len(tweets) / len(event.texts) * event.weights
+    copies = max(1, round(EVENT_SHARE / (1 - EVENT_SHARE) * len(tweets) / len(event.texts)))
     rows = pd.DataFrame({"text": event.texts, "target": event.truth})
-    repeated = rows.loc[rows.index.repeat(copies.round().clip(1).astype(int))]
-    return pd.concat([tweets, repeated], ignore_index=True)
+    return pd.concat([tweets, *[rows] * copies], ignore_index=True)
 
 
 def _stop(number: int, step: int, is_saved: bool) -> NoReturn:

@@ -197,16 +197,6 @@ def test_the_labels_of_an_event_are_learnt(pipeline: Project, p: Params, tmp_pat
     assert right[0] < 20 == right[1]
 
 
-def test_a_tweet_of_more_weight_is_repeated_more_often(tmp_path: Path) -> None:
-    texts = [f"tweet {n}" for n in range(10)]
-    drawn = [0.25, 0.5] + [1] * 8
-    table = pd.DataFrame({"text": texts, "label": [0, 1] * 5, "drawn": drawn})
-    table.to_csv(tmp_path / "event.csv", index=False)
-    old = pd.DataFrame({"text": [f"old {n}" for n in range(850)], "target": 0.5})
-    counts = add_event(old, tmp_path / "event.csv", [])["text"].value_counts()
-    assert [counts[text] for text in texts[:3]] == [43, 21, 11]
-
-
 def test_a_label_of_a_tweet_that_judges_is_an_error(data: Path, p: Params, tmp_path: Path) -> None:
     for split in ("validation", "test"):
         tweet = pd.read_parquet(data / f"prepared/{split}.parquet")["text"][0]
