@@ -134,7 +134,7 @@ def verify(folder: Path, name: str | None = None) -> Manifest:
         if actual != digest:
             raise LockedModelError(
                 f"{name}/{file} has been altered: SHA-256 is {actual}, {MANIFEST} says {digest}. "
-                "In a clone, `python -m experiments.restore` brings the committed model back; if the "
+                "In a clone, `python -m experiments.restore` brings the model back; if the "
                 "cache is damaged too, see docs/experiments.md"
             )
     return manifest

@@ -18,10 +18,11 @@ from types import FrameType
 from locked.manifest import LockedModelError
 from locked.store import ModelStore
 from serve import logs, settings
-from serve.server import CLOSE_TIME, UVICORN, Server
+from serve.server import CLOSE_TIME, UVICORN, Protocol, Server
 
 FORK_VARIABLE = "OBJC_DISABLE_INITIALIZE_FORK_SAFETY"
 MAX_FILES = 10_240  # macOS allows no more, although its hard limit is infinity
+OTHER_FILES = 64  # open files of the HTTP process that are not connections
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -92,10 +93,11 @@ def check_port_and_log(options: settings.Settings) -> None:
 
 
 def raise_file_limit() -> None:
-    """Allow as many open files as the hard limit: clients keep many connections open."""
+    """Allow as many open files, and so connections, as the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = hard if 0 < hard < 2**31 else MAX_FILES
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    Protocol.max_connections = limit - OTHER_FILES
 
 
 def _allow_fork() -> None:

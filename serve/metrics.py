@@ -29,7 +29,7 @@ SERVER_LOG_DROPPED = Counter("server_log_dropped", "Dropped lines of the server'
 
 # All labels exist from the start, so that rates are computed from 0.
 for counter, labels in (
-    (REJECTED, "queue timeout worker key origin too_large"),
+    (REJECTED, "queue timeout worker key origin too_large idle"),
     (FEEDBACK, "right wrong"),
     (LOG_DROPPED, "queue full disk"),
 ):

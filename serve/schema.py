@@ -2,12 +2,23 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from locked.labels import Label
 from locked.text import Text
 
 MAX_INSTANCES = 1_000  # tweets in one call
+# Names of a tweet's text, or of a list of texts, in other services and in Twitter's format.
+OTHER_NAMES = ("content", "data", "full_text", "input", "inputs", "texts", "tweet", "tweets")
 AnswerId = Annotated[str, Field(description="The answer's own id.")]
 Version = Annotated[str, Field(description="The version of the model that answered.")]
 
@@ -20,6 +31,16 @@ class Tweet(BaseModel):
     )
 
     text: Text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_wrong_key(cls, fields: object) -> object:
+        if isinstance(fields, dict) and "text" not in fields:
+            for name in OTHER_NAMES:
+                if name in fields:
+                    hint = f'found {name}: name it "text", or "instances" for many tweets'
+                    raise PydanticCustomError("missing", hint)
+        return fields
 
 
 def _to_tweet(instance: object) -> object:

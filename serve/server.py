@@ -46,14 +46,41 @@ MAX_THREADS = 8  # of a worker, unless THREADS is set: each takes memory
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, which ignores the header `Upgrade` (RFC 9110, 7.8).
+    """uvicorn's protocol, with a maximum number of connections and without upgrades.
 
-    Java's client sends it. httptools would end the request after the head and lose the body.
+    Java's client sends the header `Upgrade`, which a server may ignore (RFC 9110, 7.8). httptools
+    would end the request after the head and lose the body.
     """
 
+    max_connections = 2**30
+    idle: dict["Protocol", None] = {}  # noqa: RUF012 # of all connections, idle longest first
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvloop's or asyncio's
+        """Close the connection that has been idle longest if there are too many."""
+        super().connection_made(transport)
+        self.idle[self] = None
+        if len(self.connections) > self.max_connections:
+            next(iter(self.idle)).transport.close()  # this one, if all others are busy
+            metrics.REJECTED.labels("idle").inc()
+
     def data_received(self, data: bytes) -> None:
-        """Rename the header, then parse the data; no JSON has such a line."""
+        """Rename the header `Upgrade`, then parse the data; no JSON has such a line."""
         super().data_received(UPGRADE.sub(b"\r\nX", data))
+
+    def on_message_begin(self) -> None:
+        """Count the connection as busy."""
+        super().on_message_begin()
+        self.idle.pop(self, None)
+
+    def on_response_complete(self) -> None:
+        """Count the connection as idle again."""
+        super().on_response_complete()
+        self.idle[self] = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self.idle.pop(self, None)
+        super().connection_lost(exc)
 
 
 UVICORN: dict[str, Any] = {

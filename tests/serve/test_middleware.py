@@ -11,6 +11,7 @@ import pytest
 
 from locked.classifier import Classifier
 from serve.middleware import MAX_BODY
+from serve.server import Protocol
 from tests.serve.here import Here, here
 from tests.serve.running import SESSION, wait_until
 
@@ -105,6 +106,17 @@ def test_an_upgrade_is_ignored(server: Here, name: str, length: str) -> None:
             response = HTTPResponse(connection)
             response.begin()
             assert (response.status, b'"probability"' in response.read()) == (200, True)
+
+
+def test_at_the_limit_the_connection_idle_longest_is_closed(
+    server: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Protocol, "max_connections", 5)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(httpx.Client(base_url=server.url)) for _ in range(12)]
+        for client in [*clients, clients[0]]:  # each keeps its connection; the first one asks anew
+            assert client.get("/health").status_code == 200
+        assert server.metric('rejected_total{reason="idle"}') > 0
 
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"

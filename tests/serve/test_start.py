@@ -13,7 +13,7 @@ import pytest
 from litserve.loops import inference_worker
 
 from serve import __main__ as start_up
-from serve.server import Server, count_threads
+from serve.server import Protocol, Server, count_threads
 from serve.settings import Settings
 from tests.conftest import ROOT
 
@@ -73,10 +73,12 @@ def test_the_start_names_settings_and_wrong_arguments(capsys: pytest.CaptureFixt
 
 def test_the_limit_of_files_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = [1024, 4096]
+    monkeypatch.setattr(Protocol, "max_connections", 0)  # put back afterwards
     monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limits))
     monkeypatch.setattr(resource, "setrlimit", lambda _, both: limits.__setitem__(0, both[0]))
     start_up.raise_file_limit()
     assert limits == [4096, 4096]
+    assert Protocol.max_connections == 4096 - start_up.OTHER_FILES
 
 
 def test_threads_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
