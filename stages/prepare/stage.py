@@ -86,13 +86,7 @@ def _split(
     split_by = table["split_by"].to_pandas()
     if p.time:
         split = split_by_time(split_by.to_numpy(), p.validation, p.test)
-        times = pd.to_datetime(split_by, unit="ms", utc=True).groupby(split).agg(["min", "max"])
-        about = {
-            name: [time.isoformat() for time in times.loc[number]]
-            for number, name in enumerate(SPLITS)
-            if number in times.index
-        }
-        return split, {"by": "time", "column": p.time, **about}
+        return split, {"by": "time", "column": p.time}
     if p.group:
         groups = split_by.astype(str)
         split = split_by_group(groups, duplicates, p.seed, p.held_out, p.validation, p.test)
