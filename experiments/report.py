@@ -6,12 +6,14 @@ Params, metrics, the data of the plots and dvc.lock are in git, so a report need
 data; only the learning curves are missing without it.
 """
 
+import io
+import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 import vl_convert
 from dvc.compare import TabularData, diff_table, metrics_table
 from dvc.render.match import match_defs_renderers
@@ -23,9 +25,9 @@ from common.errors import InputError, run
 from common.git import changed_files, get_shallow_remedy, git
 from common.page import render
 from experiments.compare import Difference, compare_accuracy
-from experiments.repository import Tree, check_readable, find_stale, flatten, make_parser, shorten
+from experiments.repository import check_readable, find_stale, make_parser, read_file, shorten
 from stages import params
-from stages.shared.outputs import EVALUATION, MACHINE, REPORT
+from stages.shared.outputs import EVALUATION, REPORT
 
 PAGE = Path("models/report.html")
 # Nothing is fetched: if the cache lacks a commit's outputs, the report has only what git has.
@@ -34,27 +36,22 @@ NO_REMOTE = {"core": {"remote": "none"}, "remote": {"none": {"url": os.devnull}}
 
 def compare_with(base: str) -> Difference | None:
     """Return the gain in accuracy over `base`, or None if it has other test tweets."""
-    trees = [Tree(None), Tree(base)]
-    tables = [tree.read_table(EVALUATION / "predictions.csv") for tree in trees]
+    tables, answers = [], []
+    for rev in (None, base):
+        text = read_file(rev, EVALUATION / "predictions.csv")
+        tables.append(pd.read_csv(io.StringIO(text)) if text else pd.DataFrame())
     columns = ["id", "target"]
     if any(table.empty for table in tables) or not tables[0][columns].equals(tables[1][columns]):
         return None
-    answers = [
-        table["probability"].to_numpy() >= tree.read_json(REPORT)["threshold"]
-        for table, tree in zip(tables, trees, strict=True)
-    ]
+    for rev, table in zip((None, base), tables, strict=True):
+        threshold = json.loads(read_file(rev, REPORT))["threshold"]
+        answers.append(table["probability"].to_numpy() >= threshold)
     return compare_accuracy(tables[0]["target"].to_numpy(dtype=bool), *answers)
-
-
-def make_table(header: list[str], rows: Any) -> list[str]:  # noqa: ANN401 - rows of anything
-    """Return the lines of a Markdown table."""
-    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-    return ["", *(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *cells)), ""]
 
 
 def make_summary(base: str | None) -> list[str]:
     """Return the verdict and DVC's tables of metrics and changed params, as Markdown lines."""
-    report = Tree(None).read_json(REPORT)
+    report = json.loads(read_file(None, REPORT))
     lines = []
     if stale := find_stale(missing=False):
         lines += ["> [!WARNING]", "> **dvc.lock is stale**: these metrics are of an earlier state."]
@@ -82,8 +79,11 @@ def make_summary(base: str | None) -> list[str]:
 
 
 def _markdown(data: TabularData) -> list[str]:
+    """Return the lines of a table in Markdown."""
     data.drop("Path")
-    return make_table(data.keys(), data)
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in data]
+    header = data.keys()
+    return ["", *(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *cells)), ""]
 
 
 def draw_plots(base: str | None) -> Iterator[tuple[str, str]]:
@@ -97,22 +97,7 @@ def draw_plots(base: str | None) -> Iterator[tuple[str, str]]:
 
 def make_page(base: str | None) -> str:
     """Return the report of the workspace as one HTML page without external parts."""
-    tree = Tree(None)
-    stages = tree.read_yaml("dvc.lock").get("stages", {}).values()
-    outputs = [out for stage in stages for out in stage.get("outs", [])]
-    card = (tree.read_text(EVALUATION / "model_card.md") or "").partition("\n")[2]
-    mistakes = tree.read_table(EVALUATION / "mistakes.csv").fillna("")
-    details = [
-        *("## Worst mistakes", *make_table(list(mistakes.columns), mistakes.values.tolist())),
-        *("## Data", *make_table(["", ""], flatten(tree.read_json(REPORT)["data"]))),
-        *("## Params", *make_table(["Param", "Value"], flatten(tree.read_yaml("params.yaml")))),
-        *("## Model card", card, "## Provenance"),
-        *make_table(
-            ["Output", "DVC hash (MD5)", "Bytes"],
-            [[out["path"], out["md5"], out["size"]] for out in outputs],
-        ),
-        *make_table(["Last training here", ""], tree.read_json(MACHINE).items()),
-    ]
+    card = read_file(None, EVALUATION / "model_card.md").partition("\n")[2]
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     return render(
         Path(__file__).with_name("report.html.jinja"),
@@ -121,7 +106,7 @@ def make_page(base: str | None) -> str:
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         summary=markdown.render("\n".join(make_summary(base)).replace("[!WARNING]", "")),
         plots=list(draw_plots(base)),
-        details=markdown.render("\n".join(details)),
+        card=markdown.render(card),
     )
 
 

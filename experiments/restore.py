@@ -8,14 +8,16 @@ as changed code.
 """
 
 from contextlib import suppress
+from pathlib import Path
 
 from dvc.exceptions import CheckoutError, DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
+from ruamel.yaml import YAML
 
 from common.errors import InputError, run
 from common.git import git
-from experiments.repository import Tree, make_parser, shorten
+from experiments.repository import make_parser, read_file, shorten
 
 
 def restore() -> None:
@@ -59,7 +61,8 @@ def attach_head() -> None:
 
 def restore_tracked() -> None:
     """Restore params.yaml, dvc.lock and the outputs that git tracks; print changed params."""
-    stages = Tree("HEAD").read_yaml("dvc.lock").get("stages", {}).values()
+    lock = YAML(typ="safe", pure=True).load(read_file("HEAD", Path("dvc.lock"))) or {}
+    stages = lock.get("stages", {}).values()
     outputs = [out["path"] for stage in stages for out in stage.get("outs", [])]
     names = ["dvc.lock", *outputs]
     try:

@@ -53,7 +53,3 @@ def test_in_a_merge_of_two_branches_that_both_trained(toy: Project, call: Call) 
     dvc(toy, "repro")
     commit(toy, "merged")
     assert is_as_committed(toy)
-    lock = toy.folder / "dvc.lock"
-    lock.write_text(f"<<<<<<< HEAD\n{lock.read_text()}=======\n>>>>>>> other\n")
-    commit(toy)
-    assert "has conflict markers of a merge" in call(toy, "promote", status=1)
