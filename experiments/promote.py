@@ -33,8 +33,6 @@ from experiments.repository import check_readable, find_stale, make_parser, shor
 from locked.classifier import Classifier
 from locked.manifest import LockedModelError
 from reader.canonical import canonical_texts
-from reader.format import Format
-from reader.open import opened
 from stages import params
 from stages.shared.labels import read_labels
 from stages.shared.outputs import CLASSIFIER, LABELS, METRICS, PREPARED, file_of
@@ -45,7 +43,7 @@ ARTIFACT = "classifier"  # of dvc.yaml
 def promote(stage: str, fresh: Path | None = None) -> None:
     """Give `stage` to this commit's model.
 
-    `fresh` is a file of newer tweets, with `text` and `target`.
+    `fresh` is a CSV of newer tweets, with `text` and `label`.
 
     Raises:
         InputError: the model may not have the stage; the message says why.
@@ -124,27 +122,22 @@ def _check_not_worse(stage: str, previous: str, fresh: Path | None) -> None:
 
 
 def read_unlearnt(file: Path) -> pd.DataFrame:
-    """Return the tweets of a file, `text` and `target`, without those this model was trained on.
+    """Return the tweets of a CSV, `text` and `target`, without those this model was trained on.
 
     Raises:
-        InputError: it cannot be read, a target is not 0 or 1, or no tweet remains.
+        InputError: it is no file of labelled tweets, or no tweet remains.
 
     """
-    with opened(str(file), Format(label="target", labels=frozenset({"0", "1"}))) as table:
-        names = [table.column(name, "rename one") for name in ("text", "target")]
-        parts = [chunk.table.to_pandas() for chunk in table.chunks(names)]
-    tweets = pd.concat(parts).set_axis(["text", "target"], axis=1).astype(str)
-    if invalid := sorted(set(tweets["target"]) - {"0", "1"}):
-        raise InputError(f"{file}: target must be 0 or 1 (got {invalid[0]!r})")
+    labelled = read_labels(file)
+    tweets = pd.DataFrame({"text": labelled.texts, "target": labelled.truth})
     splits = [pd.read_parquet(PREPARED / f"{split}.parquet") for split in ("train", "validation")]
-    p = params.load()
-    labels = file_of(p.train.event, LABELS)
     texts = [text for split in splits for text in split["text"]]
-    learnt_texts = set(canonical_texts(texts + (read_labels(labels).texts if labels else [])))
-    is_new = [text not in learnt_texts for text in canonical_texts(tweets["text"])]
-    if not any(is_new):
+    if event := file_of(params.load().train.event, LABELS):
+        texts += read_labels(event).texts
+    is_new = ~pd.Series(canonical_texts(tweets["text"])).isin(canonical_texts(texts))
+    if not is_new.any():
         raise InputError(f"{file}: this model was trained on all of its tweets")
-    return pd.DataFrame(tweets[is_new]).astype({"target": int})
+    return tweets[is_new]
 
 
 def _compare(previous_model: Path, tweets: pd.DataFrame) -> Difference:
@@ -163,8 +156,10 @@ def main() -> None:
     """Give the stage of the command line to this commit's model."""
     parser = make_parser("promote", __doc__)
     parser.add_argument("stage", nargs="?", default="prod", help="default: prod")
-    parser.add_argument("--fresh", type=Path, help="a file of newer labelled tweets")
+    parser.add_argument("--fresh", type=Path, help="a CSV of newer labelled tweets")
     options = parser.parse_args()
+    if options.fresh and not options.fresh.is_file():
+        parser.error(f"--fresh: {options.fresh} does not exist")
     check_readable()
     promote(options.stage, options.fresh)
 

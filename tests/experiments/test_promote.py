@@ -106,13 +106,10 @@ def test_the_real_model_on_fresh_tweets(pipeline: Project, call: Call, tmp_path:
     params["promote"]["margin"] = 0.02  # on which no stage depends
     project.set_params(params)
     commit(project)
-    learnt = pd.read_parquet(project.folder / "data/prepared/train.parquet").head(3)
-    learnt[["text", "target"]].to_csv(fresh, index=False)
+    learnt = pd.read_parquet(project.folder / "data/prepared/train.parquet").head(50)
+    learnt[["text", "target"]].rename(columns={"target": "label"}).to_csv(fresh, index=False)
     with pytest.raises(InputError, match=r"fresh.csv: this model was trained on all of its"):
         promote.read_unlearnt(fresh)
-    (wrong := tmp_path / "wrong.csv").write_text("text,target\nflood,2\n")
-    with pytest.raises(InputError, match=r"wrong.csv: target must be 0 or 1 \(got '2'\)"):
-        promote.read_unlearnt(wrong)
     fresh.write_text(fresh.read_text() + "A dam has burst above the town,1\nlovely cake,0\n")
     assert promote.read_unlearnt(fresh)["target"].tolist() == [1, 0]
     lines = ["lovely cake,0", *(f"a storm at gate {n},{n % 2}" for n in range(10))]
@@ -123,6 +120,9 @@ def test_the_real_model_on_fresh_tweets(pipeline: Project, call: Call, tmp_path:
     assert promote.read_unlearnt(fresh)["target"].tolist() == [1]
     project.set_params(params)
     (project.folder / "data/labels/storm.csv").unlink()
+    assert "nowhere.csv does not exist" in call(
+        project, "promote", "--fresh", "nowhere.csv", status=2
+    )
     printed = call(project, "promote", "--fresh", str(fresh))
     for name in ("the test split", fresh):
         assert f"accuracy on {name}, minus that of v0.0.1: +0.00 points" in printed
