@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from playwright.sync_api import Browser
 from common.hashing import sha256_of
 from tests.conftest import CORPUS
 from tests.monitor.conftest import (
-    START,
     Place,
     command,
     lines_of,
@@ -75,18 +73,6 @@ def test_labels_count_never_for_the_model_fitted_to_them(place: Place) -> None:
     manifest["adaptation"] = adaptation
     (place.model / "manifest.json").write_text(json.dumps(manifest))
     assert reported(place, "--reviewed", path)["labels"]["tweets"] == 0
-
-
-def test_answers_of_other_versions_are_counted_only(place: Place) -> None:
-    other = make_model(place.folder / "other", note=0.5)
-    place.log(tweets(3, 300))
-    later = lines_of(tweets(4, 250), other, prefix="o", start=START + timedelta(days=2))
-    write(place.logs / "later.jsonl", later)
-    one = reported(place)
-    assert (one["version"], one["predictions"]) == (place.version, 300)
-    assert one["other_versions"] == {other: 250}
-    one = reported(place, "--model", place.folder / "other")
-    assert (one["version"], one["predictions"]) == (other, 250)
 
 
 def test_an_error_is_one_line(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
