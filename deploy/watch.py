@@ -19,7 +19,6 @@ from google.cloud import storage
 from common.errors import run
 from deploy.google import REMOTE_COMMANDS
 from monitor.__main__ import parse, write_report
-from monitor.labels import UnusedLabelsError
 from monitor.verdict import STATUS
 
 DAYS = 7
@@ -41,13 +40,7 @@ def main() -> None:
         subprocess.run(command.format(bucket=bucket.name).split(), check=True)  # noqa: S603 - no shell
     with tempfile.TemporaryDirectory() as folder:
         arguments = parse([*make_options(bucket, now), *sys.argv[1:], f"--output={folder}"])
-        status = None
-        while status is None:
-            try:
-                status = write_report(arguments)
-            except UnusedLabelsError as error:  # the sample is of other days
-                print(f"ignored: {error}")
-                arguments.reviewed.remove(error.file)
+        status = write_report(arguments)
         for path in sorted(Path(folder).iterdir()):
             blob = bucket.blob(f"reports/{now:%Y-%m-%d/%H%M%S}/{path.name}")
             blob.upload_from_filename(path)

@@ -1,6 +1,7 @@
 """Finds the logged tweets that labels of a reviewed sample are about."""
 
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +17,6 @@ from reader.files import find
 from reader.table import as_input
 
 
-class UnusedLabelsError(InputError):
-    """None of a file's labels matches an answer in the log."""
-
-    def __init__(self, file: str, message: str) -> None:
-        super().__init__(f"{file}: {message}")
-        self.file = file
-
-
 @dataclass(frozen=True)
 class Reviewed(Labels):
     """Labels of a log's distinct tweets."""
@@ -36,10 +29,10 @@ def read_reviewed(files: list[str], log: Log, fitted_sha256: str | None = None) 
     """Return the labels of files.
 
     A label is about the prediction whose id is in any column of its row, or else about one with its
-    text. The file with the hash `fitted_sha256` is left out.
+    text. A file without a label for this log, and that with the hash `fitted_sha256`, is left out.
 
     Raises:
-        InputError: a file cannot be read or has no usable label; two labels of a tweet differ.
+        InputError: a file cannot be read or has no label; two labels of a tweet differ.
 
     """
     targets, places, total, unknown = dict[int, int](), dict[int, str](), 0, 0
@@ -48,15 +41,16 @@ def read_reviewed(files: list[str], log: Log, fitted_sha256: str | None = None) 
             continue
         labels = read_export(file)
         if not labels:
-            raise UnusedLabelsError(file, "no row has a label: write 0 or 1 in `label`")
+            raise InputError(f"{file}: no row has a label: write 0 or 1 in `label`")
         rows = _find_predictions([label.fields for label in labels], log)
         if rows.max() < 0:
-            raise UnusedLabelsError(
-                file,
-                f"none of its {len(labels)} labels matches an answer in this period, by id or by "
-                "text. Name the log and the days (--since, --until) of the sample; spreadsheets "
-                "round long ids, so keep the column `text` too",
+            print(
+                f"warning: {file}: left out, because none of its {len(labels)} labels matches an "
+                "answer in this period, by id or by text. Name the log and the days (--since, "
+                "--until) of the sample. Spreadsheets round long ids: keep the column `text` too",
+                file=sys.stderr,
             )
+            continue
         total, unknown = total + len(labels), unknown + int((rows < 0).sum())
         for label, row in zip(labels, rows, strict=True):
             if row < 0:

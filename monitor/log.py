@@ -57,16 +57,20 @@ class Log:
         """The texts that are logged, by row."""
         return self.table["text"].dropna()
 
+    @cached_property
+    def _row_of_text(self) -> "pd.Series[int]":
+        """The first row with each canonical text."""
+        rows = pd.Series(self.texts.index, canonical_texts(self.texts))
+        return rows[~rows.index.duplicated()]
+
     def find_ids(self, values: Sequence[str]) -> Rows:
         """Return the row of the prediction with each id, -1 if there is none."""
         return np.asarray(pd.Index(self.table["id"]).get_indexer(pd.array(values, dtype="str")))
 
     def find_texts(self, values: Sequence[str]) -> Rows:
         """Return the row of the first prediction with each text, -1 if there is none."""
-        canonical = pd.Series(canonical_texts(self.texts), self.texts.index, dtype="str")
-        firsts = canonical.drop_duplicates()
-        rows = pd.Series(firsts.index, firsts).reindex(canonical_texts(values))
-        return rows.fillna(-1).to_numpy(dtype=np.intp)
+        rows = self._row_of_text.reindex(canonical_texts(values))
+        return np.asarray(rows.fillna(-1).astype(np.intp))
 
 
 def read(
