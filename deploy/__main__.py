@@ -5,15 +5,15 @@ The environment variables GOOGLE_CLOUD_PROJECT (default: gcloud's project) and G
 """
 
 import argparse
+import shutil
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
 from common.errors import run
 from deploy import doctor, score
 from deploy.google import NAME, GoogleProject, current_project, format_command, gcloud
-from deploy.release import cloud_run, images
+from deploy.release import check_model, cloud_run, images
 from deploy.setup import resources
 from deploy.train import submit
 
@@ -73,7 +73,7 @@ def manage_resources(project: GoogleProject, options: argparse.Namespace) -> Non
 def release(project: GoogleProject) -> None:
     """Put this commit's server in use."""
     tag = images.get_commit()
-    cloud_run.release(project, images.get_image(project, "serve", tag), images.get_model_version())
+    cloud_run.release(project, images.get_image(project, "serve", tag), check_model.version())
     cloud_run.update_report(project, tag)
 
 
@@ -85,10 +85,7 @@ def train(project: GoogleProject, hours: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "results.tar.gz"
         gcloud("storage", "cp", f"gs://{project.bucket}/runs/{name}/results.tar.gz", str(archive))
-        with tarfile.open(archive) as tar:
-            # Debian 12's Python 3.11.2 has no filters.
-            tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
-            tar.extractall()  # noqa: S202 - our own archive, from our own bucket
+        shutil.unpack_archive(archive)
     print("dvc.lock and the figures are here now:\n    dvc pull\n    git commit --all")
 
 

@@ -31,7 +31,6 @@ from common.git import changed_files, get_shallow_remedy, git
 from experiments.compare import Difference, compare_accuracy
 from experiments.repository import check_readable, find_stale, make_parser, shorten
 from locked.classifier import Classifier
-from locked.manifest import LockedModelError
 from reader.canonical import canonical_texts
 from stages import params
 from stages.shared.labels import read_labels
@@ -143,10 +142,7 @@ def read_unlearnt(file: Path) -> pd.DataFrame:
 def _compare(previous_model: Path, tweets: pd.DataFrame) -> Difference:
     answers = []
     for folder in (CLASSIFIER, previous_model):
-        try:
-            classifier = Classifier(folder)
-        except LockedModelError as error:
-            raise InputError(str(error)) from error
+        classifier = Classifier(folder)
         probabilities = classifier.probabilities(tweets["text"].tolist())
         answers.append(probabilities >= classifier.manifest.threshold)
     return compare_accuracy(tweets["target"].to_numpy(dtype=bool), *answers)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from common.errors import InputError
 from common.hashing import sha256_of
 
 MANIFEST = "manifest.json"
@@ -18,7 +19,7 @@ Name = Annotated[str, Field(pattern=r"^[^/\\]+$")]  # of a file in the model's f
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class LockedModelError(Exception):
+class LockedModelError(InputError):
     """A locked model is missing, damaged or altered; the message names the file."""
 
 

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from common.atomic import new_file
-from common.errors import InputError
 from common.page import render
 from locked.features import FEATURES
-from locked.manifest import MANIFEST, LockedModelError, read_manifest
+from locked.manifest import MANIFEST, read_manifest
 from locked.reference import Reference
 from monitor import drift
 from monitor.labels import Reviewed
@@ -42,11 +41,8 @@ def load(folder: Path) -> Model:
         InputError: the folder has no manifest or no reference.
 
     """
-    try:
-        manifest = read_manifest(folder / MANIFEST)
-        reference = Reference.load(folder)
-    except LockedModelError as error:
-        raise InputError(str(error)) from error
+    manifest = read_manifest(folder / MANIFEST)
+    reference = Reference.load(folder)
     fitted_sha256 = manifest.adaptation.labels_sha256 if manifest.adaptation else None
     return Model(manifest.version, manifest.threshold, reference, fitted_sha256)
 

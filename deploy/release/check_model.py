@@ -11,6 +11,7 @@ import re
 import sys
 from pathlib import Path
 
+from common.errors import run
 from locked.manifest import LockedModelError, verify
 
 MODEL = Path("models/classifier")
@@ -25,7 +26,7 @@ def version() -> str:
     ]
     md5 = _md5(json.dumps(files).encode()) + ".dir"  # as DVC identifies a folder
     if set(re.findall(rf"- path: {MODEL}\n +hash: md5\n +md5: (\S+)", LOCK.read_text())) != {md5}:
-        raise LockedModelError(f"{MODEL} is not that of {LOCK}: run `dvc repro`")
+        raise LockedModelError(f"{MODEL} is not that of {LOCK}: run `dvc pull` or `dvc repro`")
     return manifest.version
 
 
@@ -34,15 +35,12 @@ def _md5(content: bytes) -> str:
 
 
 def main() -> None:
-    """Print the model's version; exit with an error if it is not that of the argument."""
-    try:
-        actual = version()
-    except LockedModelError as error:
-        sys.exit(f"error: {error}")
+    """Print the model's version, which must be that of the argument, if there is one."""
+    actual = version()
     if sys.argv[1:] not in ([], [actual]):
-        sys.exit(f"error: {MODEL} is {actual}, not {sys.argv[1]}")
+        raise LockedModelError(f"{MODEL} is {actual}, not {sys.argv[1]}")
     print(actual)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -11,7 +11,6 @@ from common.errors import InputError
 from common.git import changed_files, git
 from deploy.google import GoogleProject, gcloud, gcloud_json
 from deploy.release import check_model
-from locked.manifest import LockedModelError
 
 
 def get_commit() -> str:
@@ -35,19 +34,11 @@ def get_image(project: GoogleProject, name: str, tag: str) -> str:
     raise InputError(f"there is no image {project.images}/{name}:{tag}: python -m deploy images")
 
 
-def get_model_version() -> str:
-    """Return the version of models/classifier, which must be the model of dvc.lock."""
-    try:
-        return check_model.version()
-    except LockedModelError as error:
-        raise InputError(f"{error}. Get the model with `dvc pull` or `make repro`") from error
-
-
 def build(project: GoogleProject) -> None:
     """Build the images of this commit, unless they exist, and print their names."""
     tag = get_commit()
     if not find_image(project, "serve", tag):  # a build pushes all images or none
-        substitutions = f"_IMAGES={project.images},_COMMIT={tag},_MODEL={get_model_version()}"
+        substitutions = f"_IMAGES={project.images},_COMMIT={tag},_MODEL={check_model.version()}"
         os.environ["CLOUDSDK_GCLOUDIGNORE_ENABLED"] = "false"  # otherwise gcloud leaves out .git
         with tempfile.TemporaryDirectory() as folder:
             git("clone", "--quiet", ".", folder)

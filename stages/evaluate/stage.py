@@ -17,7 +17,7 @@ from common.errors import InputError
 from common.page import render
 from locked.classifier import Classifier, calibrate
 from locked.labels import LABELS
-from locked.manifest import LockedModelError, Manifest
+from locked.manifest import Manifest
 from locked.text import URL
 from locked.unseen import SCALE_SPREAD, SHIFT_SPREAD
 from stages.evaluate.metrics import (
@@ -63,10 +63,7 @@ def evaluate(
 
     """
     arithmetic.use_threads(p.compute)
-    try:
-        model = Classifier(classifier, p.compute.threads, onnx_reference.engine(p.compute))
-    except LockedModelError as error:
-        raise InputError(str(error)) from error
+    model = Classifier(classifier, p.compute.threads, onnx_reference.engine(p.compute))
     test, uncalibrated = read_tweets(data / "test.parquet"), np.load(answers)
     if len(uncalibrated) != len(test):
         raise InputError(f"{answers} has answers to other tweets than {data}: run `dvc repro`")

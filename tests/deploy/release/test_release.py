@@ -98,7 +98,7 @@ def test_a_build_gets_a_clone_of_the_commit(
 
     gcloud.answers["builds submit"] = submit
     monkeypatch.setattr(images, "get_commit", lambda: "c0ffee")
-    monkeypatch.setattr(images, "get_model_version", lambda: MODEL)
+    monkeypatch.setattr("deploy.release.check_model.version", lambda: MODEL)
     with pytest.raises(InputError, match=r"no image .*/serve:c0ffee: python -m deploy images"):
         images.get_image(PROJECT, "serve", "c0ffee")
     for _ in range(2):  # the second time there is nothing to build
