@@ -1,5 +1,6 @@
 """Calls git and reports its errors."""
 
+import re
 import subprocess
 
 from common.errors import InputError
@@ -23,6 +24,20 @@ def changed_files() -> list[str]:
     """Return the tracked files that differ from the last commit."""
     unlocked = ("--no-optional-locks", "diff", "--name-only", "-z")  # leave the lock to others
     return git(*unlocked, "--relative", "HEAD", "--", ".").split("\0")[:-1]
+
+
+def check_complete() -> None:
+    """Raise InputError if the clone is partial: DVC and GTO do not fetch missing objects.
+
+    They would wait for ever, or fail in another thread.
+    """
+    remotes = re.findall(r"^remote\.(.+)\.promisor$", git("config", "--list", "--name-only"), re.M)
+    if remotes and "\n?" in "\n" + git("rev-list", "--objects", "--all", "--missing=print"):
+        raise InputError(
+            "this clone is partial; fetch the rest: "
+            f"git config --unset remote.{remotes[0]}.partialclonefilter; "
+            f"git fetch --refetch {remotes[0]}"
+        )
 
 
 def get_shallow_remedy() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from dvc.repo import Repo
 
 from common.errors import InputError
-from common.git import git
+from common.git import check_complete, git
 
 
 def make_parser(command: str, description: str | None) -> argparse.ArgumentParser:
@@ -20,7 +20,8 @@ def make_parser(command: str, description: str | None) -> argparse.ArgumentParse
 
 
 def check_readable() -> None:
-    """Raise InputError if a merge is not finished: DVC cannot read it."""
+    """Raise InputError if the clone is partial, or a merge is not finished: DVC cannot read it."""
+    check_complete()
     if unmerged := git("diff", "--name-only", "--diff-filter=U", "--relative").splitlines():
         raise InputError(
             f"{shorten(unmerged)}: a merge is not finished; resolve params.yaml by hand, then: "

@@ -16,7 +16,7 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from common.errors import InputError, run
-from common.git import git
+from common.git import check_complete, git
 from experiments.repository import make_parser, read_file, shorten
 
 
@@ -24,9 +24,10 @@ def restore() -> None:
     """Restore the files of git, then those of DVC.
 
     Raises:
-        InputError: DVC's cache lacks an output; the message names it.
+        InputError: the clone is partial, or DVC's cache lacks an output, which the message names.
 
     """
+    check_complete()
     with suppress(DvcException), Repo() as repo:
         try:
             repo.status()

@@ -12,7 +12,7 @@ from reader.format import Format, Quotes, fold
 from reader.table import EmptyFileError, Open, Refuse, Row, TextTable, numbered
 
 SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
-DECLARATION = re.compile(r"sep=(.)\s*$", re.I)  # Excel's line above the header
+DECLARATION = re.compile(r'\ufeff?"?sep=(.)\1*"?\s*$', re.I)  # Excel's line above the header
 SAMPLE_LINES = 20_000  # by which the quotes are detected
 DIALECTS: dict[Quotes, dict[str, Any]] = {
     "double": {"quotechar": '"', "doublequote": True},
@@ -58,8 +58,8 @@ class Delimited(TextTable):
         indexes = [self.columns.index(column) for column in columns]
         with self._open_lines() as lines:
             records = self._parse(lines)
-            self._read_header(records)
-            number = 0
+            header = self._read_header(records)
+            self.repeated_headers, number = [], 0
             while True:
                 lines_before = records.line_num
                 try:
@@ -79,12 +79,23 @@ class Delimited(TextTable):
                 number += 1
                 if records.line_num > lines_before + 1 and self._has_swallowed_rows(record):
                     self._refuse_quotes(None, number, "a quote swallows the rows below")
-                if len(record) != self.width:
+                if self._is_header(record, header):
+                    self.repeated_headers.append(number)
+                    if refuse:
+                        refuse(number, "the header again")
+                elif len(record) != self.width:
                     start = repr(self.separator.join(record)[:60])
                     reason = f"it has {len(record)} fields, the header {self.width} ({start})"
                     self.refuse_row(refuse, number, reason)
                 else:
                     yield number, [record[i] for i in indexes]
+
+    def _is_header(self, record: list[str], header: list[str]) -> bool:
+        """Return whether a row repeats the header, as after concatenating files."""
+        if self.declared_separator and DECLARATION.match(self.separator.join(record)):
+            return True
+        names = [fields[0].lstrip("\ufeff").strip('"') for fields in (record, header)]
+        return record[1:] == header[1:] and names[0] == names[1]
 
     def _refuse_quotes(self, refuse: Refuse | None, number: int, reason: str) -> None:
         advice = f"set {self.form.prefix}quotes to none if quotes are ordinary characters here"

@@ -20,11 +20,19 @@ def find(source: str | Sequence[str], pattern: str = "*") -> list[str]:
         source: a path, a glob or an fsspec URL (gs://bucket/folder), or several of them.
         pattern: glob of the files of a folder; `**/*.csv` searches subfolders too.
 
-    Raises InputError if no file of a folder or glob matches.
+    Raises InputError if no file of a folder or glob matches, or the name of one is not UTF-8.
 
     """
     if not isinstance(source, str):
         return [file for name in source for file in find(name, pattern)]
+    files = _find(source, pattern)
+    for file in files:
+        if (name := os.fsencode(file).decode("utf-8", "backslashreplace")) != file:
+            raise InputError(f"{name}: the name is not UTF-8; rename it: mv $'{name}' NEW_NAME")
+    return files
+
+
+def _find(source: str, pattern: str) -> list[str]:
     with reaching(source):
         system, path = fsspec.core.url_to_fs(source)
         is_folder = system.isdir(path)

@@ -49,6 +49,7 @@ class Table(ABC):
 
     def __init__(self, name: str, columns: list[str], about: dict[str, str]) -> None:
         self.name, self.columns, self.about = name, columns, about
+        self.repeated_headers: list[int] = []  # numbers of rows that are left out; set by `chunks`
         self.position: Callable[[], int] = lambda: 0  # returns the bytes read so far
 
     @abstractmethod

@@ -62,7 +62,10 @@ def read_rows(p: "Prepare") -> Rows:
                     dropped += other_labels
                     rows_read += len(chunk.table)
                     progress.update(len(chunk.table))
-                files.append({"name": name, "rows": rows_read - rows_before, **table.about})
+                about = {"name": name, "rows": rows_read - rows_before, **table.about}
+                if table.repeated_headers:
+                    about |= {"repeated_headers_at_rows": table.repeated_headers[:20]}
+                files.append(about)
     if not rows_read:
         raise InputError(f"{p.source}: no rows below the header")
     if dropped.total() == rows_read:
@@ -158,10 +161,14 @@ class _Columns:
     def _exact(self, chunk: Chunk, name: str) -> pyarrow.Array:
         """Return a column of ids, groups or times as strings; the float 3.0 becomes "3"."""
         values = chunk.table[name]
-        is_float = pyarrow.types.is_floating(values.type)
-        if is_float and pc.all(pc.equal(values, pc.floor(values))).as_py():
-            integers = pyarrow.table({name: pc.cast(values, pyarrow.int64())})
-            chunk = Chunk(chunk.numbers, integers)
+        if pyarrow.types.is_floating(values.type):
+            if (pc.max(pc.abs(values)).as_py() or 0) > 2**53:
+                raise InputError(
+                    f"{self.table.name}: {name} is stored as a float, which has lost digits"
+                )
+            if pc.all(pc.equal(values, pc.floor(values))).as_py():
+                integers = pyarrow.table({name: pc.cast(values, pyarrow.int64())})
+                chunk = Chunk(chunk.numbers, integers)
         return pc.utf8_trim(self._strings(chunk, name), " '")
 
     def _refuse(self, chunk: Chunk, is_wrong: Mask, values: pyarrow.Array, reason: str) -> None:

@@ -1,9 +1,10 @@
 """Finds duplicates and near-duplicates among millions of tweets, in bounded time and memory.
 
-Duplicates have the same canonical text. Near-duplicates: at least 70 % of the words that occur in
-either tweet occur in both (Jaccard similarity 0.7 or more). Only pairs with a common MinHash key
-(Broder 1997, https://doi.org/10.1109/SEQUEN.1997.666900) are compared, by locality-sensitive
-hashing (Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, chapter 3).
+Duplicates have the same canonical text, or one is truncated and the other begins with its words.
+Near-duplicates: at least 70 % of the words that occur in either tweet occur in both (Jaccard
+similarity 0.7 or more). Only pairs with a common MinHash key (Broder 1997,
+https://doi.org/10.1109/SEQUEN.1997.666900) are compared, by locality-sensitive hashing (Leskovec,
+Rajaraman and Ullman, Mining of Massive Datasets, chapter 3).
 """
 
 from typing import NamedTuple
@@ -17,14 +18,16 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from common.progress import Progress
-from reader.canonical import canonicalise
+from reader.canonical import canonicalise, is_cut
 
 BANDS, BAND_ROWS = 24, 4  # a pair of similarity s has a common key with p = 1 - (1 - s^4)^24
 MIN_SIMILARITY = 0.7  # of near-duplicates; there p = .999
+MIN_WORDS = 8  # of a truncated duplicate: many different tweets begin with the same few words
 PAIRS = 200_000  # compared at once
 GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / the golden ratio; a product mixes the bits
 Hashes = npt.NDArray[np.uint64]
 Ids = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 class Duplicates(NamedTuple):
@@ -42,21 +45,23 @@ class _Texts(NamedTuple):
     keys: npt.NDArray[np.uint32]  # (texts, BANDS); similar texts have equal ones
     starts: Ids  # (texts,), index of the first word in `words`
     counts: npt.NDArray[np.int32]  # (texts,), number of words
+    is_cut: Bools  # (texts,)
     words: npt.NDArray[np.uint32]  # of all rows, concatenated
 
 
 def find_duplicates(texts: pyarrow.ChunkedArray, seed: int) -> Duplicates:
     """Return the duplicates among texts; `seed` is the key of their hashes."""
     parts = [_hash_texts(chunk, seed) for chunk in texts.chunks if len(chunk)]
-    hashes, keys, counts, words = map(np.concatenate, zip(*parts, strict=True))
-    _, rows, same = np.unique(hashes, return_index=True, return_inverse=True)
+    hashes, keys, counts, cuts, words = map(np.concatenate, zip(*parts, strict=True))
+    _, rows, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     starts = np.cumsum(counts, dtype=np.int64) - counts
-    near = _link(_Texts(hashes[rows], keys[rows], starts[rows], counts[rows], words))
-    return Duplicates(hashes, same, near[same])
+    columns = (part[rows] for part in (hashes, keys, starts, counts, cuts))
+    same, near = _link(_Texts._make([*columns, words]))
+    return Duplicates(hashes, same[inverse], near[inverse])
 
 
 def _hash_texts(texts: pyarrow.Array, seed: int) -> tuple[npt.NDArray[np.generic], ...]:
-    """Return hash, keys and number of words of each text, and the hashes of all words."""
+    """Return hash, keys, number of words and `is_cut` of each text, and the hashes of all words."""
     canonical = canonicalise(texts)
     # SipHash of 64 bits: two of 5 million different texts collide with p < 1e-6.
     values = np.asarray(canonical, dtype=object)
@@ -66,7 +71,7 @@ def _hash_texts(texts: pyarrow.Array, seed: int) -> tuple[npt.NDArray[np.generic
     counts = np.asarray(pc.list_value_length(words), dtype=np.int32)
     keys = _minhash_keys(word_hashes, counts)
     upper_halves = (word_hashes >> np.uint64(32)).astype(np.uint32)
-    return hashes, keys, counts, upper_halves
+    return hashes, keys, counts, np.asarray(is_cut(texts)), upper_halves
 
 
 def _minhash_keys(words: Hashes, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.uint32]:
@@ -82,19 +87,24 @@ def _minhash_keys(words: Hashes, counts: npt.NDArray[np.int32]) -> npt.NDArray[n
     return ((keys * GOLDEN_RATIO) >> np.uint64(32)).astype(np.uint32)
 
 
-def _link(texts: _Texts) -> Ids:
-    """Return `near` of `Duplicates`, but for each text: (texts,)."""
+def _link(texts: _Texts) -> tuple[Ids, Ids]:
+    """Return `same` and `near` of `Duplicates`, but for each text: (texts,) each."""
     count = len(texts.hashes)
-    near_pairs = [np.empty((2, 0), np.int64)]
+    same_pairs, near_pairs = [np.empty((2, 0), np.int64)], [np.empty((2, 0), np.int64)]
     near = np.arange(count)
     for band in Progress(range(BANDS), desc="prepare: near-duplicates", unit=" bands"):
         candidates = _candidate_pairs(texts.keys[:, band], texts.hashes)
-        candidates = candidates[:, near[candidates[0]] != near[candidates[1]]]
+        has_cut_text = texts.is_cut[candidates].any(axis=0)
+        is_linked = (near[candidates[0]] == near[candidates[1]]) & ~has_cut_text
+        candidates = candidates[:, ~is_linked]
         for start in range(0, candidates.shape[1], PAIRS):
             pairs = candidates[:, start : start + PAIRS]
-            near_pairs.append(pairs[:, _similarity(texts, pairs) >= MIN_SIMILARITY])
+            is_same = _is_truncation(texts, pairs)
+            is_near = is_same | (_similarity(texts, pairs) >= MIN_SIMILARITY)
+            near_pairs.append(pairs[:, is_near])
+            same_pairs.append(pairs[:, is_same])
         near = _components(near_pairs, count)
-    return near
+    return _components(same_pairs, count), near
 
 
 def _candidate_pairs(keys: npt.NDArray[np.uint32], hashes: Hashes) -> Ids:
@@ -127,6 +137,21 @@ def _similarity(texts: _Texts, pairs: Ids) -> npt.NDArray[np.float64]:
         for part in (left, right, shared)
     )
     return np.asarray(both / (of_left + of_right - both))
+
+
+def _is_truncation(texts: _Texts, pairs: Ids) -> Bools:
+    """Return whether one text of a pair is cut and the other begins with its words: (pairs,)."""
+    result = np.zeros(pairs.shape[1], dtype=bool)
+    for short, long in (pairs, pairs[::-1]):
+        length = texts.counts[short] - 1  # without the last word, which may be cut itself
+        is_long_enough = (length >= MIN_WORDS) & (texts.counts[long] > length)
+        candidates = np.flatnonzero(texts.is_cut[short] & is_long_enough)
+        owners, indexes = _word_indexes(texts.starts[short[candidates]], length[candidates])
+        shift = (texts.starts[long[candidates]] - texts.starts[short[candidates]])[owners]
+        is_different = texts.words[indexes] != texts.words[indexes + shift]
+        differences = np.bincount(owners, weights=is_different, minlength=len(candidates))
+        result[candidates] |= differences == 0
+    return result
 
 
 def _word_indexes(starts: Ids, counts: npt.NDArray[np.int32]) -> tuple[Ids, Ids]:

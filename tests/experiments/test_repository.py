@@ -7,11 +7,29 @@ import pytest
 
 from common.errors import run
 from tests.conftest import Project
-from tests.experiments.conftest import Call, dvc
+from tests.experiments.conftest import Call, commit, dvc
 
 
 def is_one_line(printed: str) -> bool:
     return printed.startswith("error: ") and "\n" not in printed and "Traceback" not in printed
+
+
+def test_a_partial_clone_is_named_with_the_command_that_completes_it(
+    toy: Project, call: Call
+) -> None:
+    (toy.folder / "toy.py").open("a").write("# an older blob is missing in the clone")
+    commit(toy)
+    toy.run("git", "tag", "--annotate", "classifier@v0.0.1", "--message", "a model")
+    toy.run("git", "config", "uploadpack.allowFilter", "true")
+    clone = Project(toy.folder.with_name("clone"), toy.site_cache)
+    source = ("--filter=blob:none", f"file://{toy.folder}")
+    toy.run("git", "clone", "--quiet", *source, str(clone.folder))
+    for command in ("promote", "report HEAD~1", "restore"):
+        printed = call(clone, *command.split(), status=1)
+        assert is_one_line(printed)
+        assert "this clone is partial; fetch the rest: git config" in printed
+    clone.run("bash", "-euc", printed.partition("rest: ")[2])
+    assert "models/report.json is missing" in call(clone, "report", "HEAD~1", status=1)
 
 
 LOCK_INDEX = "touch .git/index.lock"
@@ -19,6 +37,7 @@ BREAK_CONFIG = "echo 'nonsense[' > .dvc/config"
 BREAK_PIPELINE = "echo 'stages: [' > dvc.yaml"
 TAG = "git tag --annotate --message=by-hand classifier@"
 NEW = "mv .git ../old.git; git init --quiet"
+COMMIT = "git -c user.name=T -c user.email=t@e.example commit -qm new --allow-empty"
 
 
 @pytest.mark.parametrize(
@@ -29,6 +48,7 @@ NEW = "mv .git ../old.git; git init --quiet"
         (f"{TAG}v0.0.1; {TAG}v0.0.2", "gto: Multiple versions are not allowed"),
         (f"{TAG}v0.0.1; {TAG}v0.0.1!", "gto: tag 'classifier@v0.0.1' already exists"),
         ("git config user.name ''", "git config user.name NAME && git config user.email ADDRESS"),
+        (f"{NEW} --object-format=sha256; {COMMIT}", "DVC reads no others"),
         (NEW, "git: fatal: "),
     ],
 )

@@ -1,6 +1,8 @@
 """Which texts are the same tweet."""
 
-from reader.canonical import canonical_texts
+import pyarrow
+
+from reader.canonical import canonical_texts, is_cut
 
 SAME = [
     "RT @user: flood at gate 7, run!",
@@ -20,3 +22,8 @@ def test_the_same_tweet_and_others() -> None:
     texts += ["https://t.example/a", "?!", "@you"]  # nothing else is left of these
     others = ["flood at gate 8 run", "art flood at gate 7 run", *texts[2:]]
     assert canonical_texts(texts) == others
+
+
+def test_a_cut_tweet() -> None:
+    texts = ["smoke over the mi…", "smoke over the mi... https://t.example/x", "so ...", "smoke"]
+    assert is_cut(pyarrow.array(texts)).to_pylist() == [True, True, False, False]

@@ -82,6 +82,24 @@ def test_the_column_of_texts_or_excel_names_the_separator(tmp_path: Path) -> Non
     assert read(tmp_path / "in.csv")[1] == [("1", "fire")]
 
 
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;;;", "\ufeffsep=;"])
+def test_excel_declares_the_separator_and_may_do_so_again(tmp_path: Path, first: str) -> None:
+    content = f"{first}\r\na,b;text\r\n1;fire\r\n{first}\r\na,b;text\r\n2;cake\r\n"
+    (tmp_path / "in.csv").write_text(content, newline="")
+    again = [(2, "the header again"), (3, "the header again")]
+    assert refusals(tmp_path / "in.csv") == ([1, 4], again)
+    assert read(tmp_path / "in.csv")[1] == [("1", "fire"), ("2", "cake")]
+
+
+@pytest.mark.parametrize("again", ["id,text", "\ufeffid,text", '\ufeff"id",text'])
+def test_a_header_again_is_left_out(tmp_path: Path, again: str) -> None:
+    (tmp_path / "in.csv").write_text(f"id,text\n1,a\n{again}\n3,c\n")
+    assert refusals(tmp_path / "in.csv") == ([1, 3], [(2, "the header again")])
+    with opened(str(tmp_path / "in.csv"), FORM) as table:
+        assert [chunk.table["text"].to_pylist() for chunk in table.chunks(["text"])] == [["a", "c"]]
+        assert table.repeated_headers == [2]
+
+
 def test_rows_have_their_numbers_in_the_file(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text('id,text\n1,a\n\n2,b\nbroken\n\n4,"c"d\n5,e\n')
     numbers, refused = refusals(tmp_path / "in.csv")

@@ -1,5 +1,6 @@
 """Files, folders, globs and URLs."""
 
+import os
 from pathlib import Path
 
 import fsspec
@@ -67,3 +68,14 @@ def test_a_copy_of_a_url_is_removed_and_a_missing_file_is_named() -> None:
     for source in ("nowhere.csv", "nowhere*.csv", "memory://nowhere/x.csv"):
         with pytest.raises(InputError, match="no such file"), local(find(source)[0]):
             pass
+
+
+@pytest.mark.parametrize("form", ["{folder}", "{folder}/*", "{file}"])
+def test_a_name_that_is_not_utf8_is_shown(tmp_path: Path, form: str) -> None:
+    file = tmp_path / os.fsdecode(b"caf\xe9.csv")
+    try:
+        file.write_text("text\n")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    with pytest.raises(InputError, match=r"caf\\xe9.csv: the name is not UTF-8; rename it: mv"):
+        find(form.format(folder=tmp_path, file=file))

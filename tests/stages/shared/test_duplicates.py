@@ -37,6 +37,27 @@ def test_changed_words(changed: int, is_near: bool) -> None:
     assert len(np.unique(result.same)) == 600
 
 
+def test_a_cut_copy_is_the_same_tweet() -> None:
+    originals = tweets()
+    copies = [f"RT @someone: {' '.join(words[:12])} {words[12][:4]}\u2026" for words in originals]
+    result = duplicates(*map(" ".join, originals), *copies)
+    assert (result.same[:300] == result.same[300:]).all()
+    assert len(np.unique(result.same)) == 300
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("just heard a loud bang\u2026", "just heard a loud noise at the old mill"),  # too short
+        (" ".join(WORDS[:12]), " ".join(WORDS[:14])),  # not cut
+        (" ".join(WORDS[:12]) + "\u2026", " ".join([*WORDS[:5], "no", *WORDS[6:14]])),
+    ],
+)
+def test_a_common_beginning_alone_is_not_enough(one: str, other: str) -> None:
+    result = duplicates(one, other)
+    assert result.same[0] != result.same[1]
+
+
 def test_a_copy_is_compared_with_few_others() -> None:
     """Otherwise a thousand copies would be half a million pairs."""
     hashes = np.random.default_rng(0).integers(2**64, size=1000, dtype=np.uint64)
