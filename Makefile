@@ -65,7 +65,7 @@ bench: $(READY) ## Benchmark preparation, training, serving and scoring against 
 cloud: $(READY) ## Create the resources on Google Cloud: bucket, accounts, roles, secrets
 	$(RUN) deploy up
 
-deploy: $(READY) ## Release this commit's server on Cloud Run, step by step
+deploy: $(READY) ## Release this commit's server on Cloud Run
 	$(RUN) deploy release
 
 clean: ## Remove the environment and caches; data and models stay
