@@ -11,7 +11,6 @@ import json
 import os
 import time
 import urllib.request
-from typing import Any
 
 from common.errors import InputError, run
 
@@ -42,21 +41,13 @@ def _check(url: str, model: str, key: str) -> None:
     text = _request(f"{url}/predict", key, BODY)
     try:
         answer = json.loads(text)
-    except ValueError:
-        answer = text[:200]
-    if not is_right(answer):
-        raise InputError(f"{url}/predict answers {answer!r}")
+        pairs = [(each["label"], each["probability"]) for each in answer["predictions"]]
+    except (ValueError, KeyError, TypeError):
+        pairs = []
+    if len(pairs) != len(TEXTS):
+        raise InputError(f"{url}/predict answers {text[:200]!r}")
     if model and answer.get("model") != model:
         raise InputError(f"{url} serves model {answer.get('model')} instead of {model}")
-
-
-def is_right(answer: Any) -> bool:  # noqa: ANN401 - whatever JSON can hold
-    """Return whether this is an answer to TEXTS."""
-    try:  # the fields that older revisions have too
-        pairs = [(each["label"], each["probability"]) for each in answer["predictions"]]
-    except (KeyError, TypeError):
-        return False
-    return len(pairs) == len(TEXTS)
 
 
 def _request(url: str, key: str = "", body: object = None) -> bytes:

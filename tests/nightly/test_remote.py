@@ -1,7 +1,4 @@
-"""DVC with an emulated bucket: altered and missing objects are found and replaced.
-
-Without a remote, as in .dvc/config, DVC sends no request, and experiments work.
-"""
+"""DVC with an emulated bucket: altered and missing objects are refused and replaced."""
 
 import hashlib
 import shutil
@@ -49,25 +46,19 @@ def bucket(cloud: Cloud) -> storage.Bucket:
 
 
 @pytest.fixture
-def unnamed(cloud: Cloud, tmp_path: Path) -> Clone:
-    """A repository without a remote."""
+def first(cloud: Cloud, bucket: storage.Bucket, tmp_path: Path) -> Clone:
+    """A repository with a folder of some files."""
     clone = Clone(tmp_path / "first", tmp_path / "first-site-cache", cloud.url)
     (clone.folder / ".dvc").mkdir(parents=True)
     for name in (".dvc/config", ".dvc/.gitignore"):
         shutil.copyfile(ROOT / name, clone.folder / name)
     clone.start_git()
-    return clone
-
-
-@pytest.fixture
-def first(unnamed: Clone, bucket: storage.Bucket) -> Clone:
-    """A repository with a folder of some files."""
-    unnamed.name_bucket()
-    (unnamed.folder / "data").mkdir()
+    clone.name_bucket()
+    (clone.folder / "data").mkdir()
     for number, content in enumerate(TRICKY):
-        (unnamed.folder / f"data/{number}").write_bytes(content)
-    unnamed.run("dvc", "add", "data")
-    return unnamed
+        (clone.folder / f"data/{number}").write_bytes(content)
+    clone.run("dvc", "add", "data")
+    return clone
 
 
 def oid(path: Path) -> str:
@@ -119,23 +110,3 @@ def test_a_second_clone_trains_nothing(
     for name in ("classifier", "checkpoint"):
         assert files(fresh.folder / "models" / name) == files(pipeline.folder / "models" / name)
     assert fresh.run("git", "status", "--porcelain").stdout == ""
-
-
-def test_experiments_work_without_a_remote(unnamed: Clone, cloud: Cloud) -> None:
-    stage = "stages: {copy: {cmd: cp params.yaml out, params: [x], outs: [out]}}\n"
-    (unnamed.folder / "dvc.yaml").write_text(stage)
-    (unnamed.folder / "params.yaml").write_text("x: 1\n")
-    for command in (
-        "dvc repro",
-        "git add --all",
-        "git commit --quiet --message run",
-        "dvc exp run --set-param x=2 --name two",
-        "git checkout HEAD .",
-        "dvc checkout",
-        "dvc exp run --temp --set-param x=3",
-        "dvc exp apply two",
-        "dvc repro --pull",
-    ):
-        unnamed.run(*command.split())
-    assert (unnamed.folder / "out").read_text() == "x: 2\n"
-    assert cloud.requests == []

@@ -1,5 +1,6 @@
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,18 +20,18 @@ ABSENT = InputError("no connection")
 
 
 @pytest.mark.parametrize(
-    ("answers", "seconds", "message"),
+    ("answers", "message"),
     [
-        ([ABSENT, "<html>", RIGHT], 1, ""),
-        ([ABSENT], smoke.TIMEOUT + 0.5, "no connection"),
-        ([RIGHT | {"model": "two"}], smoke.TIMEOUT + 0.5, "serves model two instead of one"),
-        ([{"predictions": [{"label": "disaster"}] * 2}], smoke.TIMEOUT + 0.5, "answers {'predict"),
-        ([{"predictions": [PREDICTION]}], smoke.TIMEOUT + 0.5, "/predict answers {'predictions'"),
-        (["<html>"], smoke.TIMEOUT + 0.5, "<html>"),
+        ([ABSENT, "<html>", RIGHT], ""),
+        ([ABSENT], "no connection"),
+        ([RIGHT | {"model": "two"}], "serves model two instead of one"),
+        ([{"predictions": [{"label": "disaster"}] * 2}], "/predict answers b'{"),
+        ([{"predictions": [PREDICTION]}], "/predict answers b'{"),
+        (["<html>"], "/predict answers b'<html>"),
     ],
 )
-def test_a_server_must_answer_rightly_and_soon(
-    answers: list[Json], seconds: float, message: str, monkeypatch: pytest.MonkeyPatch
+def test_a_server_must_answer_rightly_within_a_minute(
+    answers: list[Json], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def request(_url: str, _key: str = "", body: object = None) -> bytes:
         answer = (answers.pop(0) if len(answers) > 1 else answers[0]) if body else "ready"
@@ -42,14 +43,9 @@ def test_a_server_must_answer_rightly_and_soon(
     clock = SimpleNamespace(monotonic=lambda: sum(pauses), sleep=pauses.append)
     monkeypatch.setattr(smoke, "_request", request)
     monkeypatch.setattr(smoke, "time", clock)
-    try:
+    with pytest.raises(InputError, match=message) if message else nullcontext():
         smoke.smoke("http://a.example", "one", KEY)
-    except InputError as error:
-        assert message
-        assert message in str(error)
-    else:
-        assert message == ""
-    assert sum(pauses) == seconds
+    assert sum(pauses) == (smoke.TIMEOUT + 0.5 if message else 1)
 
 
 def test_only_http_is_asked() -> None:
