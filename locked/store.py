@@ -50,7 +50,9 @@ class ModelStore:
                 verify(draft, self.uri)
                 draft.rename(copy)
             except (InputError, OSError) as error:
-                raise LockedModelError(str(error)) from error
+                is_full = "No space left" in str(error)
+                advice = f" in {self.folder}. Set TMPDIR to a larger folder" if is_full else ""
+                raise LockedModelError(f"{error}{advice}") from error
         return copy
 
     def named(self, problem: str) -> str:

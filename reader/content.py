@@ -23,7 +23,9 @@ COMPRESSIONS = {  # by the first bytes of a file
 }
 SAVE_AS_CSV = "open it in its program and save it as CSV (UTF-8)"
 WEB_PAGES = (b"<?xml", b"<!doctype", b"<html", b"<table")  # some have the name of a spreadsheet
-DOCUMENT_PARTS = {"[Content_Types].xml", "META-INF/manifest.xml"}  # of .xlsx and .ods, in their zip
+DOCUMENT_PARTS = {  # of .xlsx, .ods and .numbers, in their zip
+    *("[Content_Types].xml", "META-INF/manifest.xml", "Index.zip", "Index/Document.iwa"),
+}
 BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",

@@ -85,7 +85,8 @@ class Delimited(TextTable):
                         refuse(number, "the header again")
                 elif len(record) != self.width:
                     start = repr(self.separator.join(record)[:60])
-                    reason = f"it has {len(record)} fields, the header {self.width} ({start})"
+                    reason = f"it has {len(record)} fields, the header {self.width} ({start}); "
+                    reason += "put a text that contains a separator or a bare CR in quotes"
                     self.refuse_row(refuse, number, reason)
                 else:
                     yield number, [record[i] for i in indexes]

@@ -14,7 +14,11 @@ BLANK = "\ufeff \r\n\t"
 PAGE = {"data", "includes", "meta", "errors", "matching_rules"}  # keys of a page of X's API
 CUT = re.compile(r"\s*(…|\.\.\.)(\s*https?://\S+)?\s*$")  # how a truncated text ends
 # Where APIs of Twitter and X have the full text of a tweet whose text is truncated.
-FULL_TEXTS = (("full_text",), ("extended_tweet", "full_text"), ("note_tweet", "text"))
+FULL_TEXTS = (
+    *(("full_text",), ("extended_tweet", "full_text"), ("note_tweet", "text")),
+    *(("retweeted_status", "full_text"), ("retweeted_status", "extended_tweet", "full_text")),
+)
+RETWEET = re.compile(r"RT @\w+: ")  # the mark is missing in retweeted_status
 
 
 class JsonTable(TextTable):
@@ -33,7 +37,8 @@ class JsonTable(TextTable):
         for _, tweet in self._objects(lambda _, reason: problems.append(reason)):
             keys |= dict.fromkeys(tweet)
         if not keys:
-            raise InputError(f"{name}: {problems[0] if problems else 'its JSON has no tweets'}")
+            problem = problems[0] if problems else "its JSON has no tweets"
+            raise InputError(f"{name}: {problem}; docs/data.md says how to convert such files")
         super().__init__(name, [*keys], {"format": "JSON"})
         self.text = self.optional(form.text)
 
@@ -98,12 +103,15 @@ def _tweets(document: object) -> Iterator[object]:
 def _full_text(text: str, tweet: dict[str, object]) -> str:
     """Return the full text of a tweet if its text is truncated, else the text."""
     start = CUT.sub("", text)
+    mark = match[0] if (match := RETWEET.match(start)) else ""
     for path in FULL_TEXTS if start != text else ():
         value: object = tweet
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None
         if isinstance(value, str) and value.startswith(start):
             return value
+        if isinstance(value, str) and value.startswith(start.removeprefix(mark)):
+            return mark + value
     return text
 
 

@@ -27,6 +27,9 @@ def rejection(status: int, detail: str, reason: str = "") -> HTTPException:
 
 async def answer_error(request: Request, error: StarletteHTTPException) -> Response:
     """Return FastAPI's response to an error, and keep the reason for the log."""
+    if isinstance(error.__cause__, UnicodeError):  # FastAPI does not say what is wrong
+        problem = {"type": "json_invalid", "loc": ("body",), "msg": f"Not UTF-8: {error.__cause__}"}
+        return answer_invalid(request, RequestValidationError([problem]))
     request.scope[REASON] = error.detail
     return await http_exception_handler(request, error)
 
@@ -37,5 +40,8 @@ def answer_invalid(request: Request, error: RequestValidationError) -> Response:
     FastAPI's own handler repeats the content, and fails where it has NaN or a lone surrogate.
     """
     detail = [{key: each[key] for key in ("type", "loc", "msg")} for each in error.errors()]
+    for each in detail:
+        if each["type"] == "json_invalid":
+            each["msg"] += ". Send JSON in UTF-8"
     request.scope[REASON] = ", ".join(each["type"] for each in detail[:3])
     return Response(json.dumps({"detail": detail}), 422, media_type="application/json")

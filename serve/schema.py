@@ -18,7 +18,10 @@ from locked.text import Text
 
 MAX_INSTANCES = 1_000  # tweets in one call
 # Names of a tweet's text, or of a list of texts, in other services and in Twitter's format.
-OTHER_NAMES = ("content", "data", "full_text", "input", "inputs", "texts", "tweet", "tweets")
+OTHER_NAMES = (
+    *("content", "data", "full_text", "input", "inputs", "instance", "message"),
+    *("texts", "tweet", "tweets"),
+)
 AnswerId = Annotated[str, Field(description="The answer's own id.")]
 Version = Annotated[str, Field(description="The version of the model that answered.")]
 

@@ -41,6 +41,7 @@ RESTART_PERIOD = 0.1  # seconds between two checks for dead workers
 # Seconds that a connection may be idle. Longer than a proxy keeps its connections (Google's: 600):
 # otherwise a proxy may send a request while the server closes the connection, and answer 502.
 KEEP_ALIVE = 620
+HEAD_SIZE = 65_536  # bytes of an incomplete head that are kept
 UPGRADE = re.compile(rb"\r\nu(?=pgrade:)", re.IGNORECASE)
 MAX_THREADS = 8  # of a worker, unless THREADS is set: each takes memory
 
@@ -58,14 +59,19 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - uvloop's or asyncio's
         """Close the connection that has been idle longest if there are too many."""
         super().connection_made(transport)
+        self.head = b""  # of a request, incomplete
         self.idle[self] = None
         if len(self.connections) > self.max_connections:
             next(iter(self.idle)).transport.close()  # this one, if all others are busy
             metrics.REJECTED.labels("idle").inc()
 
     def data_received(self, data: bytes) -> None:
-        """Rename the header `Upgrade`, then parse the data; no JSON has such a line."""
-        super().data_received(UPGRADE.sub(b"\r\nX", data))
+        """Rename the header `Upgrade` in a complete head, then parse; no JSON has such a line."""
+        data = self.head + data
+        is_head = self in self.idle and data[:1].isalpha() and len(data) < HEAD_SIZE
+        self.head = data if is_head and b"\r\n\r\n" not in data else b""
+        if not self.head:
+            super().data_received(UPGRADE.sub(b"\r\nX", data))
 
     def on_message_begin(self) -> None:
         """Count the connection as busy."""

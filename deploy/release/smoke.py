@@ -2,7 +2,8 @@
 
     python -m deploy.release.smoke URL [--model VERSION]
 
-The API key of a server that needs one is in the variable API_KEY.
+The API key of a server that needs one is in the variable API_KEY. Requests to
+this machine use no proxy.
 """
 
 import argparse
@@ -10,12 +11,14 @@ import http.client
 import json
 import os
 import time
+import urllib.parse
 import urllib.request
 
 from common.errors import InputError, run
 
 TIMEOUT = 60  # seconds until the first right answer
 TEXTS = ("Bridge collapses in the storm, two people missing", "this mixtape is fire")
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 BODY = {"instances": [{"text": text} for text in TEXTS]}
 
 
@@ -54,8 +57,10 @@ def _request(url: str, key: str = "", body: object = None) -> bytes:
     headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers)  # noqa: S310 - smoke checks the scheme
+    is_local = urllib.parse.urlsplit(url).hostname in LOCAL_HOSTS
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({} if is_local else None))
     try:
-        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310 - as above
+        with opener.open(request, timeout=10) as reply:
             return bytes(reply.read())
     except (OSError, http.client.HTTPException) as error:
         raise InputError(f"{url}: {error or type(error).__name__}") from error

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from common.errors import InputError
 from common.progress import Progress
 from locked.text import MAX_TEXT
+from reader.canonical import is_cut
 from reader.files import below, find
 from reader.format import Format, fold
 from reader.open import opened
@@ -22,6 +23,7 @@ from reader.table import Chunk, Table, as_input, is_text
 if TYPE_CHECKING:
     from stages.params import Prepare
 
+FULL_TEXTS = ("full_text", "extended_tweet.full_text", "note_tweet.text")  # columns
 MAX_VALUES = 15  # labels named in an error
 TIME_ADVICE = (
     "write ISO 8601, or set prepare.time_format; Twitter's own is '%a %b %d %H:%M:%S %z %Y'"
@@ -92,7 +94,10 @@ class _Columns:
             self.split_by = table.column(p.time, advice.format("time"))
         elif p.group and p.group != "file":
             self.split_by = table.column(p.group, advice.format("group"))
-        columns = (self.text, self.label, self.id, self.keyword, self.split_by)
+        self.full_text = None  # a column with the full texts, which JsonTable itself uses
+        if table.about["format"] != "JSON":
+            self.full_text = next(filter(None, map(table.optional, FULL_TEXTS)), None)
+        columns = (self.text, self.label, self.id, self.keyword, self.split_by, self.full_text)
         self.all = list(dict.fromkeys(filter(None, columns)))
         self.is_train_only = bool(p.train_only and PurePosixPath(name).match(p.train_only))
 
@@ -121,6 +126,12 @@ class _Columns:
         is_long = np.asarray(pc.greater(pc.utf8_length(text), MAX_TEXT))
         reason = f"text is longer than {MAX_TEXT} characters (is a quote never closed? got %r)"
         self._refuse(chunk, is_long & ~is_other, text, reason)
+        if self.full_text and self.full_text != self.text:
+            length = pc.utf8_length(self._strings(chunk, self.full_text))
+            is_longer = np.asarray(pc.greater(length, pc.utf8_length(text)))
+            is_truncated = np.asarray(is_cut(text)) & is_longer & ~is_other
+            reason = f"text is truncated (%r); put the text of {self.full_text} in its place"
+            self._refuse(chunk, is_truncated, text, reason)
         ids = [str(rows_before + i) for i in range(1, len(text) + 1)]
         keywords = [""] * len(text)
         if self.keyword:

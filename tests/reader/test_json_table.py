@@ -37,6 +37,7 @@ CUT_TEXTS: list[tuple[dict[str, object], str]] = [
     ({"text": CUT, "full_text": WHOLE}, WHOLE),
     ({"text": f"{CUT} https://t.example/x", "extended_tweet": {"full_text": WHOLE}}, WHOLE),
     ({"text": "Buses leave from...", "note_tweet": {"text": WHOLE}}, WHOLE),
+    ({"text": f"RT @a: {CUT}", "retweeted_status": {"full_text": WHOLE}}, f"RT @a: {WHOLE}"),
     ({"text": CUT, "full_text": "Trains leave from the stadium"}, CUT),
     ({"text": "Buses leave", "full_text": WHOLE}, "Buses leave"),  # not cut: it is a summary
     ({"text": CUT, "full_text": 7}, CUT),

@@ -86,6 +86,12 @@ def test_a_body_too_large_or_compressed_is_refused(server: Here) -> None:
     assert (answer.status_code, "Content-Encoding" in answer.json()["detail"]) == (415, True)
 
 
+@pytest.mark.parametrize("route", ["/predict", "/explain"])
+def test_a_body_in_another_encoding_is_named(server: Here, route: str) -> None:
+    answer = server.post(route, content='{"text": "café"}'.encode("latin-1"))
+    assert (answer.status_code, "Send JSON in UTF-8" in answer.text) == (422, True)
+
+
 def test_a_client_that_leaves_is_no_error_of_the_server(server: Here) -> None:
     left = 'http_requests_total{method="POST",route="/predict",status="400"}'
     before = server.metric(left)
@@ -101,8 +107,10 @@ def test_an_upgrade_is_ignored(server: Here, name: str, length: str) -> None:
     head = f"POST /predict HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n{name}\r\n"
     message = head + length % '{"text": "fire"}'
     with server.connect() as connection:
-        for _ in range(2):  # on one connection, as it is kept alive
-            connection.sendall(message.encode())
+        for at in (0, len(head) - 9):  # twice, as the connection is kept alive; once in pieces
+            connection.sendall(message[:at].encode())
+            server.get("/info")  # meanwhile the first piece is read
+            connection.sendall(message[at:].encode())
             response = HTTPResponse(connection)
             response.begin()
             assert (response.status, b'"probability"' in response.read()) == (200, True)

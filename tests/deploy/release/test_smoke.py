@@ -9,7 +9,7 @@ import pytest
 from common.errors import InputError
 from deploy.release import smoke
 from locked.manifest import MANIFEST, read_manifest
-from tests.conftest import Project
+from tests.conftest import NOWHERE, Project
 from tests.deploy.fake_gcloud import Json
 from tests.serve.running import serving
 
@@ -53,7 +53,7 @@ def test_only_http_is_asked() -> None:
         smoke.smoke("file:///etc/passwd")
 
 
-def test_the_server_of_this_project_passes_with_its_key(
+def test_the_server_of_this_project_passes_with_its_key_and_past_a_proxy(
     pipeline: Project,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -62,6 +62,10 @@ def test_the_server_of_this_project_passes_with_its_key(
     model = read_manifest(pipeline.folder / "models/classifier" / MANIFEST).version
     monkeypatch.setattr(smoke, "TIMEOUT", 0)
     with serving(pipeline, tmp_path, API_KEYS=f"{KEY},another-key-of-the-endpoint") as server:
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, NOWHERE)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr(sys, "argv", ["smoke", server.url, "--model", model])
         monkeypatch.setenv("API_KEY", KEY)
         smoke.main()

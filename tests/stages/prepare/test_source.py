@@ -83,6 +83,7 @@ def test_columns_and_labels_of_another_name(tmp_path: Path, out: Path) -> None:
         ({"text": [1, 2]}, "text has the type int64"),
         ({"text": [["a"], ["b"]]}, "text has the type list"),
         ({"text": [{"a": 1}, {"a": 2}]}, "text has the type struct"),
+        ({"text": ["a b…", "c"], "full_text": ["a b c", None]}, r"data row 1: text is truncated"),
         ({"id": [1.2e18, 7.0]}, "id is stored as a float, which has lost"),
     ],
 )
