@@ -222,7 +222,7 @@ def simulate(folder: Path) -> str:
     learnt_texts = set(pd.read_csv(labelled)["text"])
     others = after[~after["text"].isin(learnt_texts)]
     others[["id", "text", "label"]].to_csv(other_labels, index=False)
-    monitor(logs, "--model", new_model, old_model, "--reviewed", other_labels, "--output", folder)
+    monitor(logs, "--model", new_model, "--reviewed", other_labels, "--output", folder)
     is_new = ~before["text"].isin(learnt_texts) & (before.index >= CORPUS_TWEETS)
     return (
         f"Accuracy before and after: {compute_accuracy(before[is_new]):.3f} -> "

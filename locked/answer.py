@@ -1,4 +1,4 @@
-"""The fields of an answer to a tweet, which serve and score write and monitor reads."""
+"""The fields of an answer: serve logs them, monitor reads them, score adds some to a table."""
 
 from typing import NamedTuple
 

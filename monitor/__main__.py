@@ -39,7 +39,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         add("--since", type=_day, help=since)
         add("--until", type=_day, help="last day (default: the log's last)")
         model = "folder of the locked model that made the predictions"
-        add("--model", type=Path, nargs="+", default=[Path("models/classifier")], help=model)
+        add("--model", type=Path, default=Path("models/classifier"), help=model)
         add("--output", type=Path, default=Path(output), help=f"default: {output}")
     if not arguments or arguments[0] not in ("report", "review", "-h", "--help"):
         arguments = ["report", *arguments]
@@ -48,7 +48,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def write_report(options: argparse.Namespace) -> int:
     """Write report.json and report.html; return the exit status."""
-    model = report.load(options.model[0])
+    model = report.load(options.model)
     log, lines = read(options.logs, model.version, options.since, options.until)
     reviewed = read_reviewed(options.reviewed, log, model.fitted_sha256)
     content = report.build(model, log, lines, reviewed, options.prepared)
@@ -62,7 +62,7 @@ def write_report(options: argparse.Namespace) -> int:
 
 def write_sample(options: argparse.Namespace) -> int:
     """Write a sample for labelling; return the exit status."""
-    version = report.load(options.model[0]).version
+    version = report.load(options.model).version
     log, _ = read(options.logs, version, options.since, options.until)
     number = review.draw(log, options.n, options.output)
     print(f"{options.output}: {number} tweets; fill in `label` (1 reports a disaster, 0 does not)")
