@@ -14,6 +14,7 @@ REMEDIES = {  # part of an error's message: what to do
     "must be configured": SET_IDENTITY,
     "Failed to create tag": SET_IDENTITY,
     "Unable to acquire lock": "wait for the other DVC process, or stop it",
+    "structure is corrupted": "take out conflict markers, or: git checkout HEAD -- FILE",
     "unknown object format": "make a clone with SHA-1 objects: DVC reads no others",
 }
 

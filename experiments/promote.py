@@ -14,7 +14,6 @@ Versions and stages are git tags in the format of GTO (https://github.com/iterat
 `gto assign` gives the stage to an earlier version, without these checks (docs/promote.md).
 """
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,13 @@ from gto.exceptions import ArtifactNotFound
 from common.errors import InputError, run
 from common.git import changed_files, get_shallow_remedy, git
 from experiments.compare import Difference, compare_accuracy
-from experiments.repository import check_readable, find_stale, make_parser, shorten
+from experiments.repository import (
+    check_readable,
+    find_stale,
+    make_parser,
+    read_data,
+    shorten,
+)
 from locked.classifier import Classifier
 from reader.canonical import canonical_texts
 from stages import params
@@ -92,7 +97,7 @@ def _check_promotable() -> None:
             f"dvc.lock does not describe this workspace ({'; '.join(stale)}). Run `dvc repro` and "
             "commit, or `python -m experiments.restore` to have the committed outputs back"
         )
-    if not json.loads(METRICS.read_text())["passed"]:
+    if not read_data(None, METRICS)["passed"]:
         raise InputError(f"{METRICS}: passed is false: a minimum of params.yaml is not reached")
 
 

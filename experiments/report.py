@@ -7,7 +7,6 @@ data; only the learning curves are missing without it.
 """
 
 import io
-import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -25,7 +24,14 @@ from common.errors import InputError, run
 from common.git import changed_files, get_shallow_remedy, git
 from common.page import render
 from experiments.compare import Difference, compare_accuracy
-from experiments.repository import check_readable, find_stale, make_parser, read_file, shorten
+from experiments.repository import (
+    check_readable,
+    find_stale,
+    make_parser,
+    read_data,
+    read_file,
+    shorten,
+)
 from stages import params
 from stages.shared.outputs import EVALUATION, REPORT
 
@@ -44,14 +50,14 @@ def compare_with(base: str) -> Difference | None:
     if any(table.empty for table in tables) or not tables[0][columns].equals(tables[1][columns]):
         return None
     for rev, table in zip((None, base), tables, strict=True):
-        threshold = json.loads(read_file(rev, REPORT))["threshold"]
+        threshold = read_data(rev, REPORT)["threshold"]
         answers.append(table["probability"].to_numpy() >= threshold)
     return compare_accuracy(tables[0]["target"].to_numpy(dtype=bool), *answers)
 
 
 def make_summary(base: str | None) -> list[str]:
     """Return the verdict and DVC's tables of metrics and changed params, as Markdown lines."""
-    report = json.loads(read_file(None, REPORT))
+    report = read_data(None, REPORT)
     lines = []
     if stale := find_stale(missing=False):
         lines += ["> [!WARNING]", "> **dvc.lock is stale**: these metrics are of an earlier state."]

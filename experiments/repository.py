@@ -1,10 +1,13 @@
 """Reads the pipeline's state from git and DVC, and makes the parser of each command."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 from dvc.repo import Repo
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from common.errors import InputError
 from common.git import check_complete, git
@@ -62,3 +65,18 @@ def read_file(rev: str | None, path: Path) -> str:
         return git("show", f"{rev}:./{path}")
     except InputError:
         return ""
+
+
+def read_data(rev: str | None, path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Return the content of a JSON or YAML file as `read_file` does.
+
+    Raises InputError if it cannot be parsed, for example because of a merge's conflict markers.
+    """
+    parse = json.loads if path.suffix == ".json" else YAML(typ="safe", pure=True).load
+    try:
+        return parse(read_file(rev, path))
+    except (ValueError, YAMLError) as error:
+        raise InputError(
+            f"{path}{f' of {rev}' if rev else ''} is damaged, or has conflict markers; take an "
+            f"earlier one: git checkout COMMIT -- {path}, then: dvc repro"
+        ) from error

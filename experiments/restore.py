@@ -13,11 +13,10 @@ from pathlib import Path
 from dvc.exceptions import CheckoutError, DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
-from ruamel.yaml import YAML
 
 from common.errors import InputError, run
 from common.git import check_complete, git
-from experiments.repository import make_parser, read_file, shorten
+from experiments.repository import make_parser, read_data, shorten
 
 
 def restore() -> None:
@@ -62,7 +61,7 @@ def attach_head() -> None:
 
 def restore_tracked() -> None:
     """Restore params.yaml, dvc.lock and the outputs that git tracks; print changed params."""
-    lock = YAML(typ="safe", pure=True).load(read_file("HEAD", Path("dvc.lock"))) or {}
+    lock = read_data("HEAD", Path("dvc.lock")) or {}
     stages = lock.get("stages", {}).values()
     outputs = [out["path"] for stage in stages for out in stage.get("outs", [])]
     names = ["dvc.lock", *outputs]

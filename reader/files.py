@@ -74,7 +74,9 @@ def local(file: str) -> Iterator[Path]:
     if "://" not in file:
         path = Path(file).expanduser()
         if not path.is_file():
-            reason = "not a regular file" if path.exists() else "no such file"
+            reason = (
+                "not a regular file; write a pipe to a file" if path.exists() else "no such file"
+            )
             raise InputError(f"{file}: {reason}")
         yield path
         return

@@ -192,7 +192,7 @@ def load(path: Path = Path("params.yaml")) -> Params:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     except YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {error}") from error
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     return parse(values, path)
 
 

@@ -49,6 +49,8 @@ def read_tweets(path: Path) -> pd.DataFrame:
     try:
         if len(rows := pd.read_parquet(path)):
             return rows
+    except FileNotFoundError:
+        reason = "no such file"
     except pyarrow.ArrowException as error:
         reason = str(error)
     raise InputError(

@@ -59,6 +59,15 @@ def test_promote_in_any_state(toy: Project, call: Call, state: str, message: str
     assert message in printed
 
 
+def test_conflict_markers_that_are_committed(toy: Project, call: Call) -> None:
+    for path, command in (("dvc.lock", "restore"), ("models/report.json", "report")):
+        (toy.folder / path).open("a").write("<<<<<<< HEAD\n")
+        commit(toy)
+        printed = call(toy, command, status=1)
+        assert is_one_line(printed)
+        assert f"git checkout COMMIT -- {path}" in printed
+
+
 def test_restore_in_a_broken_repository(toy: Project, call: Call) -> None:
     for state in (BREAK_CONFIG, BREAK_PIPELINE, LOCK_INDEX):
         toy.run("bash", "-euc", state)
