@@ -3,9 +3,9 @@
     python -m examples.event [--output monitor-demo]
 
 A server answers tweets of the test split, and then those in event.csv: a volcano on an island,
-described in calm words. They were written and selected so that the model misses some, so their
-figures say nothing about other events. The monitor estimates the accuracy, the model is trained
-again with 50 labels, the server puts the new model in use while it answers requests, and the
+described in calm words. The tweets were written and selected so that the model misses some, so
+their figures say nothing about other events. The monitor estimates the accuracy, the model is
+trained again with 50 labels, the server loads the new model while it answers requests, and the
 monitor reports again. Run it in the repository, after `make repro`.
 """
 

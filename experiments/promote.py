@@ -7,9 +7,9 @@ Versions and stages are git tags in the format of GTO (https://github.com/iterat
 
 - the workspace equals the commit and dvc.lock,
 - the model reaches the minimums (`passed` is true), and
-- it is not worse than the model that has the stage: the 95 % interval of the difference in accuracy
-  does not lie below minus `promote.margin`, on the test split and on the newer labelled tweets of
-  --fresh, such as labelled tweets of the prediction log.
+- it is not significantly worse than the model that has the stage: the 95 % interval of the
+  difference in accuracy does not lie wholly below minus `promote.margin`, on the test split and
+  on the newer labelled tweets of --fresh, such as a labelled sample of the prediction log.
 
 `gto assign` gives the stage to an earlier version, without these checks (docs/promote.md).
 """

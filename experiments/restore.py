@@ -2,9 +2,9 @@
 
     python -m experiments.restore
 
-Use it after an experiment was stopped or killed, to merge two branches that both trained (it then
-leaves params.yaml to you), or if an output was changed by hand. It does not touch other files, such
-as changed code.
+Use it after an experiment was stopped or killed (it also checks out the branch again), to merge
+two branches with different models (resolve params.yaml first), or if an output was changed by hand.
+It does not touch other files, such as changed code.
 """
 
 from contextlib import suppress

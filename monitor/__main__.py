@@ -1,6 +1,6 @@
 """Report whether a deployed model's accuracy has dropped, from the log of its predictions.
 
-    python -m monitor LOGS [--reviewed FILE ...] [--since DATE] [--until DATE]
+    python -m monitor LOGS [--reviewed FILE ...] [--since DATE] [--until DATE] [--model FOLDER]
     python -m monitor review LOGS --n 100 --output sample.csv
 
 LOGS and FILEs are paths or fsspec URLs (gs://...).

@@ -4,7 +4,7 @@
     python -m score 'archive/*.csv.gz' gs://bucket/answers --text tweet --keep id
     python -m score gs://bucket/archive gs://bucket/answers --runner DataflowRunner ...
 
-Inputs are CSV, TSV, JSON lines or Parquet, compressed or not: paths, folders, globs or URLs
+Inputs are CSV, TSV, JSON or Parquet, compressed or not: paths, folders, globs or URLs
 (gs://, s3://, az:// or any other that fsspec knows). OUTPUT/answers/ has the answers,
 OUTPUT/refused.jsonl the rows without an answer. If the run is stopped or killed, repeat the command
 to resume.
