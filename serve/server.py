@@ -42,7 +42,8 @@ RESTART_PERIOD = 0.1  # seconds between two checks for dead workers
 # otherwise a proxy may send a request while the server closes the connection, and answer 502.
 KEEP_ALIVE = 620
 HEAD_SIZE = 65_536  # bytes of an incomplete head that are kept
-UPGRADE = re.compile(rb"\r\nu(?=pgrade:)", re.IGNORECASE)
+HEAD_END = re.compile(rb"\n\r?\n")
+UPGRADE = re.compile(rb"\nu(?=pgrade:)", re.IGNORECASE)
 MAX_THREADS = 8  # of a worker, unless THREADS is set: each takes memory
 
 
@@ -69,9 +70,9 @@ class Protocol(HttpToolsProtocol):
         """Rename the header `Upgrade` in a complete head, then parse; no JSON has such a line."""
         data = self.head + data
         is_head = self in self.idle and data[:1].isalpha() and len(data) < HEAD_SIZE
-        self.head = data if is_head and b"\r\n\r\n" not in data else b""
+        self.head = data if is_head and not HEAD_END.search(data) else b""
         if not self.head:
-            super().data_received(UPGRADE.sub(b"\r\nX", data))
+            super().data_received(UPGRADE.sub(b"\nX", data))
 
     def on_message_begin(self) -> None:
         """Count the connection as busy."""
