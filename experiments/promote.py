@@ -89,7 +89,7 @@ def _check_promotable() -> None:
     if remedy := get_shallow_remedy():  # it lacks tags: a version could be given twice
         raise InputError(remedy)
     untracked = ("ls-files", "--others", "--exclude-standard", "--")  # missing in a clone
-    parts = ("dvc.lock", "dvc.yaml", "params.yaml", "models", "locked", "reader", "stages")
+    parts = ("dvc.lock", "dvc.yaml", "params.yaml", "data", "models", "locked", "reader", "stages")
     if changed := changed_files() + git(*untracked, *parts).splitlines():
         raise InputError(f"not committed yet: {shorten(changed)}; commit, then promote")
     if stale := find_stale(missing=True):

@@ -68,15 +68,15 @@ def read_file(rev: str | None, path: Path) -> str:
 
 
 def read_data(rev: str | None, path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
-    """Return the content of a JSON or YAML file as `read_file` does.
+    """Return the parsed content of a JSON or YAML file in a commit, or in the workspace if None.
 
-    Raises InputError if it cannot be parsed, for example because of a merge's conflict markers.
+    Raises InputError if it is missing or cannot be parsed, as with a merge's conflict markers.
     """
     parse = json.loads if path.suffix == ".json" else YAML(typ="safe", pure=True).load
     try:
         return parse(read_file(rev, path))
     except (ValueError, YAMLError) as error:
         raise InputError(
-            f"{path}{f' of {rev}' if rev else ''} is damaged, or has conflict markers; take an "
-            f"earlier one: git checkout COMMIT -- {path}, then: dvc repro"
+            f"{path}{f' of {rev}' if rev else ''} is missing or damaged, or has conflict markers; "
+            f"take an earlier one: git checkout COMMIT -- {path}, then: dvc repro"
         ) from error

@@ -59,10 +59,10 @@ class ModelStore:
         """Return a message with the source's name in place of a copy's path."""
         return re.sub(rf"{re.escape(str(self.folder))}/\w+", lambda _: self.uri, problem)
 
-    def keep(self, folders: set[Path | None]) -> None:
-        """Remove all copies except `folders`."""
-        for folder in set(self.folder.iterdir()) - folders:
-            shutil.rmtree(folder, ignore_errors=True)
+    def keep(self, folder: Path) -> None:
+        """Remove all copies except `folder`."""
+        for other in set(self.folder.iterdir()) - {folder}:
+            shutil.rmtree(other, ignore_errors=True)
 
     def _manifest_content(self) -> bytes:
         try:

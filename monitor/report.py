@@ -31,7 +31,7 @@ class Model:
     version: str
     threshold: float
     reference: Reference
-    fitted_sha256: str | None = None  # of the file of labels that the model was fitted to
+    fitted_sha256: str | None  # of the file of labels that the model was fitted to
 
 
 def load(folder: Path) -> Model:

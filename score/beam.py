@@ -115,7 +115,7 @@ def score(pipeline: beam.Pipeline, fingerprints: dict[str, str], handler: BlockH
             )
     except Exception as error:  # each runner raises its own; a worker's error is in its text
         message = f"{type(error).__name__}: {error}"
-        pattern = r"\b(?:Input|NoTable)Error: (.+?)(?: \[while running .*)?$"
+        pattern = r"\bInputError: (.+?)(?: \[while running .*)?$"
         if match := re.search(pattern, message, re.M):
             raise InputError(match[1]) from error
         raise

@@ -40,7 +40,7 @@ class CurrentModel:
             except ModelRejectedError as error:
                 raise LockedModelError(self.store.named(str(error))) from error
             finally:
-                await asyncio.to_thread(self.store.keep, {self.dispatcher.folder})
+                await asyncio.to_thread(self.store.keep, self.dispatcher.folder)
             metrics.MODEL.labels(self.manifest.version).set(0)
             metrics.MODEL.labels(manifest.version).set(1)
             logger.info("model %s replaces %s", manifest.version, self.manifest.version)

@@ -27,7 +27,7 @@ def rejection(status: int, detail: str, reason: str = "") -> HTTPException:
 
 async def answer_error(request: Request, error: StarletteHTTPException) -> Response:
     """Return FastAPI's response to an error, and keep the reason for the log."""
-    if isinstance(error.__cause__, UnicodeError):  # FastAPI does not say what is wrong
+    if isinstance(error.__cause__, UnicodeError):  # FastAPI's message has no reason
         problem = {"type": "json_invalid", "loc": ("body",), "msg": f"Not UTF-8: {error.__cause__}"}
         return answer_invalid(request, RequestValidationError([problem]))
     request.scope[REASON] = error.detail

@@ -144,6 +144,7 @@ def format_line(record: logging.LogRecord) -> bytes:
 
 def configure(level: str) -> None:
     """Send all logs from `level` up to standard output."""
+    os.set_blocking(1, True)  # another process may have made it non-blocking, which loses lines
     logging.basicConfig(level=level.upper(), handlers=[JsonHandler()], force=True)
     logging.captureWarnings(capture=True)
     for name in ("litserve", "uvicorn", "uvicorn.error"):  # they have their own handlers

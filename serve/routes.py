@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import Body, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import TypeAdapter, ValidationError
 from starlette.routing import Route
@@ -122,8 +122,10 @@ def register(
         return {"id": body.id}
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
+    async def docs(request: Request) -> Response:
         """Return a page with the documentation of the routes; it needs no internet."""
+        if request.scope["raw_path"].endswith(b"/"):  # its relative links would lead elsewhere
+            return RedirectResponse("../docs")
         return get_swagger_ui_html(
             openapi_url="openapi.json",  # relative, because a proxy may add a prefix
             title=app.title,

@@ -125,7 +125,7 @@ class Feedback(BaseModel):
 class ReloadAnswer(BaseModel):
     """The version of the model in use."""
 
-    model: Version
+    model: str
 
 
 class Problem(BaseModel):

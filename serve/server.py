@@ -81,8 +81,9 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Count the connection as idle again."""
+        if not self.pipeline:
+            self.idle[self] = None
         super().on_response_complete()
-        self.idle[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""

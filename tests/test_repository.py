@@ -120,6 +120,8 @@ def test_what_answers_loads_nothing_heavy(modules: str, foreign: list[str]) -> N
 
 def test_the_lock_is_of_these_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    locked, defined = (YAML(typ="safe").load(ROOT / name) for name in ("dvc.lock", "dvc.yaml"))
+    assert locked["stages"].keys() == defined["stages"].keys()
     assert find_stale(missing=False) == [], "run `make repro`"
 
 

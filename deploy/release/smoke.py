@@ -2,8 +2,8 @@
 
     python -m deploy.release.smoke URL [--model VERSION]
 
-The API key of a server that needs one is in the variable API_KEY. Requests to
-this machine use no proxy.
+The API key of a server that needs one is in the variable API_KEY. Requests to this machine use no
+proxy.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Creates, lists and removes the resources on Google Cloud of resources.yaml and roles.yaml.
+"""Creates and removes the resources on Google Cloud of resources.yaml and roles.yaml.
 
 The tables have gcloud's commands, not Terraform's language: there is no state to store and lock,
 each command can be read and typed, and `up` compares with what exists.

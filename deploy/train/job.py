@@ -23,7 +23,7 @@ from google.cloud import storage
 from common.errors import run
 from deploy.google import REMOTE_COMMANDS
 
-EXTRAS = ("dvc.lock", "models/speed", "models/wandb")  # files for git that no stage has as outputs
+EXTRAS = ("dvc.lock", "models/speed", "models/wandb")  # to download, but outputs of no stage
 
 
 def call(command: list[str]) -> None:
@@ -50,7 +50,7 @@ def call(command: list[str]) -> None:
 
 
 def upload(bucket: str, name: str) -> None:
-    """Upload an archive with the files for git."""
+    """Upload an archive with the files to download."""
     with Repo() as repo:
         outs = [str(out) for out in repo.index.outs if not out.use_cache]
     archive = io.BytesIO()

@@ -1,1 +1,1 @@
-"""A checkpoint -> an int8 network."""
+"""A checkpoint -> the locked model."""

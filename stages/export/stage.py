@@ -130,16 +130,16 @@ def export(
                 Golden(text=text, probability=float(probability))
                 for text, probability in zip(GOLDEN, golden, strict=True)
             ],
-            adaptation=describe_event(event) if event else None,
+            adaptation=None
+            if event is None
+            else Adaptation(
+                labels=event.name,
+                labels_sha256=sha256_of(event),
+                tweets=len(read_labels(event).texts),
+            ),
         )
         outputs.write_json(folder / MANIFEST, manifest.model_dump())
     return compare_precisions(truth, fp32_scores, scores), test_scores
-
-
-def describe_event(labels: Path) -> Adaptation:
-    """Return what the manifest says about the event in a CSV of labelled tweets."""
-    tweets = len(read_labels(labels).texts)
-    return Adaptation(labels=labels.name, labels_sha256=sha256_of(labels), tweets=tweets)
 
 
 def compare_precisions(truth: Truth, fp32_scores: Scores, int8_scores: Scores) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from reader.canonical import canonical_texts
 
 UNLABELLED = ("", "unsure")
 MIN_TWEETS = 10  # labelled ones
-MIN_OF_LABEL = 2  # so that one can be held out
+MIN_OF_LABEL = 2
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def read_labels(path: Path) -> Labelled:
     rarer = min(truth.sum(), len(truth) - truth.sum())
     if len(table) < MIN_TWEETS or rarer < MIN_OF_LABEL:
         raise InputError(
-            f"{path}: {len(table)} labelled tweets, {truth.sum()} of them disasters. An adaptation "
-            f"needs {MIN_TWEETS} or more, with {MIN_OF_LABEL} or more of each label"
+            f"{path}: {len(table)} labelled tweets, {truth.sum()} of them disasters. "
+            f"{MIN_TWEETS} or more are needed, with {MIN_OF_LABEL} or more of each label"
         )
     return Labelled(table["text"].tolist(), truth)
 

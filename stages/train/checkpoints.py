@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
+from common.errors import InputError
 from common.hashing import sha256_of
 
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
@@ -63,7 +65,10 @@ class Checkpoints:
         if not (paths := self._newest_first()):
             return None
         _print(f"resuming from the checkpoint of step {int(paths[0].stem)} in {self.folder}")
-        state: dict[str, Any] = torch.load(paths[0], map_location="cpu", weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(paths[0], map_location="cpu", weights_only=True)
+        except (EOFError, RuntimeError, UnpicklingError) as error:
+            raise InputError(f"{paths[0]} is damaged; remove it, and repeat the command") from error
         return state
 
     def clear(self) -> None:

@@ -36,7 +36,7 @@ def test_a_folder_is_copied_once_and_copies_out_of_use_go(
     verify(copy)
     second = Path(shutil.copytree(copy, own / "second"))
     (own / "workers.sock").touch()
-    store.keep({second})
+    store.keep(second)
     assert {path.name for path in own.iterdir()} == {"second", "workers.sock"}
 
 
@@ -59,7 +59,7 @@ def test_a_bucket_gives_the_same_bytes_and_what_it_lacks_is_named(
     for file in classifier_folder.iterdir():
         assert (copy / file.name).read_bytes() == file.read_bytes()
     assert store.manifest() == verify(classifier_folder)
-    store.keep(set())
+    store.keep(own / "none")
     bucket.blob("best/model/network.onnx").delete()
     with pytest.raises(LockedModelError, match=r"^gs://models/best/model/network.onnx: no such"):
         store.fetch()

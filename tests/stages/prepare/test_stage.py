@@ -105,7 +105,7 @@ def test_time_splits_and_copies_stay_in_the_past(tmp_path: Path) -> None:
     assert report["rows"]["dropped_near_duplicates_of_an_earlier_split"] == 9
 
 
-def test_harvested_tweets_only_train_and_move_no_row(tmp_path: Path) -> None:
+def test_newer_tweets_only_train_and_move_no_row(tmp_path: Path) -> None:
     long = "water rose in all the streets between the old bridge and our market 6"
     folder = tmp_path / "in"
     write(folder / "tweets.csv", [*rows(200), f"201,,,{long} here,1\n", f"202,,,{long} once,0\n"])
@@ -115,8 +115,8 @@ def test_harvested_tweets_only_train_and_move_no_row(tmp_path: Path) -> None:
     more = [f"h{i},,,storm {i} over town {i * 104729},{i % 2}\n" for i in range(60)]
     same = f"same,,,RT @a: {tested.text.upper()},{tested.target}\n"
     alike = [f"a{i},,,{long} again {i},1\n" for i in range(5)]
-    write(folder / "harvest.csv", [same, *alike, *more])
-    after = run(folder, tmp_path / "after", train_only="harvest*")
+    write(folder / "newer.csv", [same, *alike, *more])
+    after = run(folder, tmp_path / "after", train_only="newer*")
     for split in ("validation", "test"):
         assert after[split].equals(before[split])
     assert {*after["train"]["id"]} - {*before["train"]["id"]} == {f"h{i}" for i in range(60)}

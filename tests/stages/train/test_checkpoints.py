@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from common.errors import InputError
 from stages.train import checkpoints
 from stages.train.checkpoints import Checkpoints, recorded_signals
 from tests.conftest import no_file_beyond
@@ -44,6 +45,15 @@ def test_the_newest_comes_back_and_those_of_this_run_go(
     store.clear()
     assert [*(tmp_path / "place").iterdir()] == [other.folder]
     assert other.load() is not None
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 5000])
+def test_a_damaged_one_is_named(store: Checkpoints, content: bytes) -> None:
+    store.save(1, state(1))
+    (path,) = store.folder.iterdir()
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{path} is damaged; remove it"):
+        store.load()
 
 
 def test_what_cannot_be_written_does_no_harm(
