@@ -1,5 +1,6 @@
 """Models come from folders and buckets, and are whole or not there."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -45,6 +46,17 @@ def test_an_altered_one_leaves_no_copy(classifier_folder: Path, own: Path) -> No
     with pytest.raises(LockedModelError, match=f"^{classifier_folder}/network.onnx has been al"):
         ModelStore(str(classifier_folder), own).fetch()
     assert list(own.iterdir()) == []
+
+
+def test_a_full_folder_of_copies_is_named(
+    classifier_folder: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("locked.store.verify", fill)
+    with pytest.raises(LockedModelError, match=f"No space left.* in {own}. Set TMPDIR to a larger"):
+        ModelStore(str(classifier_folder), own).fetch()
 
 
 def test_a_bucket_gives_the_same_bytes_and_what_it_lacks_is_named(
