@@ -111,7 +111,7 @@ NO_TABLE = {
     "xls": (XLS, "not text. If it is a workbook, open it"),
     "zip in gz": (gzip.compress(ZIP), "not text"),
     "Numbers": (zipped("Index/Document.iwa", "preview.jpg"), "this is a spreadsheet"),
-    "X archive": (b"window.YTD.tweets.part0 = [ ]", "not JSON: .*; docs/data.md says how"),
+    "X archive": (b"window.YTD.tweets.part0 = [ ]", "; docs/data.md says how to convert"),
     "xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "this is a spreadsheet"),
     "Excel's XML": (b'\xef\xbb\xbf<?xml version="1.0"?>\n<Workbook>', "a web page or XML; if a"),
     "mostly UTF-8": (b"text\ncaf\xe9\n" + "café\n".encode() * 2, "line 2: not UTF-8, though most"),
