@@ -33,8 +33,9 @@ repro: repository $(READY) ## Run the stages that a change affects, and print th
 serve: $(READY) ## Serve the locked model, or VERSION= or STAGE=, over HTTP on port 8080
 ifneq ($(STAGE)$(VERSION),)
 	@.venv/bin/python -c 'from common import errors, git; errors.run(git.check_complete)'
-	rm -rf models/promoted
-	$(RUN) dvc artifacts get . classifier $(if $(VERSION),--rev $(VERSION),--stage $(STAGE)) --out models/promoted
+	rm -rf models/.promoted.tmp
+	$(RUN) dvc artifacts get . classifier $(if $(VERSION),--rev $(VERSION),--stage $(STAGE)) --out models/.promoted.tmp
+	rm -rf models/promoted && mv models/.promoted.tmp models/promoted
 	MODEL_URI=models/promoted $(RUN) serve
 else
 	$(RUN) serve
