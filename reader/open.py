@@ -37,6 +37,7 @@ def opened(file: str, form: Format | None = None) -> Iterator[Table]:
             encoding, remark = detect_encoding(content, file, form)
             with as_input(file, content.setting):
                 start = head.decode(encoding, "ignore").lstrip("\ufeff \r\n\t")
+            # An X archive begins with window.YTD.: JsonTable's error says how to convert it.
             is_json = start.startswith(("{", "[", "window.YTD."))
             table = (JsonTable if is_json else Delimited)(content, file, form, encoding)
             shown = f"{encoding} ({remark})" if remark else encoding

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import queue
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -87,7 +88,10 @@ def write_stdout(lines: bytes) -> None:
     with _stdout_lock:
         rest = memoryview(lines)
         while rest:
-            rest = rest[os.write(1, rest) :]
+            try:
+                rest = rest[os.write(1, rest) :]
+            except BlockingIOError:  # another process has made the pipe non-blocking
+                select.select([], [1], [])
 
 
 def append(file: Path, lines: bytes, limit: int) -> None:
@@ -144,7 +148,6 @@ def format_line(record: logging.LogRecord) -> bytes:
 
 def configure(level: str) -> None:
     """Send all logs from `level` up to standard output."""
-    os.set_blocking(1, True)  # another process may have made it non-blocking, which loses lines
     logging.basicConfig(level=level.upper(), handlers=[JsonHandler()], force=True)
     logging.captureWarnings(capture=True)
     for name in ("litserve", "uvicorn", "uvicorn.error"):  # they have their own handlers

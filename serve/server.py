@@ -63,7 +63,9 @@ class Protocol(HttpToolsProtocol):
         self.head = b""  # of a request, incomplete
         self.idle[self] = None
         if len(self.connections) > self.max_connections:
-            next(iter(self.idle)).transport.close()  # this one, if all others are busy
+            oldest = next(iter(self.idle))  # this one, if all others are busy
+            del self.idle[oldest]  # its `connection_lost` may come after the next connection
+            oldest.transport.close()
             metrics.REJECTED.labels("idle").inc()
 
     def data_received(self, data: bytes) -> None:

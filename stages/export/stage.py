@@ -113,6 +113,12 @@ def export(
         )
         (folder / REFERENCE).write_text(json.dumps(reference.as_dict()))
         golden = calibrate(network.uncalibrated(GOLDEN), calibration)
+        adaptation = None
+        if event:
+            tweets = len(read_labels(event).texts)
+            adaptation = Adaptation(
+                labels=event.name, labels_sha256=sha256_of(event), tweets=tweets
+            )
         manifest = Manifest(
             labels=LABELS,
             calibration=calibration,
@@ -130,13 +136,7 @@ def export(
                 Golden(text=text, probability=float(probability))
                 for text, probability in zip(GOLDEN, golden, strict=True)
             ],
-            adaptation=None
-            if event is None
-            else Adaptation(
-                labels=event.name,
-                labels_sha256=sha256_of(event),
-                tweets=len(read_labels(event).texts),
-            ),
+            adaptation=adaptation,
         )
         outputs.write_json(folder / MANIFEST, manifest.model_dump())
     return compare_precisions(truth, fp32_scores, scores), test_scores

@@ -1,7 +1,6 @@
 """Accuracy on events that a model has not learnt, and what tweets of these events bring.
 
     python -m tests.bench.events FOLDER [--learn N] [--labels N ...] [--unlabelled] [--seeds N]
-    python -m tests.bench.events [--folds N]
 
 FOLDER has a CSV for each event of CrisisLexT6 (https://crisislex.org/data-collections.html). The
 shipped model, or with --learn a model of N tweets of each of the other events, is judged on each
@@ -11,14 +10,10 @@ one without are judged on the same other tweets. With --learn, a model as it is 
 ways: on tweets of the events that it has learnt, and for events that it has not. Differences are to
 the latter, and their standard error is over seeds. What is learnt is kept in --results.
 
-Without FOLDER, each kind of event that the keywords of the shipped corpus tell is judged once by a
-model that learnt from all tweets but those of this kind, and once by cross-validation.
-
 The stages make these models, `compute.exact` being false.
 """
 
 import argparse
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -28,9 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import log_loss, roc_auc_score
-from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.model_selection import train_test_split
 
-from common.progress import Progress
 from locked.classifier import Classifier
 from stages import params
 from stages.distill.stage import distill
@@ -43,26 +37,7 @@ from stages.shared.duplicates import find_duplicates
 from stages.shared.outputs import CLASSIFIER, PREPARED
 from stages.train.machine import processor
 from stages.train.stage import train
-from tests.bench.recipe import FOLD_SEED, VALIDATION, answer, varied
-
-KINDS = {  # what its keywords hold
-    "fire": "fire|smoke|burn|arson|flame|blaze",
-    "storm": "storm|hurricane|tornado|typhoon|cyclone|blizzard|hail|lightning|thunder|twister|wind",
-    "water": "flood|tsunami|drown|inundat|deluge|levee|dam$|sinking|sunk",
-    "earth": "quake|seismic|slide|sinkhole|avalanche|volcano|lava|lahar",
-    "explosion": "bomb|explo|blast|detonat|blew up|blown up",
-    "violence": "hostage|hijack|terroris|massacre|murder|shooting|weapon|riot|gunm|war|looting",
-    "accident": "crash|collid|derail|wreck|collapse|crush|structural",
-    "hunger and disease": "quarantine|outbreak|cholera|epidemic|famine|drought|bioterror",
-}
-
-
-def kinds(tweets: pd.DataFrame) -> pd.Series:
-    """Name the kind of event of each tweet, "" where its keyword does not tell."""
-    named = pd.Series("", index=tweets.index)
-    for kind, pattern in KINDS.items():
-        named[(named == "") & tweets["keyword"].str.contains(pattern)] = kind
-    return named
+from tests.bench.recipe import FOLD_SEED, VALIDATION, varied
 
 
 def crisislex(folder: Path, rows: int) -> tuple[pd.DataFrame, pd.Series]:
@@ -124,34 +99,25 @@ def thinned(event: Event, share: float) -> Event:
     return replace(event, tweets=tweets)
 
 
-def fit(event: Event, name: str, p: Params, **learnt: Path) -> Path:
+def fit(
+    event: Event, name: str, p: Params, labels: Path | None = None, unlabelled: Path | None = None
+) -> Path:
     """Distill, train and export a model, unless that is done; return its folder.
 
-    `learnt` may have `labels` and `unlabelled`, CSV files of the event.
+    It also learns CSV files of the event: `labels` and `unlabelled`.
     """
     work = event.work / f"{name}, seed {p.train.seed}"
     targets, groups, checkpoint = (work / part for part in ("targets", "groups", "checkpoint"))
+    if unlabelled:  # `export` then leaves out the correction for unseen events
+        section = p.distill.model_copy(update={"unlabelled": unlabelled.name})
+        p = p.model_copy(update={"distill": section})
     if not checkpoint.exists():
         work.mkdir(parents=True, exist_ok=True)
-        distill(event.data, targets, groups, p, learnt.get("unlabelled"))
-        folders = checkpoint, work / "history", work / "checkpoints"
-        train(event.data, targets, *folders, p, learnt.get("labels"))
+        distill(event.data, targets, groups, p, unlabelled)
+        train(event.data, targets, checkpoint, work / "history", work / "checkpoints", p, labels)
     if not (work / "classifier").exists():
-        p = with_events(p, *learnt)
-        export(checkpoint, event.data, groups, work / "classifier", p, learnt.get("labels"))
+        export(checkpoint, event.data, groups, work / "classifier", p, labels)
     return work / "classifier"
-
-
-def with_events(p: Params, *keys: str) -> Params:
-    """Return params that say what a model has learnt of the event: labels, unlabelled."""
-    values = p.model_dump()
-    for key, section, name in (
-        ("labels", "train", "event"),
-        ("unlabelled", "distill", "unlabelled"),
-    ):
-        if key in keys:
-            values[section][name] = "event.csv"
-    return Params.model_validate(values)
 
 
 def judge(classifier: Path, tweets: pd.DataFrame) -> Figures:
@@ -174,11 +140,11 @@ def measure(
     before = event.classifier or fit(event, "before", p)
     yield event.name, seed, "before", judge(before, event.tweets)
     if not event.classifier:
-        work, known = before.parent, before.with_name("known")
-        if not known.exists():
+        work, for_known = before.parent, before.with_name("for known events")
+        if not for_known.exists():
             pd.read_parquet(work / "groups").head(0).to_parquet(work / "no-groups")
-            export(work / "checkpoint", event.data, work / "no-groups", known, p)
-        yield event.name, seed, "before, for known events", judge(known, event.tweets)
+            export(work / "checkpoint", event.data, work / "no-groups", for_known, p)
+        yield event.name, seed, "before, for known events", judge(for_known, event.tweets)
     event.work.mkdir(parents=True, exist_ok=True)
     if with_texts:
         event.tweets[["text"]].to_csv(texts := event.work / "texts.csv", index=False)
@@ -220,33 +186,10 @@ def print_lines(lines: Iterable[Line]) -> None:
         print(flush=True)
 
 
-def print_kinds(p: Params, folds: int) -> None:
-    """Print each kind's accuracy: of a model that has not learnt it, and of models that have."""
-    tweets = pd.concat([pd.read_parquet(PREPARED / f"{split}.parquet") for split in SPLITS])
-    tweets = tweets.sort_values("text").reset_index(drop=True)
-    truth, kind = tweets["target"].to_numpy(), kinds(tweets)
-    names = [name for name in kind.unique() if name]
-    held_out = [np.flatnonzero(kind == name) for name in names]
-    split = StratifiedKFold(folds, shuffle=True, random_state=FOLD_SEED).split(tweets, truth)
-    accuracies, is_right = [], np.zeros(len(tweets), dtype=bool)
-    for rows in Progress(held_out, desc="unknown", unit=" models"):
-        with tempfile.TemporaryDirectory() as folder:
-            calls = answer(tweets, rows.tolist(), "recipe", p, Path(folder) / "work")[1]
-        accuracies.append((calls == truth[rows]).mean())
-    for _, rows in Progress(split, desc="known", total=folds, unit=" models"):
-        with tempfile.TemporaryDirectory() as folder:
-            calls = answer(tweets, rows.tolist(), "recipe", p, Path(folder) / "work")[1]
-        is_right[rows] = calls == truth[rows]
-    print(f"{'event':20}{'tweets':>7}{'unknown':>9}{'known':>9}")
-    for name, rows, accuracy in zip(names, held_out, accuracies, strict=True):
-        print(f"{name:20}{len(rows):7}{accuracy:9.3f}{is_right[rows].mean():9.3f}")
-
-
 def main() -> None:
-    """Print one of the two tables."""
+    """Print the table."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("events", nargs="?", type=Path, metavar="FOLDER")
-    arguments.add_argument("--folds", type=int, default=5)
+    arguments.add_argument("events", type=Path, metavar="FOLDER")
     arguments.add_argument("--learn", type=int, help="tweets of each other event; none: shipped")
     arguments.add_argument("--labels", type=int, nargs="*", default=[50])
     arguments.add_argument("--unlabelled", action="store_true", help="needs --learn")
@@ -259,8 +202,6 @@ def main() -> None:
     chosen = arguments.parse_args()
     p = varied(params.load(), "recipe", params.load().train.seed, 1)
     print(f"on {processor()}")
-    if not chosen.events:
-        return print_kinds(p, chosen.folds)
     tweets, event = crisislex(chosen.events, chosen.rows + (chosen.learn or 0))
     if chosen.learn:
         events = [*learnt(tweets, event, chosen.learn, chosen.results)]
@@ -268,7 +209,7 @@ def main() -> None:
         events = [*shipped(tweets, event, chosen.results)]
     if chosen.disasters:
         events = [thinned(each, chosen.disasters) for each in events]
-    return print_lines(
+    print_lines(
         line
         for seed in chosen.seeds
         for each in events

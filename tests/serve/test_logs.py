@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import select
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,24 @@ def test_odd_request_ids_and_unknown_paths_are_not_repeated(server: Here) -> Non
         answer = server.get("/my-private-path", headers={"X-Request-ID": name})
         assert (answer.status_code, len(answer.headers["X-Request-ID"])) == (404, 32)
     assert "my-private-path" not in server.output() + server.get("/metrics").text
+
+
+def test_a_full_pipe_loses_no_line_and_holds_no_file_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    is_full = [True, False, True, False]  # a pipe that another process has made non-blocking
+
+    def write(_: int, lines: bytes) -> int:
+        assert not logs._file_lock.locked()
+        if is_full.pop():
+            raise BlockingIOError
+        written.append(bytes(lines[:3]))
+        return len(written[-1])
+
+    with monkeypatch.context() as pipe:
+        pipe.setattr(os, "write", write)
+        pipe.setattr(select, "select", lambda *_: None)
+        logs.write_stdout(b"1\n2\n")
+    assert written == [b"1\n2", b"\n"]
 
 
 def test_lines_are_appended_whole_or_not_at_all(

@@ -10,7 +10,7 @@ import pytest
 from common.errors import InputError
 from stages.distill.stage import distill, embed
 from stages.params import Params
-from tests.bench.events import kinds
+from tests.bench.kinds import kinds
 from tests.conftest import Project
 
 

@@ -12,7 +12,7 @@ from stages.distill.stage import distill
 from stages.distill.unlabelled import read_unlabelled, recalibrate
 from stages.params import Params
 from stages.train.stage import train
-from tests.bench.events import kinds
+from tests.bench.kinds import kinds
 from tests.conftest import Project
 
 
