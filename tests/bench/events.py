@@ -178,9 +178,10 @@ def print_lines(lines: Iterable[Line]) -> None:
         print(f"{'mean':33}  {model:27}{accuracy:9.3f}{loss:10.3f}{gap:13.3f}{auc:7.3f}", end="")
         if model.startswith("with"):
             gains = means - base
-            errors = gains.std(axis=0, ddof=min(1, len(gains) - 1)) / np.sqrt(len(gains))
-            for value, error in zip(gains.mean(axis=0)[:3], errors, strict=False):
-                print(f"  {value:+.3f} ± {error:.3f}", end="")
+            for of_figure in gains.T[:3]:
+                print(f"  {of_figure.mean():+.3f}", end="")
+                if len(of_figure) > 1:
+                    print(f" ± {of_figure.std(ddof=1) / np.sqrt(len(of_figure)):.3f}", end="")
         elif model != "before, for known events":
             base = means
         print(flush=True)
