@@ -28,6 +28,7 @@ from stages.evaluate.metrics import (
     intervals,
     reliability,
 )
+from stages.evaluate.pairs import answer_pairs, judge_pairs, read_pairs
 from stages.evaluate.robustness import TWEETS, measure_robustness
 from stages.shared import arithmetic, onnx_reference, outputs
 from stages.shared.outputs import read_tweets
@@ -46,7 +47,12 @@ MIN_SLICE = 10  # tweets; the accuracy of a smaller slice is too uncertain
 
 
 def evaluate(
-    classifier: Path, answers: Path, data: Path, output: Path, p: "Params"
+    classifier: Path,
+    answers: Path,
+    data: Path,
+    output: Path,
+    p: "Params",
+    pairs: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate a locked model on the test split; return the report.
 
@@ -55,11 +61,12 @@ def evaluate(
         answers: its uncalibrated answers to the test split (.npy).
         data: folder of {train,test}.parquet and report.json.
         output: folder to make, with plots/, model_card.md and
-            {predictions,mistakes,robustness,slices}.csv.
+            {predictions,mistakes,robustness,slices,pairs}.csv.
         p: all params; `compute` and `evaluate` are read, and the model card shows others.
+        pairs: CSV of contrast pairs (see stages.evaluate.pairs), or None.
 
     Raises:
-        InputError: the model is altered, or the answers are to other tweets.
+        InputError: the model is altered, the answers are to other tweets, or the pairs are wrong.
 
     """
     arithmetic.use_threads(p.compute)
@@ -73,6 +80,7 @@ def evaluate(
     figures = judge(truth, scores, threshold, p)
     uncalibrated_figures = judge(truth, uncalibrated, 0.5, p)
     adaptation = model.manifest.adaptation
+    answered = answer_pairs(model, read_pairs(pairs)) if pairs else pd.DataFrame()
     prepared = json.loads((data / "report.json").read_text())
     report = {
         "passed": all(figures["test"][name] >= minimum for name, minimum in p.evaluate.minimum),
@@ -88,6 +96,7 @@ def evaluate(
             for part, values in uncalibrated_figures.items()
         },
         "adaptation": adaptation and adaptation.model_dump(),
+        "pairs": judge_pairs(answered, threshold) if pairs else [],
     }
     predicted = (scores >= threshold).astype(int)
     fpr, tpr, _ = roc_curve(truth, scores)
@@ -101,6 +110,7 @@ def evaluate(
         "plots/calibrated": reliability(truth, scores),
         "robustness": measure_robustness(model, test["text"], scores),
         "predictions": test[["id", "target"]].assign(probability=scores),
+        "pairs": answered,
         "slices": list(slice_metrics(test, scores, threshold)),
         "mistakes": worst_mistakes(test, scores, threshold),
     }
@@ -216,7 +226,8 @@ def worst_mistakes(test: pd.DataFrame, scores: Scores, threshold: float) -> pd.D
 def main(p: "Params") -> None:
     """Run the stage with the paths of stages.shared.outputs; print the figures."""
     inputs = outputs.CLASSIFIER, outputs.ANSWERS, outputs.PREPARED
-    report = evaluate(*inputs, outputs.EVALUATION, p)
+    pairs = outputs.file_of(p.evaluate.pairs, outputs.PAIRS)
+    report = evaluate(*inputs, outputs.EVALUATION, p, pairs)
     outputs.write_json(outputs.REPORT, report)
     compared = {name: report["test"][name] for name in COMPARED}
     validation = {f"validation_{CHOSEN_BY}": report["validation"][CHOSEN_BY]}

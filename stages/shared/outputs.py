@@ -19,7 +19,8 @@ MACHINE = Path("models/speed/machine.json")  # the machine and duration of the t
 CHECKPOINTS = Path("models/checkpoints")  # of a running training
 LABELS = Path("data/labels")  # labelled tweets, a CSV for each event
 UNLABELLED = Path("data/unlabelled")  # tweets without labels, a CSV for each event
-NO_EVENT = "none.csv"  # an empty CSV in both, because a dependency of a stage must exist
+PAIRS = Path("data/pairs")  # CSV files of contrast pairs
+NONE = "none.csv"  # an empty CSV in all three, because a dependency of a stage must exist
 CLASSIFIER = Path("models/classifier")  # the locked model
 ANSWERS = Path("models/answers.npy")  # of the locked model to the test split, uncalibrated
 PARITY = Path("models/parity.json")  # int8 against fp32
@@ -28,9 +29,9 @@ METRICS = Path("models/metrics.json")  # the figures by which experiments are co
 REPORT = Path("models/report.json")  # all figures with their intervals, and the baseline's
 
 
-def file_of(event: str, folder: Path) -> Path | None:
-    """Return the path of an event's CSV in LABELS or UNLABELLED, None for NO_EVENT."""
-    return None if event == NO_EVENT else folder / event
+def file_of(name: str, folder: Path) -> Path | None:
+    """Return the path of a CSV in LABELS, UNLABELLED or PAIRS; None for NONE."""
+    return None if name == NONE else folder / name
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold

@@ -111,13 +111,16 @@ def fit(
     It also learns CSV files of the event: `labels` and `unlabelled`.
     """
     work = event.work / f"{name}, seed {p.train.seed}"
-    targets, groups, checkpoint = (work / part for part in ("targets", "groups", "checkpoint"))
+    distilled = event.work / ("with texts" if unlabelled else "labelled")  # chance: distill.seed
+    targets, groups, checkpoint = distilled / "targets", distilled / "groups", work / "checkpoint"
     if unlabelled:  # `export` then leaves out the correction for unseen events
         section = p.distill.model_copy(update={"unlabelled": unlabelled.name})
         p = p.model_copy(update={"distill": section})
     if not checkpoint.exists():
         work.mkdir(parents=True, exist_ok=True)
-        distill(event.data, targets, groups, p, unlabelled)
+        if not groups.exists():
+            distilled.mkdir(exist_ok=True)
+            distill(event.data, targets, groups, p, unlabelled)
         train(event.data, targets, checkpoint, work / "history", work / "checkpoints", p, labels)
     if not (work / "classifier").exists():
         export(checkpoint, event.data, groups, work / "classifier", p, labels)
@@ -144,7 +147,8 @@ def measure(seed: int, event: Event, numbers: list[int], with_texts: bool, p: Pa
     if not event.classifier:
         work, for_known = before.parent, before.with_name("for known events")
         if not for_known.exists():
-            pd.read_parquet(work / "groups").head(0).to_parquet(work / "no-groups")
+            groups = pd.read_parquet(event.work / "labelled/groups")
+            groups.head(0).to_parquet(work / "no-groups")
             export(work / "checkpoint", event.data, work / "no-groups", for_known, p)
         lines.append((event.name, seed, "before, for known events", judge(for_known, event.tweets)))
     event.work.mkdir(parents=True, exist_ok=True)
