@@ -3,7 +3,8 @@
     python -m tests.bench.recipe SOURCE [--variants NAME ...] [--seeds N] [--folds N] [--jobs N]
 
 No near-duplicates straddle two folds. The stages themselves distill, train and export each
-fold's model, which is judged on the fold that it has not seen. A finished fold is kept in
+fold's model, which is judged on the fold that it has not seen. A variant is a name in VARIANTS, or
+another params.yaml, such as one with another base model. A finished fold is kept in
 --results, so that a stopped run continues; it is found again only with the same data, params and
 code. With --jobs 2 two folds are trained at a time, each with half of `compute.threads`: on two
 cores that is faster than one after the other with both. `compute.exact` is false in all.
@@ -61,9 +62,12 @@ Answers = tuple[Scores, Calls]
 
 
 def varied(p: Params, variant: str, seed: int, jobs: int) -> Params:
-    """Return params with a variant's changes, a seed and a job's share of the threads."""
-    values = p.model_dump()
-    for section, changes in VARIANTS[variant].items():
+    """Return params with a variant's changes, a seed and a job's share of the threads.
+
+    A variant that has no name in VARIANTS is a params file.
+    """
+    values = (p if variant in VARIANTS else params.load(Path(variant))).model_dump()
+    for section, changes in VARIANTS.get(variant, {}).items():
         values[section] |= changes
     values["compute"] = {"exact": False, "threads": max(1, p.compute.threads // jobs)}
     values["train"]["seed"] = seed
