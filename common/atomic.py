@@ -13,9 +13,10 @@ def new_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        yield draft
-        shutil.rmtree(path, ignore_errors=True)
-        draft.rename(path)
+        with _named_errors(path):
+            yield draft
+            shutil.rmtree(path, ignore_errors=True)
+            draft.rename(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -25,7 +26,19 @@ def new_file(path: Path) -> Iterator[Path]:
     """Yield a path beside `path`; its file replaces `path` if the block succeeds."""
     draft = path.with_name(f".{path.name}.tmp")
     try:
-        yield draft
-        draft.replace(path)
+        with _named_errors(path):
+            yield draft
+            draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Add `path` to an OSError that names no file, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise

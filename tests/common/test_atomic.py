@@ -1,11 +1,15 @@
 """Outputs are whole or absent."""
 
+import errno
 import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from common.atomic import new_folder
+from common.atomic import new_file, new_folder
 from stages.shared.outputs import write_json
 
 
@@ -28,3 +32,12 @@ def test_json_that_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize("new", [new_file, new_folder])
+def test_the_error_of_a_full_disk_names_the_output(
+    new: Callable[[Path], AbstractContextManager[Path]], tmp_path: Path
+) -> None:
+    with pytest.raises(OSError, match=r"No space left on device: '.*/out'"), new(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not [*tmp_path.iterdir()]
