@@ -17,45 +17,43 @@ from stages.evaluate.metrics import wilson
 COLUMNS = ("pair", "kind", "label", "text")
 
 
-def read_pairs(path: Path) -> pd.DataFrame:
-    """Return the pairs in a CSV of COLUMNS: `pair`, `kind`, and a text in a column for each label.
+def answer_pairs(path: Path, model: Classifier) -> pd.DataFrame:
+    """Return the tweets of the pairs in a CSV of COLUMNS, with the model's `probability`.
 
-    Raises InputError if the file cannot be read, or a pair is not one tweet of each label.
+    Raises InputError if the file cannot be read or is empty, or a pair is not one tweet of each
+    label.
     """
     try:
         tweets = pd.read_csv(path, usecols=[*COLUMNS], dtype=str, encoding="utf-8-sig").fillna("")
     except (OSError, ValueError) as error:
-        columns = ", ".join(COLUMNS)
-        raise InputError(
-            f"{path} is not a CSV in UTF-8 with the columns {columns}: {error}"
-        ) from error
+        columns = f"the columns {', '.join(COLUMNS)}"
+        raise InputError(f"{path} is not a CSV in UTF-8 with {columns}: {error}") from error
+    if tweets.empty:
+        raise InputError(f"{path} has no pairs; set evaluate.pairs to none.csv")
     for pair, both in tweets.groupby("pair", sort=False):
         if sorted(both["label"]) != sorted(LABELS) or both["kind"].nunique() > 1:
             raise InputError(
                 f"{path}: pair {pair} must be two rows of one kind, with the labels "
                 f"{' and '.join(LABELS)}"
             )
-    return tweets.pivot(index=["pair", "kind"], columns="label", values="text").reset_index()
+    return tweets.assign(probability=model.probabilities(tweets["text"].tolist()))
 
 
-def answer_pairs(model: Classifier, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return `pairs` with P(disaster) instead of the texts."""
-    texts = [*pairs[LABELS[0]], *pairs[LABELS[1]]]
-    scores = model.probabilities(texts).reshape(2, len(pairs))
-    return pairs.assign(**dict(zip(LABELS, scores, strict=True)))
-
-
-def judge_pairs(pairs: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
+def judge_pairs(tweets: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
     """Return the figures of all pairs, then of each kind, the most frequent first.
 
     `both_right` is the share of pairs in which both labels are right, `interval_95` its Wilson
     interval, and `ranked` the share in which the disaster has the higher probability.
     """
+    pairs = tweets.pivot(index=["pair", "kind"], columns="label", values="probability")
     no_disaster, disaster = (pairs[label] for label in LABELS)
-    pairs = pairs.assign(
-        both=(no_disaster < threshold) & (disaster >= threshold), ranked=no_disaster < disaster
+    right = pd.DataFrame(
+        {
+            "both": (no_disaster < threshold) & (disaster >= threshold),
+            "ranked": no_disaster < disaster,
+        }
     )
-    kinds = [("all", pairs), *pairs.groupby("kind")]
+    kinds = sorted(right.groupby("kind"), key=lambda kind: -len(kind[1]))
     return [
         {
             "kind": kind,
@@ -64,6 +62,5 @@ def judge_pairs(pairs: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
             "interval_95": wilson(int(part["both"].sum()), len(part)),
             "ranked": float(part["ranked"].mean()),
         }
-        for kind, part in sorted(kinds, key=lambda each: -len(each[1]))
-        if len(part)
+        for kind, part in [("all", right), *kinds]
     ]

@@ -28,7 +28,7 @@ from stages.evaluate.metrics import (
     intervals,
     reliability,
 )
-from stages.evaluate.pairs import answer_pairs, judge_pairs, read_pairs
+from stages.evaluate.pairs import answer_pairs, judge_pairs
 from stages.evaluate.robustness import TWEETS, measure_robustness
 from stages.shared import arithmetic, onnx_reference, outputs
 from stages.shared.outputs import read_tweets
@@ -80,7 +80,7 @@ def evaluate(
     figures = judge(truth, scores, threshold, p)
     uncalibrated_figures = judge(truth, uncalibrated, 0.5, p)
     adaptation = model.manifest.adaptation
-    answered = answer_pairs(model, read_pairs(pairs)) if pairs else pd.DataFrame()
+    answered = answer_pairs(pairs, model) if pairs else pd.DataFrame()
     prepared = json.loads((data / "report.json").read_text())
     report = {
         "passed": all(figures["test"][name] >= minimum for name, minimum in p.evaluate.minimum),

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from common.errors import InputError
-from stages.evaluate.pairs import answer_pairs, judge_pairs, read_pairs
+from stages.evaluate.pairs import answer_pairs, judge_pairs
 from tests.conftest import ROOT, Project
 
+NO_MODEL: Any = None
 PAIRS = """pair,kind,label,text
 1,drill,disaster,fire at the mill
 1,drill,not_disaster,fire at the mill is a drill
@@ -34,8 +35,9 @@ def test_a_pair_is_right_if_both_of_its_tweets_are(tmp_path: Path) -> None:
         "fire": 0.4,
     }
     model: Any = SimpleNamespace(probabilities=lambda texts: np.array([*map(known.get, texts)]))
-    pairs = answer_pairs(model, read_pairs(file))
-    kinds = {kind["kind"]: kind for kind in judge_pairs(pairs, threshold=0.5)}
+    tweets = answer_pairs(file, model)
+    assert dict(zip(tweets["text"], tweets["probability"], strict=True)) == known
+    kinds = {kind["kind"]: kind for kind in judge_pairs(tweets, threshold=0.5)}
     assert [*kinds] == ["all", "past", "drill"]
     assert {kind: each["pairs"] for kind, each in kinds.items()} == {
         "all": 3,
@@ -57,6 +59,7 @@ def test_a_pair_is_right_if_both_of_its_tweets_are(tmp_path: Path) -> None:
         ("3,past,not_disaster", "3,past,disaster", "pair 3 must be two rows"),
         ("1,drill,not_disaster", "1,past,not_disaster", "pair 1 must be two rows of one kind"),
         ("pair,kind", "pair,sort", "with the columns pair, kind, label, text"),
+        (PAIRS.partition("\n")[2], "", "has no pairs; set evaluate.pairs to none.csv"),
         ("fire at", "f\udce9 at", "is not a CSV in UTF-8"),
     ],
 )
@@ -64,9 +67,9 @@ def test_a_wrong_pair_is_named(tmp_path: Path, old: str, new: str, message: str)
     file = tmp_path / "pairs.csv"
     file.write_text(PAIRS.replace(old, new), errors="surrogateescape")
     with pytest.raises(InputError, match=rf"pairs\.csv.*{message}"):
-        read_pairs(file)
+        answer_pairs(file, NO_MODEL)
     with pytest.raises(InputError, match=r"none\.csv.*No such file"):
-        read_pairs(tmp_path / "none.csv")
+        answer_pairs(tmp_path / "none.csv", NO_MODEL)
 
 
 def test_the_report_and_the_card_have_the_shipped_pairs(pipeline: Project) -> None:
@@ -79,6 +82,6 @@ def test_the_report_and_the_card_have_the_shipped_pairs(pipeline: Project) -> No
     both = f"{drill['both_right']:.1%} | {low:.1%} to {high:.1%} | {drill['ranked']:.1%}"
     assert f"| drill | {drill['pairs']} | {both} |" in card
     answers = pd.read_csv(pipeline.folder / "models/evaluation/pairs.csv")
-    assert len(answers) == kinds.sum()
-    ranked = (answers["not_disaster"] < answers["disaster"]).mean()
-    assert ranked == pytest.approx(report["pairs"][0]["ranked"])
+    is_right = (answers["probability"] >= report["threshold"]) == (answers["label"] == "disaster")
+    both_right = is_right.groupby(answers["pair"]).all().mean()
+    assert both_right == pytest.approx(report["pairs"][0]["both_right"])
