@@ -35,10 +35,10 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """Add `path` to an OSError that names no file, such as that of a full disk."""
+    """Add `path` to an error of the system that names no file, as when the disk is full."""
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise

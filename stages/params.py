@@ -20,7 +20,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
-Table = Annotated[str, Field(pattern=r"^[^/\\]+\.csv$")]  # in data/{labels,pairs,unlabelled}/
+CsvName = Annotated[str, Field(pattern=r"^[^/\\]+\.csv$")]  # in data/{labels,pairs,unlabelled}/
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -106,7 +106,7 @@ class Model(Section):
 class Distill(Section):
     """How the labels are mixed with the teachers' predictions."""
 
-    unlabelled: Table
+    unlabelled: CsvName
     weight: BelowOne
     folds: Annotated[int, Field(ge=2)]
     seed: Seed
@@ -115,7 +115,7 @@ class Distill(Section):
 class Train(Section):
     """The fine-tuning recipe."""
 
-    event: Table
+    event: CsvName
     seed: Seed
     layers: Positive | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]
@@ -159,7 +159,7 @@ class Evaluate(Section):
 
     seed: Seed
     bootstrap: Annotated[int, Field(ge=100)]
-    pairs: Table
+    pairs: CsvName
     minimum: Minimum
 
 

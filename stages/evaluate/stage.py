@@ -61,12 +61,12 @@ def evaluate(
         answers: its uncalibrated answers to the test split (.npy).
         data: folder of {train,test}.parquet and report.json.
         output: folder to make, with plots/, model_card.md and
-            {predictions,mistakes,robustness,slices,pairs}.csv.
+            {predictions,mistakes,robustness,slices}.csv, and pairs.csv if there are pairs.
         p: all params; `compute` and `evaluate` are read, and the model card shows others.
         pairs: CSV of contrast pairs (see stages.evaluate.pairs), or None.
 
     Raises:
-        InputError: the model is altered, the answers are to other tweets, or the pairs are wrong.
+        InputError: the model is altered, the answers are to other tweets, or the pairs are invalid.
 
     """
     arithmetic.use_threads(p.compute)
@@ -74,13 +74,13 @@ def evaluate(
     test, uncalibrated = read_tweets(data / "test.parquet"), np.load(answers)
     if len(uncalibrated) != len(test):
         raise InputError(f"{answers} has answers to other tweets than {data}: run `dvc repro`")
+    answered_pairs = answer_pairs(pairs, model) if pairs else None
     truth, threshold = test["target"].to_numpy(), model.manifest.threshold
     scores = calibrate(uncalibrated, model.manifest.calibration)
     baseline = baseline_scores(read_tweets(data / "train.parquet"), test["text"])
     figures = judge(truth, scores, threshold, p)
     uncalibrated_figures = judge(truth, uncalibrated, 0.5, p)
     adaptation = model.manifest.adaptation
-    answered = answer_pairs(pairs, model) if pairs else pd.DataFrame()
     prepared = json.loads((data / "report.json").read_text())
     report = {
         "passed": all(figures["test"][name] >= minimum for name, minimum in p.evaluate.minimum),
@@ -96,7 +96,7 @@ def evaluate(
             for part, values in uncalibrated_figures.items()
         },
         "adaptation": adaptation and adaptation.model_dump(),
-        "pairs": judge_pairs(answered, threshold) if pairs else [],
+        "pairs": None if answered_pairs is None else judge_pairs(answered_pairs, threshold),
     }
     predicted = (scores >= threshold).astype(int)
     fpr, tpr, _ = roc_curve(truth, scores)
@@ -110,10 +110,11 @@ def evaluate(
         "plots/calibrated": reliability(truth, scores),
         "robustness": measure_robustness(model, test["text"], scores),
         "predictions": test[["id", "target"]].assign(probability=scores),
-        "pairs": answered,
         "slices": list(slice_metrics(test, scores, threshold)),
         "mistakes": worst_mistakes(test, scores, threshold),
     }
+    if answered_pairs is not None:
+        tables["pairs"] = answered_pairs
     with new_folder(output) as folder:
         (folder / "plots").mkdir()
         frames = {name: pd.DataFrame(table) for name, table in tables.items()}

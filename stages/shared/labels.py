@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from common.errors import InputError
 from locked.labels import LABELS
 from reader.canonical import canonical_texts
+from stages.shared.tables import parse_labels, read_csv, refuse
 
 UNLABELLED = ("", "unsure")
 MIN_TWEETS = 10  # labelled ones
@@ -35,24 +35,14 @@ def read_labels(path: Path) -> Labelled:
             labels, or there are too few labels. The message names file and row.
 
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path} does not exist. Put the CSV there, or set train.event to none.csv"
-        ) from error
-    except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path} is not a CSV in UTF-8: {error}") from error
-    if missing := {"text", "label"} - set(table.columns):
-        raise InputError(f"{path}: no column {', '.join(sorted(missing))}")
+    table = read_csv(path, {"text", "label"}, "train.event")
     table = table[~table["label"].str.strip().isin(UNLABELLED)]
-    label = table["label"].str.strip().replace({"0": LABELS[0], "1": LABELS[1]})
-    _refuse(path, ~label.isin(LABELS), table["label"], f"label must be {' or '.join(LABELS)}")
+    is_disaster = parse_labels(path, table["label"]) == LABELS[1]
     table = table.assign(
-        truth=(label == LABELS[1]).astype(np.int8), canonical=canonical_texts(table["text"])
+        truth=is_disaster.astype(np.int8), canonical=canonical_texts(table["text"])
     )
     is_conflict = table.groupby("canonical")["truth"].transform("nunique") > 1
-    _refuse(path, is_conflict, table["text"], "one tweet has two labels")
+    refuse(path, is_conflict, table["text"], "one tweet has two labels")
     table = table.drop_duplicates("canonical")
     truth = table["truth"].to_numpy()
     rarer = min(truth.sum(), len(truth) - truth.sum())
@@ -62,9 +52,3 @@ def read_labels(path: Path) -> Labelled:
             f"{MIN_TWEETS} or more are needed, with {MIN_OF_LABEL} or more of each label"
         )
     return Labelled(table["text"].tolist(), truth)
-
-
-def _refuse(path: Path, is_wrong: "pd.Series[bool]", values: pd.Series, rule: str) -> None:
-    """Raise InputError for the first wrong row, if any."""
-    for number, value in values[is_wrong].items():
-        raise InputError(f"{path}: row {int(str(number)) + 2}: {rule} (got {value!r})")

@@ -20,7 +20,7 @@ CHECKPOINTS = Path("models/checkpoints")  # of a running training
 LABELS = Path("data/labels")  # labelled tweets, a CSV for each event
 UNLABELLED = Path("data/unlabelled")  # tweets without labels, a CSV for each event
 PAIRS = Path("data/pairs")  # CSV files of contrast pairs
-NONE = "none.csv"  # an empty CSV in all three, because a dependency of a stage must exist
+EMPTY = "none.csv"  # an empty CSV in all three, because a dependency of a stage must exist
 CLASSIFIER = Path("models/classifier")  # the locked model
 ANSWERS = Path("models/answers.npy")  # of the locked model to the test split, uncalibrated
 PARITY = Path("models/parity.json")  # int8 against fp32
@@ -30,8 +30,8 @@ REPORT = Path("models/report.json")  # all figures with their intervals, and the
 
 
 def file_of(name: str, folder: Path) -> Path | None:
-    """Return the path of a CSV in LABELS, UNLABELLED or PAIRS; None for NONE."""
-    return None if name == NONE else folder / name
+    """Return the path of a CSV in LABELS, UNLABELLED or PAIRS; None for EMPTY."""
+    return None if name == EMPTY else folder / name
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold

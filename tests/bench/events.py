@@ -8,7 +8,8 @@ event: as it is, after a training on its labels too (`train.event`), and with --
 learning its texts (`distill.unlabelled`). Labels are drawn at random; the model with them and the
 one without are judged on the same other tweets. With --learn, a model as it is is calibrated in two
 ways: on tweets of the events that it has learnt, and for events that it has not. Differences are to
-the latter, and their standard error is over seeds. What is learnt is kept in --results.
+the latter, and their standard error is over seeds. Models are kept in --results, and used again:
+name a new folder if params or other options change.
 
 The stages make these models, `compute.exact` being false. With --jobs 2 two events are measured
 at a time, each with half of `compute.threads`: on two cores that is faster.
@@ -111,7 +112,7 @@ def fit(
     It also learns CSV files of the event: `labels` and `unlabelled`.
     """
     work = event.work / f"{name}, seed {p.train.seed}"
-    distilled = event.work / ("with texts" if unlabelled else "labelled")  # chance: distill.seed
+    distilled = event.work / ("with texts" if unlabelled else "labelled")  # the same for all seeds
     targets, groups, checkpoint = distilled / "targets", distilled / "groups", work / "checkpoint"
     if unlabelled:  # `export` then leaves out the correction for unseen events
         section = p.distill.model_copy(update={"unlabelled": unlabelled.name})

@@ -4,12 +4,13 @@
 
 No near-duplicates straddle two folds. The stages themselves distill, train and export each
 fold's model, which is judged on the fold that it has not seen. A variant is a name in VARIANTS, or
-another params.yaml, such as one with another base model. A finished fold is kept in
---results, so that a stopped run continues; it is found again only with the same data, params and
-code. With --jobs 2 two folds are trained at a time, each with half of `compute.threads`: on two
-cores that is faster than one after the other with both. `compute.exact` is false in all.
-Differences are to the first variant but tf-idf, paired by tweet; their error is over tweets, for
-the seeds that were run.
+the path of a params file, for example with another base model; its `prepare` is not used.
+
+A finished fold is kept in --results, so that a stopped run continues; it is found again only with
+the same data, params and code. With --jobs 2 two folds are trained at a time, each with half of
+`compute.threads`: on two cores that is faster than one after the other with both. `compute.exact`
+is false in all. Differences are to the first variant but tf-idf, paired by tweet; their error is
+over tweets, for the seeds that were run.
 """
 
 import argparse
@@ -28,6 +29,7 @@ import pyarrow
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
+from common.errors import run
 from common.progress import Progress
 from locked.classifier import Classifier
 from stages import params
@@ -64,7 +66,7 @@ Answers = tuple[Scores, Calls]
 def varied(p: Params, variant: str, seed: int, jobs: int) -> Params:
     """Return params with a variant's changes, a seed and a job's share of the threads.
 
-    A variant that has no name in VARIANTS is a params file.
+    A variant that is not in VARIANTS is the path of a params file.
     """
     values = (p if variant in VARIANTS else params.load(Path(variant))).model_dump()
     for section, changes in VARIANTS.get(variant, {}).items():
@@ -119,6 +121,11 @@ def main() -> None:
     arguments.add_argument("--results", type=Path, default=Path("models/recipe"))
     options = arguments.parse_args()
     p = params.load()
+    recipes = {
+        (variant, seed): varied(p, variant, seed, options.jobs)
+        for variant in options.variants
+        for seed in range(options.seeds)
+    }
     data = options.results / "data"
     prepare(p.prepare.model_copy(update={"source": options.source}), data)
     tweets = pd.concat([pd.read_parquet(data / f"{split}.parquet") for split in SPLITS])
@@ -137,7 +144,7 @@ def main() -> None:
             for variant in options.variants:
                 if variant == "tf-idf" and seed:  # chance plays no part in it
                     continue
-                q = varied(p, variant, seed, options.jobs)
+                q = recipes[variant, seed]
                 files = []
                 for fold in range(options.folds):
                     inputs = {"variant": variant, "params": q.model_dump(), "fold": fold}
@@ -185,4 +192,4 @@ def print_table(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -40,4 +40,8 @@ def test_the_error_of_a_full_disk_names_the_output(
 ) -> None:
     with pytest.raises(OSError, match=r"No space left on device: '.*/out'"), new(tmp_path / "out"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match="in vain"), new(tmp_path / "out"):
+        raise OSError("in vain")
+    with pytest.raises(OSError, match="'in'"), new(tmp_path / "out"):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), "in")
     assert not [*tmp_path.iterdir()]
