@@ -20,7 +20,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
-CsvName = Annotated[str, Field(pattern=r"^[^/\\]+\.csv$")]  # in data/{labels,pairs,unlabelled}/
+CsvName = Annotated[str, Field(pattern=r"^[^/\\]+\.csv$")]  # in data/labels/ or data/pairs/
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -106,7 +106,6 @@ class Model(Section):
 class Distill(Section):
     """How the labels are mixed with the teachers' predictions."""
 
-    unlabelled: CsvName
     weight: BelowOne
     folds: Annotated[int, Field(ge=2)]
     seed: Seed

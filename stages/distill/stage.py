@@ -26,10 +26,9 @@ from common.atomic import new_file
 from common.errors import InputError
 from common.progress import Progress
 from stages.distill.groups import answer_groups, make_folds
-from stages.distill.unlabelled import read_unlabelled, recalibrate
 from stages.shared import arithmetic, base_model
 from stages.shared.batches import Tweets
-from stages.shared.outputs import GROUPS, PREPARED, TARGETS, UNLABELLED, file_of, read_tweets
+from stages.shared.outputs import GROUPS, PREPARED, TARGETS, read_tweets
 
 if TYPE_CHECKING:
     from stages.params import Params
@@ -38,26 +37,21 @@ BATCH = 64  # tweets embedded at once
 LANDMARKS = 1000  # of the Nyström map; enough for some ten thousand tweets
 
 
-def distill(
-    data: Path, targets: Path, groups: Path, p: "Params", unlabelled: Path | None = None
-) -> dict[str, float]:
+def distill(data: Path, targets: Path, groups: Path, p: "Params") -> dict[str, float]:
     """Write soft targets and a teacher's answers to groups; return the teachers' quality.
 
     The quality is the out-of-fold `accuracy` and `log_loss`; the dictionary is empty if
     `distill.weight` is 0.
 
     Args:
-        data: folder of {train,validation,test}.parquet.
-        targets: file that gets `id`, `text` and `target` (0 to 1) of each tweet to learn: the
-            training tweets in their order, then the unlabelled ones, whose id is "".
+        data: folder of {train,validation}.parquet.
+        targets: file that gets `id` and `target` (0 to 1) of each training tweet, in their order.
         groups: file that gets a teacher's answers to known and unseen groups (see
             stages.distill.groups); without groups it has no rows.
         p: all params; `compute`, `model` and `distill` are read.
-        unlabelled: CSV of a new event's tweets in the column `text`, or None.
 
     Raises:
-        InputError: a class has too few tweets for `distill.folds`, or there are unlabelled tweets
-            but no groups, which show how to calibrate the teacher for a new event.
+        InputError: a class has too few tweets for `distill.folds`.
 
     """
     arithmetic.use_threads(p.compute)
@@ -72,15 +66,6 @@ def distill(
             f"{p.distill.folds} folds; set distill.weight: 0.0 to learn from labels alone"
         )
     folds = make_folds(train, p.distill.folds)
-    texts: list[str] = []
-    if unlabelled:
-        if not folds:
-            raise InputError(
-                "distill.unlabelled: the training tweets have no events to calibrate a teacher on. "
-                "Set prepare.group to their column, or distill.unlabelled to none.csv"
-            )
-        judging = pd.concat([validation, read_tweets(data / "test.parquet")])["text"].tolist()
-        texts = read_unlabelled(unlabelled, judging, len(train) // 2, p.distill.seed)
     vectors = embed(train, p) if folds or weight > 0 else np.zeros((0, 0), np.float32)
     soft_targets, quality = truth, {}
     if weight > 0:
@@ -96,17 +81,8 @@ def distill(
     if folds:
         both_vectors = vectors, embed(validation, p)
         answers = answer_groups(train, validation, both_vectors, folds, _kernel_model)
-    examples = train[["id", "text"]].assign(target=soft_targets)
-    if texts:
-        new = pd.DataFrame({"id": "", "text": texts, "target": 0.0})
-        teacher = _kernel_model(len(truth)).fit(vectors, truth)
-        predictions = teacher.predict_proba(embed(new, p))[:, 1]
-        unseen = answers[answers["judged"] == "unseen"]
-        judged, labels = (unseen[name].to_numpy() for name in ("probability", "target"))
-        new = new.assign(target=recalibrate(predictions, judged, labels))
-        examples = pd.concat([examples, new], ignore_index=True)
     with new_file(targets) as file:
-        examples.to_parquet(file, index=False)
+        train[["id"]].assign(target=soft_targets).to_parquet(file, index=False)
     with new_file(groups) as file:
         answers.to_parquet(file, index=False)
     return quality
@@ -176,7 +152,6 @@ def _word_model() -> Pipeline:
 
 def main(p: "Params") -> None:
     """Run the stage with the paths of stages.shared.outputs; print the teachers' quality."""
-    unlabelled = file_of(p.distill.unlabelled, UNLABELLED)
-    quality = distill(PREPARED, TARGETS, GROUPS, p, unlabelled)
+    quality = distill(PREPARED, TARGETS, GROUPS, p)
     figures = ", ".join(f"{name} {value:.4f}" for name, value in quality.items())
     print(f"teachers out of fold: {figures or 'none, the labels are the targets'}")

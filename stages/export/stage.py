@@ -99,8 +99,7 @@ def export(
         calibration = fit(truth, scores)
         threshold = choose_threshold(calibrate(scores, calibration), truth)
         answers_to_groups = pd.read_parquet(groups)
-        has_learnt_event = event is not None or p.distill.unlabelled != outputs.EMPTY
-        if len(answers_to_groups) and not has_learnt_event:
+        if len(answers_to_groups) and not event:
             calibration, threshold = for_unseen_groups(calibration, answers_to_groups), 0.5
         # The answers to the test split are for `evaluate` and the monitor's reference only.
         test_scores = network.uncalibrated(test["text"].tolist())

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from common.errors import InputError
-from stages.shared.duplicates import GOLDEN_RATIO, Duplicates, Ids
+from stages.prepare.duplicates import GOLDEN_RATIO, Duplicates, Ids
 
 SPLITS = ("train", "validation", "test")
 Split = npt.NDArray[np.int8]  # (rows,), index into SPLITS

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from common.atomic import new_folder
 from common.errors import InputError
+from stages.prepare.duplicates import Duplicates, find_duplicates
 from stages.prepare.source import SCHEMA, Mask, read_rows
 from stages.prepare.splits import (
     SPLITS,
@@ -19,7 +20,6 @@ from stages.prepare.splits import (
     split_by_hash,
     split_by_time,
 )
-from stages.shared.duplicates import Duplicates, find_duplicates
 from stages.shared.outputs import PREPARED, write_json
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def prepare(p: "Prepare", output: Path) -> dict[str, Any]:
     """Write {train,validation,test}.parquet and report.json to `output`; return the report.
 
     Of duplicates, the first row with the majority's label is kept; on a tie, none is kept.
-    Near-duplicates (see stages.shared.duplicates) stay in one split. The default split depends on
+    Near-duplicates (see stages.prepare.duplicates) stay in one split. The default split depends on
     texts and seed only, so new rows do not move others.
 
     Raises InputError if the source cannot be read or used; the message names file and row.

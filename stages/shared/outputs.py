@@ -18,9 +18,8 @@ HISTORY = Path("models/training")  # learning curves, by DVCLive; its speed is i
 MACHINE = Path("models/speed/machine.json")  # the machine and duration of the training
 CHECKPOINTS = Path("models/checkpoints")  # of a running training
 LABELS = Path("data/labels")  # labelled tweets, a CSV for each event
-UNLABELLED = Path("data/unlabelled")  # tweets without labels, a CSV for each event
 PAIRS = Path("data/pairs")  # CSV files of contrast pairs
-EMPTY = "none.csv"  # an empty CSV in all three, because a dependency of a stage must exist
+EMPTY = "none.csv"  # an empty CSV in both, because a dependency of a stage must exist
 CLASSIFIER = Path("models/classifier")  # the locked model
 ANSWERS = Path("models/answers.npy")  # of the locked model to the test split, uncalibrated
 PARITY = Path("models/parity.json")  # int8 against fp32
@@ -30,7 +29,7 @@ REPORT = Path("models/report.json")  # all figures with their intervals, and the
 
 
 def file_of(name: str, folder: Path) -> Path | None:
-    """Return the path of a CSV in LABELS, UNLABELLED or PAIRS; None for EMPTY."""
+    """Return the path of a CSV in LABELS or PAIRS; None for EMPTY."""
     return None if name == EMPTY else folder / name
 
 

@@ -63,8 +63,7 @@ def train(
 
     Args:
         data: folder of {train,validation}.parquet.
-        targets: file with id, text and soft target of each tweet to learn, the training tweets
-            first and in their order.
+        targets: file with id and soft target of each training tweet, in their order.
         output: folder to make, with the best epoch's weights, config.json and tokenizer.json.
         history: folder to make, with the figures by step (DVCLive).
         checkpoints: folder of checkpoints, of this run and others.
@@ -80,11 +79,11 @@ def train(
     base = base_model.locate(p.model)
     tokens = base_model.tokenizer(base, p.model.max_length)
     labelled, soft = read_tweets(data / "train.parquet"), read_tweets(targets)
-    if not labelled["id"].equals(soft["id"].head(len(labelled))):
+    if not labelled["id"].equals(soft["id"]):
         raise InputError(
             f"{targets} has other tweets than {data / 'train.parquet'}: run `dvc repro`"
         )
-    examples = soft[["text", "target"]]
+    examples = labelled[["text"]].assign(target=soft["target"])
     if event:
         judging = [read_tweets(data / f"{split}.parquet") for split in ("validation", "test")]
         examples = add_event(examples, event, pd.concat(judging)["text"].tolist())

@@ -1,15 +1,14 @@
 """Accuracy on events that a model has not learnt, and what tweets of these events bring.
 
-    python -m tests.bench.events FOLDER [--learn N] [--labels N ...] [--unlabelled] [--seeds N]
+    python -m tests.bench.events FOLDER [--learn N] [--labels N ...] [--seeds N ...]
 
 FOLDER has a CSV for each event of CrisisLexT6 (https://crisislex.org/data-collections.html). The
 shipped model, or with --learn a model of N tweets of each of the other events, is judged on each
-event: as it is, after a training on its labels too (`train.event`), and with --unlabelled after
-learning its texts (`distill.unlabelled`). Labels are drawn at random; the model with them and the
-one without are judged on the same other tweets. With --learn, a model as it is is calibrated in two
-ways: on tweets of the events that it has learnt, and for events that it has not. Differences are to
-the latter, and their standard error is over seeds. Models are kept in --results, and used again:
-name a new folder if params or other options change.
+event: as it is, and after a training on its labels too (`train.event`). Labels are drawn at random;
+the model with them and the one without are judged on the same other tweets. With --learn, a model
+as it is is calibrated in two ways: on tweets of the events that it has learnt, and for events that
+it has not. Differences are to the latter, and their standard error is over seeds. Models are kept
+in --results, and used again: name a new folder if params or other options change.
 
 The stages make these models, `compute.exact` being false. With --jobs 2 two events are measured
 at a time, each with half of `compute.threads`: on two cores that is faster.
@@ -36,9 +35,9 @@ from stages.distill.stage import distill
 from stages.evaluate.metrics import calibration_error
 from stages.export.stage import export
 from stages.params import Params
+from stages.prepare.duplicates import find_duplicates
 from stages.prepare.source import read_rows
 from stages.prepare.splits import SPLITS
-from stages.shared.duplicates import find_duplicates
 from stages.shared.outputs import CLASSIFIER, PREPARED
 from stages.train.machine import processor
 from stages.train.stage import train
@@ -104,24 +103,16 @@ def thinned(event: Event, share: float) -> Event:
     return replace(event, tweets=tweets)
 
 
-def fit(
-    event: Event, name: str, p: Params, labels: Path | None = None, unlabelled: Path | None = None
-) -> Path:
-    """Distill, train and export a model, unless that is done; return its folder.
-
-    It also learns CSV files of the event: `labels` and `unlabelled`.
-    """
+def fit(event: Event, name: str, p: Params, labels: Path | None = None) -> Path:
+    """Distill, train and export a model, unless that is done; return its folder."""
     work = event.work / f"{name}, seed {p.train.seed}"
-    distilled = event.work / ("with texts" if unlabelled else "labelled")  # the same for all seeds
+    distilled = event.work / "distilled"  # the same for all seeds and labels
     targets, groups, checkpoint = distilled / "targets", distilled / "groups", work / "checkpoint"
-    if unlabelled:  # `export` then leaves out the correction for unseen events
-        section = p.distill.model_copy(update={"unlabelled": unlabelled.name})
-        p = p.model_copy(update={"distill": section})
     if not checkpoint.exists():
         work.mkdir(parents=True, exist_ok=True)
         if not groups.exists():
             distilled.mkdir(exist_ok=True)
-            distill(event.data, targets, groups, p, unlabelled)
+            distill(event.data, targets, groups, p)
         train(event.data, targets, checkpoint, work / "history", work / "checkpoints", p, labels)
     if not (work / "classifier").exists():
         export(checkpoint, event.data, groups, work / "classifier", p, labels)
@@ -140,7 +131,7 @@ def judge(classifier: Path, tweets: pd.DataFrame) -> Figures:
     ]
 
 
-def measure(seed: int, event: Event, numbers: list[int], with_texts: bool, p: Params) -> list[Line]:
+def measure(seed: int, event: Event, numbers: list[int], p: Params) -> list[Line]:
     """Return a line for each model of an event and each set of tweets that judges it."""
     p = p.model_copy(update={"train": p.train.model_copy(update={"seed": seed})})
     before = event.classifier or fit(event, "before", p)
@@ -148,15 +139,11 @@ def measure(seed: int, event: Event, numbers: list[int], with_texts: bool, p: Pa
     if not event.classifier:
         work, for_known = before.parent, before.with_name("for known events")
         if not for_known.exists():
-            groups = pd.read_parquet(event.work / "labelled/groups")
+            groups = pd.read_parquet(event.work / "distilled/groups")
             groups.head(0).to_parquet(work / "no-groups")
             export(work / "checkpoint", event.data, work / "no-groups", for_known, p)
         lines.append((event.name, seed, "before, for known events", judge(for_known, event.tweets)))
     event.work.mkdir(parents=True, exist_ok=True)
-    if with_texts:
-        event.tweets[["text"]].to_csv(texts := event.work / "texts.csv", index=False)
-        after = fit(event, "unlabelled", p, unlabelled=texts)
-        lines.append((event.name, seed, "with unlabelled texts", judge(after, event.tweets)))
     for number in numbers:
         labelled = event.tweets.sample(number, random_state=seed)
         others = event.tweets.drop(labelled.index)
@@ -201,7 +188,6 @@ def main() -> None:
     arguments.add_argument("events", type=Path, metavar="FOLDER")
     arguments.add_argument("--learn", type=int, help="tweets of each other event; none: shipped")
     arguments.add_argument("--labels", type=int, nargs="*", default=[50])
-    arguments.add_argument("--unlabelled", action="store_true", help="needs --learn")
     arguments.add_argument("--rows", type=int, default=1000, help="of each event, to judge")
     arguments.add_argument(
         "--disasters", type=float, help="their share; needs --results of its own"
@@ -220,10 +206,9 @@ def main() -> None:
     if chosen.disasters:
         events = [thinned(each, chosen.disasters) for each in events]
     work = [*product(chosen.seeds, events)]
-    same = [repeat(each) for each in (chosen.labels, chosen.unlabelled, p)]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(chosen.jobs, spawn, max_tasks_per_child=1) as pool:
-        results = pool.map(measure, *zip(*work, strict=True), *same)
+        results = pool.map(measure, *zip(*work, strict=True), repeat(chosen.labels), repeat(p))
         print_lines(chain.from_iterable(results))
 
 

@@ -38,9 +38,9 @@ from stages.evaluate.metrics import calibration_error
 from stages.evaluate.stage import baseline_scores
 from stages.export.stage import export
 from stages.params import Params
+from stages.prepare.duplicates import find_duplicates
 from stages.prepare.splits import SPLITS
 from stages.prepare.stage import prepare
-from stages.shared.duplicates import find_duplicates
 from stages.shared.outputs import write_json
 from stages.train.checkpoints import Checkpoints
 from stages.train.stage import train

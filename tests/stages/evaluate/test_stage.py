@@ -176,8 +176,8 @@ def test_the_model_card_says_whether_unseen_groups_are_allowed_for(
     card = model_card(manifest, grouped, frames, p)
     assert "calibration is corrected for unseen groups" in card
     assert "fixed for unseen groups" in card
-    section = p.distill.model_copy(update={"unlabelled": "storm.csv"})
-    card = model_card(manifest, grouped, frames, p.model_copy(update={"distill": section}))
+    adaptation = {"labels": "storm.csv", "labels_sha256": "0" * 64, "tweets": 40}
+    adapted = manifest.model_validate(manifest.model_dump() | {"adaptation": adaptation})
+    card = model_card(adapted, grouped, frames, p)
     assert "is not corrected for unseen groups" in card
-    assert "and unlabelled tweets of `storm.csv`" in card
     assert "chosen on the validation split" in card

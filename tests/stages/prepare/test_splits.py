@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from common.errors import InputError
+from stages.prepare.duplicates import Duplicates
 from stages.prepare.splits import find_leaks, split_by_group, split_by_hash, split_by_time
-from stages.shared.duplicates import Duplicates
 
 HASHES = np.random.default_rng(1).integers(2**64, size=20_000, dtype=np.uint64)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow
 import pytest
 
-from stages.shared.duplicates import Duplicates, _candidate_pairs, find_duplicates
+from stages.prepare.duplicates import Duplicates, _candidate_pairs, find_duplicates
 
 WORDS = [f"word{i}" for i in range(2000)]
 
