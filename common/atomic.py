@@ -1,5 +1,6 @@
 """Writes files and folders atomically: complete, or not at all."""
 
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,10 +36,10 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    """Add `path` to an error of the system that names no file, as when the disk is full."""
+    """Add `path` to the error of a full disk, which names no file."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             error.filename = str(path)
         raise

@@ -39,7 +39,7 @@ from locked.classifier import Classifier
 from reader.canonical import canonical_texts
 from stages import params
 from stages.shared.labels import read_labels
-from stages.shared.outputs import CLASSIFIER, LABELS, METRICS, PREPARED, file_of
+from stages.shared.outputs import CLASSIFIER, LABELS, METRICS, PREPARED, get_csv_path
 
 ARTIFACT = "classifier"  # of dvc.yaml
 
@@ -136,7 +136,7 @@ def read_unlearnt(file: Path) -> pd.DataFrame:
     tweets = pd.DataFrame({"text": labelled.texts, "target": labelled.truth})
     splits = [pd.read_parquet(PREPARED / f"{split}.parquet") for split in ("train", "validation")]
     texts = [text for split in splits for text in split["text"]]
-    if event := file_of(params.load().train.event, LABELS):
+    if event := get_csv_path(params.load().train.event, LABELS):
         texts += read_labels(event).texts
     is_new = ~pd.Series(canonical_texts(tweets["text"])).isin(canonical_texts(texts))
     if not is_new.any():

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from ruamel.yaml import YAML
 
 from experiments.repository import find_stale
+from stages.prepare.duplicates import find_duplicates
 from tests.conftest import CORPUS, ROOT
 
 yaml = YAML(typ="safe")
@@ -194,6 +196,11 @@ class TestCorpus:
         others = self.keywords[~self.is_disaster]
         assert (others != "").mean() > 0.5
         assert others.isin(kinds.index).mean() > 0.3
+
+    def test_no_contrast_pair_is_in_it(self) -> None:
+        pairs = pd.read_csv(ROOT / "data/pairs/english.csv")["text"]
+        near = find_duplicates(pa.chunked_array([pa.array([*self.texts, *pairs])]), seed=0).near
+        assert not {*near[: len(self.texts)]} & {*near[len(self.texts) :]}
 
     def test_blanks_duplicates_and_conflicts_occur(self) -> None:
         assert (self.tweets[["keyword", "location"]] == "").mean().min() > 0.1

@@ -33,10 +33,11 @@ def answer_pairs(path: Path, model: Classifier) -> pd.DataFrame:
     is_word = tweets["kind"].str.fullmatch(r"[\w ,-]+")
     refuse(path, ~is_word, tweets["kind"], "kind must consist of words")
     tweets["label"] = parse_labels(path, tweets["label"])
-    rows = tweets.groupby("pair")
-    is_whole = (rows["label"].transform("size") == 2) & (rows["label"].transform("nunique") == 2)
+    by_pair = tweets.groupby("pair")
+    sizes, labels = (by_pair["label"].transform(each) for each in ("size", "nunique"))
+    is_whole = (sizes == 2) & (labels == 2)
     refuse(path, ~is_whole, tweets["pair"], f"a pair must have one {' and one '.join(LABELS)}")
-    has_two_kinds = rows["kind"].transform("nunique") == 2
+    has_two_kinds = by_pair["kind"].transform("nunique") == 2
     refuse(path, has_two_kinds, tweets["kind"], "both tweets of a pair must have the same kind")
     return tweets.assign(probability=model.probabilities(tweets["text"].tolist()))
 

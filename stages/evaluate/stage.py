@@ -114,7 +114,7 @@ def evaluate(
         "mistakes": worst_mistakes(test, scores, threshold),
     }
     if answered_pairs is not None:
-        tables["pairs"] = answered_pairs
+        tables["pairs"] = answered_pairs.round({"probability": 4})
     with new_folder(output) as folder:
         (folder / "plots").mkdir()
         frames = {name: pd.DataFrame(table) for name, table in tables.items()}
@@ -227,7 +227,7 @@ def worst_mistakes(test: pd.DataFrame, scores: Scores, threshold: float) -> pd.D
 def main(p: "Params") -> None:
     """Run the stage with the paths of stages.shared.outputs; print the figures."""
     inputs = outputs.CLASSIFIER, outputs.ANSWERS, outputs.PREPARED
-    pairs = outputs.file_of(p.evaluate.pairs, outputs.PAIRS)
+    pairs = outputs.get_csv_path(p.evaluate.pairs, outputs.PAIRS)
     report = evaluate(*inputs, outputs.EVALUATION, p, pairs)
     outputs.write_json(outputs.REPORT, report)
     compared = {name: report["test"][name] for name in COMPARED}

@@ -57,14 +57,14 @@ def export(
 
     Calibration and threshold are chosen on the validation split. If the data has groups, such as
     events, the calibration is then corrected for unseen groups, with a threshold of 0.5, unless the
-    network has learnt tweets of an event.
+    network has learnt labels of an event.
 
     Args:
         checkpoint: folder that `train` made.
         data: folder of {train,validation,test}.parquet.
         groups: a teacher's answers to known and unseen groups, a file that `distill` wrote.
         output: folder of the locked model to make; it appears only when complete.
-        p: all params; `compute`, `model`, `export` and the names of events are read.
+        p: all params; `compute`, `model` and `export` are read.
         event: CSV of the event's labelled tweets that the checkpoint has learnt, or None.
 
     Returns:
@@ -157,7 +157,7 @@ def compare_precisions(truth: Truth, fp32_scores: Scores, int8_scores: Scores) -
 
 def main(p: "Params") -> None:
     """Run the stage with the paths of stages.shared.outputs; print the model's version."""
-    event = outputs.file_of(p.train.event, outputs.LABELS)
+    event = outputs.get_csv_path(p.train.event, outputs.LABELS)
     inputs = outputs.CHECKPOINT, outputs.PREPARED, outputs.GROUPS
     parity, answers = export(*inputs, outputs.CLASSIFIER, p, event)
     np.save(outputs.ANSWERS, answers)

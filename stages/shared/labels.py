@@ -37,6 +37,7 @@ def read_labels(path: Path) -> Labelled:
     """
     table = read_csv(path, {"text", "label"}, "train.event")
     table = table[~table["label"].str.strip().isin(UNLABELLED)]
+    refuse(path, table["text"].str.strip() == "", table["text"], "text must not be blank")
     is_disaster = parse_labels(path, table["label"]) == LABELS[1]
     table = table.assign(
         truth=is_disaster.astype(np.int8), canonical=canonical_texts(table["text"])

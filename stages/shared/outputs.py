@@ -19,7 +19,7 @@ MACHINE = Path("models/speed/machine.json")  # the machine and duration of the t
 CHECKPOINTS = Path("models/checkpoints")  # of a running training
 LABELS = Path("data/labels")  # labelled tweets, a CSV for each event
 PAIRS = Path("data/pairs")  # CSV files of contrast pairs
-EMPTY = "none.csv"  # an empty CSV in both, because a dependency of a stage must exist
+EMPTY = "none.csv"  # an empty CSV in LABELS and PAIRS, because a dependency of a stage must exist
 CLASSIFIER = Path("models/classifier")  # the locked model
 ANSWERS = Path("models/answers.npy")  # of the locked model to the test split, uncalibrated
 PARITY = Path("models/parity.json")  # int8 against fp32
@@ -28,7 +28,7 @@ METRICS = Path("models/metrics.json")  # the figures by which experiments are co
 REPORT = Path("models/report.json")  # all figures with their intervals, and the baseline's
 
 
-def file_of(name: str, folder: Path) -> Path | None:
+def get_csv_path(name: str, folder: Path) -> Path | None:
     """Return the path of a CSV in LABELS or PAIRS; None for EMPTY."""
     return None if name == EMPTY else folder / name
 

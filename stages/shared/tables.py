@@ -11,7 +11,8 @@ from locked.labels import LABELS
 def read_csv(path: Path, columns: set[str], param: str) -> pd.DataFrame:
     """Return a CSV in UTF-8; each cell is a text, and a blank one is "".
 
-    Raises InputError if the file or one of `columns` is missing, or it is no CSV.
+    Raises InputError if the file or one of `columns` is missing, or it is no CSV; the message names
+    file and row.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
@@ -23,7 +24,9 @@ def read_csv(path: Path, columns: set[str], param: str) -> pd.DataFrame:
         raise InputError(f"{path} is not a CSV in UTF-8: {error}") from error
     if missing := columns - set(table.columns):
         raise InputError(f"{path}: no column {', '.join(sorted(missing))}")
-    return table.fillna("")  # the missing cells of a short row
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes a surplus cell for an index
+        raise InputError(f"{path}: row 2: more cells than the header has; quote texts with commas")
+    return table
 
 
 def parse_labels(path: Path, labels: "pd.Series[str]") -> "pd.Series[str]":

@@ -213,7 +213,7 @@ def main(p: "Params") -> None:
     checkpoints = Path(os.environ.get("CHECKPOINTS", outputs.CHECKPOINTS))
     start = time.time()
     files = outputs.TARGETS, outputs.CHECKPOINT, outputs.HISTORY
-    event = outputs.file_of(p.train.event, outputs.LABELS)
+    event = outputs.get_csv_path(p.train.event, outputs.LABELS)
     try:
         train(outputs.PREPARED, *files, checkpoints, p, event)
     except torch.OutOfMemoryError as error:

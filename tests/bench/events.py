@@ -6,9 +6,11 @@ FOLDER has a CSV for each event of CrisisLexT6 (https://crisislex.org/data-colle
 shipped model, or with --learn a model of N tweets of each of the other events, is judged on each
 event: as it is, and after a training on its labels too (`train.event`). Labels are drawn at random;
 the model with them and the one without are judged on the same other tweets. With --learn, a model
-as it is is calibrated in two ways: on tweets of the events that it has learnt, and for events that
-it has not. Differences are to the latter, and their standard error is over seeds. Models are kept
-in --results, and used again: name a new folder if params or other options change.
+without these labels is calibrated in two ways: on tweets of the events that it has learnt, and for
+events that it has not. Differences are to the latter, and their standard error is over seeds.
+
+Models are kept in --results, and used again: name a new folder if params, FOLDER, --learn or --rows
+change.
 
 The stages make these models, `compute.exact` being false. With --jobs 2 two events are measured
 at a time, each with half of `compute.threads`: on two cores that is faster.
@@ -19,8 +21,8 @@ import multiprocessing
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import chain, product, repeat
+from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ import pandas as pd
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import train_test_split
 
+from common.errors import run
 from locked.classifier import Classifier
 from stages import params
 from stages.distill.stage import distill
@@ -94,15 +97,6 @@ def learnt(tweets: pd.DataFrame, event: pd.Series, number: int, results: Path) -
         yield Event(name, tweets[(event == name) & ~is_learnt], data, results / name)
 
 
-def thinned(event: Event, share: float) -> Event:
-    """Return an event with so few disasters that they are this share of its tweets."""
-    is_disaster = event.tweets["target"] == 1
-    number = min(is_disaster.sum(), round(share / (1 - share) * (~is_disaster).sum()))
-    disasters = event.tweets[is_disaster].sample(number, random_state=FOLD_SEED)
-    tweets = pd.concat([event.tweets[~is_disaster], disasters]).sort_index()
-    return replace(event, tweets=tweets)
-
-
 def fit(event: Event, name: str, p: Params, labels: Path | None = None) -> Path:
     """Distill, train and export a model, unless that is done; return its folder."""
     work = event.work / f"{name}, seed {p.train.seed}"
@@ -119,9 +113,9 @@ def fit(event: Event, name: str, p: Params, labels: Path | None = None) -> Path:
     return work / "classifier"
 
 
-def judge(classifier: Path, tweets: pd.DataFrame) -> Figures:
+def judge(classifier: Path, tweets: pd.DataFrame, threads: int) -> Figures:
     """Return the figures of a locked model on some tweets."""
-    model, truth = Classifier(classifier), tweets["target"].to_numpy()
+    model, truth = Classifier(classifier, threads), tweets["target"].to_numpy()
     scores: npt.NDArray[np.float64] = model.probabilities(tweets["text"].tolist()).astype(float)
     return [
         float(((scores >= model.manifest.threshold) == truth).mean()),
@@ -131,27 +125,34 @@ def judge(classifier: Path, tweets: pd.DataFrame) -> Figures:
     ]
 
 
-def measure(seed: int, event: Event, numbers: list[int], p: Params) -> list[Line]:
-    """Return a line for each model of an event and each set of tweets that judges it."""
-    p = p.model_copy(update={"train": p.train.model_copy(update={"seed": seed})})
-    before = event.classifier or fit(event, "before", p)
-    lines = [(event.name, seed, "before", judge(before, event.tweets))]
-    if not event.classifier:
-        work, for_known = before.parent, before.with_name("for known events")
-        if not for_known.exists():
-            groups = pd.read_parquet(event.work / "distilled/groups")
-            groups.head(0).to_parquet(work / "no-groups")
-            export(work / "checkpoint", event.data, work / "no-groups", for_known, p)
-        lines.append((event.name, seed, "before, for known events", judge(for_known, event.tweets)))
-    event.work.mkdir(parents=True, exist_ok=True)
-    for number in numbers:
-        labelled = event.tweets.sample(number, random_state=seed)
-        others = event.tweets.drop(labelled.index)
-        labels = event.work / f"{number}-{seed}.csv"
-        labelled.rename(columns={"target": "label"})[["text", "label"]].to_csv(labels, index=False)
-        after = fit(event, f"{number} labels", p, labels=labels)
-        lines.append((event.name, seed, f"before, without these {number}", judge(before, others)))
-        lines.append((event.name, seed, f"with {number} labels", judge(after, others)))
+def measure(event: Event, seeds: list[int], numbers: list[int], p: Params) -> list[Line]:
+    """Return a line for each seed, model of an event, and set of tweets that judges it."""
+    lines = []
+
+    def add(model: str, classifier: Path, tweets: pd.DataFrame) -> None:
+        figures = judge(classifier, tweets, p.compute.threads)
+        lines.append((event.name, seed, model, figures))
+
+    for seed in seeds:
+        q = p.model_copy(update={"train": p.train.model_copy(update={"seed": seed})})
+        before = event.classifier or fit(event, "before", q)
+        add("before", before, event.tweets)
+        if not event.classifier:
+            work, for_known = before.parent, before.with_name("for known events")
+            if not for_known.exists():
+                groups = pd.read_parquet(event.work / "distilled/groups")
+                groups.head(0).to_parquet(work / "no-groups")
+                export(work / "checkpoint", event.data, work / "no-groups", for_known, q)
+            add("before, for known events", for_known, event.tweets)
+        event.work.mkdir(parents=True, exist_ok=True)
+        for number in numbers:
+            labelled = event.tweets.sample(number, random_state=seed)
+            others = event.tweets.drop(labelled.index)
+            labels = event.work / f"{number}-{seed}.csv"
+            labelled = labelled.rename(columns={"target": "label"})
+            labelled[["text", "label"]].to_csv(labels, index=False)
+            add(f"before, without these {number}", before, others)
+            add(f"with {number} labels", fit(event, f"{number} labels", q, labels), others)
     return lines
 
 
@@ -189,9 +190,6 @@ def main() -> None:
     arguments.add_argument("--learn", type=int, help="tweets of each other event; none: shipped")
     arguments.add_argument("--labels", type=int, nargs="*", default=[50])
     arguments.add_argument("--rows", type=int, default=1000, help="of each event, to judge")
-    arguments.add_argument(
-        "--disasters", type=float, help="their share; needs --results of its own"
-    )
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments.add_argument("--jobs", type=int, default=1, help="events at a time")
     arguments.add_argument("--results", type=Path, default=Path("models/events"))
@@ -203,14 +201,11 @@ def main() -> None:
         events = [*learnt(tweets, event, chosen.learn, chosen.results)]
     else:
         events = [*shipped(tweets, event, chosen.results)]
-    if chosen.disasters:
-        events = [thinned(each, chosen.disasters) for each in events]
-    work = [*product(chosen.seeds, events)]
+    same = repeat(chosen.seeds), repeat(chosen.labels), repeat(p)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(chosen.jobs, spawn, max_tasks_per_child=1) as pool:
-        results = pool.map(measure, *zip(*work, strict=True), repeat(chosen.labels), repeat(p))
-        print_lines(chain.from_iterable(results))
+        print_lines(chain.from_iterable(pool.map(measure, events, *same)))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -4,7 +4,8 @@
 
 No near-duplicates straddle two folds. The stages themselves distill, train and export each
 fold's model, which is judged on the fold that it has not seen. A variant is a name in VARIANTS, or
-the path of a params file, for example with another base model; its `prepare` is not used.
+the path of a params file, for example with another base model; its sections model, distill, train
+and export are used.
 
 A finished fold is kept in --results, so that a stopped run continues; it is found again only with
 the same data, params and code. With --jobs 2 two folds are trained at a time, each with half of
@@ -29,7 +30,7 @@ import pyarrow
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from common.errors import run
+from common.errors import InputError, run
 from common.progress import Progress
 from locked.classifier import Classifier
 from stages import params
@@ -68,6 +69,10 @@ def varied(p: Params, variant: str, seed: int, jobs: int) -> Params:
 
     A variant that is not in VARIANTS is the path of a params file.
     """
+    if variant not in VARIANTS and not Path(variant).exists():
+        raise InputError(
+            f"--variants: {variant} is neither a file nor one of {', '.join(VARIANTS)}"
+        )
     values = (p if variant in VARIANTS else params.load(Path(variant))).model_dump()
     for section, changes in VARIANTS.get(variant, {}).items():
         values[section] |= changes

@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 
 from common.errors import InputError
-from stages.evaluate.pairs import answer_pairs, judge_pairs
+from stages.evaluate.pairs import COLUMNS, answer_pairs, judge_pairs
 from stages.evaluate.stage import evaluate
 from stages.params import Params
+from stages.shared.outputs import PAIRS, get_csv_path
 from tests.conftest import ROOT, Project
 
 NO_MODEL: Any = None
-PAIRS = """pair,kind,label,text
+ROWS = """pair,kind,label,text
 1,drill,disaster,fire at the mill
 1,drill,not_disaster,fire at the mill is a drill
 2,long ago,0,"a flood, fifty years ago"
@@ -26,7 +27,7 @@ PAIRS = """pair,kind,label,text
 4,long ago,disaster,storm
 4,long ago,not_disaster,wind
 """
-KNOWN = {
+PROBABILITIES = {
     "fire at the mill": 0.5,
     "fire at the mill is a drill": 0.49,
     "a flood, fifty years ago": 0.5,
@@ -40,15 +41,17 @@ KNOWN = {
 
 def write(tmp_path: Path, old: str = "", new: str = "") -> Path:
     (file := tmp_path / "pairs.csv").write_bytes(
-        b"\xef\xbb\xbf" + PAIRS.replace(old, new).encode(errors="surrogateescape")
+        b"\xef\xbb\xbf" + ROWS.replace(old, new).encode(errors="surrogateescape")
     )
     return file
 
 
 def test_a_pair_is_right_if_both_of_its_tweets_are(tmp_path: Path) -> None:
-    model: Any = SimpleNamespace(probabilities=lambda texts: np.array([*map(KNOWN.get, texts)]))
+    model: Any = SimpleNamespace(
+        probabilities=lambda texts: np.array([*map(PROBABILITIES.get, texts)])
+    )
     tweets = answer_pairs(write(tmp_path), model)
-    assert dict(zip(tweets["text"], tweets["probability"], strict=True)) == KNOWN
+    assert dict(zip(tweets["text"], tweets["probability"], strict=True)) == PROBABILITIES
     figures = judge_pairs(tweets, threshold=0.5)
     low, high = figures["all"].pop("interval_95")
     assert 0 < low < 1 / 4 < high < 1
@@ -65,14 +68,15 @@ def test_a_pair_is_right_if_both_of_its_tweets_are(tmp_path: Path) -> None:
         ("3,long ago,not_disaster,fire\n", "", r"row 6: a pair must have one not_.* \(got '3'\)"),
         ("3,long ago,not_disaster", "3,long ago,disaster", "row 6: a pair must have"),
         ("1,drill,not_disaster", "1,past,not_disaster", "row 2: both tweets .* the same kind"),
-        ("1,drill,disaster", "1,a|b,disaster", r"row 2: kind must consist of words \(got 'a|b'\)"),
+        ("1,drill,disaster", "1,a|b,disaster", r"row 2: kind must consist of words \(got 'a\|b'\)"),
         ("3,long ago,disaster,flood", "3,long ago,disaster", "row 6: text must not be blank"),
         ("3,long ago,disaster", " ,long ago,disaster", "row 6: pair must not be blank"),
         ("storm", "storm, flood", "is not a CSV in UTF-8"),
+        ("mill\n1", "mill,\n1", "row 2: more cells than the header has"),
         ("fire at", "f\udce9 at", "is not a CSV in UTF-8"),
         ("2,long ago,0", "2,long ago,no", r"row 4: label must be .* \(got 'no'\)"),
         ("pair,kind", "pair,sort", "no column kind"),
-        (PAIRS.partition("\n")[2], "", "has no pairs; set evaluate.pairs to none.csv"),
+        (ROWS.partition("\n")[2], "", "has no pairs; set evaluate.pairs to none.csv"),
     ],
 )
 def test_a_wrong_row_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -104,3 +108,5 @@ def test_a_model_can_do_without_pairs(
     assert report["pairs"] is None
     assert "## Contrast pairs" not in (tmp_path / "out/model_card.md").read_text()
     assert not (tmp_path / "out/pairs.csv").exists()
+    assert get_csv_path("none.csv", PAIRS) is None
+    assert (ROOT / PAIRS / "none.csv").read_text() == f"{','.join(COLUMNS)}\n"

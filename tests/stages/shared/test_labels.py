@@ -28,6 +28,7 @@ def test_each_tweet_counts_once_and_unlabelled_ones_do_not(tmp_path: Path) -> No
         (ROWS[::2] * 2, "id,text,label", r"6 labelled tweets, 0 of them disasters"),
         ([*ROWS, "9,more,yes"], "id,text,label", r"row 14: label must be .* \(got 'yes'\)"),
         ([*ROWS, "9,TWEET number x,not_disaster"], "id,text,label", r"row 3: one tweet has two"),
+        ([*ROWS, "9, ,disaster"], "id,text,label", r"row 14: text must not be blank"),
         (ROWS, "id,tweet,label", r"no column text"),
     ],
 )
