@@ -17,6 +17,7 @@ from serve import logs, settings
 from serve.server import UVICORN, Server
 from serve.settings import Settings
 from serve.worker import DisasterAPI, Worker
+from tests.conftest import HANG
 from tests.serve.running import Client, wait_until
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # the client's lines are not the server's
@@ -74,7 +75,8 @@ def here(classifier: Classifier, folder: Path, **values: str) -> Iterator[Here]:
             yield Here(port, server, feedback, lines)
         finally:
             http.should_exit = True
-            thread.join()
+            thread.join(HANG)
+            assert not thread.is_alive(), "a test has left a connection with half a request"
             root.removeHandler(handler)
             root.setLevel(level)
 

@@ -142,10 +142,11 @@ def test_malformed_bytes_harm_nothing(server: Here) -> None:
     async def status(request: bytes) -> bytes:
         async with limit:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            with contextlib.suppress(ConnectionError, TimeoutError):  # it may wait for more
-                writer.write(request)
-                return (await asyncio.wait_for(reader.read(), 0.5))[9:12]
-            return b""
+            with contextlib.closing(writer):  # the server may wait for more until then
+                with contextlib.suppress(ConnectionError, TimeoutError):
+                    writer.write(request)
+                    return (await asyncio.wait_for(reader.read(), 0.5))[9:12]
+                return b""
 
     async def statuses() -> set[bytes]:
         return {*await asyncio.gather(*map(status, requests))}
